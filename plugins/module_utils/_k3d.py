@@ -1,0 +1,117 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What k3d says of a cluster, compared with what was asked for. Private to this collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+NODE_ROLES = ("server", "agent")
+
+
+def wanted_ports(config: dict[str, Any]) -> set[str]:
+    """``host:container/protocol`` of each entry of a k3d config's ``ports``."""
+    return {normalise_port(entry["port"]) for entry in config.get("ports") or []}
+
+
+def normalise_port(port: str) -> str:
+    """``[ip:]host:container[/protocol]`` as k3d writes it, without the address, with the protocol."""
+    mapping, dummy, protocol = str(port).partition("/")
+    parts = mapping.split(":")
+    return f"{parts[-2] if len(parts) > 1 else parts[-1]}:{parts[-1]}/{protocol or 'tcp'}"
+
+
+def found_ports(cluster: dict[str, Any]) -> set[str]:
+    """The same of an existing cluster, without the port of the API server, which k3d chooses."""
+    return {
+        f"{binding['HostPort']}:{container}"
+        for node in cluster["nodes"]
+        for container, bindings in (node.get("portMappings") or {}).items()
+        for binding in bindings or []
+        if container != "6443/tcp"
+    }
+
+
+def _arguments(config: dict[str, Any], role: str) -> set[str]:
+    return {
+        entry["arg"]
+        for entry in ((config.get("options") or {}).get("k3s") or {}).get("extraArgs") or []
+        if any(_filter_covers(node_filter, role) for node_filter in entry.get("nodeFilters") or ["server:*"])
+    }
+
+
+def _filter_covers(node_filter: str, role: str) -> bool:
+    return node_filter.split(":")[0].rstrip("s") in (role, "all")
+
+
+def _nodes(cluster: dict[str, Any], role: str) -> list[dict[str, Any]]:
+    return [node for node in cluster["nodes"] if node.get("role") == role]
+
+
+def _split_disables(arguments: Iterable[str]) -> tuple[set[str], set[str]]:
+    """The k3s parts switched off, and the other arguments: ``--disable=a,b`` equals two flags."""
+    parts: set[str] = set()
+    others: set[str] = set()
+    for argument in arguments:
+        if argument.startswith("--disable="):
+            parts.update(argument.removeprefix("--disable=").split(","))
+        else:
+            others.add(argument)
+    return parts, others
+
+
+def is_incomplete(cluster: dict[str, Any]) -> bool:
+    """True when k3d was ended while it made the cluster: a node exists that never started."""
+    return any((node.get("State") or {}).get("Status") == "created" for node in cluster["nodes"])
+
+
+def is_running(cluster: dict[str, Any]) -> bool:
+    nodes = [node for node in cluster["nodes"] if node.get("role") in (*NODE_ROLES, "loadbalancer")]
+    return all((node.get("State") or {}).get("Running") for node in nodes)
+
+
+def differences(
+    config: dict[str, Any], cluster: dict[str, Any], images: dict[str, str]
+) -> dict[str, tuple[Any, Any]]:
+    """What of a k3d Simple config an existing cluster does not have: name -> (wanted, found).
+
+    Compared: servers, agents, network, published ports, image (where ``images``, node name -> image name,
+    knows it), parts switched off and other k3s arguments. Everything else k3d does not tell afterwards.
+    """
+    servers, agents = _nodes(cluster, "server"), _nodes(cluster, "agent")
+    pairs: dict[str, tuple[Any, Any]] = {
+        "servers": (config.get("servers", 1), len(servers)),
+        "agents": (config.get("agents", 0), len(agents)),
+        "ports": (sorted(wanted_ports(config)), sorted(found_ports(cluster))),
+    }
+    if config.get("network"):
+        found = sorted({network for node in servers for network in node.get("Networks") or []})
+        pairs["network"] = (config["network"], config["network"] if config["network"] in found else ", ".join(found))
+    known = sorted({images[node["name"]] for node in servers + agents if node["name"] in images})
+    if config.get("image") and known:
+        pairs["image"] = (config["image"], ", ".join(known))
+    for role, nodes in (("server", servers), ("agent", agents)):
+        command = set.intersection(*(set(node.get("Cmd") or []) for node in nodes)) if nodes else set()
+        off, others = _split_disables(_arguments(config, role))
+        found_off = _split_disables(command)[0]
+        if nodes:
+            pairs[f"parts disabled on each {role}"] = (sorted(off), sorted(found_off))
+            pairs[f"k3s arguments of each {role}"] = (sorted(others), sorted(others & command))
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def summary(cluster: dict[str, Any] | None) -> dict[str, Any]:
+    """The public facts of a cluster, for results and diffs; {} when there is none."""
+    if cluster is None:
+        return {}
+    return {
+        "name": cluster["name"],
+        "servers": len(_nodes(cluster, "server")),
+        "agents": len(_nodes(cluster, "agent")),
+        "loadbalancer": bool(_nodes(cluster, "loadbalancer")),
+        "network": (cluster.get("network") or {}).get("name"),
+        "ports": sorted(found_ports(cluster)),
+        "running": is_running(cluster),
+    }

@@ -1,0 +1,49 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who listens on a TCP port of this host. Private to this collection."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+LISTEN = "0A"  # state column of /proc/net/tcp, proc(5)
+
+
+def in_use(port: int) -> bool:
+    """True when no other program could listen on the port on all addresses."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except PermissionError:  # below 1024 and not root: the engine may, so ask by connecting
+            return _connects(port)
+        except OSError:
+            return True
+    return False
+
+
+def _connects(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def owner(port: int, proc: Path = Path("/proc")) -> str | None:
+    """``name (pid N)`` of the process that listens on the port, None when the kernel does not tell us."""
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        path = proc / "net" / table
+        for line in path.read_text().splitlines()[1:] if path.exists() else []:
+            fields = line.split()
+            if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                inodes.add(f"socket:[{fields[9]}]")
+    for process in proc.glob("[0-9]*") if inodes else []:
+        try:
+            if any(os.readlink(entry) in inodes for entry in (process / "fd").iterdir()):
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+        except OSError:  # gone meanwhile, or another user's
+            continue
+    return None
