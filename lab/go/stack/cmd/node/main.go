@@ -1,0 +1,175 @@
+// Copyright (c) 2026 The servicemesh.pki authors
+// GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Command node runs one Kubernetes node in a container, in the place where k3d
+// expects k3s: it understands `server` with k3s's flags as far as the lab
+// needs them, and prints the lines that k3d waits for. It is not k3s; what it
+// runs is upstream Kubernetes, etcd and containerd.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	log.SetFlags(log.LstdFlags | log.LUTC)
+	log.SetPrefix("lab-node ")
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
+	defer stop()
+	options, err := parse(os.Args[1:])
+	if err == nil {
+		err = run(ctx, options)
+	}
+	if err != nil && ctx.Err() == nil {
+		log.Fatal(err)
+	}
+	log.Print("stopped")
+}
+
+// options is what k3d asks for that the lab can do.
+type options struct {
+	tlsSANs    []string
+	nodeLabels []string
+}
+
+// parse reads a k3s command line. Flags that mean nothing here are ignored, as
+// k3d and its users write flags for parts that this node never had.
+func parse(args []string) (options, error) {
+	var o options
+	if len(args) == 0 || args[0] != "server" {
+		return o, fmt.Errorf("the lab's node image runs servers only, asked for: %s; create the cluster with `agents: 0`", strings.Join(args, " "))
+	}
+	for i := 1; i < len(args); i++ {
+		name, value, inline := strings.Cut(args[i], "=")
+		next := func() string {
+			if !inline && i+1 < len(args) {
+				i++
+				value = args[i]
+			}
+			return value
+		}
+		switch name {
+		case "--cluster-init", "--server":
+			return o, errors.New("the lab's node image runs one server for each cluster; create the cluster with `servers: 1`")
+		case "--tls-san":
+			o.tlsSANs = append(o.tlsSANs, strings.Split(next(), ",")...)
+		case "--node-label":
+			o.nodeLabels = append(o.nodeLabels, next())
+		case "--disable", "--token", "-t", "--kube-apiserver-arg", "--kubelet-arg", "--node-taint":
+			next()
+		}
+	}
+	return o, nil
+}
+
+// node is what all parts of the set-up need to know.
+type node struct {
+	options
+	name string
+	ip   net.IP
+}
+
+func run(ctx context.Context, o options) error {
+	n, err := describe(o)
+	if err != nil {
+		return err
+	}
+	if err := n.writeFiles(); err != nil {
+		return err
+	}
+	s := newSupervisor(ctx)
+	defer s.stop()
+
+	s.start("etcd", "etcd",
+		"--data-dir="+dataDir+"/db/etcd", "--listen-client-urls="+etcdURL, "--advertise-client-urls="+etcdURL,
+		"--listen-peer-urls=http://127.0.0.1:2380", "--unsafe-no-fsync", "--log-level=warn")
+	s.start("containerd", "containerd", "--config="+containerdConfig)
+	s.start("kube-apiserver", "kube-apiserver", n.apiServerFlags()...)
+	log.Print("Running kube-apiserver")
+	if err := n.waitForAPI(ctx, s); err != nil {
+		return err
+	}
+	if err := waitForSocket(ctx, containerdSocket); err != nil {
+		return err
+	}
+	log.Print("Containerd is now running")
+	s.start("kube-controller-manager", "kube-controller-manager", n.controllerManagerFlags()...)
+	s.start("kube-scheduler", "kube-scheduler", "--kubeconfig="+adminKubeconfig, "--leader-elect=false")
+	s.start("kubelet", "kubelet", "--config="+kubeletConfig, "--kubeconfig="+kubeletKubeconfig,
+		"--hostname-override="+n.name, "--node-ip="+n.ip.String(), "--node-labels="+strings.Join(n.nodeLabels, ","))
+	s.start("kube-proxy", "kube-proxy", "--config="+proxyConfig)
+
+	manifests := newManifests()
+	if err := manifests.install(ctx); err != nil {
+		return err
+	}
+	log.Print("k3s is up and running (the line k3d waits for; this is the lab's node, not k3s)")
+	log.Print("Cluster dns configmap has been set successfully")
+	go manifests.watch(ctx)
+	return s.wait()
+}
+
+func describe(o options) (*node, error) {
+	name, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	// Nothing is sent: this asks the kernel which address the default route uses.
+	c, err := net.Dial("udp4", "192.0.2.1:9")
+	if err != nil {
+		return nil, fmt.Errorf("no IPv4 route out of the container: %w", err)
+	}
+	defer c.Close()
+	return &node{options: o, name: name, ip: c.LocalAddr().(*net.UDPAddr).IP}, nil
+}
+
+func (n *node) waitForAPI(ctx context.Context, s *supervisor) error {
+	return poll(ctx, s, "the API server's /readyz", func() error {
+		return exec.CommandContext(ctx, "kubectl", "--kubeconfig="+adminKubeconfig, "get", "--raw=/readyz").Run()
+	})
+}
+
+func waitForSocket(ctx context.Context, path string) error {
+	return poll(ctx, nil, path, func() error {
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+}
+
+// poll tries until it works, the node is stopped, or a component gave up.
+func poll(ctx context.Context, s *supervisor, what string, try func() error) error {
+	for start := time.Now(); ; {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		if time.Since(start) > 90*time.Second {
+			return fmt.Errorf("waited 90 s for %s: %w; see %s", what, err, logDir)
+		}
+		var failed <-chan error
+		if s != nil {
+			failed = s.failed
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-failed:
+			return err
+		case <-time.After(150 * time.Millisecond):
+		}
+	}
+}
