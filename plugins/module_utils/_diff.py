@@ -1,0 +1,79 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether what Vault tells is what was asked for, however each of them writes it. Private to this collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _duration
+
+Differences = dict[str, dict[str, Any]]
+EMPTY = (None, "", [], {})
+
+
+def same(wanted: Any, found: Any) -> bool:
+    """Whether both mean the same to Vault. Of a mapping only the wanted keys count; lists have no order."""
+    if wanted in EMPTY and found in EMPTY:
+        return True
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(same(value, found.get(key)) for key, value in wanted.items())
+    if isinstance(wanted, list | tuple) or isinstance(found, list | tuple):
+        return same_members(members(wanted), members(found))
+    if isinstance(wanted, bool) or isinstance(found, bool):
+        return str(wanted).lower() == str(found).lower()
+    if _duration.is_written(wanted) or _duration.is_written(found):
+        try:
+            return _duration.seconds(wanted) == _duration.seconds(found)
+        except _duration.DurationError:
+            return False
+    return str(wanted).strip() == str(found).strip() and wanted not in EMPTY and found not in EMPTY
+
+
+def members(value: Any) -> list[Any]:
+    """A list, or the text with commas that Vault takes instead of one."""
+    if isinstance(value, list | tuple):
+        return list(value)
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return [] if value is None else [value]
+
+
+def same_members(wanted: list[Any], found: list[Any]) -> bool:
+    left = list(found)
+    for item in wanted:
+        match = next((index for index, other in enumerate(left) if same(item, other)), None)
+        if match is None:
+            return False
+        del left[match]
+    return not left
+
+
+def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Differences:
+    """What was asked for and is otherwise, by name."""
+    return {
+        name: {"wanted": value, "found": found.get(name)}
+        for name, value in wanted.items()
+        if not same(value, found.get(name))
+    }
+
+
+def sentence(differing: Differences) -> str:
+    return "; ".join(
+        f"{name}: wanted {show(pair['wanted'])}, found {show(pair['found'])}" for name, pair in differing.items()
+    )
+
+
+def show(value: Any) -> str:
+    if value in EMPTY:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def view(data: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The part of an object that is shown before and after."""
+    return {name: data[name] for name in names if name in data}

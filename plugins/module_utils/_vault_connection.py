@@ -1,0 +1,147 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The connection to Vault. Nothing else of this collection knows community.hashi_vault's internals.
+
+Options, environment variables and login methods are that collection's own. It calls these interfaces private, so a
+change there is mended here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.community.hashi_vault.plugins.module_utils._hashi_vault_common import HashiVaultValueError
+from ansible_collections.community.hashi_vault.plugins.module_utils._hashi_vault_module import HashiVaultModule
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_errors as errors
+from ansible_collections.servicemesh.pki.plugins.module_utils._duration import DurationError
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
+
+try:
+    from requests.exceptions import RequestException
+except ImportError:  # hvac brings it, and HashiVaultModule says that hvac is missing
+    RequestException = OSError
+
+try:
+    from ansible.module_utils.secrets import register_secret  # ansible-core 2.22
+except ImportError:
+    register_secret = None
+
+# Not secret for community.hashi_vault; nothing of a login shall be in a log of ours.
+HIDDEN = dict(role_id=dict(type="str", no_log=True), aws_security_token=dict(type="str", no_log=True))
+
+
+class Vault:
+    """Requests to one Vault. Every failure is a VaultError."""
+
+    def __init__(self, module: HashiVaultModule) -> None:
+        self.module = module
+        try:
+            module.connection_options.process_connection_options()
+            self.client = module.helper.get_vault_client(**module.connection_options.get_hvac_connection_options())
+        except (HashiVaultValueError, TypeError, ValueError) as exc:
+            raise VaultError(f"The connection to Vault is not described: {exc}") from exc
+        self.url = module.params["url"]
+        self.login()
+
+    def login(self) -> None:
+        method = self.module.params["auth_method"]
+        try:
+            self.module.authenticator.validate()
+            self.module.authenticator.authenticate(self.client)
+        except (HashiVaultValueError, NotImplementedError) as exc:
+            raise VaultError(f"Login to Vault at {self.url} with {method} is not possible: {exc}") from exc
+        except self.module.helper.get_hvac().exceptions.VaultError as exc:
+            raise errors.from_login(self.url, method, exc) from exc
+        except (RequestException, OSError) as exc:
+            raise errors.from_transport(self.url, exc) from exc
+        if self.client.token:
+            hide(self.module, self.client.token)
+
+    def request(self, method: str, path: str, data: dict[str, Any] | None = None, **headers: str) -> dict[str, Any]:
+        """The JSON of the answer, empty when there is none."""
+        path = path.strip("/")
+        status, body = self.exchange(method, path, data, headers)
+        if status < 300 and isinstance(body, dict):
+            return body
+        if status == 403:
+            self.check_token()
+        raise errors.from_answer(self.url, method, path, status, body)
+
+    def exchange(self, method: str, path: str, data: Any = None, headers: Any = None) -> tuple[int, Any]:
+        arguments = {"json": data} if data is not None else {}
+        try:
+            answer = self.client.adapter.request(
+                method, f"/v1/{path}", headers=headers or None, raise_exception=False, **arguments
+            )
+        except (RequestException, OSError) as exc:
+            raise errors.from_transport(self.url, exc) from exc
+        if not hasattr(answer, "status_code"):  # hvac has parsed it
+            return 200, answer if isinstance(answer, dict) else str(answer)
+        if not answer.content:
+            return answer.status_code, {}
+        try:
+            return answer.status_code, answer.json()
+        except ValueError:
+            return answer.status_code, answer.text
+
+    def check_token(self) -> None:
+        """Whether a 403 is about the right or about the token itself, which Vault does not say by itself."""
+        if not self.client.token:
+            raise VaultError(f"Vault at {self.url} wants a login for this, and auth_method is none.", 403)
+        status, body = self.exchange("GET", "auth/token/lookup-self")
+        # A token without the default policy may not look itself up. Vault puts a frame around that refusal only.
+        framed = isinstance(body, dict) and "error occurred" in str(body.get("errors"))
+        if status == 403 and (not framed or "invalid token" in str(body)):
+            raise VaultError(f"Vault at {self.url} does not accept the token: it is wrong, expired or revoked.", 403)
+
+    def read(self, path: str) -> dict[str, Any] | None:
+        """The data at a path, None when there is nothing. A path of no engine is an error."""
+        try:
+            return self.request("GET", path).get("data") or {}
+        except VaultError as exc:
+            if exc.status == 404 and not exc.said:
+                return None
+            raise
+
+    def list(self, path: str) -> dict[str, Any]:
+        try:
+            return self.request("LIST", path).get("data") or {}
+        except VaultError as exc:
+            if exc.status == 404 and not exc.said:
+                return {}
+            raise
+
+    def write(self, path: str, data: dict[str, Any]) -> dict[str, Any]:
+        answer = self.request("POST", path, data)
+        for warning in answer.get("warnings") or []:
+            self.module.warn(f"Vault says about {path}: {warning}")
+        return answer
+
+    def patch(self, path: str, data: dict[str, Any]) -> dict[str, Any]:
+        return self.request("PATCH", path, data, **{"Content-Type": "application/merge-patch+json"})
+
+    def delete(self, path: str) -> None:
+        self.request("DELETE", path)
+
+
+def hide(module: HashiVaultModule, secret: str) -> None:
+    """Keeps a secret that was no option out of every output."""
+    module.no_log_values.add(secret)
+    if register_secret:
+        register_secret(secret)
+
+
+def run(work: Callable[[HashiVaultModule, Vault], dict[str, Any]], options: dict[str, Any], **rules: Any) -> None:
+    """The body of every module: connect, work, and turn what goes wrong into one sentence."""
+    spec = HashiVaultModule.generate_argspec(**HIDDEN, **options)
+    module = HashiVaultModule(argument_spec=spec, supports_check_mode=True, **rules)
+    try:
+        result = work(module, Vault(module))
+    except VaultError as exc:
+        module.fail_json(msg=str(exc), **exc.facts)
+    except DurationError as exc:
+        module.fail_json(msg=f"{exc}.")
+    module.exit_json(**result)

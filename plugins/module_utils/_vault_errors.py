@@ -1,0 +1,145 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What went wrong with Vault, as one sentence that says what to do. Private to this collection."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+CAPABILITIES = {"GET": "read", "LIST": "list", "POST": "update", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+class VaultError(Exception):
+    """Ends the module. `said` is what Vault gave as its reason, `facts` go into the result."""
+
+    def __init__(self, sentence: str, status: int = 0, said: str = "", **facts: Any) -> None:
+        super().__init__(sentence)
+        self.status, self.said, self.facts = status, said, facts
+
+
+def cleaned(errors: list[str]) -> str:
+    """Vault's reasons without the frame that Go puts around a list of errors."""
+    text = "; ".join(re.sub(r"^\d+ errors? occurred:", "", error) for error in errors)
+    return re.sub(r"\s+", " ", text.replace("\t*", " ")).strip().rstrip(".")
+
+
+def from_answer(url: str, method: str, path: str, status: int, body: Any) -> VaultError:
+    """For an answer that is an error, or no answer of Vault's at all. `body` is parsed JSON or text."""
+    if not isinstance(body, dict):
+        return VaultError(not_vault(url, status, body), status)
+    errors = [str(error) for error in body.get("errors") or body.get("warnings") or []]
+    said = cleaned(errors)
+    return VaultError(reason(url, method, path, status, said), status, said)
+
+
+def reason(url: str, method: str, path: str, status: int, said: str) -> str:
+    text, doing = said.lower(), f"{CAPABILITIES[method]} {path}"
+    if "sealed" in text and status == 503:
+        return f"Vault at {url} is sealed. Unseal it, then run this again."
+    if status == 501 or "not initialized" in text:
+        return f"Vault at {url} is not initialized. Initialize and unseal it first."
+    if status in (429, 472, 473) or "not active" in text or "standby" in text:
+        return f"Vault at {url} is a standby that serves no requests. Give the address of the active node."
+    if "namespace not found" in text:
+        return f"Vault at {url} has no such namespace. Look at the option namespace and at VAULT_NAMESPACE."
+    if "no handler for route" in text:
+        mount = mount_of(path)
+        return f"Nothing is mounted at {mount} in Vault at {url}. Enable the engine first, or correct the path {path}."
+    if "versioned k/v" in text:
+        return f"At {mount_of(path)} is a kv engine (version 2), which has no {path}."
+    if "unsupported path" in text or "unsupported operation" in text or status == 405:
+        return f"The engine at {mount_of(path)} cannot {doing}. Is it of another type?"
+    if status == 403:
+        return missing_right(method, path)
+    if status >= 500:
+        return f"Vault at {url} failed to {doing}: {said or f'status {status}'}."
+    return f"Vault refused to {doing}: {said or f'status {status}'}."
+
+
+def missing_right(method: str, path: str) -> str:
+    capability = CAPABILITIES[method]
+    rule = f'path "{path}" {{ capabilities = ["{capability}"] }}'
+    return f"The token may not {capability} {path}. A policy for it needs: {rule}"
+
+
+def from_login(url: str, method: str, exc: Any) -> VaultError:
+    """For an exception of hvac, which knows no status but the class."""
+    if not isinstance(exc.json, dict):
+        return VaultError(not_vault(url, 0, exc.text or str(exc)))
+    said = cleaned([str(error) for error in exc.errors or []])
+    if "sealed" in said.lower():
+        return VaultError(reason(url, "POST", "", 503, said), 503)
+    if "no handler for route" in said:
+        return VaultError(
+            f"Vault at {url} has no {method} login at this path. Enable it first, or give its path as mount_point.", 404
+        )
+    return VaultError(f"Vault at {url} refused the login with {method}: {said or type(exc).__name__}.", 403)
+
+
+def mount_of(path: str) -> str:
+    parts = path.split("/")
+    return "/".join(parts[:2] if parts[0] in ("auth", "sys") else parts[:1])
+
+
+def not_vault(url: str, status: int, text: str) -> str:
+    if "HTTP request to an HTTPS server" in text:
+        return f"The server at {url} speaks TLS. Write the address with https:// in front."
+    title = re.search(r"<title>([^<]{1,80})", text, re.IGNORECASE)
+    page = "an HTML page" if "<html" in text.lower() else "something that is no JSON"
+    page += f" ({title.group(1).strip()})" if title else ""
+    said = f"{page}, status {status}" if status else page
+    return f"The server at {url} answered with {said}. Either it is not Vault, or a proxy is in between."
+
+
+def from_transport(url: str, exc: Exception) -> VaultError:
+    """For an exception of requests: nothing came back."""
+    text = str(exc)
+    kinds = {kind.__name__ for kind in type(exc).__mro__}
+    if "ProxyError" in kinds:
+        said = f"cannot be reached through the proxy ({innermost(exc)}). Look at the option proxies and at HTTPS_PROXY"
+    elif "SSLError" in kinds:
+        said = tls(text)
+    elif "ConnectTimeout" in kinds:
+        said = "did not answer in time when connecting. Is a firewall in between, or the address wrong?"
+    elif "Timeout" in kinds:
+        said = "took the request and did not answer in time. Raise the option timeout, or look at Vault's log"
+    elif "CERTIFICATE_VERIFY_FAILED" in text:
+        said = tls(text)
+    elif {"MissingSchema", "InvalidSchema", "InvalidURL"} & kinds:
+        return VaultError(f"{url!r} is no address of Vault: write it like https://vault.example.com:8200.")
+    elif "TooManyRedirects" in kinds:
+        said = "redirects in a circle. Give the address of the active node"
+    elif "NameResolutionError" in text or "getaddrinfo" in text or "Name or service" in text:
+        said = "cannot be found: its name does not resolve"
+    elif "Connection refused" in text:
+        said = "refuses the connection. Is it running, and is the port right?"
+    elif "CA certificate bundle" in text:
+        return VaultError(f"The file of ca_cert (VAULT_CACERT) is missing: {text.rsplit(':', 1)[-1].strip()}.")
+    else:
+        said = f"cannot be reached: {innermost(exc)}"
+    return VaultError(f"Vault at {url} {said}" + ("" if said.endswith("?") else "."))
+
+
+def tls(text: str) -> str:
+    if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
+        return "speaks no TLS. Write the address with http:// in front, or look for a proxy"
+    if "Hostname mismatch" in text or "IP address mismatch" in text or "doesn't match" in text:
+        return "has a certificate for another name. Use a name that is in it"
+    if "expired" in text:
+        return "has an expired certificate"
+    if "self-signed" in text or "self signed" in text or "unable to get local issuer" in text:
+        return "has a certificate from a CA that is not trusted here. Give the CA's file as ca_cert (VAULT_CACERT)"
+    found = re.search(r"\[SSL[^]]*\] ?([^(]+)", text)
+    return f"cannot be reached over TLS: {found.group(1).strip() if found else 'the handshake failed'}"
+
+
+def innermost(exc: BaseException) -> str:
+    """The cause at the bottom, which is the only part that a person needs."""
+    reason = getattr(exc, "reason", None) or (
+        exc.args[0] if exc.args and isinstance(exc.args[0], BaseException) else None
+    )
+    if isinstance(reason, BaseException) and reason is not exc:
+        return innermost(reason)
+    return re.sub(r"<[^>]*>:? ?", "", str(exc.args[-1] if exc.args else exc)) or type(exc).__name__

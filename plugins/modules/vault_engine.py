@@ -1,0 +1,253 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vault_engine
+short_description: A secrets engine or login method of Vault at a path
+version_added: 0.1.0
+description:
+  - Enables an engine at a path and keeps its settings, or disables it.
+  - An engine of another type at the path is an error that names both types. Nothing is replaced.
+  - Only settings that are given are compared and changed.
+extends_documentation_fragment:
+  - community.hashi_vault.connection
+  - community.hashi_vault.auth
+  - servicemesh.pki._attributes
+  - servicemesh.pki._vault
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  path:
+    description: Path of the engine, without C(auth/) in front for a login method.
+    type: str
+    required: true
+  kind:
+    description: Whether the path is one of the secrets engines or one of the login methods.
+    type: str
+    choices: [secret, auth]
+    default: secret
+  type:
+    description:
+      - Type of the engine, such as V(pki), V(kv) or V(approle).
+      - Required for O(state=present). With O(state=absent) it guards against removing another engine.
+    type: str
+  state:
+    description:
+      - V(absent) disables the engine. B(Everything in it is lost), a root's key too.
+    type: str
+    choices: [present, absent]
+    default: present
+  description:
+    description: What a person reads in the list of engines.
+    type: str
+  max_lease_ttl:
+    description:
+      - Longest life of what the engine issues, a duration. Vault cuts a certificate to it without an error.
+      - V(0) is the maximum of the whole server, 768h (32 days) unless it was changed.
+    type: str
+  default_lease_ttl:
+    description: Life of what is issued without a ttl, a duration. V(0) is the default of the whole server.
+    type: str
+  config:
+    description:
+      - Other settings of the path as the API's C(tune) call names them, such as C(listing_visibility) or
+        C(audit_non_hmac_request_keys), see U(https://openbao.org/api-docs/system/mounts/).
+    type: dict
+    default: {}
+  options:
+    description: Options of the engine's type, such as C(version) of V(kv).
+    type: dict
+    default: {}
+  local:
+    description: Whether the engine is kept from replication. Only for a new engine, it cannot be changed later.
+    type: bool
+  seal_wrap:
+    description: Whether the engine's storage is wrapped by the seal. Only for a new engine, it cannot be changed later.
+    type: bool
+seealso:
+  - module: servicemesh.pki.vault_resource
+author:
+  - The servicemesh.pki authors (@servicemesh)
+"""
+
+EXAMPLES = r"""
+- name: A PKI engine that may issue for 90 days
+  servicemesh.pki.vault_engine:
+    path: pki
+    type: pki
+    max_lease_ttl: 90d
+    description: Root of the mesh
+
+- name: A login method
+  servicemesh.pki.vault_engine:
+    path: jwt-cluster-1
+    kind: auth
+    type: jwt
+
+- name: Remove the login method, unless it is of another type
+  servicemesh.pki.vault_engine:
+    path: jwt-cluster-1
+    kind: auth
+    type: jwt
+    state: absent
+"""
+
+RETURN = r"""
+engine:
+  description: The engine as it is now, in check mode as it would be. Empty when there is none.
+  returned: success
+  type: dict
+  contains:
+    path:
+      description: Path without slashes at its ends.
+      type: str
+    type:
+      description: Type of the engine.
+      type: str
+    description:
+      description: What a person reads in the list of engines.
+      type: str
+    accessor:
+      description: Vault's own name of this mount. None when it is not enabled yet.
+      type: str
+    config:
+      description: Settings as Vault tells them, durations in seconds. A duration of 0 is the server's.
+      type: dict
+    options:
+      description: Options of the engine's type.
+      type: dict
+    local:
+      description: Whether it is kept from replication.
+      type: bool
+    seal_wrap:
+      description: Whether its storage is wrapped by the seal.
+      type: bool
+  sample:
+    {"path": "pki", "type": "pki", "description": "Root of the mesh", "accessor": "pki_4b8295c5", "local": false,
+     "config": {"default_lease_ttl": 0, "max_lease_ttl": 7776000, "force_no_cache": false}, "options": {},
+     "seal_wrap": false}
+differences:
+  description: What was otherwise than wanted before, by name, each with C(wanted) and C(found).
+  returned: success
+  type: dict
+"""
+
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _diff, _duration
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
+
+SHOWN = ("type", "description", "accessor", "config", "options", "local", "seal_wrap")
+DURATIONS = ("max_lease_ttl", "default_lease_ttl")
+FIXED = ("local", "seal_wrap")
+
+
+def get(vault: Vault, place: str, path: str) -> dict[str, Any]:
+    try:
+        data = vault.request("GET", place)["data"]
+    except VaultError as exc:
+        if exc.status == 400 and "engine" in exc.said:  # "No secret engine mount at", "No auth engine at"
+            return {}
+        raise
+    return {"path": path, **{name: data[name] or {} if name == "options" else data[name] for name in SHOWN}}
+
+
+def wanted(params: dict[str, Any]) -> dict[str, Any]:
+    """The settings that were given, flat, durations in seconds."""
+    flat = dict(params["config"])
+    flat.update({name: params[name] for name in ("description", *FIXED) if params[name] is not None})
+    flat.update({name: _duration.seconds(params[name]) for name in DURATIONS if params[name] is not None})
+    return {**flat, **({"options": params["options"]} if params["options"] else {})}
+
+
+def present(vault: Vault, place: str, params: dict[str, Any], found: dict[str, Any], check: bool) -> _diff.Differences:
+    """Returns what differs, after it was made so."""
+    flat = wanted(params)
+    if not found:
+        create(vault, place, params["type"], flat, check)
+        return _diff.differences({"type": params["type"], **flat}, {})
+    differing = _diff.differences(flat, {**found, **found["config"]})
+    fixed = _diff.view(differing, FIXED)
+    if fixed:
+        raise VaultError(
+            f"The engine at {params['path']} cannot be changed so: {_diff.sentence(fixed)}. Disable it first."
+        )
+    if differing and not check:
+        vault.write(f"{place}/tune", {name: flat[name] for name in differing})
+    return differing
+
+
+def create(vault: Vault, place: str, kind: str, flat: dict[str, Any], check: bool) -> None:
+    top = _diff.view(flat, ("description", "options", *FIXED))
+    config = {name: value for name, value in flat.items() if name not in top}
+    if not check:
+        vault.write(place, {"type": kind, "config": config, **top})
+
+
+def predicted(params: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    flat = wanted(params)
+    top = _diff.view(flat, ("description", *FIXED))
+    config = {name: value for name, value in flat.items() if name not in (*top, "options")}
+    empty = {"description": "", "accessor": None, "config": {}, "options": {}, "local": False, "seal_wrap": False}
+    before = found or {"path": params["path"], "type": params["type"], **empty}
+    return {
+        **before,
+        **top,
+        "config": {**before["config"], **config},
+        "options": {**before["options"], **params["options"]},
+    }
+
+
+def work(module: Any, vault: Vault) -> dict[str, Any]:
+    params, check = module.params, module.check_mode
+    params["path"] = params["path"].strip("/")
+    place = f"sys/{'auth' if params['kind'] == 'auth' else 'mounts'}/{params['path']}"
+    found = get(vault, place, params["path"])
+    if found and params["type"] and found["type"] != params["type"]:
+        raise VaultError(
+            f"At {params['path']} is an engine of type {found['type']}, wanted is {params['type']}. "
+            "Choose another path, or disable that engine first, which loses all that is in it."
+        )
+    if params["state"] == "present":
+        differing = present(vault, place, params, found, check)
+        changed = bool(differing)
+        now = found if not changed else predicted(params, found) if check else get(vault, place, params["path"])
+    else:
+        differing, changed, now = {}, bool(found), {}
+        if found and not check:
+            vault.delete(place)
+    return dict(changed=changed, engine=now, differences=differing, diff={"before": found, "after": now})
+
+
+def main() -> None:
+    run(
+        work,
+        dict(
+            path=dict(type="str", required=True),
+            kind=dict(type="str", choices=["secret", "auth"], default="secret"),
+            type=dict(type="str"),
+            state=dict(type="str", choices=["present", "absent"], default="present"),
+            description=dict(type="str"),
+            max_lease_ttl=dict(type="str"),
+            default_lease_ttl=dict(type="str"),
+            config=dict(type="dict", default={}),
+            options=dict(type="dict", default={}),
+            local=dict(type="bool"),
+            seal_wrap=dict(type="bool"),
+        ),
+        required_if=[("state", "present", ["type"])],
+    )
+
+
+if __name__ == "__main__":
+    main()

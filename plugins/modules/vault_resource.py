@@ -1,0 +1,154 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vault_resource
+short_description: Any object of Vault that can be read and written, such as a policy, a role or a config
+version_added: 0.1.0
+description:
+  - Reads what is at a path, compares what was given with it, and writes when something differs.
+  - Durations are compared as seconds, lists without order, and a list may be given as text with commas.
+  - What is not given is not compared. Most engines keep it on a write, some set it back to its default.
+  - After a write the object is read back. What Vault did not take is a warning that names it.
+extends_documentation_fragment:
+  - community.hashi_vault.connection
+  - community.hashi_vault.auth
+  - servicemesh.pki._attributes
+  - servicemesh.pki._vault
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+    details:
+      - O(secret_data) is not compared, because Vault does not tell it.
+options:
+  path:
+    description: Path of the object, as in the API after C(/v1/).
+    type: str
+    required: true
+  data:
+    description: What the object shall have, as the API names it. Shown in diffs and logs.
+    type: dict
+    default: {}
+  secret_data:
+    description:
+      - What the object shall have and Vault never tells, such as a password. Never shown.
+      - Written together with O(data), when that differs or the object does not exist. A change of it alone is not seen.
+    type: dict
+    default: {}
+  state:
+    description: V(absent) deletes the object.
+    type: str
+    choices: [present, absent]
+    default: present
+seealso:
+  - module: servicemesh.pki.vault_engine
+  - module: community.hashi_vault.vault_write
+    description: Writes every time, and can return what the write answers.
+author:
+  - The servicemesh.pki authors (@servicemesh)
+"""
+
+EXAMPLES = r"""
+- name: Where clients find the CA and its revocation list
+  servicemesh.pki.vault_resource:
+    path: pki/config/urls
+    data:
+      issuing_certificates: http://vault:8200/v1/pki/ca
+      crl_distribution_points: http://vault:8200/v1/pki/crl
+
+- name: A policy that may sign one thing
+  servicemesh.pki.vault_resource:
+    path: sys/policies/acl/cert-manager
+    data:
+      policy: |
+        path "pki/root/sign-intermediate" {
+          capabilities = ["update"]
+        }
+
+- name: Remove it
+  servicemesh.pki.vault_resource:
+    path: sys/policies/acl/cert-manager
+    state: absent
+"""
+
+RETURN = r"""
+data:
+  description:
+    - The object as Vault tells it now, in check mode as it would be. Empty when there is none.
+    - Names that are in O(secret_data) are left out.
+  returned: success
+  type: dict
+differences:
+  description: What was otherwise than wanted before, by name, each with C(wanted) and C(found).
+  returned: success
+  type: dict
+  sample: {"max_lease_ttl": {"wanted": "90d", "found": 2764800}}
+"""
+
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _diff
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
+
+
+def present(module: Any, vault: Vault, found: dict[str, Any] | None) -> tuple[_diff.Differences, bool, dict]:
+    params, path = module.params, module.params["path"]
+    differing = _diff.differences(params["data"], found or {})
+    if found is not None and not differing:
+        return {}, False, found
+    if module.check_mode:
+        return differing, True, {**(found or {}), **params["data"]}
+    vault.write(path, {**params["data"], **params["secret_data"]})
+    now = vault.read(path) or {}
+    ignored = _diff.differences(params["data"], now)
+    if ignored:
+        module.warn(
+            f"Vault took the write to {path} and tells something else: {_diff.sentence(ignored)}. Each run will write "
+            "it again. Correct the name or value. What Vault never tells belongs into secret_data."
+        )
+    return differing, True, now
+
+
+def work(module: Any, vault: Vault) -> dict[str, Any]:
+    params = module.params
+    path = params["path"] = params["path"].strip("/")
+    hidden = set(params["secret_data"])
+    found = vault.read(path)
+    if params["state"] == "present":
+        differing, changed, now = present(module, vault, found)
+        shown = params["data"]
+    else:
+        differing, changed, now = {}, found is not None, {}
+        shown = found or {}
+        if found is not None and not module.check_mode:
+            vault.delete(path)
+    return dict(
+        changed=changed,
+        data={name: value for name, value in now.items() if name not in hidden},
+        differences=differing,
+        diff={"before": _diff.view(found or {}, set(shown) - hidden), "after": _diff.view(now, set(shown) - hidden)},
+    )
+
+
+def main() -> None:
+    run(
+        work,
+        dict(
+            path=dict(type="str", required=True),
+            data=dict(type="dict", default={}),
+            secret_data=dict(type="dict", default={}, no_log=True),
+            state=dict(type="str", choices=["present", "absent"], default="present"),
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

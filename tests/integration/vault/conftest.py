@@ -1,0 +1,58 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One real Vault for all tests: our own OpenBao process, or any Vault that the environment names."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import server as vault_server
+
+NUMBERS = itertools.count(1)
+FOREIGN = ("VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "VAULT_CACERT", "VAULT_SKIP_VERIFY")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[vault_server.Server]:
+    address = os.environ.get("SERVICEMESH_PKI_TEST_VAULT_ADDR")
+    if address:
+        yield vault_server.Server(address, os.environ["SERVICEMESH_PKI_TEST_VAULT_TOKEN"])
+        return
+    own = vault_server.start()
+    yield own
+    own.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_foreign_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in FOREIGN:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # no ~/.vault-token
+
+
+@pytest.fixture
+def run(server: vault_server.Server) -> vault_server.Runner:
+    return vault_server.Runner(server)
+
+
+@pytest.fixture
+def path(server: vault_server.Server) -> Iterator[str]:
+    """A path that no other test uses, free again afterwards."""
+    name = f"test-{os.getpid()}-{next(NUMBERS)}"
+    yield name
+    server.client.sys.disable_secrets_engine(name)
+
+
+@pytest.fixture
+def mount(server: vault_server.Server, path: str) -> str:
+    """A PKI engine that may issue for 90 days."""
+    server.client.sys.enable_secrets_engine("pki", path, config={"max_lease_ttl": "2160h"})
+    return path

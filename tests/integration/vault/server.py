@@ -1,0 +1,130 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real Vault for the tests, and a fast way to run our modules against it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import hvac
+import requests
+from ansible.module_utils.common import warnings
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._diff import same
+
+
+@dataclass
+class Server:
+    url: str
+    token: str
+    process: subprocess.Popen | None = None
+
+    @property
+    def client(self) -> hvac.Client:
+        return hvac.Client(url=self.url, token=self.token)
+
+    def token_for(self, *rules: str, **options: Any) -> str:
+        """A token that may do what the rules say, each a line of a policy."""
+        name = f"test-{secrets.token_hex(4)}"
+        self.client.sys.create_or_update_policy(name, "\n".join(rules))
+        return self.client.auth.token.create(policies=[name], ttl="1h", **options)["auth"]["client_token"]
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.terminate()
+            self.process.wait(10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(*arguments: str) -> Server:
+    """OpenBao in dev mode: in memory, unsealed. Its root token is random."""
+    program = shutil.which("bao")
+    assert program, "no bao in PATH; run this with the project's Python environment"
+    port, token = free_port(), secrets.token_hex(12)
+    process = subprocess.Popen(
+        [program, "server", "-dev", "-dev-no-store-token", f"-dev-listen-address=127.0.0.1:{port}", *arguments],
+        env={**os.environ, "BAO_DEV_ROOT_TOKEN_ID": token},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    server = Server(f"http://127.0.0.1:{port}", token, process)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with contextlib.suppress(requests.ConnectionError):
+            if requests.get(f"{server.url}/v1/sys/health", timeout=2).status_code == 200:
+                return server
+        time.sleep(0.05)
+    server.stop()
+    raise AssertionError("bao did not come up")
+
+
+def run_module(name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
+    """The result of a module, run in this process as Ansible runs it: arguments in, JSON on stdout out."""
+    module = importlib.import_module(f"ansible_collections.servicemesh.pki.plugins.modules.{name}")
+    warnings._global_warnings.clear()
+    out = io.StringIO()
+    given = {key: value for key, value in arguments.items() if value is not None}
+    arguments = {**given, "_ansible_check_mode": check, "_ansible_diff": True}
+    with patch_module_args(arguments), contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        module.main()
+    return json.loads(out.getvalue())
+
+
+class Runner:
+    """Runs modules against one server, as its root unless another login is given."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def __call__(self, name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        login = {} if {"auth_method", "token"} & set(arguments) else {"token": self.server.token}
+        return run_module(name, check=check, **{"url": self.server.url, **login, **arguments})
+
+    def ok(self, name: str, **arguments: Any) -> dict[str, Any]:
+        result = self(name, **arguments)
+        assert not result.get("failed"), result["msg"]
+        return result
+
+    def error(self, name: str, **arguments: Any) -> str:
+        result = self(name, **arguments)
+        assert result.get("failed"), result
+        return result["msg"]
+
+    def four_ways(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """Check, apply, again, again with check; what the check foretold is what was done."""
+        foretold = self.ok(name, check=True, **arguments)
+        again_foretold = self.ok(name, check=True, **arguments)
+        assert foretold["diff"] == again_foretold["diff"], "the check changed something"
+        done = self.ok(name, **arguments)
+        assert foretold["changed"] and done["changed"]
+        assert foretold["diff"]["before"] == done["diff"]["before"]
+        assert came_true(foretold["diff"]["after"], done["diff"]["after"])
+        for again in (self.ok(name, **arguments), self.ok(name, check=True, **arguments)):
+            assert not again["changed"], again["diff"]
+            assert again["diff"]["before"] == again["diff"]["after"]
+        return {"foretold": foretold, **done}
+
+
+def came_true(foretold: Any, done: Any) -> bool:
+    """Whether everything that a check foretold is so. None is what only Vault can choose, such as an id."""
+    if isinstance(foretold, dict):
+        return isinstance(done, dict) and all(came_true(value, done.get(key)) for key, value in foretold.items())
+    return foretold is None or same(foretold, done)

@@ -1,0 +1,82 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vault_engine against a real Vault."""
+
+from __future__ import annotations
+
+
+def test_a_new_engine_four_ways(run, path, server):
+    done = run.four_ways("vault_engine", path=path, type="pki", max_lease_ttl="90d", description="Root of the mesh")
+    assert done["engine"]["config"]["max_lease_ttl"] == 90 * 86400
+    assert done["foretold"]["engine"]["config"]["max_lease_ttl"] == 90 * 86400
+    found = server.client.sys.list_mounted_secrets_engines()["data"][f"{path}/"]
+    assert (found["type"], found["description"], found["config"]["max_lease_ttl"]) == (
+        "pki",
+        "Root of the mesh",
+        7776000,
+    )
+
+
+def test_settings_change_and_only_what_is_given(run, path):
+    run.ok("vault_engine", path=path, type="pki", max_lease_ttl="90d", description="old")
+    done = run.four_ways("vault_engine", path=path, type="pki", max_lease_ttl="2400h")
+    assert done["differences"] == {"max_lease_ttl": {"wanted": 8640000, "found": 7776000}}
+    assert done["engine"]["description"] == "old"
+    assert done["foretold"]["engine"] == done["engine"]
+
+
+def test_the_same_duration_written_otherwise_is_no_change(run, path):
+    run.ok("vault_engine", path=path, type="pki", max_lease_ttl="90d")
+    for same in ("2160h", "7776000", "2159h60m"):
+        assert not run.ok("vault_engine", path=path, type="pki", max_lease_ttl=same)["changed"]
+
+
+def test_default_ttl_config_and_options(run, path):
+    done = run.four_ways(
+        "vault_engine",
+        path=path,
+        type="kv",
+        default_lease_ttl="1h",
+        options={"version": 2},
+        config={"listing_visibility": "unauth", "audit_non_hmac_request_keys": ["b", "a"]},
+    )
+    assert done["engine"]["options"] == {"version": "2"}
+    assert done["engine"]["config"]["listing_visibility"] == "unauth"
+
+
+def test_an_empty_description_is_taken_away(run, path):
+    run.ok("vault_engine", path=path, type="pki", description="old")
+    assert run.four_ways("vault_engine", path=path, type="pki", description="")["engine"]["description"] == ""
+
+
+def test_a_login_method(run, path):
+    done = run.four_ways("vault_engine", path=path, kind="auth", type="approle", max_lease_ttl="2h")
+    assert done["engine"]["type"] == "approle"
+    run.four_ways("vault_engine", path=path, kind="auth", type="approle", state="absent")
+
+
+def test_absent_four_ways(run, mount, server):
+    run.four_ways("vault_engine", path=mount, state="absent")
+    assert f"{mount}/" not in server.client.sys.list_mounted_secrets_engines()["data"]
+
+
+def test_another_type_is_an_error_that_names_both(run, mount, server):
+    for state in ("present", "absent"):
+        message = run.error("vault_engine", path=mount, type="kv", state=state)
+        assert message.startswith(f"At {mount} is an engine of type pki, wanted is kv.")
+    assert server.client.sys.list_mounted_secrets_engines()["data"][f"{mount}/"]["type"] == "pki"
+
+
+def test_what_cannot_be_changed_later_says_so(run, mount):
+    message = run.error("vault_engine", path=mount, type="pki", local=True)
+    assert message == f"The engine at {mount} cannot be changed so: local: wanted True, found False. Disable it first."
+
+
+def test_bad_values(run, path):
+    message = run.error("vault_engine", path=path, type="pki", max_lease_ttl="soon")
+    assert message == "'soon' is not a duration: write it like 48h, 90d, 1h30m, or as seconds."
+    message = run.error("vault_engine", path=path, type="nosuch")
+    assert message == f"Vault refused to update sys/mounts/{path}: plugin not found in the catalog: nosuch."
+    message = run.error("vault_engine", path=path, type="pki", max_lease_ttl="1h", default_lease_ttl="2h")
+    assert "max" in message

@@ -1,0 +1,59 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vault_resource against a real Vault."""
+
+from __future__ import annotations
+
+POLICY = 'path "pki/root/sign-intermediate" {\n  capabilities = ["update"]\n}\n'
+
+
+def test_a_policy_four_ways_and_gone_again(run, path, server):
+    where = f"sys/policies/acl/{path}"
+    done = run.four_ways("vault_resource", path=where, data={"policy": POLICY})
+    assert server.client.sys.read_acl_policy(path)["data"]["policy"] == POLICY
+    assert done["diff"]["before"] == {}
+    assert done["diff"]["after"] == done["foretold"]["diff"]["after"] == {"policy": POLICY}
+    run.four_ways("vault_resource", path=where, data={"policy": POLICY.replace("update", "read")})
+    run.four_ways("vault_resource", path=where, state="absent")
+
+
+def test_urls_as_text_or_list_in_any_order(run, mount):
+    where = f"{mount}/config/urls"
+    run.four_ways("vault_resource", path=where, data={"issuing_certificates": ["http://b.test/ca", "http://a.test/ca"]})
+    for same in ("http://a.test/ca,http://b.test/ca", ["http://a.test/ca", "http://b.test/ca"]):
+        assert not run.ok("vault_resource", path=where, data={"issuing_certificates": same})["changed"]
+    done = run.four_ways("vault_resource", path=where, data={"issuing_certificates": []})
+    assert done["data"]["issuing_certificates"] == []
+
+
+def test_a_role_with_durations(run, mount):
+    where, data = f"{mount}/roles/mesh", {"max_ttl": "48h", "allow_any_name": True, "key_type": "ec", "key_bits": 256}
+    done = run.four_ways("vault_resource", path=where, data=data)
+    assert done["data"]["max_ttl"] == 172800
+    assert not run.ok("vault_resource", path=where, data={"max_ttl": "2d", "key_bits": "256"})["changed"]
+    done = run.four_ways("vault_resource", path=where, data={**data, "max_ttl": "49h"})
+    assert done["differences"] == {"max_ttl": {"wanted": "49h", "found": 172800}}
+
+
+def test_what_vault_does_not_take_is_a_warning(run, mount):
+    done = run.ok("vault_resource", path=f"{mount}/config/urls", data={"issuing_certificate": "http://a.test/ca"})
+    assert done["changed"]
+    assert "issuing_certificate: wanted http://a.test/ca, found none" in str(done["warnings"])
+
+
+def test_secret_data_is_written_and_never_shown(run, server, path):
+    server.client.sys.enable_auth_method("userpass", path=path)
+    arguments = dict(path=f"auth/{path}/users/u", data={"token_ttl": "1h"}, secret_data={"password": "tr0ub4dor-3"})
+    assert "tr0ub4dor-3" not in str(run.four_ways("vault_resource", **arguments))
+    server.client.auth.userpass.login("u", "tr0ub4dor-3", mount_point=path)
+    server.client.sys.disable_auth_method(path)
+
+
+def test_refused_value_and_path_of_nothing(run, mount):
+    message = run.error("vault_resource", path=f"{mount}/config/urls", data={"issuing_certificates": "gar bage"})
+    assert message.startswith(
+        f"Vault refused to update {mount}/config/urls: invalid URL found in Authority Information"
+    )
+    message = run.error("vault_resource", path="nosuch/config", data={"a": 1})
+    assert message.startswith("Nothing is mounted at nosuch in Vault at http://127.0.0.1:")
