@@ -118,7 +118,7 @@ func serve(ctx context.Context, group *errgroup.Group, shared *controller.Contex
 		if err != nil {
 			return err
 		}
-		return healthz.NewServer(20 * time.Second).Start(ctx, l)
+		return healthz.NewServer(20*time.Second).Start(ctx, l)
 	})
 	group.Go(func() error {
 		l, err := net.Listen("tcp", metricsAddr)

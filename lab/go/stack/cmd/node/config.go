@@ -24,6 +24,8 @@ const (
 	containerdSocket  = "/run/containerd/containerd.sock"
 	kubeletConfig     = "/etc/kubernetes/kubelet.yaml"
 	proxyConfig       = "/etc/kubernetes/kube-proxy.yaml"
+	podImages         = "/images/pods.tar"
+	importedMark      = "/var/lib/containerd/lab-pod-images-imported"
 	etcdURL           = "http://127.0.0.1:2379"
 
 	// As in k3s.

@@ -97,13 +97,14 @@ func run(ctx context.Context, o options) error {
 	s.start("containerd", "containerd", "--config="+containerdConfig)
 	s.start("kube-apiserver", "kube-apiserver", n.apiServerFlags()...)
 	log.Print("Running kube-apiserver")
+	imported := make(chan error, 1)
+	go func() { imported <- importImages(ctx) }()
 	if err := n.waitForAPI(ctx, s); err != nil {
 		return err
 	}
-	if err := waitForSocket(ctx, containerdSocket); err != nil {
+	if err := <-imported; err != nil { // before any pod: nothing may be pulled
 		return err
 	}
-	log.Print("Containerd is now running")
 	s.start("kube-controller-manager", "kube-controller-manager", n.controllerManagerFlags()...)
 	s.start("kube-scheduler", "kube-scheduler", "--kubeconfig="+adminKubeconfig, "--leader-elect=false")
 	s.start("kubelet", "kubelet", "--config="+kubeletConfig, "--kubeconfig="+kubeletKubeconfig,
@@ -148,6 +149,22 @@ func waitForSocket(ctx context.Context, path string) error {
 		}
 		return err
 	})
+}
+
+// importImages puts the images of the pods into containerd, once for each volume.
+func importImages(ctx context.Context) error {
+	if err := waitForSocket(ctx, containerdSocket); err != nil {
+		return err
+	}
+	log.Print("Containerd is now running")
+	if _, err := os.Stat(importedMark); err == nil {
+		return nil
+	}
+	out, err := exec.CommandContext(ctx, "ctr", "--namespace=k8s.io", "images", "import", podImages).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("import of %s: %w: %s", podImages, err, strings.TrimSpace(string(out)))
+	}
+	return os.WriteFile(importedMark, nil, 0o644)
 }
 
 // poll tries until it works, the node is stopped, or a component gave up.

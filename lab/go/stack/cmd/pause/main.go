@@ -4,7 +4,7 @@
 
 // Command pause holds a pod's namespaces open, and reaps what its containers
 // leave behind when they share its process namespace. As k3d-tools it is the
-// helper container that only has to stay up.
+// helper container that only has to stay up. `pause true` ends at once.
 package main
 
 import (
@@ -14,6 +14,9 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "true" {
+		return
+	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGCHLD)
 	for s := range signals {

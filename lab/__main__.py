@@ -1,0 +1,38 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line: python -m lab build|up|down|fresh|clean|status|env."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from lab import commands
+from lab.places import LabError, only_one
+
+
+def main() -> int:
+    """Run one command; a failure is one message and exit code 1."""
+    parser = argparse.ArgumentParser(prog="python -m lab", description="The lab of servicemesh.pki; see lab/README.md.")
+    names = parser.add_subparsers(dest="command", required=True)
+    for name, function in commands.COMMANDS.items():
+        names.add_parser(name, help=function.__doc__)
+    command = parser.parse_args().command
+    try:
+        if command in commands.READ_ONLY:
+            commands.COMMANDS[command]()
+        else:
+            with only_one():
+                commands.COMMANDS[command]()
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nlab: interrupted; what was finished is kept, the next run goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

