@@ -36,7 +36,7 @@ def pod_images(shop: Workshop) -> None:
     ours = needs["own"]
     image("docker.io/lab/pause:1", {"pause": ours / "pause"}, "/pause")
     image(TEST_APP_IMAGE, {"app": ours / "app"}, "/app")
-    image("docker.io/lab/coredns:1.12.4", {"coredns": needs["coredns"] / "coredns"}, "/coredns")
+    image("docker.io/lab/coredns:1", {"coredns": needs["coredns"] / "coredns"}, "/coredns")
     image(
         f"quay.io/jetstack/trust-manager:{version('trust-manager')}",
         {"trust-manager": needs["trust-manager"] / "trust-manager", "tmp": None},

@@ -24,6 +24,7 @@ import (
 	certmanagerapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/cert-manager/cert-manager/pkg/controller/cainjector"
 	"github.com/cert-manager/cert-manager/pkg/logs"
+	"github.com/cert-manager/cert-manager/pkg/util"
 	"github.com/cert-manager/cert-manager/pkg/util/cmapichecker"
 	"github.com/cert-manager/cert-manager/pkg/webhook/options"
 )
@@ -65,6 +66,8 @@ func newCAInjector() (part, error) {
 		if err != nil {
 			return err
 		}
+		// The injectors take their name as a field manager from the user agent.
+		config = util.RestConfigWithUserAgent(config, "cainjector")
 		manager, err := ctrl.NewManager(config, ctrl.Options{
 			Scheme:  types,
 			Metrics: metricsserver.Options{BindAddress: metrics},

@@ -57,7 +57,7 @@ func (n *node) writeFiles() error {
 		return err
 	}
 	fill := strings.NewReplacer("$TLS", tlsDir, "$ADMIN_KUBECONFIG", adminKubeconfig, "$NODE", n.name, "$POD_CIDR", podCIDR,
-		"$NODE_PODS", nodePodCIDR, "$DNS_IP", dnsIP, "$DOMAIN", clusterDomain, "$CONTAINERD", containerdSocket)
+		"$PODS", nodePodCIDR, "$DNS_IP", dnsIP, "$DOMAIN", clusterDomain, "$CONTAINERD", containerdSocket)
 	for path, text := range map[string]string{
 		containerdConfig:                 containerdTOML,
 		"/etc/cni/net.d/10-lab.conflist": cniJSON,
