@@ -44,6 +44,7 @@ def up() -> None:
     if not all(engine.has_image(docker, name) for name in names.values()):
         with Progress(cache() / "timings.json", 1).step("images into the engine"):
             engine.load(docker, contents.ENGINE_IMAGES.folder / "images.tar")
+            engine.drop_other_images(docker, set(names.values()))
     _write(env_file(), environment(docker, names))
     print(f"lab: up, engine {docker}; what to use is in {env_file()}", flush=True)
 

@@ -8,6 +8,7 @@ An engine is named by its address, as in DOCKER_HOST.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -88,6 +89,13 @@ def load(address: str, archive: Path) -> None:
     docker(address, "load", "--quiet", "--input", str(archive))
 
 
+def drop_other_images(address: str, wanted: set[str]) -> None:
+    """Remove former builds of the lab's images, unless a container still runs from them."""
+    for name in set(_images(address)) - wanted:
+        with contextlib.suppress(LabError):
+            docker(address, "image", "rm", name)
+
+
 def containers(address: str) -> list[str]:
     """The containers that were made from the lab's images, whoever made them."""
     return docker(address, "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={LABEL}").split()
@@ -96,12 +104,11 @@ def containers(address: str) -> list[str]:
 def remove_all(address: str) -> list[str]:
     """Remove the lab's containers, their volumes, and the networks that they alone used; returns their names."""
     ids = containers(address)
-    if not ids:
-        return []
-    found = json.loads(docker(address, "inspect", *ids))
+    found = json.loads(docker(address, "inspect", *ids)) if ids else []
     networks = {name for one in found for name in one["NetworkSettings"]["Networks"]} - {"bridge", "host", "none"}
     volumes = {mount["Name"] for one in found for mount in one["Mounts"] if mount["Type"] == "volume"}
-    docker(address, "rm", "--force", "--volumes", *ids)
+    if ids:
+        docker(address, "rm", "--force", "--volumes", *ids)
     removed = [f"container {one['Name'].lstrip('/')}" for one in found]
     left = set(docker(address, "volume", "ls", "--quiet").split()) & volumes
     if left:
@@ -111,15 +118,21 @@ def remove_all(address: str) -> list[str]:
         if not details["Containers"]:
             docker(address, "network", "rm", name)
             removed.append(f"network {name}")
+    if address == own_address():  # nobody else's: what has no container by now is left from an interrupted run
+        docker(address, "network", "prune", "--force")
     return removed
 
 
 def remove_images(address: str) -> list[str]:
     """Remove the lab's images; returns their names."""
-    told = docker(address, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "servicemesh-pki-lab/*").split()
+    told = _images(address)
     if told:
         docker(address, "image", "rm", "--force", *told)
     return [f"image {name}" for name in told]
+
+
+def _images(address: str) -> list[str]:
+    return docker(address, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "servicemesh-pki-lab/*").split()
 
 
 def _install() -> None:
