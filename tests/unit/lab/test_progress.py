@@ -1,0 +1,79 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lines that a person reads while the lab is built."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import pytest
+
+from lab.progress import Progress
+
+
+class Clock:
+    """Time that passes only when told."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def timings(tmp_path):
+    return tmp_path / "timings.json"
+
+
+def run(timings, *seconds, out=None):
+    out, clock = out or io.StringIO(), Clock()
+    progress = Progress(timings, len(seconds), out, clock)
+    for number, duration in enumerate(seconds):
+        with progress.step(f"part {number}"):
+            clock.now += duration
+    return out.getvalue().splitlines()
+
+
+def test_first_time_there_is_no_last_time(timings):
+    assert run(timings, 52, 3) == [
+        "[ 1/2] part 0 ...",
+        "[ 1/2] part 0 ... 52 s",
+        "[ 2/2] part 1 ...",
+        "[ 2/2] part 1 ... 3 s",
+    ]
+
+
+def test_then_the_last_time_is_told(timings):
+    run(timings, 54)
+    assert run(timings, 52)[-1] == "[ 1/1] part 0 ... 52 s (last time 54 s)"
+    assert run(timings, 50)[0] == "[ 1/1] part 0 ... (last time 52 s)"
+
+
+def test_a_failure_is_marked_and_its_time_is_not_remembered(timings):
+    out, clock = io.StringIO(), Clock()
+    with pytest.raises(ValueError, match="no"), Progress(timings, 1, out, clock).step("part"):
+        clock.now += 7
+        raise ValueError("no")
+    assert out.getvalue().splitlines()[-1] == "[ 1/1] part ... failed after 7 s"
+    assert not timings.exists()
+
+
+def test_broken_timings_do_no_harm(timings):
+    timings.write_text("{")
+    assert run(timings, 1)[-1] == "[ 1/1] part 0 ... 1 s"
+    assert run(timings, 1)[-1] == "[ 1/1] part 0 ... 1 s (last time 1 s)"
+
+
+def test_seconds_tick_on_a_terminal(timings):
+    out = Terminal()
+    with Progress(timings, 1, out).step("part"):
+        time.sleep(1.2)
+    assert "\r\x1b[K[ 1/1] part ... 1 s\r\x1b[K" in out.getvalue()
+    assert out.getvalue().count("\n") == 1
