@@ -212,7 +212,13 @@ CONTAINERD = go_part(
 )  # fmt: skip
 OWN = go_part("own", "node, balancer, stand-ins", "stack", {name: f"./cmd/{name}" for name in _own})
 K3D = _upstream("k3d", "", "k3d", _release("k3d", "version.Version"), within="k3d")
-HELM = _upstream("helm", "/cmd/helm", "helm", _release("helm", "internal/version.version"))
+# Without a cluster, as in `helm template`, Helm goes by the version that it was told here.
+_helm_kubernetes = " ".join(
+    f"-X {GO['helm']['module']}/pkg/{place}.k8sVersion{part}={number}"
+    for place in ("chartutil", "lint/rules")
+    for part, number in (("Major", _major), ("Minor", _minor))
+)
+HELM = _upstream("helm", "/cmd/helm", "helm", f"{_release('helm', 'internal/version.version')} {_helm_kubernetes}")
 COREDNS = go_part("coredns", f"CoreDNS {version('coredns')[1:]}", "stack", {"coredns": "./cmd/coredns"})
 CERT_MANAGER = _upstream(
     "cert-manager", "/lab", "certmanager", _release("cert-manager", "pkg/util.AppVersion")
