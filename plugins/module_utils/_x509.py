@@ -1,0 +1,222 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PEM to certificates, certificates to facts. Private to this collection."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+from collections.abc import Iterator
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.x509.oid import ExtensionOID, NameOID
+
+BEGIN, END, DASHES = "-----BEGIN ", "-----END ", "-----"
+LABELS = ("CERTIFICATE", "X509 CERTIFICATE")
+KEY_USAGES = {
+    "digital_signature": "digitalSignature",
+    "content_commitment": "nonRepudiation",
+    "key_encipherment": "keyEncipherment",
+    "data_encipherment": "dataEncipherment",
+    "key_agreement": "keyAgreement",
+    "key_cert_sign": "keyCertSign",
+    "crl_sign": "cRLSign",
+}
+KEY_TYPES = {
+    ec.EllipticCurvePublicKey: "ec",
+    rsa.RSAPublicKey: "rsa",
+    ed25519.Ed25519PublicKey: "ed25519",
+    ed448.Ed448PublicKey: "ed448",
+    dsa.DSAPublicKey: "dsa",
+}
+KEY_SIZES = {"ed25519": 256, "ed448": 456}
+# What cryptography raises for a signature that does not fit: wrong, of another kind of key, of an unknown algorithm.
+MISMATCH = (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError)
+
+
+class X509Error(ValueError):
+    """The input is not what it should be. The message never quotes the input."""
+
+
+def parse_bundle(pem: str | bytes) -> list[x509.Certificate]:
+    """All certificates of a PEM bundle, in its order. Text around the blocks is allowed, other blocks are not."""
+    certificates = []
+    for number, (label, offset, line, body) in enumerate(_blocks(_text(pem)), start=1):
+        where = f"PEM block {number} (line {line}, offset {offset})"
+        if label not in LABELS:
+            raise X509Error(f"{where} is {_shown(label)}, wanted CERTIFICATE")
+        try:
+            certificates.append(_load(base64.b64decode("".join(body.split()), validate=True)))
+        except binascii.Error as exc:
+            raise X509Error(f"{where} is not valid base64") from exc
+        except ValueError as exc:
+            raise X509Error(f"{where} is not a valid X.509 certificate: {_cause(exc)}") from exc
+    if not certificates:
+        raise X509Error("No certificate found: the input is empty or holds no line -----BEGIN CERTIFICATE-----")
+    return certificates
+
+
+def _text(pem: str | bytes) -> str:
+    if isinstance(pem, bytes):
+        if pem[:1] == b"\x30" and pem[1:2] >= b"\x80":
+            raise X509Error("The input looks like DER, wanted PEM (openssl x509 -inform der converts)")
+        try:
+            pem = pem.decode("utf-8")
+        except UnicodeDecodeError as exc:
+            raise X509Error(f"The input is not PEM: byte at offset {exc.start} is not UTF-8") from exc
+    # Wherever it stands and however broken it is: before anything else, so that no other message comes first.
+    if "PRIVATE KEY" in pem:
+        raise X509Error(f"The input holds a private key (offset {pem.index('PRIVATE KEY')}). Give only certificates")
+    return pem
+
+
+def _blocks(text: str) -> Iterator[tuple[str, int, int, str]]:
+    """(label, offset, line, base64) of each block."""
+    start, line, counted = text.find(BEGIN), 1, 0
+    while start >= 0:
+        line, counted = line + text.count("\n", counted, start), start
+        head = text.find(DASHES, start + len(BEGIN), start + 100)
+        label = text[start + len(BEGIN) : head]
+        if head < 0 or "\n" in label:
+            raise X509Error(f"The BEGIN line at line {line}, offset {start} does not end in -----")
+        head += len(DASHES)
+        end = text.find(DASHES, head)
+        tail = f"{END}{label}{DASHES}"
+        if end < 0 or not text.startswith(tail, end):
+            raise X509Error(f"The PEM block at line {line}, offset {start} has no line -----END {_shown(label)}-----")
+        yield label, start, line, text[head:end]
+        start = text.find(BEGIN, end + len(tail))
+
+
+def _shown(label: str) -> str:
+    """A block's label is shown only when it looks like one."""
+    return label if label.replace(" ", "").isalnum() and label.isascii() and label.isupper() else "an unknown kind"
+
+
+def _load(der: bytes) -> x509.Certificate:
+    certificate = x509.load_der_x509_certificate(der)
+    # These are parsed when first asked for; asked here, a broken one is found with its place in the bundle.
+    _ = (certificate.extensions, certificate.subject, certificate.issuer, certificate.serial_number)
+    return certificate
+
+
+def _cause(exc: ValueError) -> str:
+    return " ".join(str(exc).split())[:200] or type(exc).__name__
+
+
+def certificate_facts(certificate: x509.Certificate) -> dict:
+    """What a playbook may ask of a certificate. Every key is always there, with None or [] where there is nothing."""
+    constraints = extension(certificate, ExtensionOID.BASIC_CONSTRAINTS)
+    ski, aki = key_identifiers(certificate)
+    key_type, key_bits, curve = key_facts(certificate)
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "common_name": names[-1].value if names else None,
+        "serial_number": serial(certificate),
+        "ski": ski,
+        "aki": aki,
+        "not_before": iso(certificate.not_valid_before_utc),
+        "not_after": iso(certificate.not_valid_after_utc),
+        "key_type": key_type,
+        "key_bits": key_bits,
+        "curve": curve,
+        "is_ca": bool(constraints and constraints.ca),
+        "path_length": constraints.path_length if constraints else None,
+        "key_usage": key_usage(certificate) or [],
+        "extended_key_usage": [_oid_name(oid) for oid in extension(certificate, ExtensionOID.EXTENDED_KEY_USAGE) or []],
+        "subject_alt_names": [
+            _general_name(name) for name in extension(certificate, ExtensionOID.SUBJECT_ALTERNATIVE_NAME) or []
+        ],
+        "signature_algorithm": _oid_name(certificate.signature_algorithm_oid),
+        "fingerprint_sha256": fingerprint(certificate),
+        "self_signed": is_self_signed(certificate),
+    }
+
+
+def extension(certificate: x509.Certificate, oid: x509.ObjectIdentifier):
+    """The value of an extension, or None."""
+    try:
+        return certificate.extensions.get_extension_for_oid(oid).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def key_identifiers(certificate: x509.Certificate) -> tuple[str | None, str | None]:
+    """Subject and authority key identifier as lower-case hex."""
+    ski = extension(certificate, ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+    aki = extension(certificate, ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+    return ski.digest.hex() if ski else None, aki.key_identifier.hex() if aki and aki.key_identifier else None
+
+
+def key_facts(certificate: x509.Certificate) -> tuple[str, int | None, str | None]:
+    """Type, size in bits and curve of the public key."""
+    try:
+        key = certificate.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        return "unknown", None, None
+    key_type = next((name for kind, name in KEY_TYPES.items() if isinstance(key, kind)), "unknown")
+    curve = key.curve.name if key_type == "ec" else None
+    return key_type, KEY_SIZES.get(key_type) or getattr(key, "key_size", None), curve
+
+
+def key_usage(certificate: x509.Certificate) -> list[str] | None:
+    """RFC 5280's names of the key usages, None when the certificate does not limit them."""
+    usage = extension(certificate, ExtensionOID.KEY_USAGE)
+    return usage and [name for attribute, name in KEY_USAGES.items() if getattr(usage, attribute)]
+
+
+def is_self_signed(certificate: x509.Certificate) -> bool:
+    return certificate.subject == certificate.issuer and is_signed_by(certificate, certificate)
+
+
+def is_signed_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
+    """Whether the parent's name is the child's issuer and its key made the child's signature."""
+    try:
+        child.verify_directly_issued_by(parent)
+    except MISMATCH:
+        return False
+    return True
+
+
+def serial(certificate: x509.Certificate) -> str:
+    number = certificate.serial_number
+    return number.to_bytes(max(1, (number.bit_length() + 7) // 8), "big").hex(":")
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def iso(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _oid_name(oid: x509.ObjectIdentifier) -> str:
+    name = oid._name
+    return oid.dotted_string if name == "Unknown OID" else name
+
+
+def _general_name(name: x509.GeneralName) -> str:
+    match name:
+        case x509.DNSName():
+            return f"DNS:{name.value}"
+        case x509.RFC822Name():
+            return f"email:{name.value}"
+        case x509.UniformResourceIdentifier():
+            return f"URI:{name.value}"
+        case x509.IPAddress():
+            return f"IP:{ipaddress.ip_network(name.value) if '/' in str(name.value) else name.value}"
+        case x509.DirectoryName():
+            return f"dirName:{name.value.rfc4514_string()}"
+        case x509.RegisteredID():
+            return f"RID:{name.value.dotted_string}"
+        case _:
+            return f"otherName:{name.type_id.dotted_string}"
