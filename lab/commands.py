@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lab import contents, engine
 from lab.parts import build_all
-from lab.places import LabError, cache
+from lab.places import LabError, cache, run_folder
 from lab.progress import Progress
 from lab.recipes import GO, LINKERD, VERSIONS
 
@@ -106,7 +106,8 @@ def clean() -> None:
         for what in [*engine.remove_all(docker), *engine.remove_images(docker)]:
             print(f"lab: removed {what}")
     engine.stop()
-    for entry in cache().iterdir():
+    shutil.rmtree(run_folder(), ignore_errors=True)
+    for entry in cache().iterdir():  # the lock is held, and others may wait for it
         if entry.name != "lock":
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     print(f"lab: {cache()} emptied")

@@ -88,7 +88,7 @@ def _content(item: Path | str) -> Iterable[tuple[str, bytes]]:
         yield "", item.encode()
     elif item.is_dir():
         for path in sorted(item.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
+            if path.is_file() and not path.name.endswith(("_test.go", ".pyc")):
                 yield str(path.relative_to(item)), path.read_bytes()
     else:
         yield item.name, item.read_bytes()

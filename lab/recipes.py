@@ -9,7 +9,6 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -150,11 +149,10 @@ def wheels(shop: Workshop) -> None:
 def debian(shop: Workshop) -> None:
     """A small Debian for the images, from the mirror and through the proxy that this machine's apt uses."""
     if shutil.which("debootstrap") is None:
+        shop.run("apt-get", "update", "-q")
         shop.run("apt-get", "install", "-y", "-q", "--no-install-recommends", "debootstrap")
     suite = VERSIONS["debian"]["suite"]
-    proxy = subprocess.run(
-        ["apt-config", "shell", "proxy", "Acquire::http::Proxy"], capture_output=True, text=True, check=True
-    ).stdout
+    proxy = shop.run("apt-config", "shell", "proxy", "Acquire::http::Proxy")
     env = {"http_proxy": proxy.split("'")[1]} if "'" in proxy else {}
     root = shop.folder / "root"
     shop.run(
