@@ -1,0 +1,177 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was asked of a CA's certificate, and where one is otherwise. No requests. Private to this collection."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID, NameOID
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _diff, _duration, _vault_pki, _x509
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
+
+SUBJECT = {
+    "common_name": NameOID.COMMON_NAME,
+    "organization": NameOID.ORGANIZATION_NAME,
+    "ou": NameOID.ORGANIZATIONAL_UNIT_NAME,
+    "country": NameOID.COUNTRY_NAME,
+    "province": NameOID.STATE_OR_PROVINCE_NAME,
+    "locality": NameOID.LOCALITY_NAME,
+    "street_address": NameOID.STREET_ADDRESS,
+    "postal_code": NameOID.POSTAL_CODE,
+    "serial_number": NameOID.SERIAL_NUMBER,
+}
+# Option of the module and of the API -> the kind of name in the certificate, and which half of the constraints.
+CONSTRAINTS = {
+    f"{half}_{name}": (kind, f"{half}_subtrees")
+    for half in ("permitted", "excluded")
+    for name, kind in {
+        "dns_domains": x509.DNSName,
+        "ip_ranges": x509.IPAddress,
+        "email_addresses": x509.RFC822Name,
+        "uri_domains": x509.UniformResourceIdentifier,
+    }.items()
+}
+SLACK = 120  # seconds: Vault dates the start of a certificate back by 30, or as the option says
+
+AUTHORITY_OPTIONS = dict(
+    common_name=dict(type="str"),
+    **{name: dict(type="list", elements="str") for name in SUBJECT if name not in ("common_name", "serial_number")},
+    serial_number=dict(type="str"),
+    alt_names=dict(type="list", elements="str"),
+    ip_sans=dict(type="list", elements="str"),
+    uri_sans=dict(type="list", elements="str"),
+    exclude_cn_from_sans=dict(type="bool"),
+    key_type=dict(type="str", choices=["ec", "rsa", "ed25519"], default="ec", no_log=False),
+    key_bits=dict(type="int", no_log=False),
+    signature_bits=dict(type="int", choices=[256, 384, 512]),
+    ttl=dict(type="str"),
+    not_after=dict(type="str"),
+    not_before_duration=dict(type="str"),
+    max_path_length=dict(type="int"),
+    **{name: dict(type="list", elements="str") for name in CONSTRAINTS},
+    minimum_remaining=dict(type="str", default="0"),
+    on_drift=dict(type="str", choices=["fail", "warn", "ignore"], default="fail"),
+)
+SENT_AS_GIVEN = ("common_name", "serial_number", "exclude_cn_from_sans", "key_type", "signature_bits", "not_after")
+SENT_AS_LIST = (
+    *(name for name in SUBJECT if name not in SENT_AS_GIVEN),
+    "alt_names",
+    "ip_sans",
+    "uri_sans",
+    *CONSTRAINTS,
+)
+
+
+def checked(params: dict[str, Any]) -> dict[str, Any]:
+    """The options with durations in seconds and the key's bits, or the first thing wrong with them."""
+    bits = _vault_pki.check_key(params["key_type"], params["key_bits"])
+    if (params["max_path_length"] or 0) < -1:
+        raise VaultError("max_path_length is -1 for no limit, or 0 and more.")
+    durations = {name: params[name] for name in ("ttl", "not_before_duration", "minimum_remaining") if params[name]}
+    whole = {**params, "key_bits": bits, **{name: _duration.seconds(value) for name, value in durations.items()}}
+    if params["ttl"] and whole["ttl"] <= whole["minimum_remaining"]:
+        raise VaultError(
+            f"ttl {params['ttl']} is not longer than minimum_remaining {params['minimum_remaining']}, "
+            "so the certificate would be too old from the start."
+        )
+    if params["not_after"] and moment(params["not_after"]) <= datetime.now(UTC):
+        raise VaultError(f"not_after {params['not_after']} is in the past.")
+    return whole
+
+
+def moment(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise VaultError(f"not_after {text!r} is no time: write it like 2027-03-31T12:00:00Z.") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def request(options: dict[str, Any]) -> dict[str, Any]:
+    """What Vault is sent."""
+    data = {name: options[name] for name in SENT_AS_GIVEN if options[name] is not None}
+    data |= {name: ",".join(options[name]) for name in SENT_AS_LIST if options[name]}
+    data |= {name: f"{options[name]}s" for name in ("ttl", "not_before_duration") if options[name]}
+    if options["max_path_length"] is not None:
+        data["max_path_length"] = options["max_path_length"]
+    return {**data, "key_bits": options["key_bits"]}
+
+
+def drift(options: dict[str, Any], certificate: x509.Certificate, now: datetime) -> _diff.Differences:
+    """Where an existing certificate is otherwise than asked. What was not asked is not looked at."""
+    wanted = {name: options[name] for name in (*SUBJECT, *CONSTRAINTS, "max_path_length") if options[name] is not None}
+    found = {**subject(certificate), **constraints(certificate), **basic(certificate), **key(certificate)}
+    wanted |= {"key_type": options["key_type"], "key_bits": options["key_bits"], "is_ca": True}
+    differing = _diff.differences(wanted, found)
+    differing |= dates(options, certificate, now)
+    return differing
+
+
+def dates(options: dict[str, Any], certificate: x509.Certificate, now: datetime) -> _diff.Differences:
+    end = certificate.not_valid_after_utc
+    back = options["not_before_duration"] if options["not_before_duration"] else 30
+    life = int((end - certificate.not_valid_before_utc).total_seconds())
+    left = int((end - now).total_seconds())
+    differing: _diff.Differences = {}
+    if options["ttl"] and abs(life - back - options["ttl"]) > SLACK:
+        rounded = life - back
+        differing["ttl"] = {"wanted": _duration.text(options["ttl"]), "found": _duration.text(max(rounded, 0))}
+    if options["not_after"] and abs((moment(options["not_after"]) - end).total_seconds()) > 1:
+        differing["not_after"] = {"wanted": options["not_after"], "found": end.isoformat()}
+    if left <= options["minimum_remaining"]:
+        at_least = _duration.text(options["minimum_remaining"])
+        found = _duration.text(left) if left > 0 else f"expired since {end.isoformat()}"
+        differing["minimum_remaining"] = {"wanted": at_least, "found": found}
+    return differing
+
+
+def subject(certificate: x509.Certificate) -> dict[str, Any]:
+    values = {
+        name: [found.value for found in certificate.subject.get_attributes_for_oid(oid)]
+        for name, oid in SUBJECT.items()
+    }
+    return {
+        name: value[0] if name in ("common_name", "serial_number") and value else value
+        for name, value in values.items()
+    }
+
+
+def key(certificate: x509.Certificate) -> dict[str, Any]:
+    kind, bits, dummy = _x509.key_facts(certificate)
+    return {"key_type": kind, "key_bits": 0 if kind == "ed25519" else bits}  # Vault counts none there
+
+
+def basic(certificate: x509.Certificate) -> dict[str, Any]:
+    found = _x509.extension(certificate, ExtensionOID.BASIC_CONSTRAINTS)
+    limit = found.path_length if found else None
+    return {"is_ca": bool(found and found.ca), "max_path_length": -1 if limit is None else limit}
+
+
+def constraints(certificate: x509.Certificate) -> dict[str, list[str]]:
+    found = _x509.extension(certificate, ExtensionOID.NAME_CONSTRAINTS)
+    return {
+        name: [str(entry.value) for entry in getattr(found, half, None) or [] if isinstance(entry, kind)]
+        for name, (kind, half) in CONSTRAINTS.items()
+    }
+
+
+def lifetime(options: dict[str, Any]) -> int:
+    """Seconds from now that the certificate shall live."""
+    if options["ttl"]:
+        return options["ttl"]
+    return int((moment(options["not_after"]) - datetime.now(UTC)) / timedelta(seconds=1))
+
+
+def check_lifetime(options: dict[str, Any], mount: str, longest: int) -> None:
+    """Vault cuts what is too long, HashiCorp's without a word; so it is refused before."""
+    if longest and lifetime(options) > longest:
+        given = options["not_after"] or _duration.text(options["ttl"])
+        raise VaultError(
+            f"The mount {mount} issues for {_duration.text(longest)} at most, wanted is {given}. "
+            "Raise its max_lease_ttl first (vault_engine), or ask for less."
+        )

@@ -1,0 +1,141 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Issuers of a PKI mount: found by name, read, described. Private to this collection."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
+
+NAME = re.compile(r"\w(?:[\w.-]*\w)?", re.ASCII)  # Vault's own rule
+BITS = {"ec": (224, 256, 384, 521), "rsa": (2048, 3072, 4096, 8192), "ed25519": (0,)}
+USUAL_BITS = {"ec": 256, "rsa": 2048, "ed25519": 0}
+
+
+@dataclass(frozen=True)
+class Issuer:
+    mount: str
+    issuer_id: str
+    issuer_name: str
+    key_id: str
+    is_default: bool
+    pem: str = ""
+
+    @property
+    def certificate(self) -> Any:
+        return _x509.parse_bundle(self.pem)[0]
+
+    def facts(self) -> dict[str, Any]:
+        """What is public about it."""
+        own = {
+            "mount": self.mount,
+            "issuer_id": self.issuer_id,
+            "issuer_name": self.issuer_name,
+            "key_id": self.key_id,
+            "is_default": self.is_default,
+            "certificate": self.pem,
+        }
+        return {**_x509.certificate_facts(self.certificate), **own}
+
+
+def check_name(what: str, name: str) -> None:
+    if name == "default":
+        raise VaultError(
+            f"{what} cannot be 'default': Vault keeps that word for whichever is the default. Choose another."
+        )
+    if not NAME.fullmatch(name):
+        raise VaultError(f"{what} {name!r} is not possible: Vault takes letters, digits, and _ - . between them.")
+
+
+def check_key(key_type: str, key_bits: int | None) -> int:
+    """The bits of a key of that type, the usual ones when none are given."""
+    bits = USUAL_BITS[key_type] if key_bits is None else key_bits
+    if bits not in BITS[key_type]:
+        choices = " or ".join(map(str, BITS[key_type]))
+        raise VaultError(f"key_bits {bits} is not for key_type {key_type}: it takes {choices}.")
+    return bits
+
+
+def issuers(vault: Vault, mount: str) -> list[Issuer]:
+    """All issuers of a mount, without their certificates. Public, one request."""
+    data = vault.list(f"{mount}/issuers")
+    info = data.get("key_info") or {}
+    default = None
+    if info and not all("is_default" in entry for entry in info.values()):  # an older Vault
+        default = (vault.read(f"{mount}/config/issuers") or {}).get("default")
+    return [
+        Issuer(
+            mount,
+            issuer_id,
+            entry.get("issuer_name") or "",
+            entry.get("key_id") or "",
+            entry.get("is_default", issuer_id == default),
+        )
+        for issuer_id, entry in info.items()
+    ]
+
+
+def with_certificate(vault: Vault, issuer: Issuer) -> Issuer:
+    data = vault.read(f"{issuer.mount}/issuer/{issuer.issuer_id}/json") or {}
+    return Issuer(**{**issuer.__dict__, "pem": data["certificate"].strip() + "\n"})
+
+
+def find(everything: list[Issuer], ref: str) -> Issuer | None:
+    """By name or by id; `default` is the default."""
+    for issuer in everything:
+        if ref in (issuer.issuer_name, issuer.issuer_id) or (ref == "default" and issuer.is_default):
+            return issuer
+    return None
+
+
+def check_mount(vault: Vault, mount: str) -> int:
+    """The longest life in seconds that a PKI mount allows, 0 when the token may not know."""
+    try:
+        info = vault.read(f"sys/internal/ui/mounts/{mount}") or {}  # open to each token that may do anything in it
+    except VaultError as exc:
+        if exc.status != 403 or "preflight" not in exc.said:
+            raise
+        info = {}
+    if info and info["type"] != "pki":
+        raise VaultError(f"At {mount} is an engine of type {info['type']}, wanted is pki. Correct the option mount.")
+    longest = (info.get("config") or {}).get("max_lease_ttl") or 0
+    if longest:
+        return longest
+    try:
+        return (vault.read(f"sys/mounts/{mount}/tune") or {}).get("max_lease_ttl") or 0
+    except VaultError as exc:
+        if exc.status in (400, 404) and not info:
+            raise VaultError(
+                f"No PKI engine is mounted at {mount} in Vault at {vault.url}. Enable it first (vault_engine).", 404
+            ) from exc
+        if exc.status == 403:
+            return 0
+        raise
+
+
+def make_default(vault: Vault, issuer: Issuer) -> None:
+    vault.write(f"{issuer.mount}/config/issuers", {"default": issuer.issuer_id})
+
+
+def signed_by(issuer: Issuer, certificate: Any) -> bool:
+    """Whether a certificate other than its own was signed by this issuer."""
+    return certificate != issuer.certificate and _x509.is_signed_by(certificate, issuer.certificate)
+
+
+def valid_certificates(vault: Vault, issuer: Issuer) -> tuple[str, int]:
+    """One subject, and how many certificates of the mount that the issuer signed are neither expired nor revoked."""
+    example, count, now = "", 0, datetime.now(UTC)
+    for serial in vault.list(f"{issuer.mount}/certs").get("keys") or []:
+        data = vault.read(f"{issuer.mount}/cert/{serial}") or {}
+        certificate = _x509.parse_bundle(data["certificate"])[0]
+        if data.get("revocation_time") or certificate.not_valid_after_utc < now or not signed_by(issuer, certificate):
+            continue
+        example, count = example or certificate.subject.rfc4514_string(), count + 1
+    return example, count

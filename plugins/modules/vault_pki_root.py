@@ -1,0 +1,277 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vault_pki_root
+short_description: A root CA whose key is born in Vault and never leaves it
+version_added: 0.1.0
+description:
+  - Generates a root inside Vault, once. Vault itself makes another issuer each time it is asked.
+  - The issuer's name in the mount is what makes it the same root. An issuer of that name is never made anew and never
+    overwritten. Where it differs from the options, every difference is named, see O(on_drift).
+  - Two runs at the same moment end with one issuer, because Vault refuses a name that is taken.
+  - The new certificate is read back. Anything that Vault made otherwise than asked is an error.
+  - The key is always of Vault's type C(internal). A key that can be exported is not offered.
+extends_documentation_fragment:
+  - community.hashi_vault.connection
+  - community.hashi_vault.auth
+  - servicemesh.pki._attributes
+  - servicemesh.pki._vault
+  - servicemesh.pki._vault.authority
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  mount:
+    description: Path of the PKI engine.
+    type: str
+    default: pki
+  issuer_name:
+    description: Name of the issuer in the mount. Letters, digits, and C(_), C(-), C(.) between them; not V(default).
+    type: str
+    required: true
+  key_name:
+    description: Name of the key in the mount, for a new root. Not compared.
+    type: str
+  default:
+    description: V(true) makes it the mount's default issuer. Otherwise the default is left alone.
+    type: bool
+    default: false
+  state:
+    description:
+      - V(absent) deletes the issuer and its key. B(The key is lost for ever).
+      - It is refused while the root is the mount's default, or has signed a certificate in this mount that is valid.
+    type: str
+    choices: [present, absent]
+    default: present
+  force:
+    description: Whether O(state=absent) deletes a root that is the default or has signed something valid.
+    type: bool
+    default: false
+seealso:
+  - module: servicemesh.pki.vault_engine
+  - module: servicemesh.pki.vault_pki_issuer_info
+author:
+  - The servicemesh.pki authors (@servicemesh)
+"""
+
+EXAMPLES = r"""
+- name: The trust anchor of the mesh
+  servicemesh.pki.vault_pki_root:
+    mount: pki
+    issuer_name: linkerd-root-1
+    common_name: root.linkerd.cluster.local
+    ttl: 2160h
+    max_path_length: 1
+    minimum_remaining: 30d
+    default: true
+  register: root
+
+- name: Show who it is
+  ansible.builtin.debug:
+    msg: "{{ root.issuer.subject }} until {{ root.issuer.not_after }}"
+"""
+
+RETURN = r"""
+issuer:
+  description:
+    - Public facts of the root, in check mode of a new one what is known before. Empty when there is none.
+    - Beside the keys below those of the filter P(servicemesh.pki.x509_certificates#filter).
+  returned: success
+  type: dict
+  contains:
+    mount:
+      description: Path of the PKI engine.
+      type: str
+    issuer_id:
+      description: Vault's own identifier, which no renaming changes.
+      type: str
+    issuer_name:
+      description: Its name in the mount.
+      type: str
+    key_id:
+      description: Vault's identifier of the key.
+      type: str
+    is_default:
+      description: Whether it is the default issuer of the mount.
+      type: bool
+    certificate:
+      description: The certificate as PEM.
+      type: str
+    fingerprint_sha256:
+      description: SHA-256 of the certificate.
+      type: str
+    not_after:
+      description: End of its life.
+      type: str
+differences:
+  description: Where an existing root differs from the options, by name, each with C(wanted) and C(found).
+  returned: success, and failure because of them
+  type: dict
+  sample: {"minimum_remaining": {"wanted": "30d", "found": "29d"}}
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _diff, _vault_pki
+from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_authority as authority
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import Issuer
+
+SHOWN = ("issuer_name", "common_name", "key_type", "key_bits", "path_length", "is_default", "fingerprint_sha256")
+
+
+def locate(vault: Vault, mount: str, name: str) -> tuple[Issuer | None, list[Issuer]]:
+    everything = _vault_pki.issuers(vault, mount)
+    found = _vault_pki.find(everything, name)
+    return (_vault_pki.with_certificate(vault, found) if found else None), everything
+
+
+def generate(module: Any, vault: Vault, options: dict[str, Any]) -> tuple[bool, Issuer]:
+    """Returns whether it was us, and the issuer: another run may have been faster."""
+    mount, name = options["mount"], options["issuer_name"]
+    data = {**authority.request(options), "issuer_name": name}
+    if options["key_name"]:
+        data["key_name"] = options["key_name"]
+    ours = True
+    try:
+        vault.request("POST", f"{mount}/issuers/generate/root/internal", data)
+    except VaultError as exc:
+        if "issuer name already in use" not in exc.said:
+            raise
+        ours = False
+    found, dummy = locate(vault, mount, name)
+    if found is None:
+        raise VaultError(f"Issuer {name} of {mount} was there a moment ago and is gone: another run removes it.")
+    return ours, found
+
+
+def judge(module: Any, options: dict[str, Any], found: Issuer, ours: bool) -> _diff.Differences:
+    """What to do about an issuer that is not as asked."""
+    differing = authority.drift(options, found.certificate, datetime.now(UTC))
+    if not found.key_id:
+        differing["key"] = {"wanted": "in Vault", "found": "not in this mount"}
+    if not differing:
+        return {}
+    listed = _diff.sentence(differing)
+    if ours:
+        message = f"Vault made issuer {found.issuer_name} of {found.mount} otherwise than asked: {listed}. "
+        message += "Nothing trusts it yet: remove it (state absent, force), correct the options, run again."
+        raise VaultError(message, differences=differing, issuer=found.facts())
+    message = f"Issuer {found.issuer_name} of {found.mount} exists and differs: {listed}. "
+    if options["on_drift"] == "fail":
+        message += "A certificate cannot be changed: correct the options, or make another root under another name."
+        raise VaultError(message, differences=differing, issuer=found.facts())
+    if options["on_drift"] == "warn":
+        module.warn(message.rstrip())
+    return differing
+
+
+def present(module: Any, vault: Vault) -> dict[str, Any]:
+    options = authority.checked(module.params)
+    found, everything = locate(vault, options["mount"], options["issuer_name"])
+    before = found.facts() if found else {}
+    changed, differing = False, {}
+    if found is None:
+        authority.check_lifetime(options, options["mount"], _vault_pki.check_mount(vault, options["mount"]))
+        if module.check_mode:
+            return result(True, before, predicted(options, everything), {})
+        changed, found = generate(module, vault, options)
+    differing = judge(module, options, found, changed)
+    after = found.facts()
+    if options["default"] and not found.is_default:
+        changed = True
+        after["is_default"] = True
+        if not module.check_mode:
+            _vault_pki.make_default(vault, found)
+    return result(changed, before, after, differing)
+
+
+def predicted(options: dict[str, Any], everything: list[Issuer]) -> dict[str, Any]:
+    """What is known of a root before it exists. None is what only Vault can tell."""
+    return {
+        "mount": options["mount"],
+        "issuer_name": options["issuer_name"],
+        "common_name": options["common_name"],
+        "key_type": options["key_type"],
+        "key_bits": options["key_bits"] or None,
+        "path_length": options["max_path_length"] if (options["max_path_length"] or -1) >= 0 else None,
+        "is_default": True if options["default"] or not everything else None,
+        "issuer_id": None,
+        "certificate": None,
+    }
+
+
+def absent(module: Any, vault: Vault) -> dict[str, Any]:
+    params = module.params
+    found, everything = locate(vault, params["mount"], params["issuer_name"])
+    if found is None:
+        return result(False, {}, {}, {})
+    reasons = [] if params["force"] else list(in_use(vault, found, everything))
+    if reasons:
+        raise VaultError(
+            f"Issuer {found.issuer_name} of {found.mount} is in use: {'; '.join(reasons)}. Nothing was removed. "
+            "Replace it first, or say force: its key is lost for ever."
+        )
+    if not module.check_mode:
+        vault.delete(f"{found.mount}/issuer/{found.issuer_id}")
+        shared = any(other.key_id == found.key_id for other in everything if other.issuer_id != found.issuer_id)
+        if found.key_id and not shared:
+            vault.delete(f"{found.mount}/key/{found.key_id}")
+    return result(True, found.facts(), {}, {})
+
+
+def in_use(vault: Vault, root: Issuer, everything: list[Issuer]) -> Any:
+    if root.is_default:
+        yield "it is the default issuer of the mount"
+    for other in everything:
+        if other.issuer_id != root.issuer_id:
+            certificate = _vault_pki.with_certificate(vault, other).certificate
+            if _vault_pki.signed_by(root, certificate):
+                yield f"it signed the issuer {other.issuer_name or other.issuer_id}"
+    example, count = _vault_pki.valid_certificates(vault, root)
+    if count:
+        yield f"it signed {count} certificate{'s' if count > 1 else ''} that are still valid, such as {example}"
+
+
+def result(changed: bool, before: dict, after: dict, differing: _diff.Differences) -> dict[str, Any]:
+    diff = {"before": _diff.view(before, SHOWN), "after": _diff.view(after, SHOWN)}
+    return dict(changed=changed, issuer=after, differences=differing, diff=diff)
+
+
+def work(module: Any, vault: Vault) -> dict[str, Any]:
+    params = module.params
+    params["mount"] = params["mount"].strip("/")
+    _vault_pki.check_name("issuer_name", params["issuer_name"])
+    return present(module, vault) if params["state"] == "present" else absent(module, vault)
+
+
+def main() -> None:
+    run(
+        work,
+        dict(
+            mount=dict(type="str", default="pki"),
+            issuer_name=dict(type="str", required=True),
+            key_name=dict(type="str", no_log=False),
+            default=dict(type="bool", default=False),
+            state=dict(type="str", choices=["present", "absent"], default="present"),
+            force=dict(type="bool", default=False),
+            **authority.AUTHORITY_OPTIONS,
+        ),
+        required_if=[("state", "present", ["common_name"]), ("state", "present", ["ttl", "not_after"], True)],
+        mutually_exclusive=[("ttl", "not_after")],
+    )
+
+
+if __name__ == "__main__":
+    main()
