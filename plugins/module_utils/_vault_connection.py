@@ -31,6 +31,7 @@ except ImportError:
 
 # Not secret for community.hashi_vault; nothing of a login shall be in a log of ours.
 HIDDEN = dict(role_id=dict(type="str", no_log=True), aws_security_token=dict(type="str", no_log=True))
+LOGIN_METHODS = HashiVaultModule.generate_argspec()["auth_method"]["choices"]
 
 
 class Vault:

@@ -151,7 +151,7 @@ def race(start, number: int, url: str, token: str, mount: str) -> dict:
 def test_runs_at_the_same_moment_make_one_root(mount, server):
     """Several processes, started together, all find none at first; one makes it, the others find it."""
     runs, context = 6, multiprocessing.get_context("fork")
-    for dummy in range(3):
+    for _round in range(3):
         with context.Manager() as manager, ProcessPoolExecutor(runs, mp_context=context) as pool:
             start = manager.Barrier(runs)
             jobs = [pool.submit(race, start, number, server.url, server.token, mount) for number in range(runs)]

@@ -1,0 +1,113 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vault_pki_issuer_info
+short_description: The issuers of a PKI mount with what their certificates say
+version_added: 0.1.0
+description:
+  - Lists the issuers of a mount and reads their certificates. Both are public in Vault, so no login is needed.
+  - Costs one request for the list and one for each issuer.
+extends_documentation_fragment:
+  - community.hashi_vault.connection
+  - community.hashi_vault.auth
+  - servicemesh.pki._attributes
+  - servicemesh.pki._attributes.info_module
+  - servicemesh.pki._vault
+options:
+  auth_method:
+    description: How to log in. Not needed, so V(none) by default, unlike in other modules.
+    type: str
+    choices: [token, userpass, ldap, approle, aws_iam, azure, jwt, cert, gcp, none]
+    default: none
+  mount:
+    description: Path of the PKI engine.
+    type: str
+    default: pki
+  issuer:
+    description: Only the issuer of this name or identifier. V(default) is the mount's default issuer.
+    type: str
+seealso:
+  - module: servicemesh.pki.vault_pki_root
+author:
+  - The servicemesh.pki authors (@servicemesh)
+"""
+
+EXAMPLES = r"""
+- name: All issuers, without a token
+  servicemesh.pki.vault_pki_issuer_info:
+    mount: pki
+  register: pki
+
+- name: Show who they are and how long they last
+  ansible.builtin.debug:
+    msg: "{{ item.issuer_name }}: {{ item.subject }} until {{ item.not_after }}"
+  loop: "{{ pki.issuers }}"
+  loop_control:
+    label: "{{ item.issuer_id }}"
+"""
+
+RETURN = r"""
+issuers:
+  description:
+    - Those found, the default one first, then by name. Empty when there is none, or none of that name.
+    - Beside the keys below those of the filter P(servicemesh.pki.x509_certificates#filter).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    mount:
+      description: Path of the PKI engine.
+      type: str
+    issuer_id:
+      description: Vault's own identifier, which no renaming changes.
+      type: str
+    issuer_name:
+      description: Its name in the mount, empty when it has none.
+      type: str
+    key_id:
+      description: Vault's identifier of the key, empty when the key is not in this mount.
+      type: str
+    is_default:
+      description: Whether it is the default issuer of the mount.
+      type: bool
+    certificate:
+      description: The certificate as PEM.
+      type: str
+"""
+
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_pki
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import LOGIN_METHODS, Vault, run
+
+
+def work(module: Any, vault: Vault) -> dict[str, Any]:
+    mount, ref = module.params["mount"].strip("/"), module.params["issuer"]
+    found = _vault_pki.issuers(vault, mount)
+    if not found and vault.client.token:
+        _vault_pki.check_mount(vault, mount)  # an engine of another type may have an empty list too
+    if ref:
+        one = _vault_pki.find(found, ref)
+        found = [one] if one else []
+    found.sort(key=lambda issuer: (not issuer.is_default, issuer.issuer_name, issuer.issuer_id))
+    return dict(changed=False, issuers=[_vault_pki.with_certificate(vault, issuer).facts() for issuer in found])
+
+
+def main() -> None:
+    run(
+        work,
+        dict(
+            auth_method=dict(type="str", choices=LOGIN_METHODS, default="none"),
+            mount=dict(type="str", default="pki"),
+            issuer=dict(type="str"),
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

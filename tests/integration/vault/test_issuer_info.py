@@ -1,0 +1,37 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vault_pki_issuer_info against a real Vault."""
+
+from __future__ import annotations
+
+from server import run_module
+
+
+def test_issuers_without_a_token_the_default_first(run, mount, server):
+    for name in ("a-root", "b-root"):
+        run.ok("vault_pki_root", mount=mount, issuer_name=name, common_name=f"{name}.test", ttl="100h")
+    run.ok("vault_pki_root", mount=mount, issuer_name="b-root", common_name="b-root.test", ttl="100h", default=True)
+    result = run_module("vault_pki_issuer_info", url=server.url, mount=mount)
+    assert [issuer["issuer_name"] for issuer in result["issuers"]] == ["b-root", "a-root"]
+    assert [issuer["is_default"] for issuer in result["issuers"]] == [True, False]
+    first = result["issuers"][0]
+    assert (first["common_name"], first["key_type"], first["self_signed"]) == ("b-root.test", "ec", True)
+    assert first["certificate"] == server.client.read(f"{mount}/issuer/b-root")["data"]["certificate"].strip() + "\n"
+    for ref in ("default", "b-root", first["issuer_id"]):
+        assert run_module("vault_pki_issuer_info", url=server.url, mount=mount, issuer=ref)["issuers"] == [first]
+    assert run_module("vault_pki_issuer_info", url=server.url, mount=mount, issuer="nobody")["issuers"] == []
+
+
+def test_an_empty_mount_has_none(run, mount, server):
+    assert run_module("vault_pki_issuer_info", url=server.url, mount=mount)["issuers"] == []
+
+
+def test_no_mount_and_another_type(run, path, server):
+    message = run.error("vault_pki_issuer_info", mount=path, token=server.token, auth_method="token")
+    assert message.startswith(f"Nothing is mounted at {path} in Vault at {server.url}.")
+    server.client.sys.enable_secrets_engine("kv", path, options={"version": "1"})
+    message = run.error("vault_pki_issuer_info", mount=path, token=server.token, auth_method="token")
+    assert message == f"At {path} is an engine of type kv, wanted is pki. Correct the option mount."
+    message = run_module("vault_pki_issuer_info", url=server.url, mount=path)["msg"]
+    assert message == f"Vault at {server.url} wants a login for this, and auth_method is none."
