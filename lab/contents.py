@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lab import recipes
-from lab.images import Image, Link, write_archive, write_layer
+from lab.images import Content, Image, Link, write_archive, write_layer
 from lab.parts import Part, Workshop
 from lab.places import SOURCES
 from lab.recipes import GO, KUBERNETES_SERVERS, LINKERD, VERSIONS, go_part, version
@@ -27,9 +27,9 @@ TEST_APP_IMAGE = "docker.io/lab/app:1"
 def pod_images(shop: Workshop) -> None:
     """Everything that pods run, in one archive that the node imports; under upstream's names where it is upstream's."""
     needs, work = shop.needs, shop.folder
-    images = []
+    images: list[Image] = []
 
-    def image(name: str, content: dict[str, Path | Link | None], entrypoint: str, **config: object) -> None:
+    def image(name: str, content: Content, entrypoint: str, **config: object) -> None:
         layer = write_layer(work / f"{len(images)}.layer", content)
         images.append(Image((name,), (layer,), {"Entrypoint": [entrypoint], **config}))
 
@@ -43,7 +43,7 @@ def pod_images(shop: Workshop) -> None:
         "/trust-manager",
         User="65532",
     )
-    shared = {"certmanager": needs["cert-manager"] / "certmanager", "tmp": None}
+    shared: dict[str, Path | Link | None] = {"certmanager": needs["cert-manager"] / "certmanager", "tmp": None}
     layer = write_layer(
         work / "cert-manager.layer", shared | {name: Link("certmanager") for name in CERT_MANAGER_PROGRAMS}
     )
@@ -124,7 +124,7 @@ def engine_images(shop: Workshop) -> None:
     pods_layer = write_layer(work / "pods.layer", {"images/pods.tar": needs["pod-images"] / "pods.tar"})
     balancer_layer = write_layer(work / "balancer.layer", {f"{bin_folder}/balancer": needs["own"] / "balancer"})
     tools_layer = write_layer(work / "tools.layer", {"app/k3d-tools": needs["own"] / "pause"})
-    vault = {"bin/bao": needs["wheels"] / "bao", "bin/vault": Link("bao"), "tmp": None}
+    vault: Content = {"bin/bao": needs["wheels"] / "bao", "bin/vault": Link("bao"), "tmp": None}
     vault_layer = write_layer(work / "vault.layer", vault)
     volumes = ("/var/lib/kubelet", "/var/lib/rancher/k3s", "/var/lib/containerd", "/var/lib/cni", "/var/log")
     node = {
@@ -226,14 +226,15 @@ CERT_MANAGER = _upstream(
 TRUST_MANAGER = _upstream("trust-manager", "/cmd/trust-manager", "trust-manager")
 PROXY_INIT = _upstream("proxy-init", "", "proxy-init")
 LINKERD_PROGRAMS = Part("linkerd", f"Linkerd {LINKERD}", recipes.linkerd_programs, _linkerd_source)
-CHARTS = Part("charts", "Helm charts", recipes.charts, _go_modules, (HELM,))
+CHARTS = Part("charts", "Helm charts", recipes.charts, (*_go_modules, SOURCES / "recipes.py"), (HELM,))
 GATEWAY_API = Part("gateway-api", f"Gateway API {version('gateway-api')}", recipes.gateway_api, _go_modules)
+_image_makers = (SOURCES / "contents.py", SOURCES / "images.py")
 POD_IMAGES = Part(
-    "pod-images", "images of the pods", pod_images, (repr(LINKERD_IMAGES),),
+    "pod-images", "images of the pods", pod_images, _image_makers,
     (DEBIAN, OWN, COREDNS, CERT_MANAGER, TRUST_MANAGER, PROXY_INIT, LINKERD_PROGRAMS),
 )  # fmt: skip
 ENGINE_IMAGES = Part(
-    "engine-images", "images of node, balancer, Vault", engine_images, (SOURCES / "images.py",),
+    "engine-images", "images of node, balancer, Vault", engine_images, _image_makers,
     (DEBIAN, WHEELS, KUBERNETES, CONTAINERD, OWN, POD_IMAGES),
 )  # fmt: skip
 TOOLS = Part("tools", "folder of programs", tools, (), (K3D, HELM, LINKERD_PROGRAMS, WHEELS))

@@ -23,6 +23,10 @@ class Link:
     target: str
 
 
+# What is in a layer: path in the image -> file or folder on disk, link, or None for an empty folder.
+Content = Mapping[str, Path | Link | None]
+
+
 @dataclass(frozen=True)
 class Image:
     """Names, layers from the bottom up, and what runs in it (the keys of an image's `config`)."""
@@ -32,8 +36,8 @@ class Image:
     config: Mapping[str, object] = field(default_factory=dict)
 
 
-def write_layer(layer: Path, content: Mapping[str, Path | Link | None]) -> Path:
-    """Write a tar file: path in the image -> file or folder on disk, link, or None for an empty folder."""
+def write_layer(layer: Path, content: Content) -> Path:
+    """Write a layer as a tar file that says nothing about when and by whom it was made."""
     with tarfile.open(layer, "w") as tar:
         made: set[str] = set()
         for name, source in sorted(content.items()):
@@ -55,11 +59,10 @@ def write_layer(layer: Path, content: Mapping[str, Path | Link | None]) -> Path:
 def write_archive(archive: Path, images: list[Image]) -> None:
     """Write images into one archive; a layer that several share is in it once."""
     with tarfile.open(archive, "w") as tar:
-        manifest, digests = [], {}
-        for layer in dict.fromkeys(layer for image in images for layer in image.layers):
-            digests[layer] = _digest(layer)
-        for layer, digest in {digest: layer for layer, digest in digests.items()}.items():
-            tar.add(digest, f"{layer}.tar", filter=_anonymous)
+        manifest = []
+        digests = {layer: _digest(layer) for image in images for layer in image.layers}
+        for digest, layer in {digest: layer for layer, digest in digests.items()}.items():
+            tar.add(layer, f"{digest}.tar", filter=_anonymous)
         for image in images:
             config = json.dumps(_config(image, [digests[layer] for layer in image.layers]), sort_keys=True).encode()
             name = f"{hashlib.sha256(config).hexdigest()}.json"

@@ -68,7 +68,7 @@ def go_programs(within: str, packages: dict[str, str], linker: str = "") -> Call
 def go_part(name: str, title: str, within: str, packages: dict[str, str], linker: str = "") -> Part:
     """A part of Go programs. Upstream packages change with go.mod only; our own are counted in."""
     module = SOURCES / "go" / within
-    own = [module / package for package in packages.values() if package.startswith("./")]
+    own: list[Path | str] = [module / package for package in packages.values() if package.startswith("./")]
     if within == "stack" and any(package.endswith("/cert-manager/lab") for package in packages.values()):
         own.append(module / "certmanager")
     inputs = (module / "go.mod", module / "go.sum", *own, json.dumps(packages), linker)
