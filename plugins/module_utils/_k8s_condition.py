@@ -1,0 +1,140 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a Kubernetes object says of itself, judged and put into sentences. Private to this collection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+# Their existence is all there is to wait for, or their data keys.
+WITHOUT_CONDITIONS = ("ConfigMap", "Namespace", "Secret", "ServiceAccount")
+
+# A part of a message, and what its reader should do.
+ADVICE = (
+    ("permission denied", "The credential may not sign here: compare the Vault policy with the issuer's path."),
+    ("connection refused", "Nothing listens at the address as the pods see it: use Vault's in-network address."),
+    ("no such host", "The pods cannot resolve that name: use an address that the cluster's DNS knows."),
+    ("i/o timeout", "The pods have no route to that address: look at networks and network policies."),
+    ("context deadline exceeded", "The pods have no route to that address: look at networks and network policies."),
+    ("certificate signed by unknown authority", "The server's CA is not known: give the issuer its CA bundle."),
+    ("malformed or broken", "The CA answers with certificates that form no single chain: look at the issuer's chain."),
+    ("a max path length of zero", "The signing CA may not sign another CA: its path length has to be 1 or more."),
+    ("SourceNotFound", "A source of the bundle is missing in the trust namespace: make it, with the key named there."),
+    ("failed calling webhook", "The webhook does not answer yet: look at its pod."),
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One object and what is waited for."""
+
+    api_version: str
+    kind: str
+    name: str
+    namespace: str | None = None
+    condition: str | None = None
+    status: str = "True"
+    keys: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def from_options(cls, options: dict) -> Wanted:
+        condition = options.get("condition")
+        if condition is None and not options.get("keys") and options["kind"] not in WITHOUT_CONDITIONS:
+            condition = "Ready"
+        return cls(
+            api_version=options["api_version"],
+            kind=options["kind"],
+            name=options["name"],
+            namespace=options.get("namespace") or None,
+            condition=condition,
+            status=options.get("status") or "True",
+            keys=tuple(options.get("keys") or ()),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+def unmet(found: dict | None, wanted: Wanted) -> str | None:
+    """Why an object is not yet what is wanted, as the rest of a sentence; None when it is."""
+    if found is None:
+        return "does not exist"
+    if found["metadata"].get("deletionTimestamp"):
+        return "is being deleted"
+    missing = [key for key in wanted.keys if key not in data_keys(found)]
+    if missing:
+        return f"has no data for {', '.join(missing)}"
+    if wanted.condition is None:
+        return None
+    condition = next((item for item in conditions(found) if item.get("type") == wanted.condition), None)
+    if condition is None:
+        return f"has no condition {wanted.condition}"
+    if condition.get("status") != wanted.status:
+        return f"is not {wanted.condition}={wanted.status}: {sentence(condition)}"
+    generation = found["metadata"].get("generation")
+    seen = condition.get("observedGeneration") or found.get("status", {}).get("observedGeneration")
+    if generation and seen and seen < generation:
+        return f"is {wanted.condition}={wanted.status} for generation {seen} only, wanted generation {generation}"
+    return None
+
+
+def conditions(found: dict) -> list[dict]:
+    return (found.get("status") or {}).get("conditions") or []
+
+
+def data_keys(found: dict) -> set[str]:
+    """Keys of a ConfigMap or Secret that hold something. The values stay where they are."""
+    return {key for part in ("data", "binaryData") for key, value in (found.get(part) or {}).items() if value}
+
+
+def sentence(condition: dict) -> str:
+    reason, message = condition.get("reason"), " ".join((condition.get("message") or "").split())
+    text = f"{condition.get('type')}={condition.get('status')}"
+    return text + (f" ({reason})" if reason else "") + (f" {message}" if message else "")
+
+
+def newest_request(requests: list[dict], certificate: str) -> dict | None:
+    """The CertificateRequest that cert-manager made last for a Certificate."""
+    own = [
+        item
+        for item in requests
+        if (item["metadata"].get("annotations") or {}).get("cert-manager.io/certificate-name") == certificate
+    ]
+    return max(own, key=lambda item: item["metadata"].get("creationTimestamp") or "", default=None)
+
+
+def event_lines(events: list[dict], last: int = 3) -> list[str]:
+    """The last events, oldest first."""
+
+    def moment(event: dict) -> str:
+        series = event.get("series") or {}
+        return (
+            series.get("lastObservedTime")
+            or event.get("lastTimestamp")
+            or event.get("eventTime")
+            or event["metadata"].get("creationTimestamp")
+            or ""
+        )
+
+    newest = sorted(events, key=moment)[-last:]
+    return [f"{event.get('reason')}: {' '.join((event.get('message') or '').split())}" for event in newest]
+
+
+def explain(wanted: Wanted, why: str, found: dict | None, details: list[tuple[str, list[str]]]) -> str:
+    """The whole story for one object: what is unmet, what others say about it, what to do."""
+    parts = [f"{wanted} {why}."]
+    others = [sentence(item) for item in conditions(found or {}) if item.get("type") != wanted.condition]
+    for title, lines in [("Other conditions", others), *details]:
+        if lines:
+            parts.append(f"{title}: {'; '.join(dict.fromkeys(lines))}.")
+    advice = [what for part, what in ADVICE if part.lower() in " ".join(parts).lower()]
+    parts.append(" ".join(dict.fromkeys(advice)) or f"See: {describe_command(wanted)}")
+    return " ".join(part.replace("..", ".") for part in parts)
+
+
+def describe_command(wanted: Wanted) -> str:
+    group = wanted.api_version.partition("/")[0] if "/" in wanted.api_version else ""
+    resource = f"{wanted.kind.lower()}.{group}" if group else wanted.kind.lower()
+    place = f" --namespace {wanted.namespace}" if wanted.namespace else ""
+    return f"kubectl describe {resource} {wanted.name}{place}"

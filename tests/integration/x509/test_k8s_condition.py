@@ -1,0 +1,187 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module against a real API server. Its objects are ours: no cert-manager runs, its kinds are declared bare."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.servicemesh.pki.plugins.modules import k8s_condition
+
+KINDS = {"Certificate": "certificates", "CertificateRequest": "certificaterequests", "Issuer": "issuers"}
+GROUP = "/apis/cert-manager.io/v1/namespaces/linkerd"
+CERTIFICATE = f"{GROUP}/certificates/identity"
+WANTED = {"api_version": "cert-manager.io/v1", "kind": "Certificate", "name": "identity", "namespace": "linkerd"}
+
+NOBODY = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "current-context": "x",
+    "clusters": [{"name": "x", "cluster": {"server": "https://127.0.0.1:1"}}],
+    "users": [{"name": "x", "user": {}}],
+    "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+}
+
+
+def crd(kind: str, plural: str) -> dict:
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.cert-manager.io"},
+        "spec": {
+            "group": "cert-manager.io",
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "schema": {
+                        "openAPIV3Schema": {"type": "object", "properties": {"spec": anything, "status": anything}}
+                    },
+                }
+            ],
+        },
+    }
+
+
+def head(kind: str, name: str, **metadata) -> dict:
+    return {"apiVersion": "cert-manager.io/v1", "kind": kind, "metadata": {"name": name, **metadata}}
+
+
+def ready(status: str, generation: int, reason: str = "Ready", message: str = "") -> dict:
+    condition = {"type": "Ready", "status": status, "reason": reason, "message": message}
+    return {"conditions": [{**condition, "observedGeneration": generation}]}
+
+
+@pytest.fixture(scope="session")
+def api(kubernetes):
+    for kind, plural in KINDS.items():
+        kubernetes.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd(kind, plural))
+    kubernetes.call("POST", "/api/v1/namespaces", {"metadata": {"name": "linkerd"}})
+    for plural in KINDS.values():
+        for _ in range(100):
+            try:
+                kubernetes.call("GET", f"{GROUP}/{plural}")
+                break
+            except OSError:
+                time.sleep(0.1)
+    return kubernetes
+
+
+@pytest.fixture
+def certificate(api):
+    body = {**head("Certificate", "identity"), "spec": {"issuerRef": {"name": "vault"}}}
+    api.call("POST", f"{GROUP}/certificates", body)
+    yield api
+    api.call("DELETE", CERTIFICATE)
+
+
+@pytest.fixture
+def run(api, capsys):
+    def call(check: bool = False, **options) -> dict:
+        arguments = {"kubeconfig": str(api.kubeconfig), "_ansible_check_mode": check, **options}
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            k8s_condition.main()
+        return json.loads(capsys.readouterr().out)
+
+    return call
+
+
+def test_ready_at_the_current_generation(certificate, run):
+    certificate.status(CERTIFICATE, ready("True", 1))
+    answer = run(**WANTED, timeout=5)
+    assert answer["changed"] is False
+    assert answer["objects"][0]["fulfilled"] and answer["objects"][0]["seconds"] < 1
+
+
+def test_ready_of_an_older_generation_does_not_count(certificate, run):
+    certificate.status(CERTIFICATE, ready("True", 1))
+    patch = {"spec": {"duration": "48h"}}
+    certificate.call("PATCH", CERTIFICATE, patch, "application/merge-patch+json")
+    answer = run(**WANTED, timeout=1)
+    assert answer["failed"]
+    assert "for generation 1 only, wanted generation 2" in answer["msg"]
+
+
+def test_returns_as_soon_as_it_becomes_ready(certificate, run):
+    timer = threading.Timer(1.5, certificate.status, [CERTIFICATE, ready("True", 1)])
+    timer.start()
+    answer = run(**WANTED, timeout=20)
+    timer.join()
+    assert answer["objects"][0]["fulfilled"]
+    assert answer["objects"][0]["seconds"] < 3
+
+
+def test_failure_tells_the_request_the_issuer_and_the_events(certificate, run):
+    certificate.status(CERTIFICATE, ready("False", 1, "DoesNotExist", "Issuing certificate as Secret does not exist"))
+    note = {"cert-manager.io/certificate-name": "identity"}
+    certificate.call("POST", f"{GROUP}/certificaterequests", head("CertificateRequest", "identity-1", annotations=note))
+    denied = "Vault failed to sign: Code: 403. Errors: * permission denied"
+    certificate.status(f"{GROUP}/certificaterequests/identity-1", ready("False", 1, "Failed", denied))
+    event = {
+        "metadata": {"name": "identity.1"},
+        "involvedObject": {"kind": "Certificate", "name": "identity", "namespace": "linkerd"},
+        "reason": "Requested",
+        "message": "Created new CertificateRequest",
+    }
+    certificate.call("POST", "/api/v1/namespaces/linkerd/events", event)
+    message = run(**WANTED, timeout=0)["msg"]
+    assert "Ready=False (DoesNotExist) Issuing certificate as Secret does not exist" in message
+    assert "Newest CertificateRequest identity-1: Ready=False (Failed) Vault failed to sign" in message
+    assert "Its issuer: Issuer linkerd/vault does not exist" in message
+    assert "Requested: Created new CertificateRequest" in message
+    assert "compare the Vault policy" in message
+
+
+def test_secret_keys_are_waited_for_and_never_shown(api, run):
+    secret = {"metadata": {"name": "s"}, "stringData": {"tls.crt": "public", "tls.key": "very-secret"}}
+    api.call("POST", "/api/v1/namespaces/linkerd/secrets", secret)
+    wanted = {"kind": "Secret", "name": "s", "namespace": "linkerd"}
+    answer = run(objects=[{**wanted, "keys": ["tls.crt", "tls.key"]}], timeout=1)
+    assert answer["objects"][0]["fulfilled"]
+    failed = run(objects=[{**wanted, "keys": ["tls.crt", "ca.crt"]}], timeout=0)
+    assert "Secret linkerd/s has no data for ca.crt" in failed["msg"]
+    assert "very-secret" not in json.dumps([answer, failed]) and "dmVyeS1zZWNyZXQ" not in json.dumps([answer, failed])
+
+
+def test_absent(api, run):
+    api.call("POST", "/api/v1/namespaces/linkerd/configmaps", {"metadata": {"name": "c"}})
+    wanted = {"kind": "ConfigMap", "name": "c", "namespace": "linkerd", "state": "absent"}
+    assert "still exists" in run(**wanted, timeout=0)["msg"]
+    timer = threading.Timer(1, api.call, ["DELETE", "/api/v1/namespaces/linkerd/configmaps/c"])
+    timer.start()
+    assert run(**wanted, timeout=10)["objects"][0]["seconds"] < 3
+    timer.join()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"kind": "Secret", "name": "s", "namespace": "nowhere"}, "there is no namespace nowhere"),
+        ({"api_version": "nobody.io/v1", "kind": "Thing", "name": "t"}, "does not know the kind Thing of nobody.io/v1"),
+        ({"kind": "Secret", "name": "none", "namespace": "linkerd"}, "Secret linkerd/none does not exist"),
+        ({"kind": "Secret", "name": "s", "kubeconfig": NOBODY}, "The cluster's API server does not answer"),
+        ({"kind": "Secret", "name": "s", "context": "nosuch"}, "Look at kubeconfig and context"),
+    ],
+)
+def test_what_cannot_come_true_is_one_sentence(run, options, sentence):
+    answer = run(**options, timeout=0)
+    assert answer["failed"] and sentence in answer["msg"]
+    assert "Traceback" not in answer["msg"] and len(answer["msg"]) < 400
+
+
+def test_check_mode_looks_once_and_never_fails(run):
+    started = time.monotonic()
+    answer = run(check=True, kind="Secret", name="none", namespace="nowhere", timeout=60)
+    assert not answer.get("failed") and not answer["objects"][0]["fulfilled"]
+    assert time.monotonic() - started < 5
