@@ -42,9 +42,10 @@ def members(value: Any) -> list[Any]:
 
 
 def same_members(wanted: list[Any], found: list[Any]) -> bool:
+    """Each member has its own equal one; mappings in a list must be the same as a whole."""
     left = list(found)
     for item in wanted:
-        match = next((index for index, other in enumerate(left) if same(item, other)), None)
+        match = next((index for index, other in enumerate(left) if same(item, other) and same(other, item)), None)
         if match is None:
             return False
         del left[match]

@@ -1,0 +1,93 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Comparison: what means the same to Vault is the same, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _diff
+
+WORDS = st.text(alphabet="abcxyz-_/", min_size=1, max_size=6)
+SCALARS = st.one_of(st.booleans(), st.integers(-(10**6), 10**6), WORDS)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(WORDS, inner, max_size=4)),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("48h", 172800),
+        (172800, "48h0m0s"),
+        ("90d", "2160h"),
+        ("256", 256),
+        ("true", True),
+        (False, "false"),
+        (["a", "b"], ["b", "a"]),
+        ("b,a", ["a", "b"]),
+        (["a"], "a"),
+        ("", None),
+        ([], None),
+        (None, ""),
+        ("text\n", "text"),
+        ({"a": "1h"}, {"a": 3600, "more": 1}),
+        ([{"a": 1}, {"b": 2}], [{"b": 2}, {"a": 1}]),
+    ],
+)
+def test_the_same(wanted, found):
+    assert _diff.same(wanted, found)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("48h", 172801),
+        ("48h", "text"),
+        ("48h", None),
+        (0, None),
+        (False, None),
+        (False, 0),
+        ("1", True),
+        (["a"], ["a", "a"]),
+        (["a", "b"], ["a"]),
+        ({"a": 1}, {}),
+        ({"a": 1}, None),
+        ("010", "10"),
+        ("a", "A"),
+    ],
+)
+def test_not_the_same(wanted, found):
+    assert not _diff.same(wanted, found)
+
+
+@given(VALUES)
+def test_each_value_is_itself(value):
+    assert _diff.same(value, value)
+
+
+@given(st.lists(VALUES, max_size=5), st.randoms())
+def test_lists_have_no_order(values, random):
+    shuffled = list(values)
+    random.shuffle(shuffled)
+    assert _diff.same(values, shuffled)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=5), WORDS)
+def test_a_list_with_one_more_is_another(values, extra):
+    assert not _diff.same(values, [*values, extra])
+    assert not _diff.same([*values, extra], values)
+
+
+@given(st.dictionaries(WORDS, SCALARS, max_size=5), st.dictionaries(WORDS, SCALARS, max_size=5))
+def test_differences_are_exactly_what_is_otherwise(wanted, found):
+    differing = _diff.differences(wanted, found)
+    assert not _diff.differences(wanted, {**found, **wanted})
+    for name, value in wanted.items():
+        assert (name in differing) == (not _diff.same(value, found.get(name)))
+        assert name not in differing or name in _diff.sentence(differing)

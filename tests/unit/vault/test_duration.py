@@ -1,0 +1,68 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Durations: what Vault means by them, and properties that hold for all."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _duration
+
+WHOLE = st.integers(min_value=0, max_value=10**9)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("48h", 172800),
+        ("90d", 7776000),
+        ("2160h0m0s", 7776000),
+        ("1h30m", 5400),
+        ("1.5h", 5400),
+        (".5m", 30),
+        ("1d12h", 129600),
+        ("2w", 1209600),
+        ("999ms", 0),
+        ("1500ms", 1),
+        ("3600", 3600),
+        (" 3600 ", 3600),
+        (3600, 3600),
+        (1.5, 1),
+        (0, 0),
+        ("0", 0),
+        ("0s", 0),
+    ],
+)
+def test_seconds(written, expected):
+    assert _duration.seconds(written) == expected
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "h", "1 h", "-1h", -1, "1y", "1h30", "soon", "\uff11h", "\u00b2", None, True, [], "300000000000h"]
+)
+def test_what_is_none_is_an_error_that_shows_it(bad):
+    with pytest.raises(_duration.DurationError, match=r"duration|292 years") as caught:
+        _duration.seconds(bad)
+    assert repr(bad) in str(caught.value)
+
+
+@given(WHOLE)
+def test_what_is_told_means_the_same(number):
+    assert _duration.seconds(_duration.text(number)) == number
+
+
+@given(WHOLE, st.integers(0, 10**5), st.integers(0, 59), st.integers(0, 59))
+def test_parts_add_up(extra, hours, minutes, seconds):
+    assert _duration.seconds(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
+    assert _duration.seconds(f"{extra}s") == _duration.seconds(str(extra)) == _duration.seconds(extra)
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_duration_or_a_clear_error(text):
+    try:
+        assert _duration.seconds(text) >= 0
+    except _duration.DurationError as exc:
+        assert repr(text) in str(exc)
