@@ -26,11 +26,17 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def kubernetes_program() -> Path | None:
+def part(pattern: str) -> Path | None:
+    """A program of the lab, if it has been built."""
     cache = os.environ.get("SERVICEMESH_PKI_CACHE") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "servicemesh-pki"
     )
-    return next(Path(cache).glob("lab/parts/kubernetes-*/kubernetes"), None)
+    return next(Path(cache, "lab", "parts").glob(pattern), None)
+
+
+@pytest.fixture(scope="session")
+def lab_part():
+    return part
 
 
 class Kubernetes:
@@ -55,7 +61,7 @@ class Kubernetes:
 
 @pytest.fixture(scope="session")
 def kubernetes(tmp_path_factory):
-    program = kubernetes_program()
+    program = part("kubernetes-*/kubernetes")
     if program is None:
         pytest.skip("no Kubernetes in the cache yet: make lab builds it")
     folder = tmp_path_factory.mktemp("kubernetes")

@@ -1,0 +1,216 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: linkerd_check
+short_description: Let Linkerd check itself, and fail on anything that was not expected
+version_added: 0.1.0
+description:
+  - Runs C(linkerd check) and returns what it found, check by check.
+  - Fails on every check that failed and on every warning that is not in O(allowed_warnings).
+  - C(linkerd check) takes the trust anchors from C(ca.crt) of the issuer's Secret, not from the ConfigMap that the mesh
+    uses. It can pass while the mesh refuses the issuer; M(servicemesh.pki.linkerd_check) does not change that.
+    Compare them with P(servicemesh.pki.x509_chain#filter).
+extends_documentation_fragment:
+  - servicemesh.pki._attributes
+  - servicemesh.pki._attributes.info_module
+options:
+  linkerd_path:
+    description: The linkerd program, by name or path.
+    type: str
+    default: linkerd
+  kubeconfig:
+    description:
+      - Kubeconfig of the cluster. The program's own default without it.
+      - The environment variable E(K8S_AUTH_KUBECONFIG) is used when the option is not set.
+    type: path
+  context:
+    description:
+      - Context in the kubeconfig.
+      - The environment variable E(K8S_AUTH_CONTEXT) is used when the option is not set.
+    type: str
+  linkerd_namespace:
+    description: Namespace of Linkerd's control plane.
+    type: str
+    default: linkerd
+  expected_version:
+    description:
+      - Version that Linkerd should have, such as V(edge-26.8.3).
+      - Without it the program asks a server on the internet for the newest one.
+    type: str
+  proxy:
+    description: Whether to check the data plane in place of what only concerns the control plane.
+    type: bool
+    default: false
+  namespace:
+    description: Namespace whose data plane is checked, all without it. Needs O(proxy=true).
+    type: str
+  wait:
+    description: Seconds that the checks that can recover may take to pass.
+    type: int
+    default: 300
+  allowed_warnings:
+    description:
+      - Warnings that are no failure, each by its description or by the anchor of its hint, in any case of letters.
+      - The default is the warning that the issuer lives less than 60 days. A short-lived issuer always gives it.
+    type: list
+    elements: str
+    default: [l5d-identity-issuer-cert-not-expiring-soon]
+notes:
+  - In check mode a check that failed is returned but is no failure of the task, for what it looks at may not have been
+    made.
+author:
+  - The servicemesh.pki authors (@servicemesh)
+"""
+
+EXAMPLES = r"""
+- name: The control plane is well
+  servicemesh.pki.linkerd_check:
+    kubeconfig: ~/.config/k3d/kubeconfig-pki-cluster.yaml
+    expected_version: edge-26.8.3
+
+- name: The proxies of one namespace carry the current anchors
+  servicemesh.pki.linkerd_check:
+    proxy: true
+    namespace: emojivoto
+    wait: 60
+"""
+
+RETURN = r"""
+passed:
+  description: Whether no check failed and no warning came that is not allowed.
+  returned: when linkerd check could run
+  type: bool
+categories:
+  description: For each category how many checks were C(success), C(warning), C(error).
+  returned: when linkerd check could run
+  type: dict
+  sample: {"linkerd-identity": {"success": 7, "warning": 1, "error": 0}}
+checks:
+  description: All checks in the order they were made.
+  returned: when linkerd check could run
+  type: list
+  elements: dict
+  contains: &check
+    category:
+      description: Category of the check.
+      type: str
+      returned: always
+      sample: linkerd-identity
+    description:
+      description: What was checked.
+      type: str
+      returned: always
+      sample: issuer cert is valid for at least 60 days
+    result:
+      description: V(success), V(warning) or V(error).
+      type: str
+      returned: always
+    error:
+      description: What was found, empty for a success.
+      type: str
+      returned: always
+    hint:
+      description: Address of the page that says what to do, may be empty.
+      type: str
+      returned: always
+warnings_allowed:
+  description: The warnings that were allowed.
+  returned: when linkerd check could run
+  type: list
+  elements: dict
+  contains: *check
+warnings_found:
+  description: The warnings that were not allowed.
+  returned: when linkerd check could run
+  type: list
+  elements: dict
+  contains: *check
+errors:
+  description: The checks that failed.
+  returned: when linkerd check could run
+  type: list
+  elements: dict
+  contains: *check
+"""
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _linkerd_check as output
+
+
+def arguments(params: dict) -> list[str]:
+    options = {
+        "--kubeconfig": params["kubeconfig"],
+        "--context": params["context"],
+        "--linkerd-namespace": params["linkerd_namespace"],
+        "--expected-version": params["expected_version"],
+        "--namespace": params["namespace"],
+        "--wait": f"{params['wait']}s",
+    }
+    given = [f"{name}={value}" for name, value in options.items() if value]
+    return ["check", "--output=json", *given, *(["--proxy"] if params["proxy"] else [])]
+
+
+def report(module: AnsibleModule, out: str, err: str, rc: int) -> tuple[dict, str]:
+    """The results and the message of failure."""
+    try:
+        checks = output.parse(out)
+    except output.LinkerdCheckError as exc:
+        said = " ".join(err.split()) or "nothing"
+        module.fail_json(msg=f"The output of linkerd check cannot be used: {exc}. It ended with {rc} and said: {said}")
+    errors = [check for check in checks if check.result == "error"]
+    warnings = [check for check in checks if check.result == "warning"]
+    allowed = [check for check in warnings if output.is_allowed(check, module.params["allowed_warnings"])]
+    unexpected = [check for check in warnings if check not in allowed]
+    message = output.failure(errors, unexpected)
+    if rc != 0 and not errors:
+        message = f"linkerd check ended with {rc} and said: {' '.join(err.split())} {message}".strip()
+    results = {
+        "passed": not message,
+        "categories": output.count(checks),
+        "checks": [check.facts() for check in checks],
+        "warnings_allowed": [check.facts() for check in allowed],
+        "warnings_found": [check.facts() for check in unexpected],
+        "errors": [check.facts() for check in errors],
+    }
+    return results, message
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=dict(
+            linkerd_path=dict(type="str", default="linkerd"),
+            kubeconfig=dict(type="path", fallback=(env_fallback, ["K8S_AUTH_KUBECONFIG"])),
+            context=dict(type="str", fallback=(env_fallback, ["K8S_AUTH_CONTEXT"])),
+            linkerd_namespace=dict(type="str", default="linkerd"),
+            expected_version=dict(type="str"),
+            proxy=dict(type="bool", default=False),
+            namespace=dict(type="str"),
+            wait=dict(type="int", default=300),
+            allowed_warnings=dict(type="list", elements="str", default=["l5d-identity-issuer-cert-not-expiring-soon"]),
+        ),
+        supports_check_mode=True,
+    )
+    params = module.params
+    if params["namespace"] and not params["proxy"]:
+        module.fail_json(msg="namespace is for the data plane's checks: set proxy to true, or leave namespace out.")
+    program = module.get_bin_path(params["linkerd_path"])
+    if program is None:
+        module.fail_json(
+            msg=f"Linkerd's CLI is not installed: no program {params['linkerd_path']!r} in PATH. "
+            "Install the version of the control plane, or name the program in linkerd_path."
+        )
+    rc, out, err = module.run_command([program, *arguments(params)])
+    results, message = report(module, out, err, rc)
+    if message and not module.check_mode:
+        module.fail_json(msg=message, **results)
+    module.exit_json(changed=False, **results)
+
+
+if __name__ == "__main__":
+    main()
