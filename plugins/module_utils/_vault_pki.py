@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -95,6 +96,13 @@ def find(everything: list[Issuer], ref: str) -> Issuer | None:
     return None
 
 
+def locate(vault: Vault, mount: str, ref: str) -> tuple[Issuer | None, list[Issuer]]:
+    """An issuer with its certificate, and all of its mount without. Two requests."""
+    everything = issuers(vault, mount)
+    found = find(everything, ref)
+    return (with_certificate(vault, found) if found else None), everything
+
+
 def check_mount(vault: Vault, mount: str) -> int:
     """The longest life in seconds that a PKI mount allows, 0 when the token may not know."""
     try:
@@ -139,3 +147,31 @@ def valid_certificates(vault: Vault, issuer: Issuer) -> tuple[str, int]:
             continue
         example, count = example or certificate.subject.rfc4514_string(), count + 1
     return example, count
+
+
+def in_use(vault: Vault, issuer: Issuer, everything: list[Issuer]) -> Iterator[str]:
+    """Why it would be missed, as far as this mount shows."""
+    if issuer.is_default:
+        yield "it is the default issuer of the mount"
+    for other in everything:
+        if other.issuer_id != issuer.issuer_id and signed_by(issuer, with_certificate(vault, other).certificate):
+            yield f"it signed the issuer {other.issuer_name or other.issuer_id}"
+    example, count = valid_certificates(vault, issuer)
+    if count:
+        yield f"it signed {count} valid certificate{'s' if count > 1 else ''}, such as {example}"
+
+
+def remove(vault: Vault, issuer: Issuer, everything: list[Issuer], *, force: bool, check: bool) -> None:
+    """Deletes an issuer, and its key when no other issuer has the same."""
+    reasons = [] if force else list(in_use(vault, issuer, everything))
+    if reasons:
+        raise VaultError(
+            f"Issuer {issuer.issuer_name} of {issuer.mount} is in use: {'; '.join(reasons)}. Nothing was removed. "
+            "Replace it first, or say force: its key is lost for ever."
+        )
+    if check:
+        return
+    vault.delete(f"{issuer.mount}/issuer/{issuer.issuer_id}")
+    shared = any(other.key_id == issuer.key_id for other in everything if other.issuer_id != issuer.issuer_id)
+    if issuer.key_id and not shared:
+        vault.delete(f"{issuer.mount}/key/{issuer.key_id}")

@@ -131,12 +131,6 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import 
 SHOWN = ("issuer_name", "common_name", "key_type", "key_bits", "path_length", "is_default", "fingerprint_sha256")
 
 
-def locate(vault: Vault, mount: str, name: str) -> tuple[Issuer | None, list[Issuer]]:
-    everything = _vault_pki.issuers(vault, mount)
-    found = _vault_pki.find(everything, name)
-    return (_vault_pki.with_certificate(vault, found) if found else None), everything
-
-
 def generate(module: Any, vault: Vault, options: dict[str, Any]) -> tuple[bool, Issuer]:
     """Returns whether it was us, and the issuer: another run may have been faster."""
     mount, name = options["mount"], options["issuer_name"]
@@ -150,7 +144,7 @@ def generate(module: Any, vault: Vault, options: dict[str, Any]) -> tuple[bool, 
         if "issuer name already in use" not in exc.said:
             raise
         ours = False
-    found, dummy = locate(vault, mount, name)
+    found, dummy = _vault_pki.locate(vault, mount, name)
     if found is None:
         raise VaultError(f"Issuer {name} of {mount} was there a moment ago and is gone: another run removes it.")
     return ours, found
@@ -179,7 +173,7 @@ def judge(module: Any, options: dict[str, Any], found: Issuer, ours: bool) -> _d
 
 def present(module: Any, vault: Vault) -> dict[str, Any]:
     options = authority.checked(module.params)
-    found, everything = locate(vault, options["mount"], options["issuer_name"])
+    found, everything = _vault_pki.locate(vault, options["mount"], options["issuer_name"])
     before = found.facts() if found else {}
     changed, differing = False, {}
     if found is None:
@@ -213,35 +207,11 @@ def predicted(options: dict[str, Any], everything: list[Issuer]) -> dict[str, An
 
 
 def absent(module: Any, vault: Vault) -> dict[str, Any]:
-    params = module.params
-    found, everything = locate(vault, params["mount"], params["issuer_name"])
+    found, everything = _vault_pki.locate(vault, module.params["mount"], module.params["issuer_name"])
     if found is None:
         return result(False, {}, {}, {})
-    reasons = [] if params["force"] else list(in_use(vault, found, everything))
-    if reasons:
-        raise VaultError(
-            f"Issuer {found.issuer_name} of {found.mount} is in use: {'; '.join(reasons)}. Nothing was removed. "
-            "Replace it first, or say force: its key is lost for ever."
-        )
-    if not module.check_mode:
-        vault.delete(f"{found.mount}/issuer/{found.issuer_id}")
-        shared = any(other.key_id == found.key_id for other in everything if other.issuer_id != found.issuer_id)
-        if found.key_id and not shared:
-            vault.delete(f"{found.mount}/key/{found.key_id}")
+    _vault_pki.remove(vault, found, everything, force=module.params["force"], check=module.check_mode)
     return result(True, found.facts(), {}, {})
-
-
-def in_use(vault: Vault, root: Issuer, everything: list[Issuer]) -> Any:
-    if root.is_default:
-        yield "it is the default issuer of the mount"
-    for other in everything:
-        if other.issuer_id != root.issuer_id:
-            certificate = _vault_pki.with_certificate(vault, other).certificate
-            if _vault_pki.signed_by(root, certificate):
-                yield f"it signed the issuer {other.issuer_name or other.issuer_id}"
-    example, count = _vault_pki.valid_certificates(vault, root)
-    if count:
-        yield f"it signed {count} certificate{'s' if count > 1 else ''} that are still valid, such as {example}"
 
 
 def result(changed: bool, before: dict, after: dict, differing: _diff.Differences) -> dict[str, Any]:
