@@ -43,7 +43,7 @@ class Vault:
             module.connection_options.process_connection_options()
             self.client = module.helper.get_vault_client(**module.connection_options.get_hvac_connection_options())
         except (HashiVaultValueError, TypeError, ValueError) as exc:
-            raise VaultError(f"The connection to Vault is not described: {exc}") from exc
+            raise VaultError(f"The connection to Vault is not described: {ended(exc)}") from exc
         self.url = module.params["url"]
         self.login()
 
@@ -53,7 +53,7 @@ class Vault:
             self.module.authenticator.validate()
             self.module.authenticator.authenticate(self.client)
         except (HashiVaultValueError, NotImplementedError) as exc:
-            raise VaultError(f"Login to Vault at {self.url} with {method} is not possible: {exc}") from exc
+            raise VaultError(f"Login to Vault at {self.url} with {method} is not possible: {ended(exc)}") from exc
         except self.module.helper.get_hvac().exceptions.VaultError as exc:
             raise errors.from_login(self.url, method, exc) from exc
         except (RequestException, OSError) as exc:
@@ -126,6 +126,10 @@ class Vault:
 
     def delete(self, path: str) -> None:
         self.request("DELETE", path)
+
+
+def ended(exc: Exception) -> str:
+    return f"{str(exc).rstrip('.')}."
 
 
 def hide(module: HashiVaultModule, secret: str) -> None:

@@ -71,11 +71,10 @@ def from_login(url: str, method: str, exc: Any) -> VaultError:
     said = cleaned([str(error) for error in exc.errors or []])
     if "sealed" in said.lower():
         return VaultError(reason(url, "POST", "", 503, said), 503)
-    if "no handler for route" in said:
-        return VaultError(
-            f"Vault at {url} has no {method} login at this path. Enable it first, or give its path as mount_point.", 404
-        )
-    return VaultError(f"Vault at {url} refused the login with {method}: {said or type(exc).__name__}.", 403)
+    if said in ("permission denied", ""):  # Vault says no more to a stranger
+        said = "permission denied. Is this method enabled at the path (mount_point), and are the credentials right?"
+        return VaultError(f"Vault at {url} refused the login with {method}: {said}", 403)
+    return VaultError(f"Vault at {url} refused the login with {method}: {said}.", 403)
 
 
 def mount_of(path: str) -> str:

@@ -1,0 +1,360 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the user reads when something is wrong: the exact sentence, for each bad situation.
+
+The Vault is real wherever a Vault can be brought into the situation. A server that answers what Vault answers there is
+a stand-in, and its tests say so.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import pytest
+import server as vault_server
+from server import run_module
+
+URLS = "vault_resource"
+
+
+@pytest.fixture(scope="module")
+def places(server, tmp_path_factory):
+    """What the sentences name: {url}, {mount}, {kv}, tokens with few rights."""
+    server.client.sys.enable_secrets_engine("pki", "errors-pki", config={"max_lease_ttl": "100h"})
+    server.client.sys.enable_secrets_engine("kv", "errors-kv", options={"version": "1"})
+    server.client.sys.enable_secrets_engine("kv", "errors-kv2", options={"version": "2"})
+    yield SimpleNamespace(url=server.url, mount="errors-pki", kv="errors-kv", kv2="errors-kv2")
+    for mount in ("errors-pki", "errors-kv", "errors-kv2"):
+        server.client.sys.disable_secrets_engine(mount)
+
+
+ROOT = dict(issuer_name="r", common_name="r.test", ttl="10h", mount="{mount}")
+RIGHT = 'The token may not {0} {1}. A policy for it needs: path "{1}" {{{{ capabilities = ["{0}"] }}}}'
+
+# module, options, sentence
+REFUSED = {
+    "nothing mounted": (
+        URLS,
+        dict(path="nosuch/config/urls", data={"a": 1}),
+        "Nothing is mounted at nosuch in Vault at {url}. "
+        "Enable the engine first, or correct the path nosuch/config/urls.",
+    ),
+    "no login method mounted": (
+        URLS,
+        dict(path="auth/nosuch/role/x", data={"a": 1}),
+        "Nothing is mounted at auth/nosuch in Vault at {url}. "
+        "Enable the engine first, or correct the path auth/nosuch/role/x.",
+    ),
+    "kv where pki should be": (
+        "vault_pki_root",
+        {**ROOT, "mount": "{kv}"},
+        "At {kv} is an engine of type kv, wanted is pki. Correct the option mount.",
+    ),
+    "kv version 2 where pki should be": (
+        "vault_pki_root",
+        {**ROOT, "mount": "{kv2}"},
+        "At {kv2} is a kv engine (version 2), which has no {kv2}/issuers.",
+    ),
+    "no mount for the root": (
+        "vault_pki_root",
+        {**ROOT, "mount": "nosuch"},
+        "Nothing is mounted at nosuch in Vault at {url}. Enable the engine first, or correct the path nosuch/issuers.",
+    ),
+    "engine of another type": (
+        "vault_engine",
+        dict(path="{mount}", type="kv"),
+        "At {mount} is an engine of type pki, wanted is kv. "
+        "Choose another path, or disable that engine first, which loses all that is in it.",
+    ),
+    "no such type": (
+        "vault_engine",
+        dict(path="errors-new", type="nosuch"),
+        "Vault refused to update sys/mounts/errors-new: plugin not found in the catalog: nosuch.",
+    ),
+    "default ttl beyond the maximum": (
+        "vault_engine",
+        dict(path="{mount}", type="pki", default_lease_ttl="200h"),
+        "Vault refused to update sys/mounts/{mount}/tune: "
+        "backend max lease TTL of 360000 would be less than backend default lease TTL of 720000.",
+    ),
+    "no duration": (
+        "vault_engine",
+        dict(path="{mount}", type="pki", max_lease_ttl="long"),
+        "'long' is not a duration: write it like 48h, 90d, 1h30m, or as seconds.",
+    ),
+    "a path that the engine does not know": (
+        URLS,
+        dict(path="{mount}/foo/bar", data={"a": 1}),
+        "The engine at {mount} cannot read {mount}/foo/bar. Is it of another type?",
+    ),
+    "a value that Vault refuses": (
+        URLS,
+        dict(path="{mount}/config/urls", data={"ocsp_servers": "gar bage"}),
+        "Vault refused to update {mount}/config/urls: "
+        "invalid URL found in Authority Information Access (AIA) parameter ocsp_servers: gar bage.",
+    ),
+    "ttl beyond the mount": (
+        "vault_pki_root",
+        {**ROOT, "ttl": "101h"},
+        "The mount {mount} issues for 100h at most, wanted is 101h. "
+        "Raise its max_lease_ttl first (vault_engine), or ask for less.",
+    ),
+    "the name default": (
+        "vault_pki_root",
+        {**ROOT, "issuer_name": "default"},
+        "issuer_name cannot be 'default': Vault keeps that word for whichever is the default. Choose another.",
+    ),
+    "a name that cannot be": (
+        "vault_pki_root",
+        {**ROOT, "issuer_name": "a/b"},
+        "issuer_name 'a/b' is not possible: Vault takes letters, digits, and _ - . between them.",
+    ),
+    "unknown key type": (
+        "vault_pki_root",
+        {**ROOT, "key_type": "dsa"},
+        "value of key_type must be one of: ec, rsa, ed25519, got: dsa",
+    ),
+    "bits of another type": (
+        "vault_pki_root",
+        {**ROOT, "key_bits": 2048},
+        "key_bits 2048 is not for key_type ec: it takes 224 or 256 or 384 or 521.",
+    ),
+    "path length below none": (
+        "vault_pki_root",
+        {**ROOT, "max_path_length": -2},
+        "max_path_length is -1 for no limit, or 0 and more.",
+    ),
+    "too little life from the start": (
+        "vault_pki_root",
+        {**ROOT, "minimum_remaining": "10h"},
+        "ttl 10h is not longer than minimum_remaining 10h, so the certificate would be too old from the start.",
+    ),
+    "no such issuer": (
+        "vault_pki_issuer",
+        dict(mount="{mount}", issuer_name="nosuch"),
+        "There is no issuer nosuch in {mount}, only: none. Make it first (vault_pki_root).",
+    ),
+    "unknown namespace": (
+        "vault_engine",
+        dict(path="x", type="pki", namespace="nosuch"),
+        "Vault at {url} has no such namespace. Look at the option namespace and at VAULT_NAMESPACE.",
+    ),
+    "wrong token": (
+        "vault_engine",
+        dict(path="x", type="pki", token="s.0123456789"),
+        "Vault at {url} does not accept the token: it is wrong, expired or revoked.",
+    ),
+    "no login where one is needed": (
+        "vault_engine",
+        dict(path="x", type="pki", auth_method="none"),
+        "Vault at {url} wants a login for this, and auth_method is none.",
+    ),
+    "no token anywhere": (
+        "vault_engine",
+        dict(path="x", type="pki", auth_method="token"),
+        "Login to Vault at {url} with token is not possible: No Vault Token specified or discovered.",
+    ),
+    "login method not enabled": (
+        "vault_engine",
+        dict(path="x", type="pki", auth_method="approle", role_id="0123-4567", secret_id="89ab"),
+        "Vault at {url} refused the login with approle: permission denied. "
+        "Is this method enabled at the path (mount_point), and are the credentials right?",
+    ),
+    "login without its options": (
+        "vault_engine",
+        dict(path="x", type="pki", auth_method="userpass", username="u"),
+        "Login to Vault at {url} with userpass is not possible: Authentication method userpass requires options "
+        "('username', 'password') to be set, but these are missing: ['password'].",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_by_vault_or_before(run, places, case):
+    module, options, sentence = REFUSED[case]
+    filled = {
+        name: value.format(**vars(places)) if isinstance(value, str) else value for name, value in options.items()
+    }
+    assert run.error(module, **filled) == sentence.format(**vars(places))
+
+
+# module, options, what the token may do, the right it lacks
+DENIED = {
+    "engine read": ("vault_engine", dict(path="errors-pki", type="pki"), "", ("read", "sys/mounts/errors-pki")),
+    "engine tune": (
+        "vault_engine",
+        dict(path="errors-pki", type="pki", description="new"),
+        'path "sys/mounts/errors-pki" { capabilities = ["read"] }',
+        ("update", "sys/mounts/errors-pki/tune"),
+    ),
+    "engine delete": (
+        "vault_engine",
+        dict(path="errors-pki", state="absent"),
+        'path "sys/mounts/errors-pki" { capabilities = ["read"] }',
+        ("delete", "sys/mounts/errors-pki"),
+    ),
+    "resource read": ("vault_resource", dict(path="errors-pki/config/urls"), "", ("read", "errors-pki/config/urls")),
+    "resource write": (
+        "vault_resource",
+        dict(path="errors-pki/config/urls", data={"ocsp_servers": "http://a.test"}),
+        'path "errors-pki/config/urls" { capabilities = ["read"] }',
+        ("update", "errors-pki/config/urls"),
+    ),
+    "root generate": (
+        "vault_pki_root",
+        dict(mount="errors-pki", issuer_name="r", common_name="r", ttl="10h"),
+        "",
+        ("update", "errors-pki/issuers/generate/root/internal"),
+    ),
+}
+
+
+@pytest.mark.parametrize("default_policy", [True, False])
+@pytest.mark.parametrize("case", DENIED)
+def test_a_right_is_missing(run, places, server, case, default_policy):
+    module, options, rules, (capability, path) = DENIED[case]
+    token = server.token_for(rules or 'path "unused" { capabilities = ["read"] }', no_default_policy=not default_policy)
+    rule = f'path "{path}" {{ capabilities = ["{capability}"] }}'
+    assert run.error(module, token=token, **options) == (
+        f"The token may not {capability} {path}. A policy for it needs: {rule}"
+    )
+
+
+def fails(url: str, **options: object) -> str:
+    options = {"token": "a-token", "path": "x", "type": "pki", **options}
+    result = run_module("vault_engine", url=url, **options)
+    assert result["failed"], result
+    return result["msg"]
+
+
+def test_sealed():
+    own = vault_server.start()
+    try:
+        own.client.sys.seal()
+        sentence = f"Vault at {own.url} is sealed. Unseal it, then run this again."
+        assert fails(own.url) == sentence
+        assert fails(own.url, auth_method="userpass", username="u", password="pa55w0rd") == sentence
+        assert run_module("vault_pki_issuer_info", url=own.url)["msg"] == sentence
+    finally:
+        own.stop()
+
+
+def test_nobody_listens():
+    port = vault_server.free_port()
+    assert fails(f"http://127.0.0.1:{port}") == (
+        f"Vault at http://127.0.0.1:{port} refuses the connection. Is it running, and is the port right?"
+    )
+
+
+def test_a_name_that_does_not_resolve():
+    url = "http://vault.invalid:8200"
+    assert fails(url) == f"Vault at {url} cannot be found: its name does not resolve."
+
+
+@pytest.mark.parametrize("url", ["vault.example.com", "ftp://vault.example.com", "http://"])
+def test_no_address(url):
+    assert fails(url) == f"{url!r} is no address of Vault: write it like https://vault.example.com:8200."
+
+
+def test_no_address_at_all():
+    assert fails(None) == "The connection to Vault is not described: Required option url was not set."
+
+
+def test_nothing_comes_back():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert fails(url, timeout=1) == (
+            f"Vault at {url} took the request and did not answer in time. "
+            "Raise the option timeout, or look at Vault's log."
+        )
+
+
+def test_https_where_http_is_spoken(server):
+    url = server.url.replace("http:", "https:")
+    assert fails(url) == (
+        f"Vault at {url} speaks no TLS. Write the address with http:// in front, or look for a proxy."
+    )
+
+
+def test_a_proxy_that_is_not_there():
+    port = vault_server.free_port()
+    message = fails("http://vault.example.com:8200", proxies={"http": f"http://127.0.0.1:{port}"})
+    assert message.startswith("Vault at http://vault.example.com:8200 cannot be reached through the proxy (")
+    assert message.endswith("Look at the option proxies and at HTTPS_PROXY.")
+
+
+class Answers:
+    """A stand-in that gives one answer to everything."""
+
+    def __init__(self, status: int, kind: str, body: str) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do(self) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            do_GET = do_POST = do_LIST = do  # noqa: N815
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+
+JSON, HTML = "application/json", "text/html"
+NOT_VAULT = "Either it is not Vault, or a proxy is in between."
+STANDBY = "Vault at {url} is a standby that serves no requests. Give the address of the active node."
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (
+            (502, HTML, "<html><head><title>Bad Gateway</title></head></html>"),
+            "The server at {url} answered with an HTML page (Bad Gateway), status 502. " + NOT_VAULT,
+        ),
+        (
+            (200, HTML, "<html>Welcome</html>"),
+            "The server at {url} answered with an HTML page, status 200. " + NOT_VAULT,
+        ),
+        (
+            (200, JSON, '{"data": {'),
+            "The server at {url} answered with something that is no JSON, status 200. " + NOT_VAULT,
+        ),
+        (
+            (200, JSON, "[1, 2]"),
+            "The server at {url} answered with something that is no JSON, status 200. " + NOT_VAULT,
+        ),
+        (
+            (400, "text/plain", "Client sent an HTTP request to an HTTPS server."),
+            "The server at {url} speaks TLS. Write the address with https:// in front.",
+        ),
+        ((500, JSON, '{"errors": ["local node not active but active cluster node not found"]}'), STANDBY),
+        ((429, JSON, '{"errors": []}'), STANDBY),
+        ((473, JSON, '{"errors": []}'), STANDBY),
+        (
+            (501, JSON, '{"errors": []}'),
+            "Vault at {url} is not initialized. Initialize and unseal it first.",
+        ),
+        (
+            (500, JSON, '{"errors": ["1 error occurred:\\n\\t* storage is full\\n\\n"]}'),
+            "Vault at {url} failed to read sys/mounts/x: storage is full.",
+        ),
+        ((412, JSON, '{"errors": []}'), "Vault refused to read sys/mounts/x: status 412."),
+    ],
+)
+def test_answers_of_a_stand_in(answer, sentence):
+    standin = Answers(*answer)
+    try:
+        assert fails(standin.url) == sentence.format(url=standin.url)
+    finally:
+        standin.server.shutdown()
+        standin.server.server_close()
