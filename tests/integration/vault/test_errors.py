@@ -287,6 +287,44 @@ def test_a_proxy_that_is_not_there():
     assert message.endswith("Look at the option proxies and at HTTPS_PROXY.")
 
 
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory):
+    """A real Vault that speaks TLS, with a CA of its own for 127.0.0.1 and localhost."""
+    folder = tmp_path_factory.mktemp("tls")
+    own = vault_server.start("-dev-tls", f"-dev-tls-cert-dir={folder}", scheme="https")
+    yield SimpleNamespace(url=own.url, token=own.token, ca=str(next(folder.glob("*ca*.pem"))))
+    own.stop()
+
+
+def test_tls_of_an_unknown_ca(tls):
+    assert fails(tls.url) == (
+        f"Vault at {tls.url} has a certificate from a CA that is not trusted here. "
+        "Give the CA's file as ca_cert (VAULT_CACERT)."
+    )
+
+
+def test_tls_as_it_should_be(tls, monkeypatch):
+    arguments = dict(url=tls.url, token=tls.token, path="sys/policies/acl/default")
+    assert run_module("vault_resource", ca_cert=tls.ca, **arguments)["data"]["name"] == "default"
+    assert run_module("vault_resource", validate_certs=False, **arguments)["data"]["name"] == "default"
+    monkeypatch.setenv("VAULT_CACERT", tls.ca)
+    assert run_module("vault_resource", **arguments)["data"]["name"] == "default"
+
+
+def test_tls_for_another_name(tls):
+    url = tls.url.replace("127.0.0.1", "127.1")  # the same address by another name
+    assert fails(url, ca_cert=tls.ca) == f"Vault at {url} has a certificate for another name. Use a name that is in it."
+
+
+def test_http_where_tls_is_spoken(tls):
+    url = tls.url.replace("https", "http")
+    assert fails(url) == f"The server at {url} speaks TLS. Write the address with https:// in front."
+
+
+def test_a_ca_file_that_is_not_there(tls):
+    assert fails(tls.url, ca_cert="/nosuch/ca.pem") == "The file of ca_cert (VAULT_CACERT) is missing: /nosuch/ca.pem."
+
+
 class Answers:
     """A stand-in that gives one answer to everything."""
 
