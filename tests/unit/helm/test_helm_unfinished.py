@@ -1,0 +1,97 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module helm_unfinished with a stand-in for helm."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+
+import pytest
+
+UNREACHABLE = (
+    'Error: Kubernetes cluster unreachable: Get "https://127.0.0.1:6443/version": dial tcp 127.0.0.1:6443: connect: '
+    "connection refused\n"
+)
+
+
+@pytest.fixture
+def helm(make_standin):
+    return make_standin("helm", Path(__file__).with_name("standin_helm.py"))
+
+
+def pending(helm, **releases):
+    """Releases with their status, all touched a minute ago."""
+    moment = datetime.datetime.now(tz=datetime.UTC) - datetime.timedelta(seconds=60)
+    helm.write(
+        "pending",
+        json.dumps(
+            [
+                {"name": name.replace("_", "-"), "status": status, "updated": moment.strftime("%Y-%m-%dT%H:%M:%SZ")}
+                for name, status in releases.items()
+            ]
+        ),
+    )
+
+
+def acted(helm):
+    return [call for call in helm.calls() if "list" not in call]
+
+
+def test_nothing_is_pending(helm, ok):
+    result = ok("helm_unfinished", releases=["cert-manager"], namespace="cert-manager")
+    assert (result["changed"], result["cleared"]) == (False, [])
+    assert acted(helm) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "action"),
+    [("pending-install", "uninstall"), ("pending-upgrade", "rollback"), ("pending-rollback", "rollback")],
+)
+def test_a_pending_release_four_ways(helm, ok, status, action):
+    pending(helm, cert_manager=status)
+    arguments = {"releases": ["cert-manager"], "namespace": "cert-manager"}
+    foretold = ok("helm_unfinished", check=True, **arguments)
+    assert acted(helm) == []
+    done = ok("helm_unfinished", **arguments)
+    assert foretold["cleared"] == done["cleared"]
+    assert done["cleared"] == [{"release": "cert-manager", "status": status, "action": action}]
+    assert (foretold["changed"], done["changed"], foretold["diff"]) == (True, True, done["diff"])
+    assert [call[2:] for call in acted(helm)] == [[action, "cert-manager", "--wait"]]
+    for check in (False, True):
+        assert not ok("helm_unfinished", check=check, **arguments)["changed"]
+
+
+def test_other_releases_are_left_alone(helm, ok):
+    pending(helm, other="pending-install")
+    assert not ok("helm_unfinished", releases=["cert-manager"], namespace="cert-manager")["changed"]
+    assert acted(helm) == []
+
+
+def test_a_release_that_somebody_may_still_work_on_is_left_alone(helm, ok):
+    pending(helm, cert_manager="pending-install")
+    arguments = {"releases": ["cert-manager"], "namespace": "cert-manager"}
+    assert not ok("helm_unfinished", grace=600, **arguments)["changed"]
+    assert ok("helm_unfinished", grace=30, **arguments)["changed"]
+
+
+def test_cluster_and_namespace_are_handed_on(helm, ok, tmp_path):
+    ok("helm_unfinished", releases=["r"], namespace="n", kubeconfig=str(tmp_path / "k"), context="c")
+    assert helm.calls()[0][:7] == [
+        "--namespace", "n", "--kubeconfig", str(tmp_path / "k"), "--kube-context", "c", "list",
+    ]  # fmt: skip
+
+
+def test_helm_missing(only_standins, error):
+    assert error("helm_unfinished", releases=["r"], namespace="n") == (
+        "Helm is not installed: no program 'helm' in PATH. Install it (https://helm.sh) or name it in helm_path."
+    )
+
+
+def test_cluster_unreachable(helm, error):
+    helm.write("fail", UNREACHABLE)
+    message = error("helm_unfinished", releases=["r"], namespace="n")
+    assert message.startswith("helm list failed in namespace n: Kubernetes cluster unreachable: ")
+    assert message.endswith("Is the cluster running, and is this its kubeconfig?")

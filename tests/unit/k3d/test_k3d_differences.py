@@ -1,0 +1,168 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What k3d says of a cluster, compared with its config."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _k3d
+
+WORKSHOP = {
+    "network": "pki-network",
+    "image": "k3s:1",
+    "ports": [
+        {"port": "80:80", "nodeFilters": ["loadbalancer"]},
+        {"port": "443:443/tcp", "nodeFilters": ["loadbalancer"]},
+    ],
+    "options": {
+        "k3s": {
+            "extraArgs": [
+                {"arg": "--disable=local-storage,traefik,metrics-server", "nodeFilters": ["server:*", "agents:*"]},
+                {"arg": "--node-label=a=b", "nodeFilters": ["server:*"]},
+            ]
+        }
+    },
+}
+DISABLED = ["--disable=local-storage,traefik,metrics-server"]
+
+
+def node(role, *, number=0, cmd=(), ports=None, running=True, status="running", networks=("pki-network",)):
+    return {
+        "name": f"k3d-c-{role}-{number}",
+        "role": role,
+        "Cmd": [role, *cmd],
+        "portMappings": ports,
+        "Networks": list(networks),
+        "State": {"Running": running, "Status": status},
+    }
+
+
+def cluster(*nodes):
+    return {"name": "c", "nodes": list(nodes), "network": {"name": "pki-network"}}
+
+
+def workshop_cluster(**server):
+    bindings = {
+        "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "80"}, {"HostIp": "::", "HostPort": "80"}],
+        "443/tcp": [{"HostIp": "", "HostPort": "443"}],
+        "6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "40123"}],
+    }
+    return cluster(
+        node("server", **{"cmd": [*DISABLED, "--node-label=a=b", "--tls-san", "x"], **server}),
+        node("loadbalancer", ports=bindings),
+    )
+
+
+IMAGES = {"k3d-c-server-0": "k3s:1"}
+
+
+def test_the_workshops_cluster_is_as_wanted():
+    assert _k3d.differences(WORKSHOP, workshop_cluster(), IMAGES) == {}
+
+
+def test_the_same_parts_disabled_by_several_flags():
+    flags = ["--disable=traefik", "--disable=metrics-server,local-storage", "--node-label=a=b"]
+    assert _k3d.differences(WORKSHOP, workshop_cluster(cmd=flags), IMAGES) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "wanted", "found"),
+    [
+        ({"servers": 3}, "servers", 3, 1),
+        ({"agents": 2}, "agents", 2, 0),
+        ({"network": "other"}, "network", "other", "pki-network"),
+        ({"image": "k3s:2"}, "image", "k3s:2", "k3s:1"),
+        ({"ports": [{"port": "80:80"}]}, "ports", ["80:80/tcp"], ["443:443/tcp", "80:80/tcp"]),
+    ],
+)
+def test_each_difference_is_named(change, name, wanted, found):
+    assert _k3d.differences(WORKSHOP | change, workshop_cluster(), IMAGES) == {name: (wanted, found)}
+
+
+def test_a_part_that_is_not_disabled():
+    found = _k3d.differences(WORKSHOP, workshop_cluster(cmd=["--disable=traefik", "--node-label=a=b"]), IMAGES)
+    assert found == {
+        "parts disabled on each server": (["local-storage", "metrics-server", "traefik"], ["traefik"]),
+    }
+
+
+def test_a_part_that_is_disabled_and_not_asked_for():
+    assert _k3d.differences({}, cluster(node("server", cmd=["--disable=traefik"])), {}) == {
+        "parts disabled on each server": ([], ["traefik"]),
+    }
+
+
+def test_another_argument_that_is_missing():
+    assert _k3d.differences(WORKSHOP, workshop_cluster(cmd=DISABLED), IMAGES) == {
+        "k3s arguments of each server": (["--node-label=a=b"], []),
+    }
+
+
+def test_agents_have_arguments_of_their_own():
+    two = workshop_cluster()
+    two["nodes"].append(node("agent", cmd=["--disable=traefik"]))
+    assert _k3d.differences(WORKSHOP | {"agents": 1}, two, IMAGES) == {
+        "parts disabled on each agent": (["local-storage", "metrics-server", "traefik"], ["traefik"]),
+    }
+
+
+def test_one_server_of_two_without_the_argument_counts():
+    two = cluster(node("server", cmd=DISABLED), node("server", number=1))
+    assert "parts disabled on each server" in _k3d.differences(WORKSHOP | {"servers": 2}, two, {})
+
+
+def test_an_image_that_nobody_knows_is_not_compared():
+    assert "image" not in _k3d.differences(WORKSHOP | {"image": "k3s:2"}, workshop_cluster(), {})
+
+
+def test_every_argument_names_its_nodes():
+    argument = "--kubelet-arg=x"
+    config = {"options": {"k3s": {"extraArgs": [{"arg": argument, "nodeFilters": ["all"]}]}}, "agents": 1}
+    found = _k3d.differences(config, cluster(node("server"), node("agent", cmd=[argument])), {})
+    assert found == {"k3s arguments of each server": ([argument], [])}
+
+
+@pytest.mark.parametrize(
+    ("port", "same"),
+    [
+        ("80:80", "80:80/tcp"),
+        ("8080:80/tcp", "8080:80/tcp"),
+        ("53:53/udp", "53:53/udp"),
+        ("127.0.0.1:8080:80", "8080:80/tcp"),
+        ("[::1]:8080:80/udp", "8080:80/udp"),
+    ],
+)
+def test_ports_with_protocols_and_addresses(port, same):
+    assert _k3d.normalise_port(port) == same
+
+
+def test_the_port_of_the_api_server_is_k3ds_own():
+    assert _k3d.found_ports(workshop_cluster()) == {"80:80/tcp", "443:443/tcp"}
+
+
+def test_a_node_that_never_started_makes_a_cluster_incomplete():
+    assert not _k3d.is_incomplete(workshop_cluster())
+    assert _k3d.is_incomplete(cluster(node("server"), node("loadbalancer", running=False, status="created")))
+    assert not _k3d.is_incomplete(cluster(node("server", running=False, status="exited")))
+
+
+def test_running_means_every_node_but_the_helpers():
+    assert _k3d.is_running(workshop_cluster())
+    assert not _k3d.is_running(workshop_cluster(running=False, status="exited"))
+    assert not _k3d.is_running(cluster(node("server"), node("loadbalancer", running=False, status="exited")))
+    assert _k3d.is_running(cluster(node("server"), node("tools", running=False, status="exited")))
+
+
+def test_the_summary_has_the_public_facts():
+    assert _k3d.summary(None) == {}
+    assert _k3d.summary(workshop_cluster()) == {
+        "name": "c",
+        "servers": 1,
+        "agents": 0,
+        "loadbalancer": True,
+        "network": "pki-network",
+        "ports": ["443:443/tcp", "80:80/tcp"],
+        "running": True,
+    }
