@@ -135,7 +135,7 @@ def certificate_facts(certificate: x509.Certificate) -> dict:
         "subject_alt_names": [
             _general_name(name) for name in extension(certificate, ExtensionOID.SUBJECT_ALTERNATIVE_NAME) or []
         ],
-        "signature_algorithm": _oid_name(certificate.signature_algorithm_oid),
+        "signature_algorithm": signature_algorithm(certificate),
         "fingerprint_sha256": fingerprint(certificate),
         "self_signed": is_self_signed(certificate),
     }
@@ -184,6 +184,10 @@ def is_signed_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
     except MISMATCH:
         return False
     return True
+
+
+def signature_algorithm(certificate: x509.Certificate) -> str:
+    return _oid_name(certificate.signature_algorithm_oid)
 
 
 def serial(certificate: x509.Certificate) -> str:

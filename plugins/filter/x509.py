@@ -1,0 +1,57 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters on certificates. Each is documented in the YAML file of its name."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
+
+
+def pem_bundle(value: object, what: str = "The input") -> list:
+    """Certificates of a PEM text, or of a list of them."""
+    texts = value if isinstance(value, list | tuple) else [value]
+    certificates = []
+    for text in texts:
+        if not isinstance(text, str | bytes):
+            raise AnsibleFilterError(f"{what} is to be PEM text or a list of it, not {type(text).__name__}")
+        try:
+            certificates += _x509.parse_bundle(text)
+        except _x509.X509Error as exc:
+            raise AnsibleFilterError(f"{what}: {exc}") from exc
+    if not certificates:
+        raise AnsibleFilterError(f"{what} holds no certificate")
+    return certificates
+
+
+def x509_certificates(pem: object) -> list[dict]:
+    return [_x509.certificate_facts(certificate) for certificate in pem_bundle(pem)]
+
+
+def chain_verdict(
+    chain: object,
+    anchors: object,
+    at: str | datetime | None = None,
+    profile: str | None = None,
+    key_types: list[str] | None = None,
+    leaf_min_days: float = 0,
+    anchor_min_days: float = 0,
+) -> _x509_chain.Verdict:
+    try:
+        wanted = _x509_chain.requirements(at, profile, key_types, leaf_min_days, anchor_min_days)
+    except _x509.X509Error as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+    return _x509_chain.verify(pem_bundle(chain, "The chain"), pem_bundle(anchors, "The anchors"), wanted)
+
+
+def x509_chain(chain: object, anchors: object, **requirements: object) -> dict:
+    return chain_verdict(chain, anchors, **requirements).facts()
+
+
+class FilterModule:
+    def filters(self) -> dict:
+        return {"x509_certificates": x509_certificates, "x509_chain": x509_chain}

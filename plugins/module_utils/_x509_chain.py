@@ -1,0 +1,227 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a chain leads to an anchor, and if not, exactly why. Private to this collection.
+
+cryptography's own verifier is made for the leaves of the Web PKI: it refuses a leaf that is a CA, such as Linkerd's
+identity issuer, and one without a subject alternative name. So only the signatures are checked by it, the rules of
+RFC 5280 that apply here are below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_names
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509_path import Builder, Node, Reason
+
+UNDERSTOOD = {  # critical extensions that are checked, or that (policies, CRL addresses) only inform
+    ExtensionOID.BASIC_CONSTRAINTS,
+    ExtensionOID.KEY_USAGE,
+    ExtensionOID.EXTENDED_KEY_USAGE,
+    ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+    ExtensionOID.NAME_CONSTRAINTS,
+    ExtensionOID.SUBJECT_KEY_IDENTIFIER,
+    ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+    ExtensionOID.CERTIFICATE_POLICIES,
+    ExtensionOID.CRL_DISTRIBUTION_POINTS,
+}
+WEAK_HASHES = ("md5", "sha1")
+LEAST_BITS = {"ec": 256, "rsa": 2048}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is asked beyond RFC 5280."""
+
+    leaf_is_ca: bool = False
+    leaf_keys: tuple[str, ...] = ()
+    leaf_signatures: tuple[str, ...] = ()
+    anchor_keys: tuple[str, ...] = ()
+
+
+PROFILES = {
+    None: Profile(),
+    # The identity controller wants a CA; `linkerd check` wants these algorithms.
+    "linkerd": Profile(
+        leaf_is_ca=True,
+        leaf_keys=("ec:256",),
+        leaf_signatures=("ecdsa-with-SHA256", "sha256WithRSAEncryption"),
+        anchor_keys=("ec:256", "rsa:2048", "rsa:4096"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Requirements:
+    at: datetime
+    profile: Profile = Profile()
+    key_types: tuple[str, ...] = ()
+    leaf_min_life: timedelta = timedelta()
+    anchor_min_life: timedelta = timedelta()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    path: list[Node]
+    reasons: list[Reason]
+
+    @property
+    def verified(self) -> bool:
+        return not self.reasons
+
+    def facts(self) -> dict:
+        return {
+            "verified": self.verified,
+            "path": [_x509.certificate_facts(node.certificate) for node in self.path],
+            "reasons": [reason.facts() for reason in self.reasons],
+        }
+
+
+def requirements(
+    at: str | datetime | None = None,
+    profile: str | None = None,
+    key_types: list[str] | None = None,
+    leaf_min_days: float = 0,
+    anchor_min_days: float = 0,
+) -> Requirements:
+    """From what a playbook gives."""
+    if profile not in PROFILES:
+        raise _x509.X509Error(f"There is no profile {profile!r}. Profiles: {', '.join(filter(None, PROFILES))}")
+    try:
+        return Requirements(
+            at=moment(at),
+            profile=PROFILES[profile],
+            key_types=tuple(key_types or ()),
+            leaf_min_life=timedelta(days=float(leaf_min_days)),
+            anchor_min_life=timedelta(days=float(anchor_min_days)),
+        )
+    except (TypeError, OverflowError, ValueError) as exc:
+        raise _x509.X509Error(f"Requirements of the chain: {exc}") from exc
+
+
+def moment(at: str | datetime | None) -> datetime:
+    """A time with its zone. UTC where none is given, now when there is no time."""
+    if at is None:
+        return datetime.now(UTC)
+    if isinstance(at, str):
+        at = datetime.fromisoformat(at)
+    if not isinstance(at, datetime):
+        raise TypeError("at is a time in ISO 8601, such as 2026-11-24T12:00:00Z")
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def verify(chain: list[x509.Certificate], anchors: list[x509.Certificate], wanted: Requirements) -> Verdict:
+    """Judges the first certificate of the chain; the others are helpers in any order. Anchors are trusted as given."""
+    leaf, *others = [Node(certificate) for certificate in chain]
+    builder = Builder(others, [Node(certificate) for certificate in anchors])
+    best = None
+    for path in builder.paths(leaf):
+        verdict = Verdict(path, list(path_reasons(path, wanted)))
+        if verdict.verified:
+            return verdict
+        if best is None or len(verdict.reasons) < len(best.reasons):
+            best = verdict
+    if best is not None:
+        return best
+    reasons = [*builder.obstacles, *path_reasons(builder.partial, wanted, complete=False)]
+    if builder.exhausted:
+        reasons.append(leaf.reason("too_complex", "Too many certificates of the same names: give fewer"))
+    return Verdict(builder.partial or [leaf], reasons)
+
+
+def path_reasons(path: list[Node], wanted: Requirements, complete: bool = True) -> Iterator[Reason]:
+    """Everything that stands against a path whose names and signatures fit."""
+    for depth, node in enumerate(path):
+        is_anchor = complete and depth == len(path) - 1
+        yield from _validity(node, wanted.at)
+        yield from _algorithms(node, wanted.key_types, is_anchor)
+        yield from _critical(node)
+        if depth > 0 or wanted.profile.leaf_is_ca:
+            yield from _authority(node)
+    yield from _path_lengths(path, wanted.profile.leaf_is_ca)
+    yield from _x509_names.violations(path)
+    yield from _profile(path, wanted.profile, complete)
+    yield from _remaining(path[0], wanted.at, wanted.leaf_min_life, "leaf")
+    if complete:
+        yield from _remaining(path[-1], wanted.at, wanted.anchor_min_life, "anchor")
+
+
+def _validity(node: Node, at: datetime) -> Iterator[Reason]:
+    if at < node.certificate.not_valid_before_utc:
+        start = _x509.iso(node.certificate.not_valid_before_utc)
+        yield node.reason("not_yet_valid", f"It is valid from {start}, asked for {_x509.iso(at)}")
+    if at > node.certificate.not_valid_after_utc:
+        end = _x509.iso(node.certificate.not_valid_after_utc)
+        yield node.reason("expired", f"It expired at {end}, asked for {_x509.iso(at)}")
+
+
+def _remaining(node: Node, at: datetime, least: timedelta, what: str) -> Iterator[Reason]:
+    left = node.certificate.not_valid_after_utc - at
+    if timedelta() <= left < least:
+        days = left / timedelta(days=1)
+        yield node.reason(
+            "expires_soon", f"As {what} it has {days:.1f} days left, wanted {least / timedelta(days=1):g}"
+        )
+
+
+def _algorithms(node: Node, key_types: tuple[str, ...], is_anchor: bool) -> Iterator[Reason]:
+    key_type, bits, dummy = _x509.key_facts(node.certificate)
+    if key_type == "unknown" or (bits or 0) < LEAST_BITS.get(key_type, 0):
+        yield node.reason("weak_key", f"Its key ({key_type}, {bits} bits) is too weak or not known")
+    if key_types and not key_is(key_types, key_type, bits):
+        yield node.reason("key_type", f"Its key is {key_type}:{bits}, allowed are {', '.join(key_types)}")
+    algorithm = node.certificate.signature_hash_algorithm if not is_anchor else None  # an anchor's is not relied on
+    if algorithm is not None and algorithm.name in WEAK_HASHES:
+        yield node.reason("weak_signature", f"It is signed with {algorithm.name}, which can be forged")
+
+
+def key_is(wanted: tuple[str, ...], key_type: str, bits: int | None) -> bool:
+    return key_type in wanted or f"{key_type}:{bits}" in wanted
+
+
+def _critical(node: Node) -> Iterator[Reason]:
+    for extension in node.extensions.values():
+        if extension.critical and extension.oid not in UNDERSTOOD:
+            oid = extension.oid.dotted_string
+            yield node.reason("critical_extension", f"Its critical extension {oid} is not understood here")
+
+
+def _authority(node: Node) -> Iterator[Reason]:
+    constraints = node.extension(ExtensionOID.BASIC_CONSTRAINTS)
+    if constraints is None or not constraints.ca:
+        yield node.reason("not_a_ca", "It is not a CA (basic constraints), so what it signs is not to be trusted")
+    usage = node.extension(ExtensionOID.KEY_USAGE)
+    if usage is not None and not usage.key_cert_sign:
+        yield node.reason("key_usage", "Its key usage does not allow to sign certificates (keyCertSign)")
+
+
+def _path_lengths(path: list[Node], leaf_is_ca: bool) -> Iterator[Reason]:
+    """Certificates between a CA and the leaf, self-issued ones apart. A leaf that is to sign leaves counts too."""
+    below = 0
+    for depth, node in enumerate(path):
+        constraints = node.extension(ExtensionOID.BASIC_CONSTRAINTS)
+        limit = constraints.path_length if constraints else None
+        if depth > 0 and limit is not None and below > limit:
+            yield node.reason("path_length", f"It allows {limit} CA(s) below it, there are {below}")
+        if (depth > 0 or leaf_is_ca) and not node.is_self_issued:
+            below += 1
+
+
+def _profile(path: list[Node], profile: Profile, complete: bool) -> Iterator[Reason]:
+    leaf, anchor = path[0], path[-1]
+    for node, keys, what in ((leaf, profile.leaf_keys, "leaf"), (anchor, profile.anchor_keys, "anchor")):
+        if not keys or (node is anchor and not complete):
+            continue
+        key_type, bits, dummy = _x509.key_facts(node.certificate)
+        if not key_is(keys, key_type, bits):
+            yield node.reason("key_type", f"As {what} its key is {key_type}:{bits}, wanted {' or '.join(keys)}")
+    algorithm = _x509.signature_algorithm(leaf.certificate)
+    if profile.leaf_signatures and algorithm not in profile.leaf_signatures:
+        wanted = " or ".join(profile.leaf_signatures)
+        yield leaf.reason("signature_algorithm", f"It is signed with {algorithm}, wanted {wanted}")

@@ -1,0 +1,106 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Name constraints, RFC 5280 section 4.2.1.10. Private to this collection.
+
+Judged are subject alternative names (DNS, IP, email, URI, directory) and the subject. A common name is never taken for
+a DNS name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID, NameOID
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509_path import Node, Reason
+
+
+def violations(path: list[Node]) -> Iterator[Reason]:
+    """Names in a path that a CA above them does not allow."""
+    for height, authority in enumerate(path):
+        constraints = authority.extension(ExtensionOID.NAME_CONSTRAINTS) if height else None
+        if constraints is None:
+            continue
+        for depth, node in enumerate(path[:height]):
+            if depth > 0 and node.is_self_issued:
+                continue
+            for name in names(node):
+                why = forbidden(name, constraints.permitted_subtrees or (), constraints.excluded_subtrees or ())
+                if why:
+                    shown = getattr(name.value, "rfc4514_string", lambda name=name: str(name.value))()
+                    yield node.reason("name_constraint", f"The CA {authority.subject} {why} its name {shown}")
+
+
+def names(node: Node) -> Iterator[x509.GeneralName]:
+    alternatives = list(node.extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME) or ())
+    yield from alternatives
+    subject = node.certificate.subject
+    if list(subject):
+        yield x509.DirectoryName(subject)
+    if not any(isinstance(name, x509.RFC822Name) for name in alternatives):
+        for attribute in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS):
+            yield x509.RFC822Name(attribute.value)
+
+
+def forbidden(
+    name: x509.GeneralName, permitted: Iterable[x509.GeneralName], excluded: Iterable[x509.GeneralName]
+) -> str | None:
+    """How the constraints treat a name that they do not allow. Only constraints of the name's own kind count."""
+    kind = type(name)
+    inside = [tree for tree in permitted if type(tree) is kind]
+    outside = [tree for tree in excluded if type(tree) is kind]
+    if (inside or outside) and kind not in MATCHERS:
+        return "limits a kind of name that is not understood here, and so refuses"
+    if any(MATCHERS[kind](name.value, tree.value) for tree in outside):
+        return "excludes"
+    if inside and not any(MATCHERS[kind](name.value, tree.value) for tree in inside):
+        return "does not permit"
+    return None
+
+
+def _dns(name: str, tree: str) -> bool:
+    name, tree = name.lower().rstrip("."), tree.lower().rstrip(".")
+    return not tree or name == tree or name.endswith(tree if tree.startswith(".") else f".{tree}")
+
+
+def _host(host: str, tree: str) -> bool:
+    """A host of a URI or a mail address: the tree is that host, or with a leading dot all below it."""
+    host, tree = host.lower(), tree.lower()
+    return host.endswith(tree) and host != tree if tree.startswith(".") else host == tree
+
+
+def _email(name: str, tree: str) -> bool:
+    local, at, host = name.rpartition("@")
+    wanted_local, wanted_at, wanted_host = tree.rpartition("@")
+    if wanted_at:
+        return bool(at) and local == wanted_local and host.lower() == wanted_host.lower()
+    return _host(host, tree)
+
+
+def _uri(name: str, tree: str) -> bool:
+    try:
+        host = urlsplit(name).hostname or ""
+    except ValueError:
+        host = ""
+    return _host(host, tree)
+
+
+def _ip(name, tree) -> bool:
+    return getattr(name, "version", None) == getattr(tree, "version", None) and name in tree
+
+
+def _directory(name: x509.Name, tree: x509.Name) -> bool:
+    wanted = list(tree.rdns)
+    return list(name.rdns)[: len(wanted)] == wanted
+
+
+MATCHERS = {
+    x509.DNSName: _dns,
+    x509.IPAddress: _ip,
+    x509.RFC822Name: _email,
+    x509.UniformResourceIdentifier: _uri,
+    x509.DirectoryName: _directory,
+}

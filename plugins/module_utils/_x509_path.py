@@ -1,0 +1,174 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Paths from a certificate to an anchor: every one that names and signatures allow. Private to this collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtensionOID
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509
+
+MAX_DEPTH = 12  # certificates in a path
+MAX_EDGES = 1000  # pairs of certificates looked at: a hostile bundle has more paths than there is time
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a certificate may not be trusted."""
+
+    code: str
+    message: str
+    subject: str
+
+    def facts(self) -> dict[str, str]:
+        return {"code": self.code, "message": self.message, "subject": self.subject}
+
+
+class Node:
+    """A certificate, with what building and checking ask of it again and again."""
+
+    def __init__(self, certificate: x509.Certificate) -> None:
+        self.certificate = certificate
+        # Compared byte by byte, as Go and rustls do.
+        self.subject_bytes = certificate.subject.public_bytes()
+        self.issuer_bytes = certificate.issuer.public_bytes()
+
+    @cached_property
+    def extensions(self) -> dict:
+        return {item.oid: item for item in self.certificate.extensions}
+
+    @cached_property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.DER)
+
+    @cached_property
+    def key_bytes(self) -> bytes:
+        try:
+            return self.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        except (UnsupportedAlgorithm, ValueError):
+            return self.der  # a key that nothing can be verified with
+
+    @cached_property
+    def subject(self) -> str:
+        return self.certificate.subject.rfc4514_string() or f"serial {_x509.serial(self.certificate)}"
+
+    @cached_property
+    def issuer(self) -> str:
+        return self.certificate.issuer.rfc4514_string() or "an empty name"
+
+    @property
+    def is_self_issued(self) -> bool:
+        return self.subject_bytes == self.issuer_bytes
+
+    def extension(self, oid: x509.ObjectIdentifier):
+        item = self.extensions.get(oid)
+        return None if item is None else item.value
+
+    def reason(self, code: str, message: str) -> Reason:
+        return Reason(code, message, self.subject)
+
+
+class Builder:
+    """Finds paths from a leaf to one of the anchors, in the order of a depth-first search with back-tracking."""
+
+    def __init__(self, intermediates: Iterable[Node], anchors: Iterable[Node]) -> None:
+        self.anchors: dict[bytes, Node] = {node.der: node for node in anchors}
+        self.by_subject: dict[bytes, list[Node]] = {}
+        seen = set()
+        for node in [*self.anchors.values(), *intermediates]:  # the shortest way first: anchors before others
+            if node.der not in seen:
+                seen.add(node.der)
+                self.by_subject.setdefault(node.subject_bytes, []).append(node)
+        self.edges = 0
+        self.signatures: dict[tuple[int, int], bool] = {}
+        # For the explanation when there is no path: how far the search came, and what stood in its way there.
+        self.partial: list[Node] = []
+        self.obstacles: list[Reason] = []
+
+    def paths(self, leaf: Node) -> Iterator[list[Node]]:
+        yield from self._extend([leaf])
+
+    def is_anchor(self, node: Node) -> bool:
+        return node.der in self.anchors
+
+    @property
+    def exhausted(self) -> bool:
+        return self.edges >= MAX_EDGES
+
+    def _extend(self, path: list[Node]) -> Iterator[list[Node]]:
+        last = path[-1]
+        if self.is_anchor(last):
+            yield path
+            return  # what stands above an anchor does not matter
+        obstacles = []
+        parents = self.by_subject.get(last.issuer_bytes, []) if len(path) < MAX_DEPTH else []
+        for parent in parents:
+            if self.exhausted:
+                return
+            if any(_same_ca(parent, node) for node in path):
+                continue  # a cycle
+            self.edges += 1
+            obstacle = self._obstacle(last, parent)
+            if obstacle:
+                obstacles.append(obstacle)
+            else:
+                yield from self._extend([*path, parent])
+        if len(path) > len(self.partial):
+            self.partial, self.obstacles = path, obstacles or [_unknown_issuer(last, len(path))]
+
+    def _obstacle(self, child: Node, parent: Node) -> Reason | None:
+        if not identifiers_agree(child, parent):
+            return child.reason(
+                "aki_mismatch", f"Its authority key identifier is not the key identifier of the CA {parent.subject}"
+            )
+        pair = (id(child), id(parent))
+        if pair not in self.signatures:
+            self.signatures[pair] = _x509.is_signed_by(child.certificate, parent.certificate)
+        if not self.signatures[pair]:
+            return child.reason("wrong_signature", f"Its signature was not made by the key of {parent.subject} ")
+        return None
+
+
+def _same_ca(one: Node, other: Node) -> bool:
+    """The same name and key, whether or not it is the same certificate: no path gains from having both."""
+    if one is other:
+        return True
+    return one.subject_bytes == other.subject_bytes and one.key_bytes == other.key_bytes
+
+
+def _unknown_issuer(node: Node, depth: int) -> Reason:
+    if depth >= MAX_DEPTH:
+        return node.reason("path_too_long", f"No anchor within {MAX_DEPTH} certificates")
+    if node.is_self_issued:
+        return node.reason("unknown_issuer", "It is self-signed and not among the anchors")
+    return node.reason("unknown_issuer", f"Its issuer {node.issuer} is neither in the chain nor among the anchors")
+
+
+def identifiers_agree(child: Node, parent: Node) -> bool:
+    """Whether the child's authority key identifier, as far as it says anything, means the parent."""
+    aki = child.extension(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+    if aki is None:
+        return True
+    ski = parent.extension(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+    if aki.key_identifier and ski and aki.key_identifier != ski.digest:
+        return False
+    if aki.authority_cert_serial_number is None:
+        return True
+    names = [name.value for name in aki.authority_cert_issuer or [] if isinstance(name, x509.DirectoryName)]
+    same_issuer = not names or parent.certificate.issuer in names
+    return same_issuer and aki.authority_cert_serial_number == parent.certificate.serial_number
+
+
+def is_issued_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
+    """Whether one certificate directly issued the other: name, key identifiers, signature."""
+    one, other = Node(child), Node(parent)
+    same_name = one.issuer_bytes == other.subject_bytes
+    return same_name and identifiers_agree(one, other) and _x509.is_signed_by(child, parent)
