@@ -13,6 +13,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _diff, _duration, _vault_pki, _x509
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import Issuer
 
 SUBJECT = {
     "common_name": NameOID.COMMON_NAME,
@@ -36,6 +37,7 @@ CONSTRAINTS = {
         "uri_domains": x509.UniformResourceIdentifier,
     }.items()
 }
+SHOWN = ("issuer_name", "common_name", "key_type", "key_bits", "path_length", "is_default", "fingerprint_sha256")
 SLACK = 120  # seconds: Vault dates the start of a certificate back by 30, or as the option says
 
 AUTHORITY_OPTIONS = dict(
@@ -175,3 +177,44 @@ def check_lifetime(options: dict[str, Any], mount: str, longest: int) -> None:
             f"The mount {mount} issues for {_duration.text(longest)} at most, wanted is {given}. "
             "Raise its max_lease_ttl first (vault_engine), or ask for less."
         )
+
+
+def judge(module: Any, options: dict[str, Any], found: Issuer, ours: bool) -> _diff.Differences:
+    """What to do about an issuer that is not as asked."""
+    differing = drift(options, found.certificate, datetime.now(UTC))
+    if not found.key_id:
+        differing["key"] = {"wanted": "in Vault", "found": "not in this mount"}
+    if not differing:
+        return {}
+    listed = _diff.sentence(differing)
+    if ours:
+        message = f"Vault made issuer {found.issuer_name} of {found.mount} otherwise than asked: {listed}. "
+        message += "Nothing trusts it yet: remove it (state absent, force), correct the options, run again."
+        raise VaultError(message, differences=differing, issuer=found.facts())
+    message = f"Issuer {found.issuer_name} of {found.mount} exists and differs: {listed}. "
+    if options["on_drift"] == "fail":
+        message += "A certificate cannot be changed: correct the options, or make another root under another name."
+        raise VaultError(message, differences=differing, issuer=found.facts())
+    if options["on_drift"] == "warn":
+        module.warn(message.rstrip())
+    return differing
+
+
+def predicted(options: dict[str, Any], everything: list[Issuer]) -> dict[str, Any]:
+    """What is known of a root before it exists. None is what only Vault can tell."""
+    return {
+        "mount": options["mount"],
+        "issuer_name": options["issuer_name"],
+        "common_name": options["common_name"],
+        "key_type": options["key_type"],
+        "key_bits": options["key_bits"] or None,
+        "path_length": options["max_path_length"] if (options["max_path_length"] or -1) >= 0 else None,
+        "is_default": True if options["default"] or not everything else None,
+        "issuer_id": None,
+        "certificate": None,
+    }
+
+
+def result(changed: bool, before: dict, after: dict, differing: _diff.Differences) -> dict[str, Any]:
+    diff = {"before": _diff.view(before, SHOWN), "after": _diff.view(after, SHOWN)}
+    return dict(changed=changed, issuer=after, differences=differing, diff=diff)

@@ -119,16 +119,13 @@ differences:
   sample: {"minimum_remaining": {"wanted": "30d", "found": "29d"}}
 """
 
-from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _diff, _vault_pki
 from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_authority as authority
+from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_pki
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import Issuer
-
-SHOWN = ("issuer_name", "common_name", "key_type", "key_bits", "path_length", "is_default", "fingerprint_sha256")
 
 
 def generate(module: Any, vault: Vault, options: dict[str, Any]) -> tuple[bool, Issuer]:
@@ -150,27 +147,6 @@ def generate(module: Any, vault: Vault, options: dict[str, Any]) -> tuple[bool, 
     return ours, found
 
 
-def judge(module: Any, options: dict[str, Any], found: Issuer, ours: bool) -> _diff.Differences:
-    """What to do about an issuer that is not as asked."""
-    differing = authority.drift(options, found.certificate, datetime.now(UTC))
-    if not found.key_id:
-        differing["key"] = {"wanted": "in Vault", "found": "not in this mount"}
-    if not differing:
-        return {}
-    listed = _diff.sentence(differing)
-    if ours:
-        message = f"Vault made issuer {found.issuer_name} of {found.mount} otherwise than asked: {listed}. "
-        message += "Nothing trusts it yet: remove it (state absent, force), correct the options, run again."
-        raise VaultError(message, differences=differing, issuer=found.facts())
-    message = f"Issuer {found.issuer_name} of {found.mount} exists and differs: {listed}. "
-    if options["on_drift"] == "fail":
-        message += "A certificate cannot be changed: correct the options, or make another root under another name."
-        raise VaultError(message, differences=differing, issuer=found.facts())
-    if options["on_drift"] == "warn":
-        module.warn(message.rstrip())
-    return differing
-
-
 def present(module: Any, vault: Vault) -> dict[str, Any]:
     options = authority.checked(module.params)
     found, everything = _vault_pki.locate(vault, options["mount"], options["issuer_name"])
@@ -179,44 +155,24 @@ def present(module: Any, vault: Vault) -> dict[str, Any]:
     if found is None:
         authority.check_lifetime(options, options["mount"], _vault_pki.check_mount(vault, options["mount"]))
         if module.check_mode:
-            return result(True, before, predicted(options, everything), {})
+            return authority.result(True, before, authority.predicted(options, everything), {})
         changed, found = generate(module, vault, options)
-    differing = judge(module, options, found, changed)
+    differing = authority.judge(module, options, found, changed)
     after = found.facts()
     if options["default"] and not found.is_default:
         changed = True
         after["is_default"] = True
         if not module.check_mode:
             _vault_pki.make_default(vault, found)
-    return result(changed, before, after, differing)
-
-
-def predicted(options: dict[str, Any], everything: list[Issuer]) -> dict[str, Any]:
-    """What is known of a root before it exists. None is what only Vault can tell."""
-    return {
-        "mount": options["mount"],
-        "issuer_name": options["issuer_name"],
-        "common_name": options["common_name"],
-        "key_type": options["key_type"],
-        "key_bits": options["key_bits"] or None,
-        "path_length": options["max_path_length"] if (options["max_path_length"] or -1) >= 0 else None,
-        "is_default": True if options["default"] or not everything else None,
-        "issuer_id": None,
-        "certificate": None,
-    }
+    return authority.result(changed, before, after, differing)
 
 
 def absent(module: Any, vault: Vault) -> dict[str, Any]:
     found, everything = _vault_pki.locate(vault, module.params["mount"], module.params["issuer_name"])
     if found is None:
-        return result(False, {}, {}, {})
+        return authority.result(False, {}, {}, {})
     _vault_pki.remove(vault, found, everything, force=module.params["force"], check=module.check_mode)
-    return result(True, found.facts(), {}, {})
-
-
-def result(changed: bool, before: dict, after: dict, differing: _diff.Differences) -> dict[str, Any]:
-    diff = {"before": _diff.view(before, SHOWN), "after": _diff.view(after, SHOWN)}
-    return dict(changed=changed, issuer=after, differences=differing, diff=diff)
+    return authority.result(True, found.facts(), {}, {})
 
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
