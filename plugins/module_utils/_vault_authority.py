@@ -179,9 +179,15 @@ def check_lifetime(options: dict[str, Any], mount: str, longest: int) -> None:
         )
 
 
-def judge(module: Any, options: dict[str, Any], found: Issuer, ours: bool) -> _diff.Differences:
+def judge(
+    module: Any, options: dict[str, Any], found: Issuer, ours: bool, parent: Issuer | None = None
+) -> _diff.Differences:
     """What to do about an issuer that is not as asked."""
     differing = drift(options, found.certificate, datetime.now(UTC))
+    if parent and not _vault_pki.signed_by(parent, found.certificate):
+        issuer = found.certificate.issuer.rfc4514_string()
+        wanted = f"{parent.issuer_name} of {parent.mount}"
+        differing["parent_issuer"] = {"wanted": wanted, "found": f"a key of {issuer}"}
     if not found.key_id:
         differing["key"] = {"wanted": "in Vault", "found": "not in this mount"}
     if not differing:

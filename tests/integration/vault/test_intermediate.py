@@ -1,0 +1,104 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vault_pki_intermediate against a real Vault, with openssl as the judge of the chain."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+
+@pytest.fixture
+def child(server, mount, run):
+    """A mount for the intermediate; `mount` has a root."""
+    run.ok("vault_pki_root", mount=mount, issuer_name="root", common_name="root.test", ttl="1000h", max_path_length=2)
+    name = f"{mount}-child"
+    server.client.sys.enable_secrets_engine("pki", name, config={"max_lease_ttl": "2160h"})
+    yield name
+    server.client.sys.disable_secrets_engine(name)
+
+
+@pytest.fixture
+def arguments(child, mount):
+    return dict(
+        mount=child, parent_mount=mount, issuer_name="cluster-1", common_name="c1.test", ttl="500h", max_path_length=1
+    )
+
+
+def test_an_intermediate_four_ways_and_its_chain(run, child, arguments, server, tmp_path):
+    done = run.four_ways("vault_pki_intermediate", **arguments)
+    assert done["issuer"]["is_default"]
+    assert (done["issuer"]["common_name"], done["issuer"]["path_length"]) == ("c1.test", 1)
+    assert len(done["chain"]) == 2
+    csr = subprocess.run(
+        [
+            *("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *("-keyout", "/dev/null", "-subj", "/CN=leaf-ca"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    data = {"csr": csr, "common_name": "leaf-ca", "ttl": "10h"}
+    signed = server.client.write_data(f"{child}/root/sign-intermediate", data=data)["data"]
+    (tmp_path / "root.pem").write_text(done["chain"][-1] + "\n")
+    (tmp_path / "between.pem").write_text(done["chain"][0] + "\n")
+    (tmp_path / "leaf.pem").write_text(signed["certificate"] + "\n")
+    verified = subprocess.run(
+        ["openssl", "verify", "-CAfile", "root.pem", "-untrusted", "between.pem", "leaf.pem"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert verified.stdout == "leaf.pem: OK\n", verified.stderr
+    assert any(pem.strip() == done["chain"][-1] for pem in signed["ca_chain"]), "cert-manager would not see the root"
+    assert len(server.client.list(f"{child}/keys")["data"]["keys"]) == 1
+
+
+def test_each_difference_is_named(run, child, arguments, mount):
+    run.ok("vault_pki_intermediate", **arguments)
+    run.ok("vault_pki_root", mount=mount, issuer_name="root-2", common_name="root.test", ttl="1000h", default=True)
+    result = run("vault_pki_intermediate", **{**arguments, "common_name": "other", "key_bits": 384})
+    assert result["failed"]
+    assert set(result["differences"]) == {"common_name", "key_bits", "parent_issuer"}
+    assert "parent_issuer: wanted root-2 of" in result["msg"]
+
+
+def test_a_second_one_leaves_the_default_alone(run, arguments):
+    run.ok("vault_pki_intermediate", **arguments)
+    second = {**arguments, "issuer_name": "cluster-2", "key_name": "key-2"}
+    assert not run.four_ways("vault_pki_intermediate", **second)["issuer"]["is_default"]
+    assert run.four_ways("vault_pki_intermediate", **second, default=True)["issuer"]["is_default"]
+    run.four_ways("vault_pki_intermediate", **arguments, state="absent")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"max_path_length": 2}, "Issuer root of {root} has path length 2, so max_path_length must be 0 to 1, not 2."),
+        ({"ttl": "1001h"}, "Issuer root of {root} lives until "),
+        ({"ttl": "9000h"}, "The mount {root} issues for 90d at most, wanted is 375d."),
+        ({"parent_issuer": "nobody"}, "There is no issuer nobody in {root} to sign with, only: root."),
+        ({"parent_mount": "{child}"}, "mount and parent_mount are the same"),
+        ({"mount": "nosuch"}, "Nothing is mounted at nosuch in Vault at"),
+    ],
+)
+def test_refused_before_anything(run, child, mount, arguments, server, change, sentence):
+    change = {name: value.format(child=child) if isinstance(value, str) else value for name, value in change.items()}
+    for check in (True, False):
+        message = run.error("vault_pki_intermediate", check=check, **{**arguments, **change})
+        assert message.startswith(sentence.format(root=mount))
+    assert server.client.list(f"{child}/keys") is None
+
+
+def test_nothing_stays_behind_when_signing_is_refused(run, child, mount, arguments, server):
+    token = server.token_for(
+        f'path "{child}/issuers/generate/intermediate/internal" {{ capabilities = ["update"] }}',
+        f'path "{child}/key/*" {{ capabilities = ["delete"] }}',
+    )
+    message = run.error("vault_pki_intermediate", token=token, **arguments)
+    assert message.startswith(f"The token may not update {mount}/issuer/")
+    assert server.client.list(f"{child}/keys") is None
