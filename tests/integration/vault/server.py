@@ -80,6 +80,12 @@ def start(*arguments: str, scheme: str = "http") -> Server:
     raise AssertionError("bao did not come up")
 
 
+def connection_options() -> dict[str, Any]:
+    """The options that each module takes beside its own."""
+    connection = importlib.import_module("ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection")
+    return connection.HashiVaultModule.generate_argspec(**connection.HIDDEN)
+
+
 def run_module(name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
     """The result of a module, run in this process as Ansible runs it: arguments in, JSON on stdout out."""
     module = importlib.import_module(f"ansible_collections.servicemesh.pki.plugins.modules.{name}")
