@@ -88,7 +88,11 @@ def connection_options() -> dict[str, Any]:
 
 def run_module(name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
     """The result of a module, run in this process as Ansible runs it: arguments in, JSON on stdout out."""
-    module = importlib.import_module(f"ansible_collections.servicemesh.pki.plugins.modules.{name}")
+    return run_named(f"ansible_collections.servicemesh.pki.plugins.modules.{name}", check=check, **arguments)
+
+
+def run_named(name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
+    module = importlib.import_module(name)
     warnings._global_warnings.clear()
     out = io.StringIO()
     given = {key: value for key, value in arguments.items() if value is not None}

@@ -10,6 +10,7 @@ import subprocess
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
+import requests
 from server import run_module
 
 ROOT = dict(issuer_name="root-1", common_name="root.linkerd.cluster.local", ttl="2160h", max_path_length=1)
@@ -141,6 +142,14 @@ def test_default_is_moved_only_when_asked(run, mount, server):
     assert run.four_ways("vault_pki_root", mount=mount, **second, default=True)["issuer"]["is_default"]
     config = server.client.read(f"{mount}/config/issuers")["data"]
     assert config["default_follows_latest_issuer"], "the other setting of the same object was lost"
+
+
+def test_an_existing_root_costs_two_requests(run, mount, monkeypatch):
+    run.ok("vault_pki_root", mount=mount, **ROOT)
+    send, count = requests.Session.send, []
+    monkeypatch.setattr(requests.Session, "send", lambda *given, **more: (count.append(1), send(*given, **more))[1])
+    run.ok("vault_pki_root", mount=mount, **ROOT, default=True)
+    assert len(count) == 2
 
 
 def race(start, number: int, url: str, token: str, mount: str) -> dict:
