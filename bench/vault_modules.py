@@ -114,9 +114,7 @@ def main() -> None:
     for title in new:
         columns = [new[title], again[title], generic[title].get("read"), generic[title].get("write")]
         print(f"{title:24}" + "".join(f"{shown(column):>16}" for column in columns))
-    print(
-        "vault_read and vault_write compare nothing: a task needs both and a condition, and each write makes another root."
-    )
+    print("vault_read and vault_write compare nothing, so a task needs both. Each such write makes one more root.")
 
 
 def shown(results: list[tuple[int, float]] | None) -> str:

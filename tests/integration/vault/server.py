@@ -17,10 +17,12 @@ import subprocess
 import time
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import hvac
 import requests
 import urllib3
+from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
@@ -97,7 +99,10 @@ def run_named(name: str, *, check: bool = False, **arguments: Any) -> dict[str, 
     out = io.StringIO()
     given = {key: value for key, value in arguments.items() if value is not None}
     arguments = {**given, "_ansible_check_mode": check, "_ansible_diff": True}
-    with patch_module_args(arguments), contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+    on_target = mock.patch.object(
+        _internal, "is_controller", False
+    )  # another test may have loaded the controller's part
+    with on_target, patch_module_args(arguments), contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         module.main()
     return json.loads(out.getvalue())
 
