@@ -15,3 +15,49 @@ $(VENV)/.complete:
 
 .PHONY: venv
 venv: $(VENV)/.complete  ## set up the Python environment only
+
+.PHONY: lab lab-clean demo
+lab: venv  ## build the lab's parts (kept in the cache), start nothing
+	@python -m lab build
+
+lab-clean: venv  ## remove everything that the lab made
+	@python -m lab clean
+
+# FRESH=1 starts from an empty network.
+demo: venv  ## nothing to a verified mesh, on this machine alone
+	$(if $(FRESH),@python -m lab fresh)
+	@python -m lab up
+	@ansible-playbook playbooks/site.yml -i inventories/lab $(ARGS)
+
+.PHONY: test test-fast test-vault test-lab static
+static: venv  ## linters only
+	@ruff check
+	@ruff format --check
+	@yamllint --strict .
+	@ansible-lint --offline -q
+
+test-fast: static  ## static checks and unit tests
+	@pytest tests/unit
+
+test-vault: venv  ## modules against a real OpenBao process
+	@pytest tests/integration
+
+test-lab: venv  ## the lab and the whole flow in it
+	@python -m lab up
+	@pytest tests/lab
+
+test: static  ## everything
+	@python -m lab up
+	@pytest tests
+
+.PHONY: bench requirements help
+bench: venv  ## measured figures
+	@python -m bench
+
+requirements: venv  ## pin requirements.in with hashes
+	@pip install --quiet uv
+	@uv pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url --no-header \
+	  requirements.in -o requirements.txt
+
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -26,11 +26,11 @@ def normalise_port(port: str) -> str:
 def found_ports(cluster: dict[str, Any]) -> set[str]:
     """The same of an existing cluster, without the port of the API server, which k3d chooses."""
     return {
-        f"{binding['HostPort']}:{container}"
+        normalise_port(f"{binding['HostPort']}:{container}")
         for node in cluster["nodes"]
         for container, bindings in (node.get("portMappings") or {}).items()
         for binding in bindings or []
-        if container != "6443/tcp"
+        if container.partition("/")[0] != "6443"
     }
 
 
@@ -72,9 +72,7 @@ def is_running(cluster: dict[str, Any]) -> bool:
     return all((node.get("State") or {}).get("Running") for node in nodes)
 
 
-def differences(
-    config: dict[str, Any], cluster: dict[str, Any], images: dict[str, str]
-) -> dict[str, tuple[Any, Any]]:
+def differences(config: dict[str, Any], cluster: dict[str, Any], images: dict[str, str]) -> dict[str, tuple[Any, Any]]:
     """What of a k3d Simple config an existing cluster does not have: name -> (wanted, found).
 
     Compared: servers, agents, network, published ports, image (where ``images``, node name -> image name,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 LISTEN = "0A"  # state column of /proc/net/tcp, proc(5)
 
@@ -47,3 +48,27 @@ def owner(port: int, proc: Path = Path("/proc")) -> str | None:
         except OSError:  # gone meanwhile, or another user's
             continue
     return None
+
+
+def container(module: Any, docker: str | None, port: int) -> str | None:
+    """Names of the containers that publish the port; None when there is none or no client to ask."""
+    if not docker:
+        return None
+    rc, out, dummy = module.run_command([docker, "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"])
+    return ", ".join(out.split()) if rc == 0 and out.strip() else None
+
+
+def taken(module: Any, ports: list[int], docker_path: str) -> list[dict[str, Any]]:
+    """Those of the ports that something listens on, each with its owner."""
+    docker = module.get_bin_path(docker_path)
+    found = []
+    for port in ports:
+        if in_use(port):
+            names = [("container", container(module, docker, port)), ("process", owner(port))]
+            known = ", ".join(f"{kind} {name}" for kind, name in names if name)
+            found.append({"port": port, "owner": known or "an unknown process"})
+    return found
+
+
+def sentences(found: list[dict[str, Any]]) -> str:
+    return " ".join(f"Port {entry['port']} is taken by {entry['owner']}." for entry in found)

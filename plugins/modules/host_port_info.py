@@ -57,20 +57,7 @@ msg:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._ports import in_use, owner
-
-
-def container(module: AnsibleModule, port: int) -> str | None:
-    docker = module.get_bin_path(module.params["docker_path"])
-    if not docker:
-        return None
-    rc, out, dummy = module.run_command([docker, "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"])
-    return ", ".join(out.split()) if rc == 0 and out.strip() else None
-
-
-def describe(module: AnsibleModule, port: int) -> dict[str, object]:
-    names = [("container", container(module, port)), ("process", owner(port))]
-    return {"port": port, "owner": ", ".join(f"{kind} {name}" for kind, name in names if name) or "an unknown process"}
+from ansible_collections.servicemesh.pki.plugins.module_utils import _ports
 
 
 def main() -> None:
@@ -81,9 +68,8 @@ def main() -> None:
         ),
         supports_check_mode=True,
     )
-    taken = [describe(module, port) for port in module.params["ports"] if in_use(port)]
-    sentences = [f"Port {entry['port']} is taken by {entry['owner']}." for entry in taken]
-    module.exit_json(changed=False, taken=taken, msg=" ".join(sentences))
+    taken = _ports.taken(module, module.params["ports"], module.params["docker_path"])
+    module.exit_json(changed=False, taken=taken, msg=_ports.sentences(taken))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ description:
     unless O(recreate=true).
   - Compared are servers, agents, network, published ports, image, disabled k3s parts and other k3s arguments.
     k3d tells nothing else of an existing cluster.
+  - A port of the host that is taken is an error that says by whom, before anything is made.
   - A cluster that k3d was making when it was killed has nodes that never started. It is made anew.
 extends_documentation_fragment:
   - servicemesh.pki._attributes
@@ -117,7 +118,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.dict_transformations import dict_merge
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _k3d
+from ansible_collections.servicemesh.pki.plugins.module_utils import _k3d, _ports
 
 KUBECONFIG_OFF = {"options": {"kubeconfig": {"updateDefaultKubeconfig": False, "switchCurrentContext": False}}}
 
@@ -218,9 +219,26 @@ def merge_kubeconfig(k3d: K3d, check: bool) -> bool:
         return False
     if not check:
         k3d.run(
-            "kubeconfig", "merge", k3d.name, "--kubeconfig-merge-default", f"--kubeconfig-switch-context={str(switch).lower()}"
+            "kubeconfig",
+            "merge",
+            k3d.name,
+            "--kubeconfig-merge-default",
+            f"--kubeconfig-switch-context={str(switch).lower()}",
         )
     return True
+
+
+def refuse_taken_ports(k3d: K3d, config: dict, cluster: dict | None) -> None:
+    """Says who has a port before anything is removed or made; a cluster that is to go gives up its own."""
+    own = _k3d.found_ports(cluster) if cluster else set()
+    wanted = sorted({int(port.split(":")[0]) for port in _k3d.wanted_ports(config) - own})
+    found = _ports.taken(k3d.module, wanted, k3d.params["docker_path"])
+    if found:
+        k3d.module.fail_json(
+            msg=f"Cluster {k3d.name} cannot publish its ports. {_ports.sentences(found)} "
+            "Stop what has them, or give the cluster other ports.",
+            taken=found,
+        )
 
 
 def present(k3d: K3d, cluster: dict | None) -> tuple[bool, dict]:
@@ -241,6 +259,8 @@ def present(k3d: K3d, cluster: dict | None) -> tuple[bool, dict]:
     remove = cluster is not None and (bool(drift) or _k3d.is_incomplete(cluster))
     create = cluster is None or remove
     start = not create and not _k3d.is_running(cluster)
+    if create:
+        refuse_taken_ports(k3d, config, cluster)
     if not module.check_mode:
         if remove:
             k3d.delete()
