@@ -13,8 +13,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+from ansible.module_utils import _internal
 from ansible.module_utils.testing import patch_module_args
 
 
@@ -23,7 +25,8 @@ def run_module(module: str, /, *, check: bool = False, **arguments: Any) -> dict
     found = importlib.import_module(f"ansible_collections.servicemesh.pki.plugins.modules.{module}")
     out = io.StringIO()
     given = {**arguments, "_ansible_check_mode": check, "_ansible_diff": True}
-    with patch_module_args(given), contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+    on_target = mock.patch.object(_internal, "is_controller", False)  # whatever other tests have loaded
+    with on_target, patch_module_args(given), contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         found.main()
     return json.loads(out.getvalue())
 

@@ -1,0 +1,219 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What holds for the collection as a whole: its artifact, its files, its roles, its documentation."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PREFIX = "servicemesh.pki."
+BIN = Path(sys.executable).parent
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
+HEADER = (
+    "# Copyright (c) 2026 The servicemesh.pki authors",
+    "# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or "
+    "https://www.gnu.org/licenses/gpl-3.0.txt)",
+    "# SPDX-License-Identifier: GPL-3.0-or-later",
+)
+NOT_SHIPPED = ("lab", "tests", "bench", "molecule", ".ci", ".collections", ".git", "Makefile", "inventories/lab")
+MACHINE_PATH = re.compile(r"(?:^|[\s\"'=:(`,])/(?:root|work)/[\w.]", re.MULTILINE)
+
+
+def tracked() -> list[Path]:
+    """The files that belong to the project; links and what is only deleted in this checkout left out."""
+    told = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    paths = [ROOT / name for name in told.split("\0") if name]
+    return [path for path in paths if path.is_file() and not path.is_symlink()]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def run(*command: str, **options: Any) -> subprocess.CompletedProcess:
+    env = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1"}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, **options)
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, dict[str, Any]]:
+    """Every page that ansible-doc renders, by kind."""
+    found = {}
+    for kind in ("module", "filter", "test"):
+        done = run("ansible-doc", "--json", "--metadata-dump", "--type", kind, "servicemesh.pki")
+        assert done.returncode == 0, done.stderr
+        found[kind] = json.loads(done.stdout)["all"][kind]
+    return found
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The names in the built collection."""
+    folder = tmp_path_factory.mktemp("artifact")
+    done = run("ansible-galaxy", "collection", "build", "--output-path", str(folder))
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(next(folder.glob("servicemesh-pki-*.tar.gz"))) as tar:
+        return [member.name for member in tar.getmembers()]
+
+
+def test_the_artifact_holds_no_lab_and_no_tests(artifact):
+    unwanted = [one for one in artifact if any(one == bad or one.startswith(f"{bad}/") for bad in NOT_SHIPPED)]
+    assert unwanted == []
+
+
+def test_the_artifact_holds_what_a_user_needs(artifact):
+    wanted = {"MANIFEST.json", "README.md", "LICENSE", "meta/runtime.yml"}
+    wanted |= {f"plugins/modules/{module}.py" for module in MODULES}
+    wanted |= {f"roles/{role}/meta/argument_specs.yml" for role in ROLES}
+    wanted |= {name(path) for path in (ROOT / "playbooks").glob("*.yml")}
+    assert wanted <= set(artifact)
+
+
+def test_every_plugin_renders(pages):
+    assert set(pages["module"]) == {PREFIX + module for module in MODULES}
+    for kind in ("filter", "test"):
+        assert set(pages[kind]) == {PREFIX + path.stem for path in (ROOT / "plugins" / kind).glob("*.yml")}
+    broken = {one: page["error"] for kind in pages.values() for one, page in kind.items() if "error" in page}
+    assert broken == {}
+
+
+def test_every_plugin_is_documented_whole(pages):
+    for kind, found in pages.items():
+        for plugin, page in found.items():
+            assert page["examples"], plugin
+            assert page["return"], plugin
+            assert page["doc"]["version_added"], plugin
+            if kind == "module":
+                assert {"check_mode", "diff_mode", "idempotent"} <= set(page["doc"]["attributes"]), plugin
+
+
+def test_action_groups_are_what_the_pages_say(pages):
+    groups = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["action_groups"]
+    listed = {PREFIX + group: {PREFIX + module for module in modules} for group, modules in groups.items()}
+    documented: dict[str, set[str]] = {}
+    for module, page in pages["module"].items():
+        for group in page["doc"]["attributes"].get("action_group", {}).get("membership", []):
+            documented.setdefault(group, set()).add(module)
+    for group, modules in listed.items():
+        assert modules <= set(pages["module"]), group
+        assert documented.get(group, set()) <= modules, group
+    assert set(documented) <= set(listed)
+    assert documented[f"{PREFIX}vault"] == listed[f"{PREFIX}vault"]
+
+
+def test_every_source_has_the_licence():
+    without = []
+    for path in tracked():
+        if path.suffix in (".py", ".yml", ".yaml", ".go", ".sh"):
+            head = [re.sub("^//", "#", line) for line in path.read_text().splitlines()[:5]]
+            if not any(tuple(head[start : start + 3]) == HEADER for start in range(3)):
+                without.append(name(path))
+    generated, has_a_key_for_it = "changelogs/changelog.yaml", "galaxy.yml"
+    assert set(without) <= {generated, has_a_key_for_it}
+
+
+def test_no_file_is_long():
+    places = ("plugins/", "roles/", "playbooks/", "lab/")
+    long = [
+        name(path)
+        for path in tracked()
+        if name(path).startswith(places) and path.suffix in (".py", ".yml") and len(path.read_text().splitlines()) > 400
+    ]
+    assert long == []
+
+
+def test_nothing_names_a_place_of_one_machine():
+    found = {}
+    for path in set(tracked()) - {Path(__file__)}:
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        hit = MACHINE_PATH.search(text)
+        if hit:
+            found[name(path)] = hit.group().strip()
+    assert found == {}
+
+
+@pytest.mark.parametrize("text", ["cd /work/main", "path: /root/.cache", '"/root/x"'])
+def test_a_place_of_one_machine_would_be_seen(text):
+    assert MACHINE_PATH.search(text)
+
+
+@pytest.mark.parametrize("text", ["pki/root/generate", "{{ mount }}/root/sign", "/pki/root/sign", "work/me"])
+def test_a_path_in_vault_is_none(text):
+    assert not MACHINE_PATH.search(text)
+
+
+def load(role: str, path: str) -> Any:
+    return yaml.safe_load((ROOT / "roles" / role / path).read_text())
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_variables_of_a_role_are_what_its_specification_says(role):
+    options = load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    defaults = load(role, "defaults/main.yml") or {}
+    assert {key: option["default"] for key, option in options.items() if "default" in option} == defaults
+    for key, option in options.items():
+        assert key.startswith(f"{role}_"), key
+        assert option["description"], key
+        assert ("default" in option) != bool(option.get("required")), f"{key} has a default, or is required"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_is_internal_to_a_role_says_so(role):
+    path = ROOT / "roles" / role / "vars" / "main.yml"
+    internal = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+    assert [key for key in internal if not key.startswith(f"__{role}_")] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_variable_of_a_role_is_used(role):
+    texts = [path.read_text() for part in ("tasks", "vars", "templates", "handlers", "defaults")
+             for path in (ROOT / "roles" / role / part).glob("*")]  # fmt: skip
+    everything = "\n".join(texts)
+    unused = [key for key in load(role, "defaults/main.yml") if len(re.findall(rf"\b{key}\b", everything)) < 2]
+    assert unused == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_stays_out_of_the_variables_of_others(role):
+    others = [other for other in ROLES if other != role]
+    for path in (ROOT / "roles" / role / "tasks").glob("*.yml"):
+        for other in others:
+            for line in path.read_text().splitlines():
+                used = re.search(rf"{{{{[^}}]*\b_*{other}_\w+", line)
+                assert not used, f"{path.name} of {role} uses {used.group() if used else ''}"
+
+
+def test_the_readme_knows_every_part():
+    text = (ROOT / "README.md").read_text()
+    plugins = [path.stem for kind in ("filter", "test") for path in (ROOT / "plugins" / kind).glob("*.yml")]
+    assert [one for one in [*MODULES, *ROLES, *plugins] if one not in text] == []
+
+
+def test_links_between_our_pages_lead_somewhere():
+    broken = []
+    for page in [path for path in tracked() if path.suffix == ".md"]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            if not re.match(r"\w+:", target) and not (page.parent / target).exists():
+                broken.append(f"{name(page)}: {target}")
+    assert broken == []
+
+
+def test_the_changelog_is_sound():
+    done = run("antsibull-changelog", "lint")
+    assert done.returncode == 0, done.stdout + done.stderr
