@@ -11,7 +11,7 @@ from typing import Any
 from ansible_collections.servicemesh.pki.plugins.module_utils import _duration
 
 Differences = dict[str, dict[str, Any]]
-EMPTY = (None, "", [], {})
+EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
 def same(wanted: Any, found: Any) -> bool:

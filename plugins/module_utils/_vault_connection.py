@@ -22,7 +22,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors impo
 try:
     from requests.exceptions import RequestException
 except ImportError:  # hvac brings it, and HashiVaultModule says that hvac is missing
-    RequestException = OSError
+    RequestException = OSError  # type: ignore[misc, assignment]
 
 try:
     from ansible.module_utils.secrets import register_secret  # ansible-core 2.22

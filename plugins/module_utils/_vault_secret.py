@@ -18,8 +18,8 @@ try:
     from kubernetes.client.exceptions import ApiException
     from urllib3.exceptions import HTTPError
 except ImportError:
-    kubernetes = None
-    ApiException = HTTPError = OSError
+    kubernetes = None  # type: ignore[assignment]
+    ApiException = HTTPError = OSError  # type: ignore[misc, assignment]
 
 # kubernetes.core's names; what is not given comes from its K8S_AUTH_* variables or the default kubeconfig.
 CLUSTER_OPTIONS = dict(
