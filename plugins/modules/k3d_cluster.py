@@ -114,6 +114,7 @@ context:
 
 import json
 import os
+import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.dict_transformations import dict_merge
@@ -193,10 +194,11 @@ def write_kubeconfig(k3d: K3d, check: bool) -> bool:
         return False
     if not check:
         os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
-        partial = os.path.join(k3d.module.tmpdir, "kubeconfig")
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        # mkstemp's file is its user's alone from the start; atomic_move would give a new one the mode 0644
+        handle, partial = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=".kubeconfig-")
+        with open(handle, "w", encoding="utf-8") as file:
             file.write(wanted)
-        k3d.module.atomic_move(partial, path)
+        os.replace(partial, path)
     return True
 
 

@@ -102,7 +102,7 @@ class Lab:
 
     def get(self, port: int, path: str = "/", **headers: str) -> str:
         request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - http is written above
+        with urllib.request.urlopen(request, timeout=5) as answer:
             return answer.read().decode()
 
     @staticmethod

@@ -166,7 +166,6 @@ def test_docker_not_permitted(k3d, error):
     assert message.endswith("Docker does not let this user in; add the user to its group.")
 
 
-@pytest.mark.xfail(reason="atomic_move gives a file that is new the mode 0644")
 def test_the_kubeconfig_is_for_its_user_alone(k3d, ok, tmp_path):
     path = tmp_path / "new" / "kubeconfig"
     ok("k3d_cluster", name="c", kubeconfig=str(path))

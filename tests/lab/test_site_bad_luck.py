@@ -1,0 +1,220 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad input and bad luck: one sentence that names the cause and what to do, and nothing changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+
+import pytest
+
+CHECK = "servicemesh.pki.k8s_condition"
+
+
+def refuse(run, *parts: str) -> None:
+    assert run.rc != 0, run.output[-2000:]
+    assert run.changed == 0, run.output[-2000:]
+    for part in parts:
+        assert part in run.flat, f"{part!r} is not in: {run.flat[-3000:]}"
+
+
+@pytest.fixture
+def environment(mesh):
+    return {**mesh.told["environment"], "PATH": os.environ["PATH"]}
+
+
+@pytest.mark.parametrize(
+    ("tag", "program"), [("k3d_cluster", "k3d is not installed"), ("cert_manager", "Helm is not installed")]
+)
+def test_a_missing_program(mesh, environment, tag, program):
+    run = mesh.play("playbooks/site.yml", "--tags", tag, variables={"pki_environment": environment})
+    refuse(run, program, "in PATH. Install it")
+
+
+def test_a_missing_linkerd(mesh):
+    run = mesh.play("playbooks/site.yml", "--tags", "linkerd", variables={"linkerd_cli": "no-such-linkerd"})
+    refuse(run, "no-such-linkerd")
+
+
+@pytest.mark.parametrize("tag", ["k3d_cluster", "vault_dev"])
+def test_docker_that_does_not_answer(mesh, environment, tag):
+    environment["DOCKER_HOST"] = "unix:///nonexistent.sock"
+    run = mesh.play("playbooks/site.yml", "--tags", tag, variables={"pki_environment": environment})
+    refuse(run, "Docker does not answer", "Is Docker running, may this user use it")
+
+
+def test_a_port_taken_by_a_process(mesh):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        run = mesh.play(
+            "playbooks/site.yml", "--tags", "vault_dev", variables={"vault_dev_name": "another", "vault_dev_port": port}
+        )
+    refuse(run, f"Port {port} is taken by process", f"(pid {os.getpid()})", "set vault_dev_port")
+
+
+def test_ports_taken_by_a_container(mesh):
+    variables = {"k3d_cluster_name": "another", "k3d_cluster_kubeconfig": "/nonexistent"}
+    run = mesh.play("playbooks/site.yml", "--tags", "k3d_cluster", variables=variables)
+    refuse(run, "Port 80 is taken by container k3d-pki-cluster-serverlb", "Port 443 is taken by")
+
+
+def test_a_network_with_another_driver(mesh):
+    run = mesh.play("playbooks/site.yml", "--tags", "k3d_cluster", variables={"k3d_cluster_network": "host"})
+    refuse(run, "The Docker network host exists with the driver host; a bridge is needed.")
+
+
+def test_a_cluster_that_differs(mesh):
+    ports = [{"port": "8081:80", "nodeFilters": ["loadbalancer"]}]
+    run = mesh.play("playbooks/site.yml", "--tags", "k3d_cluster", variables={"k3d_cluster_ports": ports})
+    refuse(run, "Cluster pki-cluster exists and differs: ports: wanted ['8081:80/tcp']", "recreate")
+
+
+@pytest.mark.parametrize(
+    ("connection", "sentence"),
+    [
+        ({"url": "http://127.0.0.1:1", "token": "x"}, "http://127.0.0.1:1"),
+        ({"url": "http://127.0.0.1:8200", "token": "wrong"}, "oken"),
+    ],
+    ids=["unreachable", "wrong token"],
+)
+def test_a_vault_that_does_not_let_us_in(mesh, connection, sentence):
+    run = mesh.play("playbooks/site.yml", "--tags", "vault_pki", variables={"pki_vault": connection})
+    refuse(run, sentence)
+
+
+def test_a_mount_of_another_type(mesh):
+    run = mesh.play("playbooks/site.yml", "--tags", "vault_pki", variables={"vault_pki_mount": "cubbyhole"})
+    refuse(run, "cubbyhole", "pki")
+
+
+def test_a_root_that_would_outlive_the_mount(mesh):
+    variables = {"vault_pki_root_issuer_name": "another", "vault_pki_root_ttl": "9000h"}
+    run = mesh.play("playbooks/site.yml", "--tags", "vault_pki", variables=variables)
+    refuse(run, "9000h", "2160h")
+
+
+def test_a_root_that_differs(mesh):
+    run = mesh.play(
+        "playbooks/site.yml", "--tags", "vault_pki", variables={"vault_pki_root_common_name": "another.name"}
+    )
+    refuse(run, "another.name", "root.linkerd.cluster.local")
+
+
+def test_a_cluster_that_cannot_be_reached(mesh, tmp_path):
+    config = json.loads(mesh.kubectl("config", "view", "--raw", "-o", "json"))
+    config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
+    (tmp_path / "kubeconfig").write_text(json.dumps(config))
+    run = mesh.play(
+        "playbooks/site.yml",
+        "--tags",
+        "cert_manager",
+        variables={"pki_kubernetes": {"kubeconfig": str(tmp_path / "kubeconfig")}},
+    )
+    refuse(run, "127.0.0.1:1", "Is the cluster running, and is this its kubeconfig?")
+
+
+@pytest.mark.parametrize(
+    ("role", "variable"),
+    [
+        ("cert_manager", "cert_manager_chart"),
+        ("trust_manager", "trust_manager_chart"),
+        ("linkerd", "linkerd_crds_chart"),
+    ],
+)
+def test_a_chart_that_is_not_found(mesh, role, variable):
+    run = mesh.play("playbooks/site.yml", "--tags", role, variables={variable: "/nonexistent/chart.tgz"})
+    refuse(run, "Check", variable, "/nonexistent/chart.tgz")
+
+
+def test_a_namespace_that_is_terminating(mesh, tmp_path):
+    held = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "held", "finalizers": ["servicemesh.pki/held"]},
+    }
+    mesh.kubectl("create", "namespace", "ends")
+    mesh.kubectl("apply", "-n", "ends", "-f", "-", given=json.dumps(held))
+    mesh.kubectl("delete", "namespace", "ends", "--wait=false")
+    try:
+        time.sleep(6)  # until the API server has written down what holds it
+        role = "- ansible.builtin.include_role: {name: servicemesh.pki.linkerd, tasks_from: namespace}\n"
+        variables = "  vars: {linkerd_namespace: ends, linkerd_kubernetes: '{{ pki_kubernetes }}'}"
+        run = mesh.task(tmp_path, role + variables)
+        assert run.rc != 0
+        assert "The namespace ends is terminating" in run.flat
+        assert "servicemesh.pki/held" in run.flat
+    finally:
+        mesh.kubectl(
+            "patch", "configmap", "held", "-n", "ends", "--type=merge", "-p", '{"metadata": {"finalizers": null}}'
+        )
+
+
+def test_a_certificate_that_is_not_issued(mesh, tmp_path):
+    issuer = json.loads(mesh.kubectl("get", "clusterissuer", "vault", "-o", "json"))
+    spec = {"vault": {**issuer["spec"]["vault"], "path": "pki/no-such-path/sign"}}
+    head = {"apiVersion": "cert-manager.io/v1"}
+    meta = {"name": "not-issued", "namespace": "default"}
+    wanted = {
+        "secretName": "not-issued",
+        "commonName": "a",
+        "issuerRef": {"kind": "ClusterIssuer", "name": "not-issued"},
+    }
+    items = [
+        {**head, "kind": "ClusterIssuer", "metadata": {"name": "not-issued"}, "spec": spec},
+        {**head, "kind": "Certificate", "metadata": meta, "spec": wanted},
+    ]
+    given = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    mesh.kubectl("apply", "-f", "-", given=given)
+    try:
+        task = (
+            f"- {CHECK}:\n    kubeconfig: '{{{{ pki_kubernetes.kubeconfig }}}}'\n    api_version: cert-manager.io/v1\n"
+        )
+        task += "    kind: Certificate\n    name: not-issued\n    namespace: default\n    timeout: 15\n"
+        refuse(mesh.task(tmp_path, task), "CertificateRequest", "permission denied")
+    finally:
+        mesh.kubectl("delete", "-f", "-", given=given)
+
+
+def test_a_check_of_linkerd_that_fails(mesh):
+    run = mesh.play("playbooks/verify.yml", variables={"linkerd_check_expected_version": "edge-99.1.1"})
+    refuse(run, "edge-99.1.1")
+
+
+CHART = {
+    "Chart.yaml": "apiVersion: v2\nname: stuck\nversion: 1.0.0\n",
+    "templates/pod.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: stuck}\n"
+    "spec: {containers: [{name: a, image: 'no.such.image.invalid/a:1'}]}\n",
+}
+
+
+def test_a_release_that_a_killed_helm_left_is_cleared(mesh, tmp_path):
+    (tmp_path / "chart" / "templates").mkdir(parents=True)
+    for name, content in CHART.items():
+        (tmp_path / "chart" / name).write_text(content)
+    helm = subprocess.Popen(
+        ["helm", "install", "stuck", str(tmp_path / "chart"), "-n", "default", "--wait"],
+        env=mesh.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    for _ in range(100):
+        if "pending-install" in mesh.run("helm", "list", "-n", "default", "--pending"):
+            break
+        time.sleep(0.2)
+    helm.kill()
+    helm.wait()
+    task = "- servicemesh.pki.helm_unfinished:\n    kubeconfig: '{{ pki_kubernetes.kubeconfig }}'\n"
+    task += "    releases: [stuck]\n    namespace: default"
+    assert mesh.task(tmp_path, task, "--check").changed == 1
+    assert "stuck" in mesh.run("helm", "list", "-n", "default", "--all")
+    assert mesh.task(tmp_path, task).changed == 1
+    assert "stuck" not in mesh.run("helm", "list", "-n", "default", "--all")
+    again = mesh.task(tmp_path, task)
+    assert (again.rc, again.changed) == (0, 0)

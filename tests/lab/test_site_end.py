@@ -1,0 +1,54 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ends the mesh: run last, in this order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+KUBECONFIG = Path("~/.config/k3d/kubeconfig-pki-cluster.yaml").expanduser()
+
+
+def test_a_vault_that_lost_its_memory_is_recognised(mesh):
+    mesh.run("docker", "restart", "vault")
+    run = mesh.play("playbooks/site.yml", "--tags", "vault_dev,vault_pki")
+    assert run.rc != 0
+    assert "Vault has no root linkerd-root-1 in pki, but the cluster k3d-pki-cluster trusts another one" in run.flat
+    assert "make demo FRESH=1" in run.flat
+    assert run.changed == 0
+    assert mesh.play("playbooks/verify.yml").rc != 0
+
+
+def test_teardown_asks_first(mesh):
+    run = mesh.play("playbooks/teardown.yml")
+    assert run.rc != 0
+    assert "Nothing was removed" in run.flat
+    assert mesh.container()["State"]["Running"]
+
+
+def test_teardown_removes_what_was_made_and_nothing_else(mesh):
+    mesh.run("docker", "network", "create", "not-ours")
+    try:
+        predicted = mesh.play("playbooks/teardown.yml", "--check")
+        assert predicted.rc == 0, predicted.output[-3000:]
+        assert predicted.changed > 0
+        run = mesh.play("playbooks/teardown.yml", "-e", "pki_confirm=yes")
+        assert run.rc == 0, run.output[-3000:]
+        names = mesh.run("docker", "ps", "--all", "--format", "{{.Names}}").split()
+        assert not [name for name in names if name == "vault" or name.startswith("k3d-pki-cluster")]
+        networks = mesh.run("docker", "network", "ls", "--format", "{{.Name}}").split()
+        assert "pki-network" not in networks
+        assert "not-ours" in networks
+        assert not KUBECONFIG.exists()
+        again = mesh.play("playbooks/teardown.yml", "-e", "pki_confirm=yes")
+        assert (again.rc, again.changed) == (0, 0)
+    finally:
+        mesh.run("docker", "network", "rm", "not-ours")
+
+
+def test_a_check_of_a_fresh_system_gets_to_the_end(mesh):
+    run = mesh.play("playbooks/site.yml", "--check", "--diff")
+    assert run.rc == 0, run.output[-3000:]
+    assert "known only after a real run" in run.flat
+    assert mesh.run("docker", "ps", "--all", "--quiet", "--filter", "name=vault") == ""
