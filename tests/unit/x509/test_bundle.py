@@ -1,0 +1,98 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from authority import NOW, key, make
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509
+from ansible_collections.servicemesh.pki.plugins.test.x509 import issued_by, trusted_by
+
+ROOT = make("root", path_length=1)
+ISSUER = make("issuer", ROOT, own_key=key("p256", 1))
+SECRET = ROOT.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ROOT.pem + ISSUER.pem,
+        (ROOT.pem + ISSUER.pem).encode(),
+        (ROOT.pem + ISSUER.pem).replace("\n", "\r\n"),
+        f"# the root\n{ROOT.pem}\nand the issuer\n{ISSUER.pem}".rstrip(),
+    ],
+)
+def test_bundles(text):
+    assert _x509.parse_bundle(text) == [ROOT.certificate, ISSUER.certificate]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "No certificate found"),
+        ("x" * 1_000_000, "No certificate found"),
+        ("-----BEGIN " * 90_000, "offset 0"),
+        (ROOT.certificate.public_bytes(Encoding.DER), "looks like DER"),
+        (b"\xff\xfe", "offset 0 is not UTF-8"),
+        (ROOT.pem[:-30], "line 1, offset 0 has no line -----END CERTIFICATE"),
+        (ROOT.pem + ISSUER.pem.replace("MII", "MI!"), "PEM block 2 .* is not valid base64"),
+        (ROOT.pem + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "PEM block 2 .* not a valid X.509"),
+        ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "is PUBLIC KEY, wanted CERTIFICATE"),
+    ],
+)
+def test_garbage_is_named_by_its_place(text, why):
+    with pytest.raises(_x509.X509Error, match=why) as caught:
+        _x509.parse_bundle(text)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("text", [SECRET, ROOT.pem + SECRET, SECRET.replace("\n", "\\n"), SECRET[:-40]])
+def test_a_private_key_is_refused_and_never_echoed(text):
+    with pytest.raises(_x509.X509Error, match="holds a private key") as caught:
+        _x509.parse_bundle(text)
+    assert not any(line in str(caught.value) for line in SECRET.splitlines()[1:-1])
+
+
+def test_ten_thousand_certificates():
+    assert len(_x509.parse_bundle(ROOT.pem * 10_000)) == 10_000
+
+
+def test_facts_are_those_of_openssl(tmp_path):
+    (tmp_path / "c").write_text(ISSUER.pem)
+    facts = x509_certificates(ISSUER.pem)[0]
+    command = ["openssl", "x509", "-in", tmp_path / "c", "-noout", "-fingerprint", "-sha256", "-serial", "-ext"]
+    command.append("subjectKeyIdentifier,authorityKeyIdentifier")
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.replace(":", "").lower()
+    assert facts["fingerprint_sha256"] in shown and facts["ski"] in shown and facts["aki"] in shown
+    assert facts["serial_number"].replace(":", "") in shown
+    assert facts["aki"] == x509_certificates(ROOT.pem)[0]["ski"]
+    assert (facts["not_before"], facts["not_after"]) == ("2026-11-23T12:00:00Z", "2026-12-24T12:00:00Z")
+    assert (facts["is_ca"], facts["path_length"], facts["key_usage"]) == (True, None, ["keyCertSign", "cRLSign"])
+    assert (facts["key_type"], facts["key_bits"], facts["curve"]) == ("ec", 256, "secp256r1")
+    assert (facts["subject"], facts["issuer"], facts["self_signed"]) == ("CN=issuer", "CN=root", False)
+
+
+def test_filters_and_tests_agree():
+    at = NOW.isoformat()
+    report = x509_chain(ISSUER.pem, [ROOT.pem], at=at, profile="linkerd")
+    assert report["verified"] and [item["common_name"] for item in report["path"]] == ["issuer", "root"]
+    assert trusted_by(ISSUER.pem, ROOT.pem, at=at) and not trusted_by(ROOT.pem, ISSUER.pem, at=at)
+    assert issued_by(ISSUER.pem, ROOT.pem) and issued_by(ROOT.pem, ROOT.pem) and not issued_by(ROOT.pem, ISSUER.pem)
+    late = x509_chain(ISSUER.pem, ROOT.pem, at="2027-06-01")
+    assert {(reason["code"], reason["subject"]) for reason in late["reasons"]} == {
+        ("expired", "CN=issuer"),
+        ("expired", "CN=root"),
+    }
+
+
+@pytest.mark.parametrize("bad", [None, 5, [], [None], "garbage"])
+def test_a_filter_refuses_what_is_no_pem(bad):
+    with pytest.raises(AnsibleFilterError):
+        x509_chain(ROOT.pem, bad)

@@ -1,0 +1,247 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hand-made chains, each with the reason it is bad for, and openssl as second judge."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+
+import pytest
+from authority import DAY, NOW, Made, key, make, named, openssl_verifies
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
+
+
+@dataclass
+class Case:
+    chain: list[Made]
+    anchors: list[Made]
+    codes: set[str] = field(default_factory=set)
+    openssl: bool | None = None  # where it judges otherwise; the case says why
+    length: int | None = None
+
+
+def limits(permitted=None, excluded=None):
+    return ((x509.NameConstraints(permitted, excluded), True),)
+
+
+def san(*names):
+    return ((x509.SubjectAlternativeName(list(names)), False),)
+
+
+def dns(name):
+    return x509.DNSName(name)
+
+
+ROOT = make("root")
+ISSUER = make("issuer", ROOT, own_key=key("p256", 1))
+LEAF = make("leaf", ISSUER, own_key=key("p256", 2), ca=False, key_cert_sign=False)
+OTHER = make("other", own_key=key("p256", 9))
+
+
+def below(root: Made, **leaf) -> list[Made]:
+    options = {"ca": False, "key_cert_sign": False, "own_key": key("p256", 2), **leaf}
+    return [make("leaf", root, **options)]
+
+
+def tiers(count: int, **root) -> list[Made]:
+    """Leaf first, root last."""
+    made = [make("tier 0", own_key=key("p256", 20), **root)]
+    for number in range(1, count):
+        made.insert(0, make(f"tier {number}", made[0], own_key=key("p256", 20 + number)))
+    return made
+
+
+def constrained(root_limits, **leaf) -> Case:
+    root = make("root", extensions=root_limits)
+    return Case(below(root, **leaf), [root], {"name_constraint"})
+
+
+def allowed(root_limits, **leaf) -> Case:
+    root = make("root", extensions=root_limits)
+    return Case(below(root, **leaf), [root])
+
+
+def renewed() -> Case:
+    old = make("root", end=NOW - DAY / 2)
+    return Case([LEAF, ISSUER], [old, ROOT], length=3)
+
+
+def crossed() -> Case:
+    """The new root, also signed by the old one: only the old one is trusted. openssl stops at the self-signed one."""
+    old, new = make("old", own_key=key("p256", 5)), make("new", own_key=key("p256", 6))
+    cross = make("new", old, own_key=key("p256", 6))
+    return Case([*below(new), new, cross], [old], openssl=False, length=3)
+
+
+def same_name_other_key() -> Case:
+    """Two CAs of one name and no key identifiers to tell them apart: the first one is the wrong one."""
+    wrong, right = make("root", own_key=key("p256", 7)), make("root", own_key=key("p256", 8))
+    return Case(below(right), [wrong, right])
+
+
+def dead_end_first() -> Case:
+    """Two ways for the issuer: the first is expired, the second is not."""
+    expired = make("issuer", ROOT, own_key=key("p256", 1), end=NOW - DAY / 2)
+    return Case([LEAF, expired, ISSUER], [ROOT], length=3)
+
+
+def cycle() -> Case:
+    one, two = make("one", own_key=key("p256", 11)), make("two", own_key=key("p256", 12))
+    cross_one, cross_two = make("one", two, own_key=one.key), make("two", one, own_key=two.key)
+    return Case([*below(one), cross_one, cross_two], [OTHER], {"unknown_issuer"})
+
+
+def self_issued_does_not_count() -> Case:
+    root = make("root", path_length=0)
+    again = make("root", root, own_key=key("p256", 3))
+    return Case([*below(again, own_key=key("p256", 2)), again], [root], length=3)
+
+
+RSA = make("root", own_key=key("rsa2048"))
+CASES = {
+    "one tier": Case(below(ROOT), [ROOT], length=2),
+    "two tiers": Case([LEAF, ISSUER], [ROOT], length=3),
+    "four tiers": Case((four := tiers(4))[:-1], four[-1:], length=4),
+    "any order, duplicates, strangers": Case([LEAF, OTHER, ROOT, ISSUER, ISSUER, LEAF], [OTHER, ROOT, ROOT], length=3),
+    "leaf is the anchor": Case([ROOT], [ROOT], length=1),
+    "anchor is an intermediate": Case([LEAF], [ISSUER], length=2),
+    "two anchors": Case([LEAF, ISSUER], [OTHER, ROOT]),
+    "renewed root, same key, old one expired": renewed(),
+    "cross-signed": crossed(),
+    "same name, other key": same_name_other_key(),
+    "dead end first": dead_end_first(),
+    "cycle": cycle(),
+    "self-issued CA does not count": self_issued_does_not_count(),
+    "expired leaf": Case(below(ROOT, end=NOW - DAY / 2), [ROOT], {"expired"}),
+    "future leaf": Case(below(ROOT, start=NOW + DAY), [ROOT], {"not_yet_valid"}),
+    "expired root": Case(below(old := make("root", end=NOW - DAY / 2)), [old], {"expired"}),
+    "partial chain": Case([LEAF], [ROOT], {"unknown_issuer"}),
+    "unknown root": Case([LEAF, ISSUER, ROOT], [OTHER], {"unknown_issuer"}),
+    "self-signed stranger": Case([OTHER], [ROOT], {"unknown_issuer"}),
+    "wrong signature": Case(below(ROOT, sign_with=key("p256", 9)), [ROOT], {"wrong_signature"}),
+    "swapped aki": Case(below(ROOT, aki=b"\1" * 20), [ROOT], {"aki_mismatch"}),
+    "not a ca": Case([*below(no := make("no", ROOT, ca=False, own_key=key("p256", 4))), no], [ROOT], {"not_a_ca"}),
+    "no basic constraints": Case(
+        [*below(bare := make("no", ROOT, ca=None, key_cert_sign=None, own_key=key("p256", 4))), bare],
+        [ROOT],
+        {"not_a_ca"},
+    ),
+    "no keyCertSign": Case(
+        [*below(mute := make("no", ROOT, key_cert_sign=False, own_key=key("p256", 4))), mute], [ROOT], {"key_usage"}
+    ),
+    "path length 0, leaf below": Case(below(short := make("root", path_length=0)), [short]),
+    "path length 0, CA as leaf": Case([make("issuer", short, own_key=key("p256", 1))], [short]),
+    "path length 0, child and leaf": Case(
+        [*below(child := make("issuer", short, own_key=key("p256", 1))), child], [short], {"path_length"}
+    ),
+    "unknown critical extension": Case(
+        below(ROOT, extensions=((x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\5\0"), True),)),
+        [ROOT],
+        {"critical_extension"},
+    ),
+    # openssl looks at strength only when asked to (-auth_level).
+    "weak RSA key": Case(below(ROOT, own_key=key("rsa1024")), [ROOT], {"weak_key"}, openssl=True),
+    "weak curve": Case(below(ROOT, own_key=key("p224")), [ROOT], {"weak_key"}, openssl=True),
+    "RSA": Case(below(RSA), [RSA]),
+    "RSA PSS": Case(below(RSA, pss=True), [RSA]),
+    "P-384": Case(below(large := make("root", own_key=key("p384")), algorithm=hashes.SHA384()), [large]),
+    "P-521": Case(below(largest := make("root", own_key=key("p521")), algorithm=hashes.SHA512()), [largest]),
+    "Ed25519": Case(below(edwards := make("root", own_key=key("ed25519"))), [edwards]),
+    "dns permitted": allowed(limits([dns("cluster.local")]), extensions=san(dns("a.cluster.local"))),
+    "dns not permitted": constrained(limits([dns("cluster.local")]), extensions=san(dns("example.org"))),
+    "dns alike": constrained(limits([dns("cluster.local")]), extensions=san(dns("evilcluster.local"))),
+    "dns excluded": constrained(limits(None, [dns("a.cluster.local")]), extensions=san(dns("x.a.cluster.local"))),
+    "ip permitted": allowed(
+        limits([x509.IPAddress(ipaddress.ip_network("10.0.0.0/8"))]),
+        extensions=san(x509.IPAddress(ipaddress.ip_address("10.1.2.3"))),
+    ),
+    "ip not permitted": constrained(
+        limits([x509.IPAddress(ipaddress.ip_network("10.0.0.0/8"))]),
+        extensions=san(x509.IPAddress(ipaddress.ip_address("11.1.2.3"))),
+    ),
+    "email not permitted": constrained(
+        limits([x509.RFC822Name("example.org")]), extensions=san(x509.RFC822Name("a@example.com"))
+    ),
+    "uri permitted": allowed(
+        limits([x509.UniformResourceIdentifier(".cluster.local")]),
+        extensions=san(x509.UniformResourceIdentifier("spiffe://a.cluster.local/x")),
+    ),
+    "uri not permitted": constrained(
+        limits([x509.UniformResourceIdentifier(".cluster.local")]),
+        extensions=san(x509.UniformResourceIdentifier("spiffe://example.org/x")),
+    ),
+    "subject excluded": constrained(limits(None, [x509.DirectoryName(named("leaf"))])),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_corpus(name, tmp_path):
+    case = CASES[name]
+    wanted = _x509_chain.requirements(at=NOW)
+    verdict = _x509_chain.verify(
+        [made.certificate for made in case.chain], [made.certificate for made in case.anchors], wanted
+    )
+    assert {reason.code for reason in verdict.reasons} == case.codes
+    assert verdict.verified is not bool(case.codes)
+    if case.length:
+        assert len(verdict.path) == case.length
+    expected = not case.codes if case.openssl is None else case.openssl
+    assert openssl_verifies(tmp_path, case.chain, case.anchors) is expected
+
+
+@pytest.mark.parametrize(
+    ("issuer", "root", "codes"),
+    [
+        ({}, {}, set()),
+        ({}, {"path_length": 1}, set()),
+        ({}, {"path_length": 0}, {"path_length"}),
+        ({"ca": False}, {}, {"not_a_ca"}),
+        ({"key_cert_sign": False}, {}, {"key_usage"}),
+        ({"own_key": key("p384")}, {}, {"key_type"}),
+        ({"own_key": key("rsa2048")}, {}, {"key_type"}),
+        ({}, {"own_key": key("rsa2048")}, set()),
+        ({"algorithm": hashes.SHA384()}, {"own_key": key("p384")}, {"key_type", "signature_algorithm"}),
+    ],
+)
+def test_linkerd_profile(issuer, root, codes):
+    anchor = make("root.linkerd.cluster.local", **root)
+    made = make("identity.linkerd.cluster.local", anchor, **{"own_key": key("p256", 1), **issuer})
+    wanted = _x509_chain.requirements(at=NOW, profile="linkerd")
+    verdict = _x509_chain.verify([made.certificate], [anchor.certificate], wanted)
+    assert {reason.code for reason in verdict.reasons} == codes
+
+
+@pytest.mark.parametrize(
+    ("more", "codes"),
+    [
+        ({"leaf_min_days": 29}, set()),
+        ({"leaf_min_days": 31}, {"expires_soon"}),
+        ({"anchor_min_days": 60}, {"expires_soon"}),
+        ({"key_types": ["ec:256"]}, set()),
+        ({"key_types": ["rsa", "ec:384"]}, {"key_type"}),
+    ],
+)
+def test_further_requirements(more, codes):
+    wanted = _x509_chain.requirements(at=NOW, **more)
+    verdict = _x509_chain.verify([LEAF.certificate, ISSUER.certificate], [ROOT.certificate], wanted)
+    assert {reason.code for reason in verdict.reasons} == codes
+
+
+@pytest.mark.parametrize("bad", [{"profile": "istio"}, {"at": "yesterday"}, {"at": 5}, {"leaf_min_days": "x"}])
+def test_requirements_that_make_no_sense(bad):
+    with pytest.raises(_x509.X509Error):
+        _x509_chain.requirements(**bad)
+
+
+def test_a_hostile_bundle_ends_soon():
+    """CAs that all signed each other have more paths than there is time."""
+    names = [make(f"ca {number}", own_key=key("p256", 30 + number)) for number in range(9)]
+    crossed = [make(f"ca {i}", names[j], own_key=names[i].key) for i in range(9) for j in range(9) if i != j]
+    chain = [made.certificate for made in [*below(names[0]), *crossed]]
+    verdict = _x509_chain.verify(chain, [OTHER.certificate], _x509_chain.requirements(at=NOW))
+    assert "too_complex" in {reason.code for reason in verdict.reasons}
