@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Chains verified per second, from PEM text to the verdict: ours, spawning openssl, cryptography's own verifier.
+"""Chains verified per second, from PEM text to the verdict (without facts): ours, openssl spawned, cryptography alone.
 
 The chains are leaf, issuer, root with EC P-256 keys, in the form that the Web PKI wants, for cryptography's verifier
 takes no other.
@@ -62,7 +62,7 @@ def chains() -> tuple[list[str], str]:
     return made, pem(make("root", root_key, "root", root_key, True))
 
 
-def per_second(verify: Callable[[str], bool], chains: list[str], seconds: float = 2) -> float:
+def per_second(verify: Callable[[str], bool], chains: list[str], seconds: float = 0.5) -> float:
     done, started = 0, time.perf_counter()
     while (passed := time.perf_counter() - started) < seconds:
         if not verify(chains[done % len(chains)]):
@@ -98,15 +98,18 @@ def main() -> None:
     from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
 
     made, anchors = chains()
+    roots = _x509.parse_bundle(anchors)
 
     def own(chain: str) -> bool:
         wanted = _x509_chain.requirements()
-        return _x509_chain.verify(_x509.parse_bundle(chain), _x509.parse_bundle(anchors), wanted).verified
+        return _x509_chain.verify(_x509.parse_bundle(chain), roots, wanted).verified
 
     with tempfile.TemporaryDirectory() as folder:
         spawned = with_openssl(Path(folder), anchors)
         judges = {"x509_chain": own, "openssl spawned": spawned, "cryptography alone": with_cryptography(anchors)}
-        figures = {name: per_second(verify, made) for name, verify in judges.items()}
+        rounds = [{name: per_second(verify, made) for name, verify in judges.items()} for _ in range(5)]
+    # In turns and the best of each: what else the machine does slows one as often as the other.
+    figures = {name: max(figures[name] for figures in rounds) for name in judges}
     for name, figure in figures.items():
         print(f"{name:20} {figure:8.0f} chains/s   x509_chain is {figures['x509_chain'] / figure:.2f} times that")
 
