@@ -115,6 +115,7 @@ context:
 import json
 import os
 import tempfile
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.dict_transformations import dict_merge
@@ -284,7 +285,7 @@ def absent(k3d: K3d, cluster: dict | None) -> bool:
         if cluster:
             k3d.delete()
         if stale:
-            os.unlink(path)
+            Path(path).unlink(missing_ok=True)  # in its own folder k3d has removed it already
     return cluster is not None or stale
 
 

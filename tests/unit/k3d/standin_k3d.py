@@ -55,6 +55,8 @@ elif arguments[:2] == ["cluster", "start"]:
             one["State"] = {"Running": True, "Status": "running"}
 elif arguments[:2] == ["cluster", "delete"]:
     clusters = [cluster for cluster in clusters if cluster["name"] != arguments[2]]
+    own = pathlib.Path.home() / ".config" / "k3d" / f"kubeconfig-{arguments[2]}.yaml"
+    own.unlink(missing_ok=True)  # k3d removes the file that `k3d kubeconfig write` would have made
 elif arguments[:2] == ["kubeconfig", "get"]:
     print(f"certificate-authority-data: ca-of-{arguments[2]}\ncurrent-context: k3d-{arguments[2]}")
 elif arguments[:2] != ["kubeconfig", "merge"]:

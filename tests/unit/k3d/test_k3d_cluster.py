@@ -186,6 +186,13 @@ def test_the_kubeconfig_comes_and_goes_with_the_cluster(k3d, ok, tmp_path):
     assert not path.exists()
 
 
+def test_a_kubeconfig_where_k3d_itself_removes_it(k3d, ok, tmp_path):
+    path = tmp_path / ".config" / "k3d" / "kubeconfig-c.yaml"  # the default of the role
+    ok("k3d_cluster", name="c", kubeconfig=str(path))
+    assert ok("k3d_cluster", name="c", kubeconfig=str(path), state="absent")["changed"]
+    assert not path.exists()
+
+
 def test_the_users_own_kubeconfig_is_touched_only_when_asked_for(k3d, ok):
     ok("k3d_cluster", name="c")
     assert ["kubeconfig", "merge"] not in changes(k3d)
