@@ -12,26 +12,43 @@ NODE_ROLES = ("server", "agent")
 
 
 def wanted_ports(config: dict[str, Any]) -> set[str]:
-    """``host:container/protocol`` of each entry of a k3d config's ``ports``."""
-    return {normalise_port(entry["port"]) for entry in config.get("ports") or []}
+    """``host:container/protocol`` of each port that a k3d config publishes where it says, ranges one by one."""
+    return {pair for entry in config.get("ports") or [] for pair in port_pairs(entry["port"]) if pair[0] != ":"}
 
 
-def normalise_port(port: str) -> str:
-    """``[ip:]host:container[/protocol]`` as k3d writes it, without the address, with the protocol."""
+def port_pairs(port: str) -> list[str]:
+    """``[ip:]host:container[/protocol]`` as k3d writes it, without the address, with the protocol.
+
+    Either side may be a range, ``30000-30100``. Without a host part k3d chooses one: ``:container/protocol``.
+    """
     mapping, dummy, protocol = str(port).partition("/")
     parts = mapping.split(":")
-    return f"{parts[-2] if len(parts) > 1 else parts[-1]}:{parts[-1]}/{protocol or 'tcp'}"
+    container = _port_range(parts[-1])
+    host = _port_range(parts[-2]) if len(parts) > 1 and parts[-2] else [""] * len(container)
+    return [f"{outer}:{inner}/{protocol or 'tcp'}" for outer, inner in zip(host, container, strict=False)]
+
+
+def _port_range(text: str) -> list[int]:
+    first, dummy, last = text.partition("-")
+    return list(range(int(first), int(last or first) + 1))
 
 
 def found_ports(cluster: dict[str, Any]) -> set[str]:
     """The same of an existing cluster, without the port of the API server, which k3d chooses."""
     return {
-        normalise_port(f"{binding['HostPort']}:{container}")
+        port_pairs(f"{binding['HostPort']}:{container}")[0]
         for node in cluster["nodes"]
         for container, bindings in (node.get("portMappings") or {}).items()
         for binding in bindings or []
         if container.partition("/")[0] != "6443"
     }
+
+
+def _settled_ports(config: dict[str, Any], cluster: dict[str, Any]) -> set[str]:
+    """The ports found, without those whose host port was left to k3d."""
+    pairs = [pair for entry in config.get("ports") or [] for pair in port_pairs(entry["port"])]
+    free = {pair[1:] for pair in pairs if pair[0] == ":"}
+    return {port for port in found_ports(cluster) if port.partition(":")[2] not in free}
 
 
 def _arguments(config: dict[str, Any], role: str) -> set[str]:
@@ -82,7 +99,7 @@ def differences(config: dict[str, Any], cluster: dict[str, Any], images: dict[st
     pairs: dict[str, tuple[Any, Any]] = {
         "servers": (config.get("servers", 1), len(servers)),
         "agents": (config.get("agents", 0), len(agents)),
-        "ports": (sorted(wanted_ports(config)), sorted(found_ports(cluster))),
+        "ports": (sorted(wanted_ports(config)), sorted(_settled_ports(config, cluster))),
     }
     if config.get("network"):
         found = sorted({network for node in servers for network in node.get("Networks") or []})

@@ -114,6 +114,7 @@ context:
 
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -191,7 +192,7 @@ def write_kubeconfig(k3d: K3d, check: bool) -> bool:
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
             found = file.read()
-    if wanted.strip() == found.strip():
+    if wanted.strip() == found.strip() and stat.S_IMODE(os.stat(path).st_mode) == 0o600:
         return False
     if not check:
         os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)

@@ -148,7 +148,7 @@ def test_nothing_names_a_place_of_one_machine():
     assert found == {}
 
 
-@pytest.mark.parametrize("text", ["cd /work/main", "path: /root/.cache", '"/root/x"'])
+@pytest.mark.parametrize("text", ["cd /" + "work/main", "path: /" + "root/.cache", '"/' + 'root/x"'])
 def test_a_place_of_one_machine_would_be_seen(text):
     assert MACHINE_PATH.search(text)
 

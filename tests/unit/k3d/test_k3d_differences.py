@@ -135,7 +135,7 @@ def test_every_argument_names_its_nodes():
     ],
 )
 def test_ports_with_protocols_and_addresses(port, same):
-    assert _k3d.normalise_port(port) == same
+    assert _k3d.port_pairs(port) == [same]
 
 
 def test_the_port_of_the_api_server_is_k3ds_own():
@@ -166,3 +166,16 @@ def test_the_summary_has_the_public_facts():
         "ports": ["443:443/tcp", "80:80/tcp"],
         "running": True,
     }
+
+
+def test_a_range_of_ports_is_its_ports():
+    assert _k3d.port_pairs("8000-8001:80-81/udp") == ["8000:80/udp", "8001:81/udp"]
+
+
+@pytest.mark.parametrize("port", ["80", "127.0.0.1::80"])
+def test_a_port_that_k3d_chooses_is_no_difference(port):
+    assert _k3d.port_pairs(port) == [":80/tcp"]
+    config = {"ports": [{"port": port}]}
+    assert _k3d.wanted_ports(config) == set()
+    node = {"role": "server", "portMappings": {"80/tcp": [{"HostPort": "41234"}]}, "State": {}}
+    assert "ports" not in _k3d.differences(config, {"nodes": [{**node, "name": "n"}]}, {})
