@@ -52,3 +52,39 @@ def test_a_check_of_a_fresh_system_gets_to_the_end(mesh):
     assert run.rc == 0, run.output[-3000:]
     assert "known only after a real run" in run.flat
     assert mesh.run("docker", "ps", "--all", "--quiet", "--filter", "name=vault") == ""
+
+
+def test_the_defaults_work_in_a_cluster_and_a_vault_of_somebody_else(mesh):
+    """What inventories/existing does: nothing made but in them, a namespaced Issuer, anchors from Vault."""
+    assert mesh.play("playbooks/teardown.yml", "-e", "pki_confirm=yes").rc == 0
+    assert mesh.play("playbooks/site.yml", "--tags", "k3d_cluster,vault_dev").rc == 0
+    address = mesh.container()["NetworkSettings"]["Networks"]["pki-network"]["IPAddress"]
+    variables = {
+        "pki_with_k3d": False,
+        "pki_with_vault_dev": False,
+        "pki_vault": {"url": "http://127.0.0.1:8200", "auth_method": "token", "token": mesh.root_token()},
+        "pki_vault_server": f"http://{address}:8200",
+        "pki_issuer_kind": "Issuer",
+        "vault_pki_client_secret_namespace": "linkerd",
+        "pki_trust_namespace": "linkerd-trust",
+        "linkerd_trust_source": "anchors",
+    }
+    run = mesh.play("playbooks/site.yml", variables=variables)
+    assert run.rc == 0, run.output[-4000:]
+    again = mesh.play("playbooks/site.yml", variables=variables)
+    assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
+    assert mesh.play("playbooks/verify.yml", variables=variables).rc == 0
+    assert mesh.data("configmap", "linkerd-trust-anchors", "ca-bundle.crt", "linkerd-trust")
+    assert mesh.kubectl("get", "clusterissuers", "-o", "name") == ""
+    selected = mesh.kubectl(
+        "get", "configmap", "-A", "-o", "name", "--field-selector=metadata.name=linkerd-identity-trust-roots"
+    )
+    assert len(selected.split()) == 1
+
+    gone = mesh.play("playbooks/teardown.yml", "-e", "pki_confirm=yes", variables=variables)
+    assert gone.rc == 0, gone.output[-4000:]
+    assert mesh.run("helm", "list", "--all-namespaces", "--short") == ""
+    assert mesh.container()["State"]["Running"]
+    nodes = mesh.kubectl("get", "nodes", "-o", "name")
+    assert nodes
+    assert mesh.play("playbooks/teardown.yml", "-e", "pki_confirm=yes", variables=variables).changed == 0
