@@ -29,12 +29,14 @@ import (
 	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/revisionmanager"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/trigger"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/clusterissuers"
+	controllerfile "github.com/cert-manager/cert-manager/pkg/controller/configfile"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/issuers"
 	"github.com/cert-manager/cert-manager/pkg/healthz"
 	_ "github.com/cert-manager/cert-manager/pkg/issuer/ca"
 	_ "github.com/cert-manager/cert-manager/pkg/issuer/selfsigned"
 	_ "github.com/cert-manager/cert-manager/pkg/issuer/vault"
 	"github.com/cert-manager/cert-manager/pkg/logs"
+	"github.com/cert-manager/cert-manager/pkg/util/configfile"
 )
 
 // As cert-manager's own defaults.
@@ -47,6 +49,7 @@ const (
 type controllers struct {
 	options controller.ContextOptions
 	enabled []string
+	file    string
 }
 
 func newController() (part, error) {
@@ -69,6 +72,7 @@ func (c *controllers) flags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.ClusterIssuerAmbientCredentials, "cluster-issuer-ambient-credentials", true, "ClusterIssuers may use ambient credentials")
 	fs.DurationVar(&o.CertificateRequestMinimumBackoffDuration, "certificate-request-minimum-backoff-duration",
 		o.CertificateRequestMinimumBackoffDuration, "first wait after a failed request")
+	fs.StringVar(&c.file, "config", "", "file of settings; of those, only the waits after a failed request are used")
 	fs.StringSliceVar(&c.enabled, "controllers", []string{"*"}, "controllers to run; -name leaves one out")
 	ignore(fs, "leader-elect", "leader-election-namespace", "leader-election-lease-duration",
 		"leader-election-renew-deadline", "leader-election-retry-period", "acme-http01-solver-image",
@@ -83,8 +87,29 @@ func (c *controllers) wanted(name string) bool {
 	return onlyRemoved || slices.Contains(c.enabled, "*") || slices.Contains(c.enabled, name)
 }
 
+// readFile takes from the chart's file of settings what the lab uses of it.
+func (c *controllers) readFile() error {
+	if c.file == "" {
+		return nil
+	}
+	loader, err := configfile.NewConfigurationFSLoader(nil, c.file)
+	if err != nil {
+		return err
+	}
+	read := controllerfile.New()
+	if err := loader.Load(read); err != nil {
+		return err
+	}
+	c.options.CertificateRequestMinimumBackoffDuration = read.Config.CertificateRequestMinimumBackoffDuration
+	c.options.CertificateRequestMaximumBackoffDuration = read.Config.CertificateRequestMaximumBackoffDuration
+	return nil
+}
+
 func (c *controllers) run(ctx context.Context) error {
 	log := logs.FromContext(ctx)
+	if err := c.readFile(); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	factory, err := controller.NewContextFactory(ctx, c.options)
 	if err != nil {
