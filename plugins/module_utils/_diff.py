@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -29,7 +30,22 @@ def same(wanted: Any, found: Any) -> bool:
             return _duration.seconds(wanted) == _duration.seconds(found)
         except _duration.DurationError:
             return False
-    return str(wanted).strip() == str(found).strip() and wanted not in EMPTY and found not in EMPTY
+    if wanted in EMPTY or found in EMPTY:
+        return False
+    return lines(wanted) == lines(found) or network(wanted) == network(found) is not None
+
+
+def lines(value: Any) -> list[str]:
+    """A text without what an editor or another system's line ends make of it: a policy and a PEM mean the same."""
+    return [line.rstrip() for line in str(value).strip().splitlines()]
+
+
+def network(value: Any) -> Any:
+    """The addresses that are meant. Vault tells 127.0.0.1/32 as 127.0.0.1."""
+    try:
+        return ipaddress.ip_network(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def members(value: Any) -> list[Any]:

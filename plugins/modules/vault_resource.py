@@ -11,7 +11,8 @@ short_description: Any object of Vault that can be read and written, such as a p
 version_added: 0.1.0
 description:
   - Reads what is at a path, compares what was given with it, and writes when something differs.
-  - Durations are compared as seconds, lists without order, and a list may be given as text with commas.
+  - Durations are compared as seconds, lists without order, and a list may be given as text with commas. Texts are
+    compared without the space at their ends and at the ends of their lines, and C(10.0.0.1/32) is C(10.0.0.1).
   - What is not given is not compared. Most engines keep it on a write, some set it back to its default.
   - After a write the object is read back. What Vault did not take is a warning that names it.
 extends_documentation_fragment:
@@ -73,7 +74,21 @@ EXAMPLES = r"""
           capabilities = ["update"]
         }
 
-- name: Remove it
+- name: A login method
+  servicemesh.pki.vault_engine:
+    path: approle
+    kind: auth
+    type: approle
+
+- name: Who may log in with it, and what for
+  servicemesh.pki.vault_resource:
+    path: auth/approle/role/cert-manager
+    data:
+      token_policies: [cert-manager]
+      token_ttl: 20m
+      secret_id_ttl: 90d
+
+- name: Remove the policy
   servicemesh.pki.vault_resource:
     path: sys/policies/acl/cert-manager
     state: absent
@@ -105,7 +120,8 @@ def present(module: Any, vault: Vault, found: dict[str, Any] | None) -> tuple[_d
     if found is not None and not differing:
         return {}, False, found
     if module.check_mode:
-        return differing, True, {**(found or {}), **params["data"]}
+        effect = {name: pair["wanted"] for name, pair in differing.items()}
+        return differing, True, {**(params["data"] if found is None else found), **effect}
     vault.write(path, {**params["data"], **params["secret_data"]})
     now = vault.read(path) or {}
     ignored = _diff.differences(params["data"], now)
