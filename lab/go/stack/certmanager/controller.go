@@ -9,13 +9,16 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
+	"sigs.k8s.io/yaml"
 
+	config "github.com/cert-manager/cert-manager/pkg/apis/config/controller/v1alpha1"
 	"github.com/cert-manager/cert-manager/pkg/controller"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/approver"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/ca"
@@ -29,14 +32,12 @@ import (
 	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/revisionmanager"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/trigger"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/clusterissuers"
-	controllerfile "github.com/cert-manager/cert-manager/pkg/controller/configfile"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/issuers"
 	"github.com/cert-manager/cert-manager/pkg/healthz"
 	_ "github.com/cert-manager/cert-manager/pkg/issuer/ca"
 	_ "github.com/cert-manager/cert-manager/pkg/issuer/selfsigned"
 	_ "github.com/cert-manager/cert-manager/pkg/issuer/vault"
 	"github.com/cert-manager/cert-manager/pkg/logs"
-	"github.com/cert-manager/cert-manager/pkg/util/configfile"
 )
 
 // As cert-manager's own defaults.
@@ -88,20 +89,25 @@ func (c *controllers) wanted(name string) bool {
 }
 
 // readFile takes from the chart's file of settings what the lab uses of it.
+// cert-manager's own reader would bring in every issuer that it knows.
 func (c *controllers) readFile() error {
 	if c.file == "" {
 		return nil
 	}
-	loader, err := configfile.NewConfigurationFSLoader(nil, c.file)
+	text, err := os.ReadFile(c.file)
 	if err != nil {
 		return err
 	}
-	read := controllerfile.New()
-	if err := loader.Load(read); err != nil {
-		return err
+	var read config.ControllerConfiguration
+	if err := yaml.UnmarshalStrict(text, &read); err != nil {
+		return fmt.Errorf("file of settings %s: %w", c.file, err)
 	}
-	c.options.CertificateRequestMinimumBackoffDuration = read.Config.CertificateRequestMinimumBackoffDuration
-	c.options.CertificateRequestMaximumBackoffDuration = read.Config.CertificateRequestMaximumBackoffDuration
+	if wait := read.CertificateRequestMinimumBackoffDuration; wait != nil {
+		c.options.CertificateRequestMinimumBackoffDuration = wait.Duration.Duration
+	}
+	if wait := read.CertificateRequestMaximumBackoffDuration; wait != nil {
+		c.options.CertificateRequestMaximumBackoffDuration = wait.Duration.Duration
+	}
 	return nil
 }
 
