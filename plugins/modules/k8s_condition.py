@@ -170,121 +170,17 @@ objects:
 """
 
 import copy
-import math
 import time
+from typing import Any
 
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import K8SClient, get_api_client
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condition as judge
+from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import Cluster, ClusterError, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
 
-try:
-    from kubernetes.client.exceptions import ApiException
-    from kubernetes.config import ConfigException
-    from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
-    from urllib3.exceptions import HTTPError
-except ImportError:  # AnsibleK8SModule says so
-    ApiException = ConfigException = DynamicApiError = ResourceNotFoundError = HTTPError = Exception
-
 GRACE = 10  # seconds that a kind or a namespace may take to appear
-ANSWER = 15  # seconds that the API server may take to answer
-
-
-class ClusterError(Exception):
-    """A sentence for the user."""
-
-
-class Cluster:
-    """The objects of one cluster."""
-
-    def __init__(self, client: K8SClient) -> None:
-        self.client = client
-
-    def get(self, wanted: Wanted) -> dict | None:
-        """The object; None when there is none, or its kind or namespace does not exist."""
-        try:
-            resource = self.client.resource(wanted.kind, wanted.api_version)
-            found = resource.get(name=wanted.name, namespace=wanted.namespace, _request_timeout=ANSWER)
-        except ResourceNotFoundError:
-            return None
-        except DynamicApiError as exc:
-            if exc.status == 404:
-                return None
-            raise ClusterError(f"{wanted} cannot be read: {exc.status} {exc.reason}. {api_message(exc)}") from exc
-        return found.to_dict()
-
-    def list(self, api_version: str, kind: str, namespace: str | None, **selection: str) -> list[dict]:
-        """For explanations: nothing when it cannot be read."""
-        try:
-            resource = self.client.resource(kind, api_version)
-            return resource.get(namespace=namespace, _request_timeout=ANSWER, **selection).to_dict()["items"]
-        except (ResourceNotFoundError, DynamicApiError, HTTPError):
-            return []
-
-    def wait_for_change(self, wanted: Wanted, found: dict | None, seconds: float) -> None:
-        """Returns at the first change of the object, at the latest after the given time."""
-        before = found["metadata"]["resourceVersion"] if found else None
-        limit = max(1, math.ceil(min(seconds, 30)))
-        try:
-            resource = self.client.resource(wanted.kind, wanted.api_version)
-            for event in resource.watch(namespace=wanted.namespace, name=wanted.name, timeout=limit):
-                if event["raw_object"]["metadata"]["resourceVersion"] != before:
-                    return
-        except (ResourceNotFoundError, ApiException, DynamicApiError, HTTPError):
-            time.sleep(min(1, seconds))  # not watchable now: look again later
-
-    def missing_ground(self, wanted: Wanted) -> str | None:
-        """Whether the kind or the namespace is what is missing."""
-        try:
-            self.client.resource(wanted.kind, wanted.api_version)
-        except ResourceNotFoundError:
-            return (
-                f"The cluster does not know the kind {wanted.kind} of {wanted.api_version}. "
-                "Install what brings its CustomResourceDefinition."
-            )
-        namespace = self.get(Wanted("v1", "Namespace", wanted.namespace)) if wanted.namespace else {"metadata": {}}
-        if namespace is None:
-            return f"{wanted} cannot exist: there is no namespace {wanted.namespace}. Create it first."
-        if namespace["metadata"].get("deletionTimestamp"):
-            return f"{wanted} cannot exist: namespace {wanted.namespace} is terminating. Wait until it is gone."
-        return None
-
-    def explain(self, wanted: Wanted, why: str, found: dict | None) -> str:
-        details = []
-        if found and wanted.api_version.startswith("cert-manager.io/") and wanted.kind == "Certificate":
-            details += self.certificate_details(wanted, found)
-        events = self.list(
-            "v1",
-            "Event",
-            wanted.namespace or "default",
-            field_selector=f"involvedObject.kind={wanted.kind},involvedObject.name={wanted.name}",
-        )
-        details.append(("Last events", judge.event_lines(events)))
-        return judge.explain(wanted, why, found, details)
-
-    def certificate_details(self, wanted: Wanted, found: dict) -> list[tuple[str, list[str]]]:
-        requests = self.list(wanted.api_version, "CertificateRequest", wanted.namespace)
-        request = judge.newest_request(requests, wanted.name)
-        title = f"Newest CertificateRequest {request['metadata']['name']}" if request else ""
-        details = [(title, [judge.sentence(item) for item in judge.conditions(request or {})])]
-        reference = found["spec"].get("issuerRef") or {}
-        kind = reference.get("kind") or "Issuer"
-        namespace = wanted.namespace if kind == "Issuer" else None
-        issuer = Wanted(wanted.api_version, kind, reference.get("name") or "", namespace, "Ready")
-        if kind in ("Issuer", "ClusterIssuer"):
-            state = judge.unmet(self.get(issuer), issuer)
-            details.append(("Its issuer", [f"{issuer} {state}"] if state else []))
-        return details
-
-
-def api_message(exc: DynamicApiError) -> str:
-    try:
-        return exc.summary()
-    except (ValueError, AttributeError, TypeError):
-        return ""
 
 
 def wait(cluster: Cluster, wanted: Wanted, absent: bool, started: float, timeout: float) -> dict:
@@ -315,8 +211,7 @@ def result(wanted: Wanted, reason: str | None, seconds: float, found: dict | Non
     }
 
 
-def run(cluster: Cluster, module: AnsibleK8SModule) -> tuple[list[dict], str]:
-    """The results, and the explanation of all that are not fulfilled."""
+def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
     params = module.params
     absent, timeout = params["state"] == "absent", 0 if module.check_mode else params["timeout"]
     started, results, sentences = time.monotonic(), [], []
@@ -328,7 +223,10 @@ def run(cluster: Cluster, module: AnsibleK8SModule) -> tuple[list[dict], str]:
         if not item["fulfilled"] and not module.check_mode:
             ground = None if absent or found else cluster.missing_ground(wanted)
             sentences.append(ground or cluster.explain(wanted, item["reason"], found))
-    return results, " ".join(sentences)
+    if sentences:
+        waited = max(item["seconds"] for item in results)
+        raise ClusterError(f"Not so after {waited:g} s: {' '.join(sentences)}", objects=results)
+    return dict(changed=False, objects=results)
 
 
 def argument_spec() -> dict:
@@ -360,24 +258,7 @@ def main() -> None:
         mutually_exclusive=[["kind", "objects"], ["name", "objects"]],
         required_by={"kind": ["name"]},
     )
-    try:
-        cluster = Cluster(get_api_client(module))
-        results, explanation = run(cluster, module)
-    except ClusterError as exc:
-        module.fail_json(msg=str(exc))
-    except (CoreException, ConfigException) as exc:
-        module.fail_json(msg=f"{exc}. Look at kubeconfig and context.")
-    except HTTPError as exc:
-        cause = getattr(exc, "reason", None) or exc
-        module.fail_json(
-            msg=f"The cluster's API server does not answer: {cause}. Is it running, is the kubeconfig its own?"
-        )
-    except (ApiException, DynamicApiError) as exc:
-        module.fail_json(msg=f"The cluster's API server refuses: {exc.status} {exc.reason}. {api_message(exc)}")
-    if explanation:
-        waited = max(item["seconds"] for item in results)
-        module.fail_json(msg=f"Not so after {waited:g} s: {explanation}", objects=results)
-    module.exit_json(changed=False, objects=results)
+    run(module, lambda cluster: work(module, cluster))
 
 
 if __name__ == "__main__":

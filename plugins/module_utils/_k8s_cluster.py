@@ -1,0 +1,144 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The objects of one cluster, and one sentence for what goes wrong with it. Private to this collection."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import K8SClient, get_api_client
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condition as judge
+from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
+
+try:
+    from kubernetes.client.exceptions import ApiException
+    from kubernetes.config import ConfigException
+    from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
+    from urllib3.exceptions import HTTPError
+except ImportError:  # AnsibleK8SModule says so
+    ApiException = ConfigException = DynamicApiError = ResourceNotFoundError = HTTPError = Exception
+
+ANSWER = 15  # seconds that the API server may take to answer
+
+
+class ClusterError(Exception):
+    """A sentence for the user; `facts` go into the result."""
+
+    def __init__(self, sentence: str, **facts: Any) -> None:
+        super().__init__(sentence)
+        self.facts = facts
+
+
+class Cluster:
+    """The objects of one cluster."""
+
+    def __init__(self, client: K8SClient) -> None:
+        self.client = client
+
+    def get(self, wanted: Wanted) -> dict | None:
+        """The object; None when there is none, or its kind or namespace does not exist."""
+        try:
+            resource = self.client.resource(wanted.kind, wanted.api_version)
+            found = resource.get(name=wanted.name, namespace=wanted.namespace, _request_timeout=ANSWER)
+        except ResourceNotFoundError:
+            return None
+        except DynamicApiError as exc:
+            if exc.status == 404:
+                return None
+            raise ClusterError(f"{wanted} cannot be read: {exc.status} {exc.reason}. {api_message(exc)}") from exc
+        return found.to_dict()
+
+    def list(self, api_version: str, kind: str, namespace: str | None, **selection: str) -> list[dict]:
+        """For explanations: nothing when it cannot be read."""
+        try:
+            resource = self.client.resource(kind, api_version)
+            return resource.get(namespace=namespace, _request_timeout=ANSWER, **selection).to_dict()["items"]
+        except (ResourceNotFoundError, DynamicApiError, HTTPError):
+            return []
+
+    def wait_for_change(self, wanted: Wanted, found: dict | None, seconds: float) -> None:
+        """Returns at the first change of the object, at the latest after the given time."""
+        before = found["metadata"]["resourceVersion"] if found else None
+        limit = max(1, math.ceil(min(seconds, 30)))
+        try:
+            resource = self.client.resource(wanted.kind, wanted.api_version)
+            for event in resource.watch(namespace=wanted.namespace, name=wanted.name, timeout=limit):
+                if event["raw_object"]["metadata"]["resourceVersion"] != before:
+                    return
+        except (ResourceNotFoundError, ApiException, DynamicApiError, HTTPError):
+            time.sleep(min(1, seconds))  # not watchable now: look again later
+
+    def missing_ground(self, wanted: Wanted) -> str | None:
+        """Whether the kind or the namespace is what is missing."""
+        try:
+            self.client.resource(wanted.kind, wanted.api_version)
+        except ResourceNotFoundError:
+            return (
+                f"The cluster does not know the kind {wanted.kind} of {wanted.api_version}. "
+                "Install what brings its CustomResourceDefinition."
+            )
+        namespace = self.get(Wanted("v1", "Namespace", wanted.namespace)) if wanted.namespace else {"metadata": {}}
+        if namespace is None:
+            return f"{wanted} cannot exist: there is no namespace {wanted.namespace}. Create it first."
+        if namespace["metadata"].get("deletionTimestamp"):
+            return f"{wanted} cannot exist: namespace {wanted.namespace} is terminating. Wait until it is gone."
+        return None
+
+    def explain(self, wanted: Wanted, why: str, found: dict | None) -> str:
+        details = []
+        if found and wanted.api_version.startswith("cert-manager.io/") and wanted.kind == "Certificate":
+            details += self.certificate_details(wanted, found)
+        events = self.list(
+            "v1",
+            "Event",
+            wanted.namespace or "default",
+            field_selector=f"involvedObject.kind={wanted.kind},involvedObject.name={wanted.name}",
+        )
+        details.append(("Last events", judge.event_lines(events)))
+        return judge.explain(wanted, why, found, details)
+
+    def certificate_details(self, wanted: Wanted, found: dict) -> list[tuple[str, list[str]]]:
+        requests = self.list(wanted.api_version, "CertificateRequest", wanted.namespace)
+        request = judge.newest_request(requests, wanted.name)
+        title = f"Newest CertificateRequest {request['metadata']['name']}" if request else ""
+        details = [(title, [judge.sentence(item) for item in judge.conditions(request or {})])]
+        reference = found["spec"].get("issuerRef") or {}
+        kind = reference.get("kind") or "Issuer"
+        namespace = wanted.namespace if kind == "Issuer" else None
+        issuer = Wanted(wanted.api_version, kind, reference.get("name") or "", namespace, "Ready")
+        if kind in ("Issuer", "ClusterIssuer"):
+            state = judge.unmet(self.get(issuer), issuer)
+            details.append(("Its issuer", [f"{issuer} {state}"] if state else []))
+        return details
+
+
+def api_message(exc: DynamicApiError) -> str:
+    try:
+        return exc.summary()
+    except (ValueError, AttributeError, TypeError):
+        return ""
+
+
+def run(module: AnsibleK8SModule, work: Callable[[Cluster], dict[str, Any]]) -> None:
+    """The body of a module: connect, work, and turn what goes wrong into one sentence."""
+    try:
+        result = work(Cluster(get_api_client(module)))
+    except ClusterError as exc:
+        module.fail_json(msg=str(exc), **exc.facts)
+    except (CoreException, ConfigException) as exc:
+        module.fail_json(msg=f"{exc}. Look at kubeconfig and context.")
+    except HTTPError as exc:
+        cause = getattr(exc, "reason", None) or exc
+        module.fail_json(
+            msg=f"The cluster's API server does not answer: {cause}. Is it running, is the kubeconfig its own?"
+        )
+    except (ApiException, DynamicApiError) as exc:
+        module.fail_json(msg=f"The cluster's API server refuses: {exc.status} {exc.reason}. {api_message(exc)}")
+    module.exit_json(**result)
