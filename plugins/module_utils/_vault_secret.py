@@ -32,6 +32,12 @@ CLUSTER_OPTIONS = dict(
     client_key=dict(type="path", no_log=False),
     validate_certs=dict(type="bool"),
 )
+SECRET_OPTIONS = dict(
+    kubernetes=dict(type="dict", options=CLUSTER_OPTIONS),
+    secret_name=dict(type="str", required=True, no_log=False),
+    secret_namespace=dict(type="str", required=True, no_log=False),
+    state=dict(type="str", choices=["present", "absent"], default="present"),
+)
 
 
 class SecretValue:

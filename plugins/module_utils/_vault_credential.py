@@ -1,0 +1,135 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A credential of Vault that lives in a Secret of Kubernetes and is seen by nobody. Private to this collection."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _diff, _duration
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, hide
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_secret import SecretValue
+
+DEAD = {"wanted": "alive", "found": "expired, revoked or unknown to this Vault"}
+
+
+class Credential(ABC):
+    """One kind of credential. What Vault tells of one is `found`, empty when it is not alive."""
+
+    kind: str
+
+    def __init__(self, vault: Vault, params: dict[str, Any]) -> None:
+        self.vault, self.params = vault, params
+        self.minimum = _duration.seconds(params["minimum_ttl"])
+
+    @abstractmethod
+    def check(self) -> None:
+        """A VaultError for a wish that cannot come true, before anything is made."""
+
+    @abstractmethod
+    def look_up(self, value: str) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def wanted(self) -> dict[str, Any]:
+        """What may be told of a new one before there is one."""
+
+    @abstractmethod
+    def facts(self, found: dict[str, Any]) -> dict[str, Any]:
+        """What may be told of one."""
+
+    @abstractmethod
+    def differences(self, found: dict[str, Any]) -> _diff.Differences:
+        """Why a living one must be replaced; too little life left is `minimum_ttl`."""
+
+    @abstractmethod
+    def create(self) -> str: ...
+
+    @abstractmethod
+    def revoke(self, value: str) -> None: ...
+
+    def can_renew(self, found: dict[str, Any]) -> bool:
+        return False
+
+    def renew(self, value: str) -> None:
+        raise NotImplementedError
+
+    def short_of_life(self, left: int) -> _diff.Differences:
+        if left >= self.minimum:
+            return {}
+        return {"minimum_ttl": {"wanted": _duration.text(self.minimum), "found": _duration.text(left)}}
+
+
+def keep(module: Any, credential: Credential, key: str) -> dict[str, Any]:
+    """The body of a module that keeps a credential in a Secret."""
+    params = module.params
+    secret = SecretValue(params["kubernetes"], params["secret_namespace"], params["secret_name"], key)
+    value = secret.read()
+    if value:
+        hide(module, value)
+    do = present if params["state"] == "present" else absent
+    return do(module, credential, secret, value)
+
+
+def decide(credential: Credential, value: str | None, found: dict[str, Any]) -> tuple[str, _diff.Differences]:
+    if not value:
+        return "created", {}
+    if not found:
+        return "replaced", {credential.kind: DEAD}
+    reasons = credential.differences(found)
+    if set(reasons) == {"minimum_ttl"} and credential.can_renew(found):
+        return "renewed", reasons
+    return ("replaced" if reasons else "none"), reasons
+
+
+def put(module: Any, credential: Credential, secret: SecretValue) -> None:
+    made = credential.create()
+    hide(module, made)
+    try:
+        secret.write(made)
+    except VaultError:
+        credential.revoke(made)
+        raise
+
+
+def present(module: Any, credential: Credential, secret: SecretValue, value: str | None) -> dict[str, Any]:
+    found = credential.look_up(value) if value else {}
+    credential.check()
+    secret.check_namespace()
+    action, reasons = decide(credential, value, found)
+    before = after = credential.facts(found)
+    if action in ("created", "replaced"):
+        after = {**credential.wanted(), "expire_time": None}
+    elif action == "renewed":
+        after = {**before, "expire_time": None}
+    if action != "none" and not module.check_mode:
+        if action == "renewed":
+            credential.renew(value or "")
+        else:
+            put(module, credential, secret)
+            retire(credential, value, found)
+        after = credential.facts(credential.look_up(secret.read() or ""))
+    return result(action, reasons, before, after)
+
+
+def absent(module: Any, credential: Credential, secret: SecretValue, value: str | None) -> dict[str, Any]:
+    if not value:
+        return result("none", {}, {}, {})
+    found = credential.look_up(value)
+    if not module.check_mode:
+        retire(credential, value, found)
+        secret.remove()
+    return result("removed", {}, {"in_secret": True, **credential.facts(found)}, {})
+
+
+def retire(credential: Credential, value: str | None, found: dict[str, Any]) -> None:
+    """Revokes what was replaced, but never the login of this very run."""
+    if value and found and value != credential.vault.client.token:
+        credential.revoke(value)
+
+
+def result(action: str, reasons: _diff.Differences, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    diff = {"before": before, "after": after}
+    return dict(changed=action != "none", action=action, reasons=reasons, facts=after, diff=diff)

@@ -1,0 +1,63 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Secret ids of AppRole that somebody else uses. Private to this collection."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _diff, _duration
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_credential import Credential
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
+
+
+class SecretId(Credential):
+    kind = "secret_id"
+
+    @property
+    def role(self) -> str:
+        return f"auth/{self.params['mount'].strip('/')}/role/{self.params['role']}"
+
+    def check(self) -> None:
+        role = self.vault.read(self.role)
+        if role is None:
+            raise VaultError(f"There is no role {self.params['role']} in {self.params['mount']}. Make it first.")
+        life = _duration.seconds(role.get("secret_id_ttl") or 0)
+        if life and life <= self.minimum:
+            raise VaultError(
+                f"A secret id of {self.params['role']} lives {_duration.text(life)} (secret_id_ttl), so it always has "
+                "less left than minimum_ttl."
+            )
+
+    def look_up(self, value: str) -> dict[str, Any]:
+        try:
+            return self.vault.request("POST", f"{self.role}/secret-id/lookup", {"secret_id": value}).get("data") or {}
+        except VaultError as exc:
+            if exc.status == 404 or "does not exist" in exc.said:  # the role, and with it all its secret ids
+                return {}
+            raise
+
+    def wanted(self) -> dict[str, Any]:
+        return {}
+
+    def facts(self, found: dict[str, Any]) -> dict[str, Any]:
+        if not found:
+            return {}
+        expires = self.expires(found)
+        return {"expire_time": expires.isoformat().replace("+00:00", "Z") if expires else None}
+
+    def expires(self, found: dict[str, Any]) -> datetime | None:
+        moment = datetime.fromisoformat(found["expiration_time"])
+        return moment.astimezone(UTC).replace(microsecond=0) if moment.year > 1 else None
+
+    def differences(self, found: dict[str, Any]) -> _diff.Differences:
+        expires = self.expires(found)
+        return self.short_of_life(int((expires - datetime.now(UTC)).total_seconds())) if expires else {}
+
+    def create(self) -> str:
+        return self.vault.request("POST", f"{self.role}/secret-id", {})["data"]["secret_id"]
+
+    def revoke(self, value: str) -> None:
+        self.vault.request("POST", f"{self.role}/secret-id/destroy", {"secret_id": value})

@@ -1,0 +1,185 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: certificate_renewal
+short_description: Renews a Certificate of cert-manager now, and waits until it is there
+version_added: 0.2.0
+description:
+  - Tells cert-manager to issue the Certificate anew, as C(cmctl renew) does, by the condition C(Issuing) in its status.
+  - Waits until a new certificate is in the Secret, or until cert-manager says that the attempt failed. Then the error
+    holds what its CertificateRequest and its issuer say, and the old certificate stays in use.
+  - Each run renews. There is nothing to compare, for the certificate that is there may be quite good.
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - servicemesh.pki._attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: none
+    details:
+      - Renewing is what it is for.
+options:
+  name:
+    description: Name of the Certificate.
+    type: str
+    required: true
+  namespace:
+    description: Its namespace.
+    type: str
+    required: true
+  timeout:
+    description: Seconds to wait at most for the new certificate.
+    type: int
+    default: 120
+requirements:
+  - kubernetes >= 24.2.0
+  - cryptography
+seealso:
+  - module: servicemesh.pki.k8s_condition
+author:
+  - The servicemesh.pki authors (@servicemesh)
+"""
+
+EXAMPLES = r"""
+- name: Let Vault sign a new identity issuer
+  servicemesh.pki.certificate_renewal:
+    name: linkerd-identity-issuer
+    namespace: linkerd
+  register: renewal
+
+- name: Show what it is
+  ansible.builtin.debug:
+    msg: "{{ renewal.certificate.subject }} until {{ renewal.certificate.not_after }}"
+"""
+
+RETURN = r"""
+certificate:
+  description:
+    - Facts of the first certificate in the Secret as it is now, as P(servicemesh.pki.x509_certificates#filter) gives
+      them. In check mode those of the one that would be replaced.
+    - Empty when there is none yet.
+  returned: success
+  type: dict
+seconds:
+  description: Seconds that the renewal took.
+  returned: success
+  type: float
+"""
+
+import base64
+import time
+from typing import Any
+
+from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condition as judge
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509
+from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import Cluster, ClusterError, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
+
+API = "cert-manager.io/v1"
+SHOWN = ("subject", "serial_number", "not_before", "not_after", "fingerprint_sha256")
+
+
+def certificate(cluster: Cluster, found: dict[str, Any]) -> dict[str, Any]:
+    """Facts of the certificate in the Secret. The key beside it is not looked at."""
+    secret = cluster.get(Wanted("v1", "Secret", found["spec"]["secretName"], found["metadata"]["namespace"]))
+    text = ((secret or {}).get("data") or {}).get("tls.crt")
+    return _x509.certificate_facts(_x509.parse_bundle(base64.b64decode(text))[0]) if text else {}
+
+
+def issuing(found: dict[str, Any]) -> dict[str, Any]:
+    return next((item for item in judge.conditions(found) if item.get("type") == "Issuing"), {})
+
+
+def start(cluster: Cluster, found: dict[str, Any]) -> None:
+    """One that is being issued already is waited for, not disturbed."""
+    if issuing(found).get("status") == "True":
+        return
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    condition = {
+        "type": "Issuing",
+        "status": "True",
+        "reason": "ManuallyTriggered",
+        "message": "Renewal asked for by servicemesh.pki",
+        "lastTransitionTime": now,
+        "observedGeneration": found["metadata"]["generation"],
+    }
+    others = [item for item in judge.conditions(found) if item.get("type") != "Issuing"]
+    found = {**found, "status": {**found.get("status", {}), "conditions": [*others, condition]}}
+    cluster.client.resource("Certificate", API).status.replace(body=found, namespace=found["metadata"]["namespace"])
+
+
+def renewed(found: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether a newer revision is there and ready; a ClusterError when the attempt failed."""
+    status, old = found.get("status") or {}, before.get("status") or {}
+    if (status.get("failedIssuanceAttempts") or 0) > (old.get("failedIssuanceAttempts") or 0) or (
+        status.get("lastFailureTime") and status["lastFailureTime"] != old.get("lastFailureTime")
+    ):
+        raise ClusterError(f"cert-manager could not renew it: {judge.sentence(issuing(found))}")
+    newer = (status.get("revision") or 0) > (old.get("revision") or 0)
+    wanted = Wanted(API, "Certificate", found["metadata"]["name"], found["metadata"]["namespace"], "Ready")
+    return newer and issuing(found).get("status") != "True" and judge.unmet(found, wanted) is None
+
+
+def wait(cluster: Cluster, wanted: Wanted, before: dict[str, Any], timeout: int) -> None:
+    started = time.monotonic()
+    found: dict[str, Any] | None = before
+    try:
+        while (passed := time.monotonic() - started) < timeout:
+            found = cluster.get(wanted)
+            if found is None:
+                raise ClusterError(f"{wanted} was removed a moment ago.")
+            if renewed(found, before):
+                return
+            cluster.wait_for_change(wanted, found, timeout - passed)
+        why = f"was not renewed within {timeout} s"
+    except ClusterError as exc:
+        why = f"was not renewed. {exc}"
+    raise ClusterError(f"The old certificate stays in use. {cluster.explain(wanted, why.rstrip('.'), found)}")
+
+
+def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
+    params = module.params
+    wanted, started = Wanted(API, "Certificate", params["name"], params["namespace"], "Ready"), time.monotonic()
+    found = cluster.get(wanted)
+    if found is None:
+        raise ClusterError(cluster.missing_ground(wanted) or f"{wanted} does not exist. Make it first (role linkerd).")
+    before = after = certificate(cluster, found)
+    shown = None
+    if not module.check_mode:
+        start(cluster, found)
+        wait(cluster, wanted, found, params["timeout"])
+        after = certificate(cluster, found)
+        shown = {name: after[name] for name in SHOWN}
+    diff = {
+        "before": {name: before[name] for name in SHOWN if before},
+        "after": shown or {"subject": "a new certificate"},
+    }
+    return dict(changed=True, certificate=after, seconds=round(time.monotonic() - started, 1), diff=diff)
+
+
+def main() -> None:
+    module = AnsibleK8SModule(
+        argument_spec=dict(
+            **AUTH_ARG_SPEC,
+            name=dict(type="str", required=True),
+            namespace=dict(type="str", required=True),
+            timeout=dict(type="int", default=120),
+        ),
+        supports_check_mode=True,
+    )
+    run(module, lambda cluster: work(module, cluster))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys of a key set to PEM. The oracle is openssl, which made the keys."""
+
+from __future__ import annotations
+
+import base64
+import re
+import subprocess
+
+import pytest
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _jwk
+
+
+def openssl(*arguments: str, given: str | None = None) -> str:
+    return subprocess.run(["openssl", *arguments], input=given, capture_output=True, text=True, check=True).stdout
+
+
+def encoded(hexadecimal: str) -> str:
+    return base64.urlsafe_b64encode(bytes.fromhex(hexadecimal)).decode().rstrip("=")
+
+
+def test_an_rsa_key():
+    private = openssl("genrsa", "2048")
+    public = openssl("pkey", "-pubout", given=private)
+    modulus = openssl("rsa", "-pubin", "-noout", "-modulus", given=public).strip().partition("=")[2]
+    assert _jwk.public_key_pem({"kty": "RSA", "n": encoded(modulus), "e": "AQAB", "use": "sig"}) == public
+
+
+@pytest.mark.parametrize(("curve", "name"), [("prime256v1", "P-256"), ("secp384r1", "P-384"), ("secp521r1", "P-521")])
+def test_an_ec_key(curve, name):
+    private = openssl("ecparam", "-name", curve, "-genkey", "-noout")
+    public = openssl("pkey", "-pubout", given=private)
+    shown = openssl("pkey", "-pubin", "-noout", "-text", given=public)
+    point = re.sub(r"[\s:]", "", re.search(r"pub:\s*([0-9a-f:\s]+?)\s*ASN1", shown).group(1))[2:]
+    half = len(point) // 2
+    key = {"kty": "EC", "crv": name, "x": encoded(point[:half]), "y": encoded(point[half:])}
+    assert _jwk.public_key_pem(key) == public
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ({"kty": "oct", "k": "c2VjcmV0"}, "a key of type oct, wanted RSA or EC"),
+        ({"kty": "RSA", "e": "AQAB"}, "a RSA key lacks 'n'"),
+        ({"kty": "EC", "crv": "P-192", "x": "AQ", "y": "AQ"}, "a EC key lacks 'P-192'"),
+        ({"kty": "EC", "crv": "P-256", "x": "AQ", "y": "AQ"}, "a EC key is broken"),
+        ({}, "a key of type None, wanted RSA or EC"),
+    ],
+)
+def test_what_is_no_usable_key(key, sentence):
+    with pytest.raises(_jwk.JwkError, match=re.escape(sentence)):
+        _jwk.public_key_pem(key)
