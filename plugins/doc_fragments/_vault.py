@@ -18,6 +18,8 @@ attributes:
 requirements:
   - hvac (Python library) on the host that runs the module
 notes:
+  - Check mode asks Vault what the login may do, so it fails as the real run would. That takes the policy V(default),
+    which every token has unless it was made without. Whether Vault takes a value is only known when it is written.
   - Works with HashiCorp Vault and with OpenBao. Tested with OpenBao 2.7.
   - The options of the connection and of the login are those of the collection community.hashi_vault, whose code makes
     them work. Its guides describe every login method.

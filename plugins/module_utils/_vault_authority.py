@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _diff, _duration, _vault_pki, _x509
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import Issuer
 
@@ -38,6 +39,8 @@ CONSTRAINTS = {
     }.items()
 }
 SHOWN = ("issuer_name", "common_name", "key_type", "key_bits", "path_length", "is_default", "fingerprint_sha256")
+NOT_EVERYWHERE = tuple(name for name in CONSTRAINTS if name != "permitted_dns_domains")
+SERVER_LONGEST = 768 * 3600  # max_lease_ttl of a server that is not configured otherwise
 SLACK = 120  # seconds: Vault dates the start of a certificate back by 30, or as the option says
 
 AUTHORITY_OPTIONS = dict(
@@ -170,13 +173,37 @@ def lifetime(options: dict[str, Any]) -> int:
 
 
 def check_lifetime(options: dict[str, Any], mount: str, longest: int) -> None:
-    """Vault cuts what is too long, HashiCorp's without a word; so it is refused before."""
-    if longest and lifetime(options) > longest:
-        given = options["not_after"] or _duration.text(options["ttl"])
+    """Vault cuts what is too long, HashiCorp's without a word; so it is refused before. 0 is a limit not known."""
+    if lifetime(options) <= (longest or SERVER_LONGEST):
+        return
+    given = options["not_after"] or _duration.text(options["ttl"])
+    if longest:
         raise VaultError(
             f"The mount {mount} issues for {_duration.text(longest)} at most, wanted is {given}. "
             "Raise its max_lease_ttl first (vault_engine), or ask for less."
         )
+    raise VaultError(
+        f"The mount {mount} has no max_lease_ttl of its own, and the token may not ask for the server's, which is "
+        f"{_duration.text(SERVER_LONGEST)} if nobody changed it; wanted is {given}. Give the mount one (vault_engine), "
+        f'or the token the right: path "sys/mounts/{mount}/tune" {{ capabilities = ["read"] }}'
+    )
+
+
+def check_known(vault: Vault, where: str, options: dict[str, Any]) -> None:
+    """OpenBao ignores what only HashiCorp Vault has, and makes a CA without it; so it is refused before."""
+    seldom = [name for name in NOT_EVERYWHERE if options[name]]
+    if not seldom and options["key_bits"] != 8192:
+        return
+    product, known = vault.describe(where)
+    if not product:
+        return
+    unknown = [name for name in seldom if name not in known]
+    if unknown:
+        raise VaultError(
+            f"{product} at {vault.url} does not know {', '.join(unknown)}. Nothing was made. Leave it out."
+        )
+    if options["key_bits"] == 8192 and product == "OpenBao":
+        raise VaultError(f"OpenBao at {vault.url} makes no RSA keys of 8192 bits. Nothing was made. Ask for 4096.")
 
 
 def judge(

@@ -61,15 +61,17 @@ class Vault:
         if self.client.token:
             hide(self.module, self.client.token)
 
-    def request(self, method: str, path: str, data: dict[str, Any] | None = None, **headers: str) -> dict[str, Any]:
-        """The JSON of the answer, empty when there is none."""
+    def request(
+        self, method: str, path: str, data: dict[str, Any] | None = None, *, doing: str = "", headers: Any = None
+    ) -> dict[str, Any]:
+        """The JSON of the answer, empty when there is none. `doing` is the right in a policy, if not the method's."""
         path = path.strip("/")
         status, body = self.exchange(method, path, data, headers)
         if status < 300 and isinstance(body, dict):
             return body
         if status == 403:
             self.check_token()
-        raise errors.from_answer(self.url, method, path, status, body)
+        raise errors.from_answer(self.url, doing or errors.CAPABILITIES[method], path, status, body)
 
     def exchange(self, method: str, path: str, data: Any = None, headers: Any = None) -> tuple[int, Any]:
         arguments = {"json": data} if data is not None else {}
@@ -98,6 +100,17 @@ class Vault:
         if status == 403 and (not framed or "invalid token" in str(body)):
             raise VaultError(f"Vault at {self.url} does not accept the token: it is wrong, expired or revoked.", 403)
 
+    def describe(self, path: str) -> tuple[str, set[str]]:
+        """Which product it is, and the names that a write to a path takes. Empty when that is not known, as for a path
+        that takes any name."""
+        status, body = self.exchange("GET", f"{path}?help=1")
+        page = body.get("openapi") if status == 200 and isinstance(body, dict) else None
+        if not page:
+            return "", set()
+        schemas = page["components"]["schemas"].items()
+        names = {name for title, one in schemas if title.endswith("Request") for name in one["properties"]}
+        return page["info"]["title"].removesuffix(" API"), names
+
     def read(self, path: str) -> dict[str, Any] | None:
         """The data at a path, None when there is nothing. A path of no engine is an error."""
         try:
@@ -115,17 +128,40 @@ class Vault:
                 return {}
             raise
 
-    def write(self, path: str, data: dict[str, Any]) -> dict[str, Any]:
-        answer = self.request("POST", path, data)
+    def change(
+        self, method: str, path: str, data: dict[str, Any] | None = None, *, doing: str = "", headers: Any = None
+    ) -> dict[str, Any]:
+        """A request that changes something. In check mode it only looks whether the token has the right to it."""
+        if self.module.check_mode:
+            self.foresee((doing or errors.CAPABILITIES[method], path))
+            return {}
+        return self.request(method, path, data, doing=doing, headers=headers)
+
+    def write(self, path: str, data: dict[str, Any], *, new: bool = False) -> dict[str, Any]:
+        """Some engines want another right for what does not exist yet, see Vault's guide to policies."""
+        answer = self.change("POST", path, data, doing="create" if new else "update")
         for warning in answer.get("warnings") or []:
             self.module.warn(f"Vault says about {path}: {warning}")
         return answer
 
     def patch(self, path: str, data: dict[str, Any]) -> dict[str, Any]:
-        return self.request("PATCH", path, data, **{"Content-Type": "application/merge-patch+json"})
+        return self.change("PATCH", path, data, headers={"Content-Type": "application/merge-patch+json"})
 
     def delete(self, path: str) -> None:
-        self.request("DELETE", path)
+        self.change("DELETE", path)
+
+    def foresee(self, *acts: tuple[str, str]) -> None:
+        """Fails as a request would for which the token lacks the right. Each act is a capability and a path.
+
+        Only the default policy lets a token ask, so without it nothing is known before.
+        """
+        paths = [path.strip("/") for dummy, path in acts]
+        status, body = self.exchange("POST", "sys/capabilities-self", {"paths": paths})
+        rights = body.get("data") if status == 200 and isinstance(body, dict) else None
+        for capability, path in zip((capability for capability, dummy in acts), paths, strict=True):
+            has = (rights or {}).get(path, ["root"])
+            if not ({"root", *errors.ENOUGH.get(capability, [capability])} & set(has)):
+                raise VaultError(errors.missing_right(capability, path), 403)
 
 
 def ended(exc: Exception) -> str:

@@ -45,6 +45,10 @@ class Credential(ABC):
         """Why a living one must be replaced; too little life left is `minimum_ttl`."""
 
     @abstractmethod
+    def rights(self, act: str) -> list[tuple[str, str]]:
+        """The capabilities and paths that the login needs to create, revoke or renew."""
+
+    @abstractmethod
     def create(self) -> str: ...
 
     @abstractmethod
@@ -100,34 +104,45 @@ def present(module: Any, credential: Credential, secret: SecretValue, value: str
     secret.check_namespace()
     action, reasons = decide(credential, value, found)
     before = after = credential.facts(found)
-    if action in ("created", "replaced"):
-        after = {**credential.wanted(), "expire_time": None}
-    elif action == "renewed":
-        after = {**before, "expire_time": None}
-    if action != "none" and not module.check_mode:
-        if action == "renewed":
-            credential.renew(value or "")
-        else:
-            put(module, credential, secret)
-            retire(credential, value, found)
-        after = credential.facts(credential.look_up(secret.read() or ""))
+    if action != "none":
+        act(module, credential, secret, action, value or "", found)
+        known = before if action == "renewed" else credential.wanted()
+        foreseen = {**known, "expire_time": None}
+        after = foreseen if module.check_mode else credential.facts(credential.look_up(secret.read() or ""))
     return result(action, reasons, before, after)
+
+
+def act(module: Any, credential: Credential, secret: SecretValue, action: str, value: str, found: dict) -> None:
+    """Fails before anything is made when a right is missing. Check mode goes no further, and asks Kubernetes, too."""
+    renews, replaces = action == "renewed", retired(credential, value, found)
+    acts = ["renew"] if renews else ["create", *(["revoke"] if replaces else [])]
+    credential.vault.foresee(*(right for one in acts for right in credential.rights(one)))
+    if module.check_mode:
+        if not renews:
+            secret.write("foreseen", dry_run=True)
+    elif renews:
+        credential.renew(value)
+    else:
+        put(module, credential, secret)
+        if replaces:
+            credential.revoke(value)
 
 
 def absent(module: Any, credential: Credential, secret: SecretValue, value: str | None) -> dict[str, Any]:
     if not value:
         return result("none", {}, {}, {})
     found = credential.look_up(value)
-    if not module.check_mode:
-        retire(credential, value, found)
-        secret.remove()
+    if retired(credential, value, found):
+        credential.vault.foresee(*credential.rights("revoke"))
+        if not module.check_mode:
+            credential.revoke(value)
+    secret.remove(dry_run=module.check_mode)
     return result("removed", {}, {"in_secret": True, **credential.facts(found)}, {})
 
 
-def retire(credential: Credential, value: str | None, found: dict[str, Any]) -> None:
-    """Revokes what was replaced, but never the login of this very run."""
-    if value and found and value != credential.vault.client.token:
-        credential.revoke(value)
+def retired(credential: Credential, value: str, found: dict[str, Any]) -> bool:
+    """Whether what was replaced is to be revoked: never the login of this very run."""
+    return bool(found) and value != credential.vault.client.token
 
 
 def result(action: str, reasons: _diff.Differences, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

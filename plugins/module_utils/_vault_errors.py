@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 CAPABILITIES = {"GET": "read", "LIST": "list", "POST": "update", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+ENOUGH = {"create": ["create", "update"]}  # it depends on the engine which of them a new object needs
 
 
 class VaultError(Exception):
@@ -25,17 +27,17 @@ def cleaned(errors: list[str]) -> str:
     return re.sub(r"\s+", " ", text.replace("\t*", " ")).strip().rstrip(".")
 
 
-def from_answer(url: str, method: str, path: str, status: int, body: Any) -> VaultError:
+def from_answer(url: str, doing: str, path: str, status: int, body: Any) -> VaultError:
     """For an answer that is an error, or no answer of Vault's at all. `body` is parsed JSON or text."""
     if not isinstance(body, dict):
         return VaultError(not_vault(url, status, body), status)
     errors = [str(error) for error in body.get("errors") or body.get("warnings") or []]
     said = cleaned(errors)
-    return VaultError(reason(url, method, path, status, said), status, said)
+    return VaultError(reason(url, doing, path, status, said), status, said)
 
 
-def reason(url: str, method: str, path: str, status: int, said: str) -> str:
-    text, doing = said.lower(), f"{CAPABILITIES[method]} {path}"
+def reason(url: str, capability: str, path: str, status: int, said: str) -> str:
+    text, doing = said.lower(), f"{capability} {path}"
     if "sealed" in text and status == 503:
         return f"Vault at {url} is sealed. Unseal it, then run this again."
     if status == 501 or "not initialized" in text:
@@ -51,16 +53,19 @@ def reason(url: str, method: str, path: str, status: int, said: str) -> str:
         return f"At {mount_of(path)} is a kv engine (version 2), which has no {path}."
     if "unsupported path" in text or "unsupported operation" in text or status == 405:
         return f"The engine at {mount_of(path)} cannot {doing}. Is it of another type?"
+    if "path is already in use" in text:
+        return f"{path} is not free in Vault at {url}: there is an engine at {said.split()[-1]}. Choose another path."
+    if "plugin not found in the catalog" in text:
+        return f"Vault at {url} has no engine of type {said.split()[-1]}. Correct the type, or register its plugin."
     if status == 403:
-        return missing_right(method, path)
+        return missing_right(capability, path)
     if status >= 500:
         return f"Vault at {url} failed to {doing}: {said or f'status {status}'}."
     return f"Vault refused to {doing}: {said or f'status {status}'}."
 
 
-def missing_right(method: str, path: str) -> str:
-    capability = CAPABILITIES[method]
-    rule = f'path "{path}" {{ capabilities = ["{capability}"] }}'
+def missing_right(capability: str, path: str) -> str:
+    rule = f'path "{path}" {{ capabilities = {json.dumps(ENOUGH.get(capability, [capability]))} }}'
     return f"The token may not {capability} {path}. A policy for it needs: {rule}"
 
 
@@ -70,7 +75,7 @@ def from_login(url: str, method: str, exc: Any) -> VaultError:
         return VaultError(not_vault(url, 0, exc.text or str(exc)))
     said = cleaned([str(error) for error in exc.errors or []])
     if "sealed" in said.lower():
-        return VaultError(reason(url, "POST", "", 503, said), 503)
+        return VaultError(reason(url, "update", "", 503, said), 503)
     if said in ("permission denied", ""):  # Vault says no more to a stranger
         said = "permission denied. Is this method enabled at the path (mount_point), and are the credentials right?"
         return VaultError(f"Vault at {url} refused the login with {method}: {said}", 403)

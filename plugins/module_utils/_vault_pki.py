@@ -128,6 +128,21 @@ def check_mount(vault: Vault, mount: str) -> int:
         raise
 
 
+def check_key_name(vault: Vault, mount: str, name: str | None) -> None:
+    """Vault refuses a name that is taken, only after another step for an intermediate."""
+    if not name:
+        return
+    check_name("key_name", name)
+    try:
+        info = vault.list(f"{mount}/keys").get("key_info") or {}
+    except VaultError as exc:
+        if exc.status == 403:
+            return
+        raise
+    if any(entry.get("key_name") == name for entry in info.values()):
+        raise VaultError(f"There is a key {name} in {mount} already. Choose another key_name.")
+
+
 def make_default(vault: Vault, issuer: Issuer) -> None:
     vault.write(f"{issuer.mount}/config/issuers", {"default": issuer.issuer_id})
 
@@ -161,7 +176,7 @@ def in_use(vault: Vault, issuer: Issuer, everything: list[Issuer]) -> Iterator[s
         yield f"it signed {count} valid certificate{'s' if count > 1 else ''}, such as {example}"
 
 
-def remove(vault: Vault, issuer: Issuer, everything: list[Issuer], *, force: bool, check: bool) -> None:
+def remove(vault: Vault, issuer: Issuer, everything: list[Issuer], *, force: bool) -> None:
     """Deletes an issuer, and its key when no other issuer has the same."""
     reasons = [] if force else list(in_use(vault, issuer, everything))
     if reasons:
@@ -169,9 +184,11 @@ def remove(vault: Vault, issuer: Issuer, everything: list[Issuer], *, force: boo
             f"Issuer {issuer.issuer_name} of {issuer.mount} is in use: {'; '.join(reasons)}. Nothing was removed. "
             "Replace it first, or say force: its key is lost for ever."
         )
-    if check:
-        return
-    vault.delete(f"{issuer.mount}/issuer/{issuer.issuer_id}")
     shared = any(other.key_id == issuer.key_id for other in everything if other.issuer_id != issuer.issuer_id)
+    places = [f"{issuer.mount}/issuer/{issuer.issuer_id}"]
     if issuer.key_id and not shared:
-        vault.delete(f"{issuer.mount}/key/{issuer.key_id}")
+        places.append(f"{issuer.mount}/key/{issuer.key_id}")
+    vault.foresee(*(("delete", place) for place in places))  # all or nothing
+    if not vault.module.check_mode:
+        for place in places:
+            vault.delete(place)

@@ -56,10 +56,11 @@ class SecretValue:
         self.api.api_client.configuration.retries = False
         self.object: Any = None
 
-    def call(self, doing: str, method: Any, *arguments: Any) -> Any:
-        """The answer, or None for 404."""
+    def call(self, doing: str, method: Any, *arguments: Any, dry_run: bool = False) -> Any:
+        """The answer, or None for 404. A dry run is judged by the API server like a real one, and changes nothing."""
+        dry = {"dry_run": "All"} if dry_run else {}
         try:
-            return method(*arguments, _request_timeout=30)
+            return method(*arguments, _request_timeout=30, **dry)
         except ApiException as exc:
             if exc.status == 404:
                 return None
@@ -79,25 +80,29 @@ class SecretValue:
         if self.object is None and self.call("read", self.api.read_namespace, self.namespace) is None:
             raise VaultError(f"Namespace {self.namespace} does not exist in the cluster. Make it first.")
 
-    def write(self, value: str) -> None:
+    def write(self, value: str, *, dry_run: bool = False) -> None:
         """Fails when the Secret has changed since it was read."""
-        data = {self.key: base64.b64encode(value.encode()).decode()}
+        data, api = {self.key: base64.b64encode(value.encode()).decode()}, self.api
         if self.object is None:
             body = {"metadata": {"name": self.name}, "type": "Opaque", "data": data}
-            done = self.call("create", self.api.create_namespaced_secret, self.namespace, body)
+            done = self.call("create", api.create_namespaced_secret, self.namespace, body, dry_run=dry_run)
         else:
             self.object.data = {**(self.object.data or {}), **data}
-            done = self.call("change", self.api.replace_namespaced_secret, self.name, self.namespace, self.object)
+            done = self.replace(dry_run)
         if done is None:
             raise VaultError(f"{self.where} cannot be written: it or its namespace was removed a moment ago.")
 
-    def remove(self) -> None:
+    def replace(self, dry_run: bool) -> Any:
+        replace = self.api.replace_namespaced_secret
+        return self.call("change", replace, self.name, self.namespace, self.object, dry_run=dry_run)
+
+    def remove(self, *, dry_run: bool = False) -> None:
         """Takes the value away, and the Secret when nothing else is in it."""
         self.object.data.pop(self.key, None)
         if self.object.data:
-            self.call("change", self.api.replace_namespaced_secret, self.name, self.namespace, self.object)
+            self.replace(dry_run)
         else:
-            self.call("delete", self.api.delete_namespaced_secret, self.name, self.namespace)
+            self.call("delete", self.api.delete_namespaced_secret, self.name, self.namespace, dry_run=dry_run)
 
 
 def message(exc: Any) -> str:

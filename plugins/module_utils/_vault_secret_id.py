@@ -56,6 +56,9 @@ class SecretId(Credential):
         expires = self.expires(found)
         return self.short_of_life(int((expires - datetime.now(UTC)).total_seconds())) if expires else {}
 
+    def rights(self, act: str) -> list[tuple[str, str]]:
+        return [("update", f"{self.role}/secret-id{'/destroy' if act == 'revoke' else ''}")]
+
     def create(self) -> str:
         return self.vault.request("POST", f"{self.role}/secret-id", {})["data"]["secret_id"]
 

@@ -58,6 +58,10 @@ class Token(Credential):
             differing["ttl"] = {"wanted": _duration.text(asked), "found": _duration.text(life) if life else "for ever"}
         return differing
 
+    def rights(self, act: str) -> list[tuple[str, str]]:
+        strong = act == "create" and (self.params["period"] or self.params["no_parent"])
+        return [(right, f"auth/token/{act}") for right in ("update", *(["sudo"] if strong else []))]
+
     def create(self) -> str:
         params = self.params
         data = {name: params[name] for name in ("policies", "renewable", "no_parent", "no_default_policy")}

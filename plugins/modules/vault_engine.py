@@ -37,7 +37,7 @@ options:
     default: secret
   type:
     description:
-      - Type of the engine, such as V(pki), V(kv) or V(approle).
+      - Type of the engine, such as V(pki), V(kv) or V(approle). V(kv-v2) is V(kv) with version 2.
       - Required for O(state=present). With O(state=absent) it guards against removing another engine.
     type: str
   state:
@@ -144,6 +144,7 @@ differences:
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _diff, _duration
+from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_errors as errors
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 
@@ -162,6 +163,17 @@ def get(vault: Vault, place: str, path: str) -> dict[str, Any]:
     return {"path": path, **{name: data[name] or {} if name == "options" else data[name] for name in SHOWN}}
 
 
+def above(vault: Vault, top: str, path: str, found: dict[str, Any]) -> str:
+    """The engine that a path is inside of, whose answer Vault gives for it; empty when the path is an engine."""
+    parts = path.split("/")
+    for number in range(1, len(parts)):
+        prefix = "/".join(parts[:number])
+        status, body = vault.exchange("GET", f"{top}/{prefix}")
+        if status == 200 and body["data"]["accessor"] == found["accessor"]:
+            return prefix
+    return ""
+
+
 def wanted(params: dict[str, Any]) -> dict[str, Any]:
     """The settings that were given, flat, durations in seconds."""
     flat = dict(params["config"])
@@ -170,11 +182,21 @@ def wanted(params: dict[str, Any]) -> dict[str, Any]:
     return {**flat, **({"options": params["options"]} if params["options"] else {})}
 
 
-def present(vault: Vault, place: str, params: dict[str, Any], found: dict[str, Any], check: bool) -> _diff.Differences:
+def check_durations(path: str, flat: dict[str, Any], found: dict[str, Any]) -> None:
+    usual, longest = ({**found.get("config", {}), **flat}.get(name) or 0 for name in reversed(DURATIONS))
+    if longest and usual > longest:
+        raise VaultError(
+            f"The engine at {path} cannot have a default_lease_ttl of {_duration.text(usual)} with a max_lease_ttl of "
+            f"{_duration.text(longest)}: the default is the longer one. Correct one of them."
+        )
+
+
+def present(vault: Vault, place: str, params: dict[str, Any], found: dict[str, Any]) -> _diff.Differences:
     """Returns what differs, after it was made so."""
     flat = wanted(params)
+    check_durations(params["path"], flat, found)
     if not found:
-        create(vault, place, params["type"], flat, check)
+        create(vault, place, params, flat)
         return _diff.differences({"type": params["type"], **flat}, {})
     differing = _diff.differences(flat, {**found, **found["config"]})
     fixed = _diff.view(differing, FIXED)
@@ -182,16 +204,29 @@ def present(vault: Vault, place: str, params: dict[str, Any], found: dict[str, A
         raise VaultError(
             f"The engine at {params['path']} cannot be changed so: {_diff.sentence(fixed)}. Disable it first."
         )
-    if differing and not check:
+    if differing:
         vault.write(f"{place}/tune", {name: flat[name] for name in differing})
     return differing
 
 
-def create(vault: Vault, place: str, kind: str, flat: dict[str, Any], check: bool) -> None:
+def create(vault: Vault, place: str, params: dict[str, Any], flat: dict[str, Any]) -> None:
+    if vault.module.check_mode:
+        foresee(vault, place, params)
     top = _diff.view(flat, ("description", "options", *FIXED))
     config = {name: value for name, value in flat.items() if name not in top}
-    if not check:
-        vault.write(place, {"type": kind, "config": config, **top})
+    vault.write(place, {"type": params["type"], "config": config, **top})
+
+
+def foresee(vault: Vault, place: str, params: dict[str, Any]) -> None:
+    """Fails as Vault would for a path that is not free and for a type that it does not have, if the token may know."""
+    status, body = vault.exchange("GET", place.removesuffix(f"/{params['path']}"))
+    for other in body["data"] if status == 200 else []:
+        if other.startswith(f"{params['path']}/"):
+            raise VaultError(errors.reason(vault.url, "update", place, 400, f"path is already in use at {other}"))
+    catalog = f"sys/plugins/catalog/{params['kind']}/{params['type']}"
+    if vault.exchange("GET", catalog)[0] == 404:
+        said = f"plugin not found in the catalog: {params['type']}"
+        raise VaultError(errors.reason(vault.url, "update", place, 400, said))
 
 
 def predicted(params: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
@@ -209,22 +244,31 @@ def predicted(params: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
 
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
-    params, check = module.params, module.check_mode
+    params = module.params
     params["path"] = params["path"].strip("/")
-    place = f"sys/{'auth' if params['kind'] == 'auth' else 'mounts'}/{params['path']}"
+    if params["type"] == "kv-v2":  # Vault's own short form
+        params.update(type="kv", options={"version": "2", **params["options"]})
+    top = f"sys/{'auth' if params['kind'] == 'auth' else 'mounts'}"
+    place = f"{top}/{params['path']}"
     found = get(vault, place, params["path"])
+    outer = above(vault, top, params["path"], found) if found else ""
+    if outer and params["state"] == "present":
+        raise VaultError(errors.reason(vault.url, "update", place, 400, f"path is already in use at {outer}/"))
+    found = {} if outer else found
     if found and params["type"] and found["type"] != params["type"]:
         raise VaultError(
             f"At {params['path']} is an engine of type {found['type']}, wanted is {params['type']}. "
             "Choose another path, or disable that engine first, which loses all that is in it."
         )
     if params["state"] == "present":
-        differing = present(vault, place, params, found, check)
+        differing = present(vault, place, params, found)
         changed = bool(differing)
-        now = found if not changed else predicted(params, found) if check else get(vault, place, params["path"])
+        now = found
+        if changed:
+            now = predicted(params, found) if module.check_mode else get(vault, place, params["path"])
     else:
         differing, changed, now = {}, bool(found), {}
-        if found and not check:
+        if found:
             vault.delete(place)
     return dict(changed=changed, engine=now, differences=differing, diff={"before": found, "after": now})
 

@@ -113,6 +113,7 @@ differences:
   type: dict
 """
 
+import uuid
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -124,6 +125,8 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors impo
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import Issuer
 
 KEY = ("key_type", "key_bits")
+GENERATE = "issuers/generate/intermediate/internal"
+IMPORT = "issuers/import/cert"
 
 
 def parent_of(vault: Vault, options: dict[str, Any]) -> Issuer:
@@ -153,29 +156,57 @@ def check_parent(options: dict[str, Any], parent: Issuer) -> None:
         raise VaultError(f"{name} has no key in this Vault, so it cannot sign.")
 
 
+def signs_at(options: dict[str, Any], parent: Issuer) -> str:
+    """By the name that was given, because that is what a policy names."""
+    return f"{parent.mount}/issuer/{options['parent_issuer']}/sign-intermediate"
+
+
+def prepare(vault: Vault, options: dict[str, Any], parent: Issuer, everything: list[Issuer]) -> None:
+    """All that can be known to be in the way, before anything is made."""
+    mount = options["mount"]
+    _vault_pki.check_mount(vault, mount)
+    authority.check_lifetime(options, parent.mount, _vault_pki.check_mount(vault, parent.mount))
+    check_parent(options, parent)
+    _vault_pki.check_key_name(vault, mount, options["key_name"])
+    authority.check_known(vault, signs_at(options, parent), options)
+    makes_default = [("update", f"{mount}/config/issuers")] if options["default"] or not everything else []
+    vault.foresee(
+        ("update", f"{mount}/{GENERATE}"),
+        ("update", signs_at(options, parent)),
+        ("update", f"{mount}/{IMPORT}"),
+        ("patch", f"{mount}/issuer/{uuid.UUID(int=0)}"),  # Vault has yet to choose its identifier
+        *makes_default,
+    )
+
+
 def make(vault: Vault, options: dict[str, Any], parent: Issuer) -> tuple[bool, Issuer]:
     """Returns whether it was us. What was begun and not finished is taken back."""
     mount, asked = options["mount"], authority.request(options)
     named = {"key_name": options["key_name"]} if options["key_name"] else {}
     wish = {"common_name": asked["common_name"], **{name: asked[name] for name in KEY}, **named}
-    begun = vault.request("POST", f"{mount}/issuers/generate/intermediate/internal", wish)["data"]
+    begun = vault.request("POST", f"{mount}/{GENERATE}", wish)["data"]
+    made = [f"key/{begun['key_id']}"]
     try:
         wish = {name: value for name, value in asked.items() if name not in KEY}
-        where = f"{parent.mount}/issuer/{parent.issuer_id}/sign-intermediate"
-        signed = vault.request("POST", where, {**wish, "csr": begun["csr"]})["data"]
+        signed = vault.request("POST", signs_at(options, parent), {**wish, "csr": begun["csr"]})["data"]
         issuer_id = bring_in(vault, mount, [signed["certificate"], *chain(vault, parent)], begun["key_id"])
+        made.insert(0, f"issuer/{issuer_id}")
         ours = give_name(vault, mount, issuer_id, options["issuer_name"])
     except VaultError:
         with suppress(VaultError):
-            vault.delete(f"{mount}/key/{begun['key_id']}")
+            take_back(vault, mount, made)
         raise
     if not ours:  # another run was faster
-        vault.delete(f"{mount}/issuer/{issuer_id}")
-        vault.delete(f"{mount}/key/{begun['key_id']}")
+        take_back(vault, mount, made)
     found, dummy = _vault_pki.locate(vault, mount, options["issuer_name"])
     if found is None:
         raise VaultError(f"Issuer {options['issuer_name']} of {mount} was there a moment ago and is gone.")
     return ours, found
+
+
+def take_back(vault: Vault, mount: str, made: list[str]) -> None:
+    for place in made:
+        vault.delete(f"{mount}/{place}")
 
 
 def chain(vault: Vault, issuer: Issuer) -> list[str]:
@@ -185,7 +216,7 @@ def chain(vault: Vault, issuer: Issuer) -> list[str]:
 
 def bring_in(vault: Vault, mount: str, bundle: list[str], key_id: str) -> str:
     """Imports the chain and returns the identifier of the issuer that has the key."""
-    answer = vault.request("POST", f"{mount}/issuers/import/cert", {"pem_bundle": "\n".join(bundle)})["data"]
+    answer = vault.request("POST", f"{mount}/{IMPORT}", {"pem_bundle": "\n".join(bundle)})["data"]
     return next(issuer_id for issuer_id, its_key in answer["mapping"].items() if its_key == key_id)
 
 
@@ -206,10 +237,7 @@ def present(module: Any, vault: Vault) -> dict[str, Any]:
     parent = parent_of(vault, options)
     before, ours, default = found.facts() if found else {}, False, options["default"] or not everything
     if found is None:
-        _vault_pki.check_mount(vault, mount)
-        longest = _vault_pki.check_mount(vault, parent.mount)
-        authority.check_lifetime(options, parent.mount, longest)
-        check_parent(options, parent)
+        prepare(vault, options, parent, everything)
         if module.check_mode:
             return authority.result(True, before, authority.predicted(options, everything), {})
         ours, found = make(vault, options, parent)
@@ -217,8 +245,7 @@ def present(module: Any, vault: Vault) -> dict[str, Any]:
     after, moved = found.facts(), default and not found.is_default
     if moved:
         after["is_default"] = True
-        if not module.check_mode:
-            _vault_pki.make_default(vault, found)
+        _vault_pki.make_default(vault, found)
     return {**authority.result(ours or moved, before, after, differing), "chain": chain(vault, found)}
 
 
@@ -226,7 +253,7 @@ def absent(module: Any, vault: Vault) -> dict[str, Any]:
     found, everything = _vault_pki.locate(vault, module.params["mount"], module.params["issuer_name"])
     if found is None:
         return authority.result(False, {}, {}, {})
-    _vault_pki.remove(vault, found, everything, force=module.params["force"], check=module.check_mode)
+    _vault_pki.remove(vault, found, everything, force=module.params["force"])
     return authority.result(True, found.facts(), {}, {})
 
 

@@ -186,6 +186,17 @@ def wanted(params: dict[str, Any], found: Issuer) -> dict[str, Any]:
     return given
 
 
+def check_behavior(vault: Vault, found: Issuer, behavior: str) -> None:
+    if behavior != "always_enforce_err":
+        return
+    product, dummy = vault.describe(f"{found.mount}/issuer/{found.issuer_id}")
+    if product == "OpenBao":
+        raise VaultError(
+            f"OpenBao at {vault.url} does not know the leaf_not_after_behavior always_enforce_err. Nothing was "
+            "changed. It knows err, truncate and permit."
+        )
+
+
 def present(
     module: Any, vault: Vault, found: Issuer, before: dict[str, Any]
 ) -> tuple[_diff.Differences, dict[str, Any]]:
@@ -195,13 +206,14 @@ def present(
         raise VaultError(
             f"Issuer {found.issuer_name} of {found.mount} is revoked, so it cannot sign again. Make a new one."
         )
-    if differing and not module.check_mode:
+    if "leaf_not_after_behavior" in differing:
+        check_behavior(vault, found, given["leaf_not_after_behavior"])
+    if differing:
         data = {name: ",".join(given[name]) if name == "usage" else given[name] for name in differing}
         vault.patch(f"{found.mount}/issuer/{found.issuer_id}", data)
     if module.params["default"] and not found.is_default:
         differing["is_default"] = {"wanted": True, "found": False}
-        if not module.check_mode:
-            _vault_pki.make_default(vault, found)
+        _vault_pki.make_default(vault, found)
     return differing, {name: pair["wanted"] for name, pair in differing.items()}
 
 
@@ -215,8 +227,7 @@ def revoked(
             f"Issuer {found.issuer_name} of {found.mount} is the default issuer of the mount. Nothing was revoked. "
             "Make another the default first, or say force."
         )
-    if not module.check_mode:
-        vault.write(f"{found.mount}/issuer/{found.issuer_id}/revoke", {})
+    vault.write(f"{found.mount}/issuer/{found.issuer_id}/revoke", {})
     usage = [name for name in before["usage"] if name != "issuing-certificates"]
     return {"revoked": {"wanted": True, "found": False}}, {"revoked": True, "usage": usage}
 
@@ -229,7 +240,7 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
         return dict(changed=False, issuer={}, differences={}, diff={"before": {}, "after": {}})
     before = describe(vault, found)
     if params["state"] == "absent":
-        _vault_pki.remove(vault, found, everything, force=params["force"], check=module.check_mode)
+        _vault_pki.remove(vault, found, everything, force=params["force"])
         return dict(changed=True, issuer={}, differences={}, diff={"before": _diff.view(before, SHOWN), "after": {}})
     do = present if params["state"] == "present" else revoked
     differing, effect = do(module, vault, found, before)

@@ -127,8 +127,20 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection 
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import Issuer
 
+GENERATE = "issuers/generate/root/internal"
 
-def generate(module: Any, vault: Vault, options: dict[str, Any]) -> tuple[bool, Issuer]:
+
+def prepare(vault: Vault, options: dict[str, Any], everything: list[Issuer]) -> None:
+    """All that can be known to be in the way, before anything is made."""
+    mount = options["mount"]
+    authority.check_lifetime(options, mount, _vault_pki.check_mount(vault, mount))
+    _vault_pki.check_key_name(vault, mount, options["key_name"])
+    authority.check_known(vault, f"{mount}/{GENERATE}", options)
+    makes_default = [("update", f"{mount}/config/issuers")] if options["default"] and everything else []
+    vault.foresee(("update", f"{mount}/{GENERATE}"), *makes_default)
+
+
+def generate(vault: Vault, options: dict[str, Any]) -> tuple[bool, Issuer]:
     """Returns whether it was us, and the issuer: another run may have been faster."""
     mount, name = options["mount"], options["issuer_name"]
     data = {**authority.request(options), "issuer_name": name}
@@ -136,7 +148,7 @@ def generate(module: Any, vault: Vault, options: dict[str, Any]) -> tuple[bool, 
         data["key_name"] = options["key_name"]
     ours = True
     try:
-        vault.request("POST", f"{mount}/issuers/generate/root/internal", data)
+        vault.request("POST", f"{mount}/{GENERATE}", data)
     except VaultError as exc:
         if "issuer name already in use" not in exc.said:
             raise
@@ -153,17 +165,16 @@ def present(module: Any, vault: Vault) -> dict[str, Any]:
     before = found.facts() if found else {}
     changed, differing = False, {}
     if found is None:
-        authority.check_lifetime(options, options["mount"], _vault_pki.check_mount(vault, options["mount"]))
+        prepare(vault, options, everything)
         if module.check_mode:
             return authority.result(True, before, authority.predicted(options, everything), {})
-        changed, found = generate(module, vault, options)
+        changed, found = generate(vault, options)
     differing = authority.judge(module, options, found, changed)
     after = found.facts()
     if options["default"] and not found.is_default:
         changed = True
         after["is_default"] = True
-        if not module.check_mode:
-            _vault_pki.make_default(vault, found)
+        _vault_pki.make_default(vault, found)
     return authority.result(changed, before, after, differing)
 
 
@@ -171,7 +182,7 @@ def absent(module: Any, vault: Vault) -> dict[str, Any]:
     found, everything = _vault_pki.locate(vault, module.params["mount"], module.params["issuer_name"])
     if found is None:
         return authority.result(False, {}, {}, {})
-    _vault_pki.remove(vault, found, everything, force=module.params["force"], check=module.check_mode)
+    _vault_pki.remove(vault, found, everything, force=module.params["force"])
     return authority.result(True, found.facts(), {}, {})
 
 

@@ -114,15 +114,24 @@ from ansible_collections.servicemesh.pki.plugins.module_utils import _diff
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
 
 
+def predicted(module: Any, vault: Vault, found: dict[str, Any]) -> dict[str, Any]:
+    params = module.params
+    product, known = vault.describe(params["path"])
+    ignored = sorted(set(params["data"]) - known) if known else []
+    if ignored:
+        module.warn(f"{product} does not know {', '.join(ignored)} at {params['path']}. Each run will write it again.")
+    taken = {name: value for name, value in params["data"].items() if name not in ignored}
+    return {**found, **{name: value for name, value in taken.items() if not _diff.same(value, found.get(name))}}
+
+
 def present(module: Any, vault: Vault, found: dict[str, Any] | None) -> tuple[_diff.Differences, bool, dict]:
     params, path = module.params, module.params["path"]
     differing = _diff.differences(params["data"], found or {})
     if found is not None and not differing:
         return {}, False, found
+    vault.write(path, {**params["data"], **params["secret_data"]}, new=found is None)
     if module.check_mode:
-        effect = {name: pair["wanted"] for name, pair in differing.items()}
-        return differing, True, {**(params["data"] if found is None else found), **effect}
-    vault.write(path, {**params["data"], **params["secret_data"]})
+        return differing, True, predicted(module, vault, found or {})
     now = vault.read(path) or {}
     ignored = _diff.differences(params["data"], now)
     if ignored:
@@ -144,7 +153,7 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
     else:
         differing, changed, now = {}, found is not None, {}
         shown = found or {}
-        if found is not None and not module.check_mode:
+        if found is not None:
             vault.delete(path)
     return dict(
         changed=changed,

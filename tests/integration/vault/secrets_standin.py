@@ -22,7 +22,8 @@ class SecretsStandIn:
             def do(self) -> None:
                 size = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(size)) if size else None
-                status, answer = standin.answer(self.command, self.path.split("?")[0].split("/")[4:], body)
+                path, dummy, query = self.path.partition("?")
+                status, answer = standin.answer(self.command, path.split("/")[4:], body, "dryRun=All" in query)
                 data = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -39,7 +40,7 @@ class SecretsStandIn:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def answer(self, method: str, path: list[str], body: dict | None) -> tuple[int, dict]:
+    def answer(self, method: str, path: list[str], body: dict | None, dry: bool = False) -> tuple[int, dict]:
         namespace = path[0]
         if self.refuse == method:
             return 403, {"message": "secrets is forbidden"}
@@ -55,6 +56,8 @@ class SecretsStandIn:
             return 404, {"message": "not found"}
         if method == "PUT" and body["metadata"]["resourceVersion"] != found["metadata"]["resourceVersion"]:
             return 409, {"message": "the object has been modified"}
+        if dry:
+            return 200, body or found
         if method == "DELETE":
             return 200, self.secrets.pop(place)
         if method in ("POST", "PUT"):

@@ -117,29 +117,47 @@ class Runner:
         login = {} if {"auth_method", "token"} & set(arguments) else {"token": self.server.token}
         return run_module(name, check=check, **{"url": self.server.url, **login, **arguments})
 
-    def ok(self, name: str, **arguments: Any) -> dict[str, Any]:
+    def ok(self, name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        """A run that succeeds, and does what its check mode foretold."""
+        foretold = self(name, check=True, **arguments)
+        assert not foretold.get("failed"), foretold["msg"]
+        if check:
+            return foretold
         result = self(name, **arguments)
         assert not result.get("failed"), result["msg"]
-        return result
+        for told in ("changed", "differences", "action", "reasons"):
+            assert foretold.get(told) == result.get(told)
+        assert came_true(foretold.get("diff"), result.get("diff"))
+        assert set(about_differences(foretold)) <= set(about_differences(result))
+        return {"foretold": foretold, **result}
 
-    def error(self, name: str, **arguments: Any) -> str:
-        result = self(name, **arguments)
+    def error(self, name: str, *, foreseen: bool = True, **arguments: Any) -> str:
+        """The sentence of a run that fails, which its check mode says too.
+
+        `foreseen` is false where only Vault knows, and only when it is really asked.
+        """
+        foretold, result = self(name, check=True, **arguments), self(name, **arguments)
         assert result.get("failed"), result
+        assert foretold.get("failed", False) == foreseen, foretold
+        assert not foreseen or foretold["msg"] == result["msg"]
         return result["msg"]
 
     def four_ways(self, name: str, **arguments: Any) -> dict[str, Any]:
         """Check, apply, again, again with check; what the check foretold is what was done."""
-        foretold = self.ok(name, check=True, **arguments)
-        again_foretold = self.ok(name, check=True, **arguments)
-        assert foretold["diff"] == again_foretold["diff"], "the check changed something"
+        before = self.ok(name, check=True, **arguments)
         done = self.ok(name, **arguments)
-        assert foretold["changed"] and done["changed"]
-        assert foretold["diff"]["before"] == done["diff"]["before"]
-        assert came_true(foretold["diff"]["after"], done["diff"]["after"])
-        for again in (self.ok(name, **arguments), self.ok(name, check=True, **arguments)):
-            assert not again["changed"], again["diff"]
-            assert again["diff"]["before"] == again["diff"]["after"]
-        return {"foretold": foretold, **done}
+        assert before["diff"] == done["foretold"]["diff"], "the check changed something"
+        assert done["changed"]
+        again = self.ok(name, **arguments)
+        for result in (again, again["foretold"], self.ok(name, check=True, **arguments)):
+            assert not result["changed"], result["diff"]
+            assert result["diff"]["before"] == result["diff"]["after"]
+        return done
+
+
+def about_differences(result: dict[str, Any]) -> list[str]:
+    """The warnings that a check can foretell, which are all but Vault's own about what it was sent."""
+    return [str(warning) for warning in result.get("warnings") or [] if "exists and differs" in str(warning)]
 
 
 def came_true(foretold: Any, done: Any) -> bool:

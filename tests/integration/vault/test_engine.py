@@ -77,6 +77,28 @@ def test_bad_values(run, path):
     message = run.error("vault_engine", path=path, type="pki", max_lease_ttl="soon")
     assert message == "'soon' is not a duration: write it like 48h, 90d, 1h30m, or as seconds."
     message = run.error("vault_engine", path=path, type="nosuch")
-    assert message == f"Vault refused to update sys/mounts/{path}: plugin not found in the catalog: nosuch."
+    assert message.startswith(f"Vault at {run.server.url} has no engine of type nosuch.")
     message = run.error("vault_engine", path=path, type="pki", max_lease_ttl="1h", default_lease_ttl="2h")
-    assert "max" in message
+    assert message.startswith(f"The engine at {path} cannot have a default_lease_ttl of 2h with a max_lease_ttl of 1h")
+
+
+def test_a_path_that_is_not_free(run, mount):
+    message = run.error("vault_engine", path=f"{mount}/below", type="kv")
+    assert message == (
+        f"sys/mounts/{mount}/below is not free in Vault at {run.server.url}: there is an engine at {mount}/. "
+        "Choose another path."
+    )
+
+
+def test_inside_another_engine_is_nothing_to_remove(run, mount, server):
+    assert not run.ok("vault_engine", path=f"{mount}/below", state="absent")["changed"]
+    server.client.sys.enable_secrets_engine("kv", f"{mount}-a/b")
+    assert run.error("vault_engine", path=f"{mount}-a", type="kv").startswith(
+        f"sys/mounts/{mount}-a is not free in Vault"
+    )
+    run.four_ways("vault_engine", path=f"{mount}-a/b", state="absent")
+
+
+def test_the_short_form_of_kv_version_2(run, path):
+    done = run.four_ways("vault_engine", path=path, type="kv-v2")
+    assert (done["engine"]["type"], done["engine"]["options"]) == ("kv", {"version": "2"})

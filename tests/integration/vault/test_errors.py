@@ -73,13 +73,18 @@ REFUSED = {
     "no such type": (
         "vault_engine",
         dict(path="errors-new", type="nosuch"),
-        "Vault refused to update sys/mounts/errors-new: plugin not found in the catalog: nosuch.",
+        "Vault at {url} has no engine of type nosuch. Correct the type, or register its plugin.",
     ),
     "default ttl beyond the maximum": (
         "vault_engine",
         dict(path="{mount}", type="pki", default_lease_ttl="200h"),
-        "Vault refused to update sys/mounts/{mount}/tune: "
-        "backend max lease TTL of 360000 would be less than backend default lease TTL of 720000.",
+        "The engine at {mount} cannot have a default_lease_ttl of 200h with a max_lease_ttl of 100h: "
+        "the default is the longer one. Correct one of them.",
+    ),
+    "path of another engine": (
+        "vault_engine",
+        dict(path="{mount}/below", type="kv"),
+        "sys/mounts/{mount}/below is not free in Vault at {url}: there is an engine at {mount}/. Choose another path.",
     ),
     "no duration": (
         "vault_engine",
@@ -172,6 +177,8 @@ REFUSED = {
     ),
 }
 
+KNOWN_TO_VAULT_ALONE = {"a value that Vault refuses"}  # what check mode cannot foretell
+
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_by_vault_or_before(run, places, case):
@@ -179,48 +186,156 @@ def test_refused_by_vault_or_before(run, places, case):
     filled = {
         name: value.format(**vars(places)) if isinstance(value, str) else value for name, value in options.items()
     }
-    assert run.error(module, **filled) == sentence.format(**vars(places))
+    foreseen = case not in KNOWN_TO_VAULT_ALONE
+    assert run.error(module, foreseen=foreseen, **filled) == sentence.format(**vars(places))
 
 
-# module, options, what the token may do, the right it lacks
+def rule(capabilities: str, *paths: str) -> list[str]:
+    return [f'path "{path}" {{ capabilities = [{capabilities}] }}' for path in paths]
+
+
+READ, UPDATE = '"read"', '"update"'
+MAKE = ("denied-child/issuers/generate/intermediate/internal", "denied-child/issuers/import/cert")
+SIGN = "denied/issuer/standing/sign-intermediate"
+ROOT_OPTIONS = dict(mount="denied", issuer_name="r", common_name="r", ttl="10h")
+STANDING = dict(mount="denied", issuer_name="standing")
+CHILD = dict(
+    mount="denied-child",
+    parent_mount="denied",
+    parent_issuer="standing",
+    issuer_name="c",
+    common_name="c",
+    ttl="10h",
+    max_path_length=0,
+)
+
+# module, options, what the token may do, the right it lacks. {id} and {key} are those of the issuer `standing`.
 DENIED = {
-    "engine read": ("vault_engine", dict(path="errors-pki", type="pki"), "", ("read", "sys/mounts/errors-pki")),
+    "engine read": ("vault_engine", dict(path="denied", type="pki"), [], ("read", "sys/mounts/denied")),
+    "engine enable": (
+        "vault_engine",
+        dict(path="denied-new", type="pki"),
+        rule(READ, "sys/mounts/denied-new"),
+        ("update", "sys/mounts/denied-new"),
+    ),
     "engine tune": (
         "vault_engine",
-        dict(path="errors-pki", type="pki", description="new"),
-        'path "sys/mounts/errors-pki" { capabilities = ["read"] }',
-        ("update", "sys/mounts/errors-pki/tune"),
+        dict(path="denied", type="pki", description="new"),
+        rule(READ, "sys/mounts/denied"),
+        ("update", "sys/mounts/denied/tune"),
     ),
     "engine delete": (
         "vault_engine",
-        dict(path="errors-pki", state="absent"),
-        'path "sys/mounts/errors-pki" { capabilities = ["read"] }',
-        ("delete", "sys/mounts/errors-pki"),
+        dict(path="denied", state="absent"),
+        rule(READ, "sys/mounts/denied"),
+        ("delete", "sys/mounts/denied"),
     ),
-    "resource read": ("vault_resource", dict(path="errors-pki/config/urls"), "", ("read", "errors-pki/config/urls")),
+    "resource read": ("vault_resource", dict(path="denied/config/urls"), [], ("read", "denied/config/urls")),
+    "resource create": (
+        "vault_resource",
+        dict(path="auth/denied-role/role/new", data={"token_ttl": "1h"}),
+        rule(READ, "auth/denied-role/role/new"),
+        ("create", "auth/denied-role/role/new"),
+    ),
     "resource write": (
         "vault_resource",
-        dict(path="errors-pki/config/urls", data={"ocsp_servers": "http://a.test"}),
-        'path "errors-pki/config/urls" { capabilities = ["read"] }',
-        ("update", "errors-pki/config/urls"),
+        dict(path="denied/config/urls", data={"ocsp_servers": "http://a.test"}),
+        rule(READ, "denied/config/urls"),
+        ("update", "denied/config/urls"),
     ),
-    "root generate": (
+    "resource delete": (
+        "vault_resource",
+        dict(path="auth/denied-role/role/old", state="absent"),
+        rule(READ, "auth/denied-role/role/old"),
+        ("delete", "auth/denied-role/role/old"),
+    ),
+    "root generate": ("vault_pki_root", ROOT_OPTIONS, [], ("update", "denied/issuers/generate/root/internal")),
+    "root default": (
         "vault_pki_root",
-        dict(mount="errors-pki", issuer_name="r", common_name="r", ttl="10h"),
-        "",
-        ("update", "errors-pki/issuers/generate/root/internal"),
+        {**ROOT_OPTIONS, "issuer_name": "standing-2", "common_name": "s.test", "ttl": "90h", "default": True},
+        [],
+        ("update", "denied/config/issuers"),
     ),
+    "new root default": (
+        "vault_pki_root",
+        {**ROOT_OPTIONS, "default": True},
+        rule(UPDATE, "denied/issuers/generate/root/internal"),
+        ("update", "denied/config/issuers"),
+    ),
+    "root delete: certificates": (
+        "vault_pki_root",
+        {**STANDING, "issuer_name": "standing-2", "state": "absent"},
+        [],
+        ("list", "denied/certs"),
+    ),
+    "root delete": (
+        "vault_pki_root",
+        {**STANDING, "state": "absent", "force": True},
+        [],
+        ("delete", "denied/issuer/{id}"),
+    ),
+    "root delete: key": (
+        "vault_pki_root",
+        {**STANDING, "state": "absent", "force": True},
+        rule('"delete"', "denied/issuer/{id}"),
+        ("delete", "denied/key/{key}"),
+    ),
+    "issuer read": ("vault_pki_issuer", {**STANDING, "usage": ["crl-signing"]}, [], ("read", "denied/issuer/{id}")),
+    "issuer change": (
+        "vault_pki_issuer",
+        {**STANDING, "usage": ["crl-signing"]},
+        rule(READ, "denied/issuer/{id}"),
+        ("patch", "denied/issuer/{id}"),
+    ),
+    "issuer revoke": (
+        "vault_pki_issuer",
+        {**STANDING, "state": "revoked", "force": True},
+        rule(READ, "denied/issuer/{id}"),
+        ("update", "denied/issuer/{id}/revoke"),
+    ),
+    "intermediate generate": ("vault_pki_intermediate", CHILD, [], ("update", MAKE[0])),
+    "intermediate sign": ("vault_pki_intermediate", CHILD, rule(UPDATE, *MAKE, "denied-child/key/*"), ("update", SIGN)),
 }
+
+
+@pytest.fixture
+def standing(server):
+    """Two issuers, a mount for an intermediate and a role, and the identifiers of the first issuer."""
+    client = server.client
+    for mount in ("denied", "denied-child"):
+        client.sys.enable_secrets_engine("pki", mount, config={"max_lease_ttl": "100h"})
+    client.sys.enable_auth_method("approle", path="denied-role")
+    client.auth.approle.create_or_update_approle("old", mount_point="denied-role")
+    first, dummy = (
+        client.write_data(
+            "denied/issuers/generate/root/internal",
+            data={"issuer_name": name, "common_name": "s.test", "key_type": "ec", "ttl": "90h"},
+        )["data"]
+        for name in ("standing", "standing-2")
+    )
+    yield {"id": first["issuer_id"], "key": first["key_id"]}
+    client.sys.disable_auth_method("denied-role")
+    for mount in ("denied", "denied-child"):
+        client.sys.disable_secrets_engine(mount)
 
 
 @pytest.mark.parametrize("default_policy", [True, False])
 @pytest.mark.parametrize("case", DENIED)
-def test_a_right_is_missing(run, places, server, case, default_policy):
+def test_a_right_is_missing(run, standing, server, case, default_policy):
+    """With the default policy a login may ask what it may do, so that check mode and a root's first step know it."""
     module, options, rules, (capability, path) = DENIED[case]
-    token = server.token_for(rules or 'path "unused" { capabilities = ["read"] }', no_default_policy=not default_policy)
-    rule = f'path "{path}" {{ capabilities = ["{capability}"] }}'
-    assert run.error(module, token=token, **options) == (
-        f"The token may not {capability} {path}. A policy for it needs: {rule}"
+    rules = [line.replace("{id}", standing["id"]).replace("{key}", standing["key"]) for line in rules]
+    path = path.format(**standing)
+    given = "denied" if options.get("mount") else "unused"
+    token = server.token_for(
+        *(rules or rule(READ, f"{given}/unused")),
+        *rule(READ, "denied-child/unused"),
+        no_default_policy=not default_policy,
+    )
+    capabilities = '"create", "update"' if capability == "create" else f'"{capability}"'
+    foreseen = default_policy or capability in ("read", "list")
+    assert run.error(module, foreseen=foreseen, token=token, **options) == (
+        f"The token may not {capability} {path}. A policy for it needs: {rule(capabilities, path)[0]}"
     )
 
 

@@ -88,9 +88,8 @@ def test_a_second_one_leaves_the_default_alone(run, arguments):
 )
 def test_refused_before_anything(run, child, mount, arguments, server, change, sentence):
     change = {name: value.format(child=child) if isinstance(value, str) else value for name, value in change.items()}
-    for check in (True, False):
-        message = run.error("vault_pki_intermediate", check=check, **{**arguments, **change})
-        assert message.startswith(sentence.format(root=mount))
+    message = run.error("vault_pki_intermediate", **{**arguments, **change})
+    assert message.startswith(sentence.format(root=mount))
     assert server.client.list(f"{child}/keys") is None
 
 
@@ -98,7 +97,8 @@ def test_nothing_stays_behind_when_signing_is_refused(run, child, mount, argumen
     token = server.token_for(
         f'path "{child}/issuers/generate/intermediate/internal" {{ capabilities = ["update"] }}',
         f'path "{child}/key/*" {{ capabilities = ["delete"] }}',
+        no_default_policy=True,  # so that it may not ask before
     )
-    message = run.error("vault_pki_intermediate", token=token, **arguments)
-    assert message.startswith(f"The token may not update {mount}/issuer/")
+    message = run.error("vault_pki_intermediate", foreseen=False, token=token, **arguments)
+    assert message.startswith(f"The token may not update {mount}/issuer/default/sign-intermediate.")
     assert server.client.list(f"{child}/keys") is None

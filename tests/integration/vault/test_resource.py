@@ -40,6 +40,14 @@ def test_what_vault_does_not_take_is_a_warning(run, mount):
     done = run.ok("vault_resource", path=f"{mount}/config/urls", data={"issuing_certificate": "http://a.test/ca"})
     assert done["changed"]
     assert "issuing_certificate: wanted http://a.test/ca, found none" in str(done["warnings"])
+    assert f"does not know issuing_certificate at {mount}/config/urls." in str(done["foretold"]["warnings"])
+    assert done["foretold"]["data"] == done["data"]
+
+
+def test_a_path_that_takes_any_name(run, server, path):
+    server.client.sys.enable_secrets_engine("kv", path, options={"version": "1"})
+    done = run.four_ways("vault_resource", path=f"{path}/a", data={"what": "ever"})
+    assert "warnings" not in done["foretold"]
 
 
 def test_secret_data_is_written_and_never_shown(run, server, path):
@@ -51,7 +59,8 @@ def test_secret_data_is_written_and_never_shown(run, server, path):
 
 
 def test_refused_value_and_path_of_nothing(run, mount):
-    message = run.error("vault_resource", path=f"{mount}/config/urls", data={"issuing_certificates": "gar bage"})
+    refused = dict(path=f"{mount}/config/urls", data={"issuing_certificates": "gar bage"})
+    message = run.error("vault_resource", foreseen=False, **refused)
     assert message.startswith(
         f"Vault refused to update {mount}/config/urls: invalid URL found in Authority Information"
     )

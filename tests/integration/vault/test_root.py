@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 import requests
+import server as vault_server
 from server import run_module
 
 ROOT = dict(issuer_name="root-1", common_name="root.linkerd.cluster.local", ttl="2160h", max_path_length=1)
@@ -113,23 +114,58 @@ def test_too_little_life_left_is_a_difference(run, mount, server):
 
 
 def test_longer_than_the_mount_allows_is_refused_before(run, mount, server):
-    for check in (True, False):
-        message = run.error("vault_pki_root", mount=mount, check=check, **{**ROOT, "ttl": "9000h"})
-        assert message == (
-            f"The mount {mount} issues for 90d at most, wanted is 375d. "
-            "Raise its max_lease_ttl first (vault_engine), or ask for less."
-        )
+    message = run.error("vault_pki_root", mount=mount, **{**ROOT, "ttl": "9000h"})
+    assert message == (
+        f"The mount {mount} issues for 90d at most, wanted is 375d. "
+        "Raise its max_lease_ttl first (vault_engine), or ask for less."
+    )
     assert keys(server, mount) == []
 
 
-def test_a_cut_life_is_seen_when_the_token_may_not_ask_before(run, path, server):
-    server.client.sys.enable_secrets_engine("pki", path)  # the server's own maximum, 768h
+@pytest.mark.parametrize("default_policy", [True, False])
+def test_a_login_that_may_only_make_roots_is_told_before_too(run, mount, server, default_policy):
+    rule = f'path "{mount}/issuers/generate/root/internal" {{ capabilities = ["update"] }}'
+    token = server.token_for(rule, no_default_policy=not default_policy)
+    message = run.error("vault_pki_root", mount=mount, token=token, **{**ROOT, "ttl": "9000h"})
+    assert message.startswith(f"The mount {mount} issues for 90d at most, wanted is 375d.")
+    assert keys(server, mount) == []
+    assert run.ok("vault_pki_root", mount=mount, token=token, **ROOT)["changed"]
+
+
+def test_a_limit_that_the_token_may_not_know(run, path, server):
+    server.client.sys.enable_secrets_engine("pki", path)  # with the server's own maximum
     token = server.token_for(f'path "{path}/issuers/generate/root/internal" {{ capabilities = ["update"] }}')
-    result = run("vault_pki_root", mount=path, token=token, **ROOT)
-    assert result["failed"]
-    assert result["msg"].startswith(
-        f"Vault made issuer root-1 of {path} otherwise than asked: ttl: wanted 90d, found 32d."
+    assert run.error("vault_pki_root", mount=path, token=token, **ROOT) == (
+        f"The mount {path} has no max_lease_ttl of its own, and the token may not ask for the server's, which is 32d "
+        "if nobody changed it; wanted is 90d. Give the mount one (vault_engine), or the token the right: "
+        f'path "sys/mounts/{path}/tune" {{ capabilities = ["read"] }}'
     )
+    assert keys(server, path) == []
+    assert run.ok("vault_pki_root", mount=path, token=token, **{**ROOT, "ttl": "768h"})["changed"]
+
+
+def test_a_cut_life_is_seen_afterwards_when_nothing_told_of_it(tmp_path):
+    (tmp_path / "server.hcl").write_text('default_lease_ttl = "1h"\nmax_lease_ttl = "2h"\n')
+    own = vault_server.start(f"-config={tmp_path}/server.hcl")
+    try:
+        own.client.sys.enable_secrets_engine("pki", "pki")
+        token = own.token_for('path "pki/issuers/generate/root/internal" { capabilities = ["update"] }')
+        run = vault_server.Runner(own)
+        message = run.error("vault_pki_root", foreseen=False, token=token, **{**ROOT, "ttl": "10h"})
+        assert message == (
+            "Vault made issuer root-1 of pki otherwise than asked: ttl: wanted 10h, found 2h. Nothing trusts it yet: "
+            "remove it (state absent, force), correct the options, run again."
+        )
+        message = run.error("vault_pki_root", **{**ROOT, "issuer_name": "root-2"})
+        assert message.startswith("The mount pki issues for 2h at most, wanted is 90d.")
+    finally:
+        own.stop()
+
+
+def test_a_key_name_that_is_taken(run, mount, server):
+    run.ok("vault_pki_root", mount=mount, **ROOT, key_name="key-1")
+    message = run.error("vault_pki_root", mount=mount, **{**ROOT, "issuer_name": "root-2"}, key_name="key-1")
+    assert message == f"There is a key key-1 in {mount} already. Choose another key_name."
 
 
 def test_default_is_moved_only_when_asked(run, mount, server):
@@ -148,7 +184,7 @@ def test_an_existing_root_costs_two_requests(run, mount, monkeypatch):
     run.ok("vault_pki_root", mount=mount, **ROOT)
     send, count = requests.Session.send, []
     monkeypatch.setattr(requests.Session, "send", lambda *given, **more: (count.append(1), send(*given, **more))[1])
-    run.ok("vault_pki_root", mount=mount, **ROOT, default=True)
+    run("vault_pki_root", mount=mount, **ROOT, default=True)
     assert len(count) == 2
 
 

@@ -97,9 +97,9 @@ def test_nobody_sees_a_secret(server, path, kube, tmp_path):
     written = []
     answer = kube.answer
 
-    def listening(method: str, where: list[str], body: dict | None) -> tuple[int, dict]:
+    def listening(method: str, where: list[str], body: dict | None, dry: bool) -> tuple[int, dict]:
         written.extend(base64.b64decode(value).decode() for value in ((body or {}).get("data") or {}).values())
-        return answer(method, where, body)
+        return answer(method, where, body, dry)
 
     kube.answer = listening
     book = tmp_path / "book.yml"

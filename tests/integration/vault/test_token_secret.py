@@ -135,3 +135,33 @@ def test_bad_luck_before_anything_changed(run, kube, arguments, server):
     kube.stop()
     message = run.error("vault_token_secret", **arguments)
     assert message == f"Kubernetes at {kube.url} cannot be reached: MaxRetryError. Is the cluster up?"
+
+
+@pytest.mark.parametrize(
+    ("rights", "change", "missing"),
+    [
+        ((), {}, ("update", "auth/token/create")),
+        (("create",), {"ttl": None, "period": "24h"}, ("sudo", "auth/token/create")),
+        (("create",), {"no_parent": True}, ("sudo", "auth/token/create")),
+        (("create",), {"ttl": "200h"}, ("update", "auth/token/revoke")),
+        ((), {"state": "absent"}, ("update", "auth/token/revoke")),
+    ],
+)
+def test_a_right_is_missing_before_anything_is_done(run, kube, arguments, server, rights, change, missing):
+    if "sudo" not in missing:
+        run.ok("vault_token_secret", **arguments)
+        arguments["policies"] = ["default"] if missing[1].endswith("create") else arguments["policies"]
+    before = dict(kube.secrets)
+    allowed = [f'path "auth/token/{name}" {{ capabilities = ["update"] }}' for name in ("lookup", *rights)]
+    message = run.error("vault_token_secret", **{**arguments, **change}, token=server.token_for(*allowed))
+    assert message.startswith(f"The token may not {missing[0]} {missing[1]}. A policy for it needs: path")
+    assert kube.secrets == before
+
+
+@pytest.mark.parametrize(("method", "doing"), [("PUT", "change"), ("DELETE", "delete")])
+def test_kubernetes_refuses_in_check_mode_too(run, kube, arguments, server, method, doing):
+    run.ok("vault_token_secret", **arguments)
+    kube.refuse = method
+    change = {"ttl": "200h"} if method == "PUT" else {"state": "absent"}
+    result = run("vault_token_secret", check=True, **{**arguments, **change})
+    assert result["msg"] == f"Kubernetes refused to {doing} Secret cert-manager/vault-token: secrets is forbidden."
