@@ -51,7 +51,8 @@ test: static  ## everything
 	@pytest tests
 
 .PHONY: bench requirements help
-bench: venv  ## measured figures
+bench: venv  ## measured figures, beside the workshop done by hand
+	@python -m lab up
 	@python -m bench
 
 requirements: venv  ## pin requirements.in with hashes

@@ -1,0 +1,114 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What many clusters ask of the controller: site.yml, a real OpenBao, and stand-ins for everything of the clusters.
+
+Real: Ansible, every module, Vault. Stand-ins: the API servers (stand_in_api.py), and the programs helm and linkerd
+(stand_ins/), which wait as long as the real ones but use no processor. A figure tells what the controller does, not
+how long a cluster takes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import stand_in_api
+from bench.place import environment_file
+from bench.usage import ROOT, BenchError, run
+
+SITE, ONE_TASK = "playbooks/site.yml", "bench/one_task.yml"
+# Playbook, clusters, forks. The whole flow for a thousand takes hours on two cores: one task tells what grows how.
+CASES = (
+    (SITE, 1, 5),
+    (SITE, 10, 2),
+    (SITE, 10, 5),
+    (SITE, 10, 10),
+    (ONE_TASK, 10, 5),
+    (ONE_TASK, 100, 2),
+    (ONE_TASK, 100, 5),
+    (ONE_TASK, 100, 20),
+    (ONE_TASK, 1000, 5),
+)
+DELAY = 0.01  # seconds that an API server takes to answer
+
+
+def inventory(folder: Path, count: int, api: str, vault: str) -> None:
+    hosts = {}
+    for number in range(count):
+        name = f"cluster-{number}"
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": name, "cluster": {"server": f"{api}/clusters/{number}"}}],
+            "users": [{"name": name, "user": {}}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+            "current-context": name,
+        }
+        # A file each: one file for all would be read as often as there are clusters, which is quadratic.
+        (folder / f"{name}.kubeconfig").write_text(json.dumps(config))
+        hosts[name] = {"pki_kubernetes": {"kubeconfig": str(folder / f"{name}.kubeconfig"), "context": name}}
+    told = environment_file()
+    common = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "pki_vault_address": vault,
+        "pki_vault": {"url": vault, "auth_method": "token"},
+        "pki_vault_server": vault,
+        "linkerd_chart_repository": "",
+        "linkerd_gateway_api_crds": told["gateway_api_crds"],
+        "linkerd_check_expected_version": told["linkerd_version"],
+    }
+    groups = {"vault": {"hosts": {"stand-in-vault": {}}}, "clusters": {"hosts": hosts}}
+    (folder / "hosts.json").write_text(json.dumps({"all": {"vars": common, "children": groups}}))
+
+
+def measure_one(playbook: str, count: int, forks: int) -> dict:
+    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "integration" / "vault")]
+    import conftest  # noqa: F401 makes the checkout importable as a collection
+    import server as vault_server
+
+    vault = vault_server.start()
+    server, clusters, api = stand_in_api.start(DELAY)
+    try:
+        with tempfile.TemporaryDirectory(prefix="servicemesh-pki-bench-") as name:
+            folder = Path(name)
+            inventory(folder, count, api, vault.url)
+            env = {
+                **os.environ,
+                "HOME": name,
+                "TMPDIR": name,
+                "PATH": f"{ROOT / 'bench' / 'stand_ins'}:{os.environ['PATH']}",
+                "STAND_IN_STATE": str(folder / "helm"),
+                "VAULT_TOKEN": vault.token,
+            }
+            command = ["ansible-playbook", playbook, "-i", str(folder / "hosts.json"), f"--forks={forks}"]
+            done = run(command, env, watch=True, timeout=3000)
+    finally:
+        server.shutdown()
+        server.server_close()
+        vault.stop()
+    per_cluster = set(clusters.of_cluster.values())
+    if len(per_cluster) > 3:
+        raise BenchError(f"clusters were asked very differently often: {sorted(per_cluster)}")
+    return {
+        "playbook": Path(playbook).name,
+        "clusters": count,
+        "forks": forks,
+        "seconds": round(done.seconds, 1),
+        "cpu_seconds": round(done.cpu_seconds, 1),
+        "memory_mib": round(done.memory_mib),
+        "processes": done.processes,
+        "requests": sum(clusters.requests.values()),
+    }
+
+
+def measure() -> list[dict]:
+    results = []
+    for playbook, count, forks in CASES:
+        results.append(measure_one(playbook, count, forks))
+        print(f"  {results[-1]}", flush=True)
+    return results

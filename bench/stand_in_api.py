@@ -1,0 +1,201 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A stand-in for the API servers of many clusters: it counts, delays, and remembers what it was given.
+
+Cluster N is below /clusters/N. Whatever is waited for is so at once: every object is Ready, Available and Synced in its
+current generation. There is no login, no validation, no controller. It tells how long the controller needs for many
+clusters, and nothing about a cluster. Only on the loopback address.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+# Kinds by group and version; those of the first set belong to no namespace.
+GLOBAL = {
+    "Namespace",
+    "ClusterIssuer",
+    "Bundle",
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Node",
+}
+KINDS = {
+    "v1": ["Namespace", "Secret", "ConfigMap", "Event", "Pod", "ServiceAccount", "Node"],
+    "apps/v1": ["Deployment"],
+    "cert-manager.io/v1": ["Issuer", "ClusterIssuer", "Certificate", "CertificateRequest"],
+    "trust.cert-manager.io/v1alpha1": ["Bundle"],
+    "apiextensions.k8s.io/v1": ["CustomResourceDefinition"],
+    "rbac.authorization.k8s.io/v1": ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"],
+}
+CONDITIONS = [{"type": name, "status": "True", "observedGeneration": 1} for name in ("Ready", "Available", "Synced")]
+# What controllers would make, and out of what.
+MADE = {
+    "secrets/linkerd-identity-issuer": (
+        "certificates/linkerd-identity-issuer",
+        "Secret",
+        ("tls.crt", "tls.key", "ca.crt"),
+    ),
+    "configmaps/linkerd-identity-trust-roots": (
+        "bundles/linkerd-identity-trust-roots",
+        "ConfigMap",
+        ("ca-bundle.crt",),
+    ),
+}
+
+
+def plural(kind: str) -> str:
+    return kind.lower() + "s"
+
+
+def resources(group_version: str) -> dict[str, Any]:
+    verbs = ["create", "delete", "get", "list", "patch", "update", "watch"]
+    listed = [
+        {
+            "name": plural(kind),
+            "singularName": kind.lower(),
+            "namespaced": kind not in GLOBAL,
+            "kind": kind,
+            "verbs": verbs,
+        }
+        for kind in KINDS[group_version]
+    ]
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": listed}
+
+
+def discovery(path: str) -> dict[str, Any] | None:
+    """What an API server says about itself."""
+    groups = []
+    for group_version in KINDS:
+        if "/" in group_version:
+            told = {"groupVersion": group_version, "version": group_version.split("/")[1]}
+            groups.append({"name": group_version.split("/")[0], "versions": [told], "preferredVersion": told})
+    known = {
+        "/version": {"major": "1", "minor": "37", "gitVersion": "v1.37.2-standin"},
+        "/api": {"kind": "APIVersions", "versions": ["v1"]},
+        "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups},
+    }
+    for group_version in KINDS:
+        known[f"/apis/{group_version}" if "/" in group_version else "/api/v1"] = resources(group_version)
+    return known.get(path.rstrip("/"))
+
+
+class Clusters:
+    """What was given, by cluster and path."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.objects: dict[str, dict] = {}
+        self.requests: Counter[str] = Counter()
+        self.of_cluster: Counter[str] = Counter()
+
+    def get(self, path: str) -> dict | None:
+        found = self.objects.get(path)
+        if found:
+            return found
+        base, _, name = path.rpartition("/")
+        for made, (source, kind, keys) in MADE.items():
+            if path.endswith(made) and any(key.endswith(source) and same_cluster(key, path) for key in self.objects):
+                data = dict.fromkeys(keys, "c3RhbmQtaW4=")
+                return stamped({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": data})
+        if base.endswith("/deployments"):
+            return stamped({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}})
+        return None
+
+    def put(self, path: str, given: dict, store: bool) -> dict:
+        merged = stamped(merge(self.objects.get(path, {}), given))
+        if store:
+            self.objects[path] = merged
+        return merged
+
+
+def same_cluster(one: str, other: str) -> bool:
+    return one.split("/")[2] == other.split("/")[2]
+
+
+def merge(old: Any, new: Any) -> Any:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old | {key: merge(old.get(key), value) for key, value in new.items()}
+    return new
+
+
+def stamped(thing: dict) -> dict:
+    head = {
+        "uid": str(uuid.uuid4()),
+        "resourceVersion": "1",
+        "generation": 1,
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    status = {"phase": "Active"} if thing.get("kind") == "Namespace" else {"conditions": CONDITIONS}
+    return thing | {"metadata": head | thing["metadata"], "status": status}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    clusters: Clusters
+    delay: float
+
+    def answer(self, status: int, body: dict) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def handle_any(self) -> None:
+        url = urlsplit(self.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        given = json.loads(self.rfile.read(length)) if length else {}
+        cluster = "/".join(url.path.split("/")[:3])
+        path = url.path.removeprefix(cluster)
+        time.sleep(self.delay)
+        with self.clusters.lock:
+            self.clusters.requests[self.command] += 1
+            self.clusters.of_cluster[cluster] += 1
+            told = discovery(path) if self.command == "GET" else None
+            if told is None:
+                told = self.object(url.path, given, "dryRun" not in parse_qs(url.query))
+        if told is None:
+            self.answer(404, {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404})
+        else:
+            self.answer(201 if self.command == "POST" else 200, told)
+
+    def object(self, path: str, given: dict, store: bool) -> dict | None:
+        if self.command == "POST":
+            return self.clusters.put(f"{path}/{given['metadata']['name']}", given, store)
+        if self.command in ("PATCH", "PUT"):
+            return self.clusters.put(path, given, store)
+        if self.command == "DELETE":
+            return self.clusters.objects.pop(path, None)
+        if path.rsplit("/", 1)[-1] in {plural(kind) for kinds in KINDS.values() for kind in kinds}:
+            return {"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []}
+        return self.clusters.get(path)
+
+    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_any  # noqa: N815 the library's names
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Says nothing: a line for each request would be slow."""
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+
+def start(delay: float) -> tuple[Server, Clusters, str]:
+    """The server, what it counts, and its address; shutdown() ends it."""
+    clusters = Clusters()
+    handler = type("Counting", (Handler,), {"clusters": clusters, "delay": delay})
+    server = Server(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, clusters, f"http://127.0.0.1:{server.server_port}"

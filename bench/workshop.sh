@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# What a visitor of the workshop types, one command after the other; `make bench` runs it beside site.yml.
+# The names and ports are the workshop's unless the environment says otherwise. bench/runs.py gives the images and
+# charts of the lab (which can reach no chart repository, so `helm repo add` and `update` are left out: they would only
+# make the script slower) and a HOME of its own. `step` is not in the lab, openssl shows certificates in its place.
+# A visitor looks until a thing is there before the next command needs it; `until` and `kubectl wait` stand for that.
+set -euo pipefail
+: "${CLUSTER:=pki-cluster}" "${NETWORK:=pki-network}" "${VAULT_NAME:=vault}" "${VAULT_PORT:=8200}"
+: "${HTTP_PORT:=80}" "${HTTPS_PORT:=443}"
+: "${NODE_IMAGE:?}" "${VAULT_IMAGE:?}" "${CERT_MANAGER_CHART:?}" "${TRUST_MANAGER_CHART:?}"
+: "${LINKERD_CRDS_CHART:?}" "${LINKERD_CHART:?}" "${LINKERD_VALUES:?}" "${LINKERD_VERSION:?}"
+
+step() { echo "@step $EPOCHREALTIME $*"; }
+inspect_cert() { openssl x509 -noout -subject -issuer -ext subjectKeyIdentifier,authorityKeyIdentifier; }
+
+step cluster
+k3d cluster delete "$CLUSTER"
+k3d cluster create "$CLUSTER" \
+  --image "$NODE_IMAGE" \
+  -p "$HTTP_PORT:80@loadbalancer" -p "$HTTPS_PORT:443@loadbalancer" \
+  --network="$NETWORK" \
+  --k3s-arg '--disable=local-storage,traefik,metrics-server@server:*;agents:*'
+kubectl get ns
+
+step vault
+docker kill "$VAULT_NAME" 2> /dev/null || true
+docker run --detach --rm --name "$VAULT_NAME" -p "$VAULT_PORT:8200" --network="$NETWORK" --cap-add=IPC_LOCK \
+  "$VAULT_IMAGE" server -dev -dev-listen-address 0.0.0.0:8200 -dev-root-token-id my-token
+export VAULT_ADDR="http://127.0.0.1:$VAULT_PORT"
+until vault status; do sleep 0.2; done
+
+step pki
+vault login my-token
+vault secrets enable pki
+vault secrets tune -max-lease-ttl=2160h pki
+vault write pki/config/urls \
+  issuing_certificates="$VAULT_ADDR/v1/pki/ca" crl_distribution_points="$VAULT_ADDR/v1/pki/crl"
+echo 'path "pki*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }' |
+  vault policy write pki_policy -
+TOKEN=$(vault write -field=token /auth/token/create policies=pki_policy \
+  no_parent=true no_default_policy=true renewable=true ttl=767h num_uses=0)
+CERT=$(vault write -field=certificate pki/root/generate/internal \
+  common_name=root.linkerd.cluster.local ttl=2160h key_type=ec)
+inspect_cert <<< "$CERT"
+
+step cert-manager
+helm install cert-manager "$CERT_MANAGER_CHART" -n cert-manager --create-namespace --set installCRDs=true --wait
+
+step trust-manager
+kubectl create namespace linkerd
+helm install trust-manager "$TRUST_MANAGER_CHART" -n cert-manager \
+  --set app.trust.namespace=linkerd --set defaultPackage.enabled=false --wait
+kubectl get pods -n cert-manager
+
+step certificates
+kubectl create secret generic my-secret-token --namespace=cert-manager --from-literal=token="$TOKEN"
+kubectl describe secret -n cert-manager my-secret-token
+VAULT_DOCKER_ADDRESS=$(docker inspect "$NETWORK" |
+  jq -r --arg name "$VAULT_NAME" '.[0].Containers[] | select(.Name == $name) | .IPv4Address' | cut -d/ -f1)
+kubectl apply -f - << YAML
+apiVersion: cert-manager.io/v1
+kind: ClusterIssuer
+metadata: {name: vault-issuer}
+spec:
+  vault:
+    server: http://$VAULT_DOCKER_ADDRESS:8200
+    path: pki/root/sign-intermediate
+    auth: {tokenSecretRef: {name: my-secret-token, key: token}}
+YAML
+kubectl wait --for=condition=Ready clusterissuer/vault-issuer --timeout=120s
+kubectl get clusterissuers -o wide
+kubectl apply -f - << YAML
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: linkerd-identity-issuer, namespace: linkerd}
+spec:
+  secretName: linkerd-identity-issuer
+  isCA: true
+  commonName: identity.linkerd.cluster.local
+  dnsNames: [identity.linkerd.cluster.local]
+  duration: 48h
+  renewBefore: 25h
+  privateKey: {algorithm: ECDSA}
+  usages: [cert sign, crl sign, server auth, client auth]
+  issuerRef: {kind: ClusterIssuer, name: vault-issuer}
+YAML
+kubectl apply -f - << YAML
+apiVersion: trust.cert-manager.io/v1alpha1
+kind: Bundle
+metadata: {name: linkerd-identity-trust-roots}
+spec:
+  sources: [{secret: {name: linkerd-identity-issuer, key: ca.crt}}]
+  target: {configMap: {key: ca-bundle.crt}}
+YAML
+kubectl wait --for=condition=Ready certificate/linkerd-identity-issuer -n linkerd --timeout=120s
+kubectl wait --for=condition=Synced bundle/linkerd-identity-trust-roots --timeout=120s
+kubectl get bundle,certificate -A
+anchor() { kubectl get configmap -n linkerd linkerd-identity-trust-roots -o jsonpath='{.data.ca-bundle\.crt}'; }
+issuer() { kubectl get secret -n linkerd linkerd-identity-issuer -o jsonpath="{.data.$1}" | base64 -d; }
+anchor | inspect_cert
+issuer 'tls\.crt' | inspect_cert
+anchor | inspect_cert
+issuer 'ca\.crt' | inspect_cert
+
+step linkerd
+helm install linkerd-crds -n linkerd "$LINKERD_CRDS_CHART"
+helm install linkerd-control-plane "$LINKERD_CHART" -n linkerd -f "$LINKERD_VALUES" \
+  --set identity.issuer.scheme=kubernetes.io/tls --set identity.externalCA=true
+
+step check
+linkerd check --expected-version "$LINKERD_VERSION"
+
+step end

@@ -1,0 +1,132 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the bench reads what it measures, and what its stand-ins answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT))
+
+from bench import report, stand_in_api, usage, workshop  # noqa: E402
+
+
+def entry(host: str, task: str, start: float, end: float, **more) -> dict:
+    return (
+        dict(host=host, task=task, module="kubernetes.core.k8s", state="ok", start=start, end=end, waits={}, attempts=1)
+        | more
+    )
+
+
+TASKS = [
+    {"mark": "start", "end": 100.5},
+    entry("a", "role : Make it", 101, 103),
+    entry("a", "role : Make it", 103, 104),
+    entry("b", "role : Wait", 101, 102, waits={"Deployment x": 0.7}),
+    entry("b", "role : Not now", 102, 105, state="skipped"),
+]
+
+
+def test_the_script_says_when_each_step_begins():
+    assert workshop.steps("@step 10.5 cluster\nnoise\n@step 12.0 vault\n@step 12.25 end\n") == {
+        "cluster": 1.5,
+        "vault": 0.25,
+    }
+
+
+def test_a_task_counts_on_each_host_and_each_time_it_runs():
+    assert workshop.durations(TASKS) == {"a: role : Make it": 3, "b: role : Wait": 1}
+    assert workshop.waits(TASKS) == {"b: Deployment x": 0.7}
+
+
+def test_the_timeline_begins_with_the_program():
+    assert [(bar["host"], bar["task"], bar["from"], bar["to"]) for bar in workshop.timeline(TASKS, 100)] == [
+        ("a", "Make it", 1, 3),
+        ("a", "Make it", 3, 4),
+        ("b", "Wait", 1, 2),
+    ]
+
+
+def test_a_run_is_measured_and_its_failure_is_told():
+    done = usage.run([sys.executable, "-c", "x = bytearray(50_000_000); import time; time.sleep(0.6)"], watch=True)
+    assert done.seconds >= 0.6
+    assert done.memory_mib > 45
+    assert done.processes == 1
+    with pytest.raises(usage.BenchError, match="ended with 3:\nbecause"):
+        usage.run(["sh", "-c", "echo because; exit 3"])
+
+
+def test_the_guide_keeps_what_stands_beside_the_tables(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "FIGURES", tmp_path)
+    guide = tmp_path / "guide.md"
+    guide.write_text("before\n<!-- measured: fleet -->\nold\n<!-- end -->\nafter\n")
+    one = dict(
+        playbook="site.yml", clusters=10, forks=5, seconds=1, cpu_seconds=20, memory_mib=3, processes=4, requests=50
+    )
+    for _ in range(2):
+        report.write({"fleet": {"machine": "two cores", "results": [one]}}, guide)
+    text = guide.read_text()
+    assert text.startswith("before\n<!-- measured: fleet -->\n")
+    assert text.endswith("two cores\n\n<!-- end -->\nafter\n")
+    assert "old" not in text
+    assert "| `site.yml` | 10 | 5 | 1 | 20 | 3 | 4 | 50 | 2.00 | 5.0 |" in text
+    assert "prefers-color-scheme" in (tmp_path / "fleet.svg").read_text()
+
+
+@pytest.fixture
+def api():
+    server, clusters, address = stand_in_api.start(0)
+    yield clusters, f"{address}/clusters/7"
+    server.shutdown()
+    server.server_close()
+
+
+def ask(address: str, method: str = "GET", body: dict | None = None) -> dict:
+    data = json.dumps(body).encode() if body else None
+    with urllib.request.urlopen(urllib.request.Request(address, data=data, method=method)) as answer:
+        return json.load(answer)
+
+
+def test_the_stand_in_of_an_api_server_remembers_and_counts(api):
+    clusters, address = api
+    path = f"{address}/apis/cert-manager.io/v1/namespaces/linkerd/certificates"
+    body = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": "linkerd-identity-issuer"}}
+    with pytest.raises(urllib.error.HTTPError):
+        ask(f"{path}/linkerd-identity-issuer")
+    ask(f"{path}?dryRun=All", "POST", body)
+    with pytest.raises(urllib.error.HTTPError):
+        ask(f"{path}/linkerd-identity-issuer")
+    ask(path, "POST", body)
+    assert ask(f"{path}/linkerd-identity-issuer")["status"]["conditions"][0] == {
+        "type": "Ready", "status": "True", "observedGeneration": 1,
+    }  # fmt: skip
+    assert set(ask(f"{address}/api/v1/namespaces/linkerd/secrets/linkerd-identity-issuer")["data"]) == {
+        "tls.crt", "tls.key", "ca.crt",
+    }  # fmt: skip
+    assert dict(clusters.requests) == {"GET": 4, "POST": 2}
+
+
+def test_the_stand_in_for_helm_knows_a_release_only_after_it_was_installed(tmp_path):
+    (tmp_path / "values").write_text("a: 1\n")
+
+    def helm(*arguments: str) -> str:
+        env = os.environ | {"STAND_IN_STATE": str(tmp_path), "STAND_IN_DELAY": "0", "STAND_IN_INSTALL_DELAY": "0"}
+        env["HELM_KUBECONTEXT"] = "c1"
+        command = [str(ROOT / "bench" / "stand_ins" / "helm"), *arguments]
+        return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+
+    assert helm("list", "--output=yaml", "--filter", "x") == "[]\n"
+    helm("--version=1", "upgrade", "-i", "--reset-values", f"-f={tmp_path / 'values'}", "x", "chart")
+    assert "name: x" in helm("list", "--output=yaml", "--filter", "x")
+    assert helm("get", "values", "--output=yaml", "x") == "a: 1\n"
+    assert helm("--namespace", "n", "--kube-context", "c2", "list", "--pending") == "[]\n"
