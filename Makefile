@@ -39,8 +39,11 @@ static: venv  ## linters only
 test-fast: static  ## static checks and unit tests
 	@pytest tests/unit
 
+# VAULT=hashicorp or a version of OpenBao runs the tests on that one. A Vault that runs already is named by
+# SERVICEMESH_PKI_TEST_VAULT_ADDR and SERVICEMESH_PKI_TEST_VAULT_TOKEN.
 test-vault: venv  ## modules against a real OpenBao process
-	@pytest tests/integration
+	@program=$(if $(VAULT),$$(python tests/integration/vault/products.py $(VAULT))) && \
+	  SERVICEMESH_PKI_TEST_VAULT_PROGRAM=$$program pytest tests/integration
 
 test-lab: venv  ## the lab and the whole flow in it
 	@python -m lab up

@@ -41,6 +41,12 @@ class Server:
     def client(self) -> hvac.Client:
         return hvac.Client(url=self.url, token=self.token)
 
+    @property
+    def product(self) -> str:
+        """OpenBao or HashiCorp Vault, as its own description of the API says."""
+        page = self.client.adapter.request("get", "/v1/sys/policies/acl/default?help=1")
+        return page["openapi"]["info"]["title"].removesuffix(" API")
+
     def token_for(self, *rules: str, **options: Any) -> str:
         """A token that may do what the rules say, each a line of a policy."""
         name = f"test-{secrets.token_hex(4)}"
@@ -60,13 +66,13 @@ def free_port() -> int:
 
 
 def start(*arguments: str, scheme: str = "http") -> Server:
-    """OpenBao in dev mode: in memory, unsealed. Its root token is random."""
-    program = shutil.which("bao")
+    """Vault in dev mode: in memory, unsealed. Its root token is random."""
+    program = os.environ.get("SERVICEMESH_PKI_TEST_VAULT_PROGRAM") or shutil.which("bao")
     assert program, "no bao in PATH; run this with the project's Python environment"
     port, token = free_port(), secrets.token_hex(12)
     process = subprocess.Popen(
         [program, "server", "-dev", "-dev-no-store-token", f"-dev-listen-address=127.0.0.1:{port}", *arguments],
-        env={**os.environ, "BAO_DEV_ROOT_TOKEN_ID": token},
+        env={**os.environ, "BAO_DEV_ROOT_TOKEN_ID": token, "VAULT_DEV_ROOT_TOKEN_ID": token},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -79,7 +85,7 @@ def start(*arguments: str, scheme: str = "http") -> Server:
                 return server
         time.sleep(0.05)
     server.stop()
-    raise AssertionError("bao did not come up")
+    raise AssertionError(f"{program} did not come up")
 
 
 def connection_options() -> dict[str, Any]:

@@ -9,14 +9,14 @@ a stand-in, and its tests say so.
 
 from __future__ import annotations
 
+import contextlib
 import socket
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
 import server as vault_server
 from server import run_module
+from vault_standin import VaultStandIn
 
 URLS = "vault_resource"
 
@@ -440,28 +440,6 @@ def test_a_ca_file_that_is_not_there(tls):
     assert fails(tls.url, ca_cert="/nosuch/ca.pem") == "The file of ca_cert (VAULT_CACERT) is missing: /nosuch/ca.pem."
 
 
-class Answers:
-    """A stand-in that gives one answer to everything."""
-
-    def __init__(self, status: int, kind: str, body: str) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do(self) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body.encode())
-
-            do_GET = do_POST = do_LIST = do  # noqa: N815
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-
 JSON, HTML = "application/json", "text/html"
 NOT_VAULT = "Either it is not Vault, or a proxy is in between."
 STANDBY = "Vault at {url} is a standby that serves no requests. Give the address of the active node."
@@ -505,9 +483,55 @@ STANDBY = "Vault at {url} is a standby that serves no requests. Give the address
     ],
 )
 def test_answers_of_a_stand_in(answer, sentence):
-    standin = Answers(*answer)
-    try:
+    with VaultStandIn(lambda *_request: answer) as standin:
         assert fails(standin.url) == sentence.format(url=standin.url)
-    finally:
-        standin.server.shutdown()
-        standin.server.server_close()
+
+
+@pytest.mark.parametrize(("sick", "retries", "requests"), [(2, 2, 3), (2, {"total": 3, "status_forcelist": [503]}, 3)])
+def test_retries(sick, retries, requests):
+    """A Vault that is unwell for a moment: a stand-in, because none can be made to be so at will."""
+    seen = []
+
+    def answer(*request: object) -> tuple[int, str, str]:
+        seen.append(request)
+        return (
+            (503, JSON, '{"errors": ["Vault is sealed"]}') if len(seen) <= sick else (200, JSON, '{"data": {"a": 1}}')
+        )
+
+    with VaultStandIn(answer) as standin:
+        result = run_module(
+            "vault_resource", url=standin.url, token="a-token", path="x/y", data={"a": 1}, retries=retries
+        )
+        assert not result.get("failed"), result["msg"]
+        assert len(seen) == requests
+        seen.clear()
+        sentence = f"Vault at {standin.url} is sealed. Unseal it, then run this again."
+        assert fails(standin.url, retries=1) == sentence
+        assert len(seen) == 2
+        seen.clear()
+        assert fails(standin.url, retries=0) == sentence
+        assert len(seen) == 1
+
+
+def test_retries_that_are_none():
+    assert fails("http://127.0.0.1:1", retries="often") == (
+        "The connection to Vault is not described: retries option must be interpretable as int or dict. Got: 'often'."
+    )
+    assert fails("http://127.0.0.1:1", retries=-1) == (
+        "The connection to Vault is not described: Number of retries must be >= 0 (got -1)."
+    )
+
+
+def test_no_connection_in_time():
+    """A port whose queue is full drops who wants to connect, as a firewall does."""
+    with socket.socket() as busy, contextlib.ExitStack() as waiting:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen(0)
+        for _place in range(4):
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(busy.getsockname())
+        url = f"http://127.0.0.1:{busy.getsockname()[1]}"
+        assert fails(url, timeout=1) == (
+            f"Vault at {url} did not answer in time when connecting. Is a firewall in between, or the address wrong?"
+        )

@@ -1,0 +1,219 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Logins that need more than Vault: a certificate of the client, a directory, a cloud.
+
+Certificates are real, against a real Vault that speaks TLS. So is the directory, where Vault has that login method and
+the machine has OpenLDAP's server. The clouds are not at hand: a stand-in of Vault's login endpoint shows that what
+community.hashi_vault's code sends for our modules is what it should be, and that its answer is used.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import server as vault_server
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from server import run_module
+from vault_standin import VaultStandIn
+
+READ_ONE = 'path "sys/policies/acl/default" { capabilities = ["read"] }'
+ASKED = dict(path="sys/policies/acl/default")
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    own = vault_server.start("-dev-tls", f"-dev-tls-cert-dir={folder}", scheme="https")
+    own.ca = str(next(folder.glob("*ca*.pem")))
+    yield own
+    own.stop()
+
+
+def client_certificate(folder) -> tuple[str, str]:
+    """The files of a self-signed certificate for a client and of its key."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ansible")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(minutes=1), now + timedelta(hours=1))
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "client.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "client.key").write_bytes(private)
+    return str(folder / "client.pem"), str(folder / "client.key")
+
+
+def test_cert(tls, tmp_path):
+    client = vault_server.hvac.Client(url=tls.url, token=tls.token, verify=tls.ca)
+    client.sys.create_or_update_policy("one", READ_ONE)
+    client.sys.enable_auth_method("cert", path="mine")
+    (tmp_path / "other").mkdir()
+    certificate, key = client_certificate(tmp_path)
+    stranger, its_key = client_certificate(tmp_path / "other")
+    with open(certificate) as file:
+        client.write_data("auth/mine/certs/ansible", data={"certificate": file.read(), "token_policies": "one"})
+    login = dict(url=tls.url, ca_cert=tls.ca, auth_method="cert", mount_point="mine", role_id="ansible", **ASKED)
+    result = run_module("vault_resource", **login, cert_auth_public_key=certificate, cert_auth_private_key=key)
+    assert not result.get("failed"), result["msg"]
+    assert result["data"]["name"] == "default"
+    result = run_module("vault_resource", **login, cert_auth_public_key=stranger, cert_auth_private_key=its_key)
+    assert result["msg"].startswith(f"Vault at {tls.url} refused the login with cert: "), result["msg"]
+    result = run_module("vault_resource", **login, cert_auth_public_key=certificate)
+    assert "cert_auth_private_key" in result["msg"]
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """A real directory with one person in it, who is uid=ann,dc=test with the password l3tmein."""
+    slapd = shutil.which("slapd", path="/usr/sbin:/usr/local/sbin:/usr/lib/openldap")
+    if not slapd:
+        pytest.skip("no slapd on this machine; Debian has it in the package of that name")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "slapd.conf").write_text(
+        "include /etc/ldap/schema/core.schema\n"
+        "modulepath /usr/lib/ldap\nmoduleload back_mdb\n"
+        f'database mdb\nsuffix "dc=test"\nrootdn "uid=ann,dc=test"\nrootpw l3tmein\ndirectory {tmp_path}/data\n'
+    )
+    url = f"ldap://127.0.0.1:{vault_server.free_port()}"
+    process = subprocess.Popen(
+        [slapd, "-h", url, "-f", str(tmp_path / "slapd.conf"), "-d", "0"], stderr=subprocess.DEVNULL
+    )
+    time.sleep(0.5)
+    assert process.poll() is None, "slapd ended"
+    yield url
+    process.terminate()
+    process.wait(10)
+
+
+def test_ldap(server, path, directory):
+    if (
+        server.client.adapter.request("get", "/v1/sys/plugins/catalog/auth/ldap", raise_exception=False).status_code
+        != 200
+    ):
+        pytest.skip("this Vault has no built-in ldap; OpenBao has it as a plugin from 2.7 on")
+    server.client.sys.create_or_update_policy(path, READ_ONE)
+    server.client.sys.enable_auth_method("ldap", path=path)
+    server.client.write_data(f"auth/{path}/config", data={"url": directory, "userdn": "dc=test", "userattr": "uid"})
+    server.client.write_data(f"auth/{path}/users/ann", data={"policies": path})
+    login = dict(url=server.url, auth_method="ldap", mount_point=path, username="ann", **ASKED)
+    try:
+        result = run_module("vault_resource", **login, password="l3tmein")
+        assert not result.get("failed"), result["msg"]
+        assert result["data"]["name"] == "default"
+        result = run_module("vault_resource", **login, password="wrong-0ne")
+        assert result["msg"].startswith(f"Vault at {server.url} refused the login with ldap: ")
+    finally:
+        server.client.sys.disable_auth_method(path)
+
+
+AWS = dict(
+    aws_access_key="AKIDEXAMPLE", aws_secret_key="example-of-a-secret-key", aws_security_token="example-of-a-session"
+)
+JWT = "eyJhbGciOiJub25lIn0.e30.example"
+
+# auth_method, options, where the login goes, what it must say
+LOGINS = {
+    "ldap": ("ldap", dict(username="ann", password="l3tmein"), "ldap/login/ann", {"password": "l3tmein"}),
+    "azure": ("azure", dict(role_id="mesh", jwt=JWT), "azure/login", {"role": "mesh", "jwt": JWT}),
+    "gcp": ("gcp", dict(role_id="mesh", jwt=JWT), "gcp/login", {"role": "mesh", "jwt": JWT}),
+    "gcp elsewhere": ("gcp", dict(role_id="mesh", jwt=JWT, mount_point="g"), "g/login", {"role": "mesh", "jwt": JWT}),
+    "aws_iam": (
+        "aws_iam",
+        dict(role_id="mesh", region="eu-central-1", aws_iam_server_id="vault.test", **AWS),
+        "aws/login",
+        {"role": "mesh", "iam_http_request_method": "POST"},
+    ),
+}
+
+
+@pytest.fixture
+def standin():
+    """A stand-in of Vault's login endpoints that lets everybody in, and of one object to read."""
+    seen = []
+
+    def answer(method: str, path: str, headers: dict, body: bytes) -> tuple[int, str, str]:
+        seen.append((method, path.removeprefix("/v1/auth/"), headers["X-Vault-Token"], json.loads(body or "{}")))
+        if "/login" in path:
+            return 200, "application/json", json.dumps({"auth": {"client_token": "token-after-login"}})
+        return 200, "application/json", json.dumps({"data": {"name": "default"}})
+
+    with VaultStandIn(answer) as vault:
+        vault.seen = seen
+        yield vault
+
+
+@pytest.mark.parametrize("case", LOGINS)
+def test_what_a_login_sends_to_a_stand_in(standin, case):
+    method, options, path, said = LOGINS[case]
+    result = run_module("vault_resource", url=standin.url, auth_method=method, **options, **ASKED)
+    assert not result.get("failed"), result["msg"]
+    login, read = standin.seen
+    assert login[:3] == ("POST", path, None)
+    assert said.items() <= login[3].items()
+    assert read[2] == "token-after-login"
+    assert "token-after-login" not in str(result)
+    secret = [AWS["aws_secret_key"], AWS["aws_security_token"], JWT, "l3tmein"]
+    assert not [value for value in secret if value in str(result)]
+
+
+def test_what_aws_is_asked_to_vouch_for(standin, monkeypatch):
+    """What is sent is a request to AWS, signed with the keys, that Vault passes on; the keys stay here."""
+    login = dict(auth_method="aws_iam", region="eu-central-1", aws_iam_server_id="vault.test", **AWS)
+    run_module("vault_resource", url=standin.url, **login, **ASKED)
+    sent = standin.seen[0][3]
+    assert base64.b64decode(sent["iam_request_url"]) == b"https://sts.amazonaws.com/"  # hvac's, which takes all regions
+    headers = {name: str(value) for name, value in json.loads(base64.b64decode(sent["iam_request_headers"])).items()}
+    assert "Credential=AKIDEXAMPLE/" in headers["Authorization"]
+    assert "/eu-central-1/sts/aws4_request" in headers["Authorization"]
+    assert "vault.test" in headers["X-Vault-AWS-IAM-Server-ID"]
+    assert AWS["aws_security_token"] in headers["X-Amz-Security-Token"]
+    assert AWS["aws_secret_key"] not in json.dumps(sent) + json.dumps(headers)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (dict(auth_method="azure", jwt=JWT), "azure is not possible: role_id is required for azure authentication."),
+        (dict(auth_method="azure", role_id="mesh"), "azure is not possible: azure-identity is required for getting"),
+        (dict(auth_method="gcp", role_id="mesh"), "gcp is not possible: Authentication method gcp requires options"),
+        (dict(auth_method="aws_iam"), "aws_iam is not possible: boto3 is required for loading a profile"),
+        (dict(auth_method="ldap", username="ann"), "ldap is not possible: Authentication method ldap requires options"),
+        (dict(auth_method="cert", role_id="mesh"), "cert is not possible: Authentication method cert requires options"),
+    ],
+)
+def test_what_a_login_lacks(standin, options, sentence):
+    result = run_module("vault_resource", url=standin.url, **options, **ASKED)
+    assert result["msg"].startswith(f"Login to Vault at {standin.url} with {sentence}"), result["msg"]
+    assert standin.seen == []
+
+
+def test_none_sends_no_token(standin, monkeypatch):
+    monkeypatch.setenv("VAULT_TOKEN", "not-to-be-used")
+    result = run_module("vault_resource", url=standin.url, auth_method="none", **ASKED)
+    assert not result.get("failed"), result["msg"]
+    assert [request[2] for request in standin.seen] == [None]
+
+
+def test_address_ca_and_namespace_from_the_environment(tls, standin, monkeypatch):
+    monkeypatch.setenv("VAULT_ADDR", tls.url)
+    monkeypatch.setenv("VAULT_CACERT", tls.ca)
+    monkeypatch.setenv("VAULT_TOKEN", tls.token)
+    assert run_module("vault_resource", **ASKED)["data"]["name"] == "default"
+    monkeypatch.delenv("VAULT_CACERT")
+    monkeypatch.setenv("VAULT_SKIP_VERIFY", "true")
+    assert run_module("vault_resource", **ASKED)["data"]["name"] == "default"
+    monkeypatch.setenv("VAULT_NAMESPACE", "nosuch")
+    assert run_module("vault_resource", **ASKED)["failed"]
