@@ -28,6 +28,12 @@ notes:
 """
 
     AUTHORITY = r"""
+notes:
+  - "Of the API's parameters these are left out. C(exported), C(existing) and C(kms) keys, C(format),
+    C(private_key_format): no key leaves Vault. C(key_usage) and C(ext_key_usage): a CA signs certificates and
+    revocation lists. C(not_before): only OpenBao has it, O(not_before_duration) is everywhere. C(use_csr_values): the
+    request is this module's own. C(enforce_leaf_not_after_behavior): what would outlive its parent is refused before.
+    C(skid), C(user_ids), C(cert_metadata): Vault's own choice fits a mesh."
 options:
   common_name:
     description: CN of the subject. Required for O(state=present).
@@ -75,6 +81,12 @@ options:
     description: URIs in the certificate. Used once, not compared.
     type: list
     elements: str
+  other_sans:
+    description:
+      - Other names in the certificate, each as its OID, type and value, such as
+        V(1.3.6.1.4.1.311.20.2.3;UTF8:mesh). Used once, not compared.
+    type: list
+    elements: str
   exclude_cn_from_sans:
     description: Whether the CN is kept out of the alternative names, where Vault puts it. Used once, not compared.
     type: bool
@@ -93,6 +105,9 @@ options:
     description: Bits of the hash in RSA signatures. Used once, not compared.
     type: int
     choices: [256, 384, 512]
+  use_pss:
+    description: Whether RSA signatures are of the kind PSS instead of PKCS#1 v1.5. Used once, not compared.
+    type: bool
   ttl:
     description:
       - Life of the certificate, a duration. More than the mount allows is an error before anything is made.

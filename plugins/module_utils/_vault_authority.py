@@ -50,10 +50,12 @@ AUTHORITY_OPTIONS = dict(
     alt_names=dict(type="list", elements="str"),
     ip_sans=dict(type="list", elements="str"),
     uri_sans=dict(type="list", elements="str"),
+    other_sans=dict(type="list", elements="str"),
     exclude_cn_from_sans=dict(type="bool"),
     key_type=dict(type="str", choices=["ec", "rsa", "ed25519"], default="ec", no_log=False),
     key_bits=dict(type="int", no_log=False),
     signature_bits=dict(type="int", choices=[256, 384, 512]),
+    use_pss=dict(type="bool"),
     ttl=dict(type="str"),
     not_after=dict(type="str"),
     not_before_duration=dict(type="str"),
@@ -62,12 +64,21 @@ AUTHORITY_OPTIONS = dict(
     minimum_remaining=dict(type="str", default="0"),
     on_drift=dict(type="str", choices=["fail", "warn", "ignore"], default="fail"),
 )
-SENT_AS_GIVEN = ("common_name", "serial_number", "exclude_cn_from_sans", "key_type", "signature_bits", "not_after")
+SENT_AS_GIVEN = (
+    "common_name",
+    "serial_number",
+    "exclude_cn_from_sans",
+    "key_type",
+    "signature_bits",
+    "use_pss",
+    "not_after",
+)
 SENT_AS_LIST = (
     *(name for name in SUBJECT if name not in SENT_AS_GIVEN),
     "alt_names",
     "ip_sans",
     "uri_sans",
+    "other_sans",
     *CONSTRAINTS,
 )
 
@@ -130,7 +141,8 @@ def dates(options: dict[str, Any], certificate: x509.Certificate, now: datetime)
         differing["not_after"] = {"wanted": options["not_after"], "found": end.isoformat()}
     if left <= options["minimum_remaining"]:
         at_least = _duration.text(options["minimum_remaining"])
-        found = _duration.text(left) if left > 0 else f"expired since {end.isoformat()}"
+        told = left - left % 60 if left > 3600 else left  # seconds matter to nobody then
+        found = _duration.text(told) if left > 0 else f"expired since {end.isoformat()}"
         differing["minimum_remaining"] = {"wanted": at_least, "found": found}
     return differing
 

@@ -13,6 +13,8 @@ description:
   - Changes what an issuer may be used for, its name, what it does with leaves that would outlive it, the addresses it
     writes into certificates, and whether it is the default. Revokes and deletes it.
   - Only settings that are given are compared and changed. The issuer itself is made by another module.
+  - Left out of the API are HashiCorp Vault's C(disable_*_checks) of what it signs, because they let bad certificates be
+    made.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth
@@ -61,6 +63,10 @@ options:
     description: URLs of its revocation list, likewise.
     type: list
     elements: str
+  delta_crl_distribution_points:
+    description: URLs of its list of what was revoked since the last whole one, likewise.
+    type: list
+    elements: str
   ocsp_servers:
     description: URLs of its OCSP responders, likewise.
     type: list
@@ -71,6 +77,12 @@ options:
   revocation_signature_algorithm:
     description: How its revocation list is signed, such as V(ECDSAWithSHA256).
     type: str
+  manual_chain:
+    description:
+      - Names or identifiers of issuers of the mount, this one first, that Vault tells as its chain instead of the one
+        that it finds itself. They have an order. Empty goes back to Vault's own.
+    type: list
+    elements: str
   state:
     description:
       - V(revoked) revokes it, which cannot be undone. It signs nothing any more.
@@ -148,16 +160,17 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors impo
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import Issuer
 
 USAGES = ["read-only", "issuing-certificates", "crl-signing", "ocsp-signing"]
-URLS = ("issuing_certificates", "crl_distribution_points", "ocsp_servers")
+URLS = ("issuing_certificates", "crl_distribution_points", "delta_crl_distribution_points", "ocsp_servers")
 SETTINGS = ("usage", "leaf_not_after_behavior", *URLS, "enable_aia_url_templating", "revocation_signature_algorithm")
-SHOWN = ("issuer_name", "issuer_id", "is_default", "revoked", *SETTINGS)
+CHAIN = "manual_chain"
+SHOWN = ("issuer_name", "issuer_id", "is_default", "revoked", *SETTINGS, CHAIN)
 
 
 def describe(vault: Vault, issuer: Issuer) -> dict[str, Any]:
     data = vault.read(f"{issuer.mount}/issuer/{issuer.issuer_id}") or {}
     settings = {name: data[name] for name in SETTINGS if name in data}
     settings |= {name: data.get(name) or [] for name in URLS}
-    settings["usage"] = sorted(data["usage"].split(","))
+    settings |= {"usage": sorted(data["usage"].split(",")), CHAIN: data.get(CHAIN) or []}
     return {**issuer.facts(), **settings, "revoked": data.get("revoked", False)}
 
 
@@ -197,11 +210,29 @@ def check_behavior(vault: Vault, found: Issuer, behavior: str) -> None:
         )
 
 
+def chain(params: dict[str, Any], found: Issuer, everything: list[Issuer]) -> list[str]:
+    """The identifiers of the issuers of the wanted chain, as Vault tells them."""
+    whole = []
+    for ref in params[CHAIN]:
+        # Under its new name it is not to be found yet.
+        issuer = found if ref == params["issuer_name"] else _vault_pki.find(everything, ref)
+        if issuer is None:
+            raise VaultError(f"There is no issuer {ref} in {found.mount} for the manual_chain of {found.issuer_name}.")
+        whole.append(issuer.issuer_id)
+    if whole and whole[0] != found.issuer_id:
+        raise VaultError(f"The manual_chain of {found.issuer_name} must begin with itself.")
+    return whole
+
+
 def present(
-    module: Any, vault: Vault, found: Issuer, before: dict[str, Any]
+    module: Any, vault: Vault, found: Issuer, before: dict[str, Any], everything: list[Issuer]
 ) -> tuple[_diff.Differences, dict[str, Any]]:
     given = wanted(module.params, found)
     differing = _diff.differences(given, before)
+    if module.params[CHAIN] is not None:
+        given[CHAIN] = chain(module.params, found, everything)
+        if given[CHAIN] != before[CHAIN]:
+            differing[CHAIN] = {"wanted": given[CHAIN], "found": before[CHAIN]}
     if "issuing-certificates" in given.get("usage", []) and before["revoked"] and "usage" in differing:
         raise VaultError(
             f"Issuer {found.issuer_name} of {found.mount} is revoked, so it cannot sign again. Make a new one."
@@ -218,7 +249,7 @@ def present(
 
 
 def revoked(
-    module: Any, vault: Vault, found: Issuer, before: dict[str, Any]
+    module: Any, vault: Vault, found: Issuer, before: dict[str, Any], dummy: list[Issuer]
 ) -> tuple[_diff.Differences, dict[str, Any]]:
     if before["revoked"]:
         return {}, {}
@@ -243,7 +274,7 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
         _vault_pki.remove(vault, found, everything, force=params["force"])
         return dict(changed=True, issuer={}, differences={}, diff={"before": _diff.view(before, SHOWN), "after": {}})
     do = present if params["state"] == "present" else revoked
-    differing, effect = do(module, vault, found, before)
+    differing, effect = do(module, vault, found, before, everything)
     after = {**before, **effect}
     if differing and not module.check_mode:
         again, dummy = _vault_pki.locate(vault, params["mount"], found.issuer_id)
@@ -265,6 +296,7 @@ def main() -> None:
             **{name: dict(type="list", elements="str") for name in URLS},
             enable_aia_url_templating=dict(type="bool"),
             revocation_signature_algorithm=dict(type="str"),
+            manual_chain=dict(type="list", elements="str"),
             state=dict(type="str", choices=["present", "revoked", "absent"], default="present"),
             force=dict(type="bool", default=False),
         ),

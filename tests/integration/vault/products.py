@@ -19,7 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent / "hashicorp"
 MODULE = "github.com/hashicorp/vault"
-# The release is built with its own copy of the sdk, which is not served. The next one has an argument more in a function.
+# The release has a copy of the sdk in it that is not served; the sdk after it has one argument more in a function.
 CHANGES = {
     "vault/logical_system_activation_flags.go": (
         r"(\.idStoreBackend\.ActivationFunc\(ctx, nil)\)",

@@ -32,6 +32,7 @@ def test_all_settings_at_once(run, roots, server):
         leaf_not_after_behavior="truncate",
         issuing_certificates=["http://b.test/{{issuer_id}}", "http://a.test/ca"],
         crl_distribution_points=["http://a.test/crl"],
+        delta_crl_distribution_points=["http://a.test/delta"],
         ocsp_servers=["http://a.test/ocsp"],
         enable_aia_url_templating=True,
         revocation_signature_algorithm="ECDSAWithSHA384",
@@ -45,6 +46,33 @@ def test_all_settings_at_once(run, roots, server):
     assert sorted(found["issuing_certificates"]) == sorted(settings["issuing_certificates"])
     done = run.four_ways("vault_pki_issuer", mount=roots, issuer_name="two", ocsp_servers=[])
     assert done["issuer"]["ocsp_servers"] == []
+
+
+def test_a_chain_of_ones_own_choice_has_an_order(run, roots, server):
+    ids = {name: read(server, roots, name)["issuer_id"] for name in ("one", "two")}
+    run.ok("vault_pki_root", mount=roots, issuer_name="three", common_name="three.test", ttl="100h")
+    ids["three"] = read(server, roots, "three")["issuer_id"]
+    done = run.four_ways("vault_pki_issuer", mount=roots, issuer_name="one", manual_chain=["one", "two", ids["three"]])
+    assert done["issuer"]["manual_chain"] == [ids["one"], ids["two"], ids["three"]]
+    assert len(read(server, roots, "one")["ca_chain"]) == 3
+    done = run.four_ways("vault_pki_issuer", mount=roots, issuer_name="one", manual_chain=["one", "three", "two"])
+    assert done["differences"]["manual_chain"]["wanted"] == [ids["one"], ids["three"], ids["two"]]
+    run.four_ways("vault_pki_issuer", mount=roots, issuer_name="one", manual_chain=[])
+    message = run.error("vault_pki_issuer", mount=roots, issuer_name="one", manual_chain=["two", "one"])
+    assert message == "The manual_chain of one must begin with itself."
+    message = run.error("vault_pki_issuer", mount=roots, issuer_name="one", manual_chain=["one", "nobody"])
+    assert message == f"There is no issuer nobody in {roots} for the manual_chain of one."
+
+
+def test_a_behavior_that_only_one_product_has(run, roots, server):
+    wish = dict(mount=roots, issuer_name="two", leaf_not_after_behavior="always_enforce_err")
+    if server.product == "OpenBao":
+        assert run.error("vault_pki_issuer", **wish) == (
+            f"OpenBao at {server.url} does not know the leaf_not_after_behavior always_enforce_err. "
+            "Nothing was changed. It knows err, truncate and permit."
+        )
+    else:
+        run.four_ways("vault_pki_issuer", **wish)
 
 
 def test_rename_four_ways(run, roots, server):

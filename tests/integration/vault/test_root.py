@@ -62,6 +62,8 @@ def test_every_option_that_the_server_has(run, mount):
         key_type="rsa",
         key_bits=3072,
         signature_bits=384,
+        use_pss=True,
+        other_sans=["1.3.6.1.4.1.311.20.2.3;UTF8:mesh"],
         ttl="30d",
         not_before_duration="5m",
         max_path_length=-1,
@@ -70,9 +72,37 @@ def test_every_option_that_the_server_has(run, mount):
         default=True,
     )
     text = openssl(done["issuer"]["certificate"])
-    for expected in ("3072 bit", "sha384WithRSA", "DNS:a.test", "serialNumber = 42", "O = Mesh"):
+    for expected in (
+        "3072 bit",
+        "rsassaPss",
+        "Hash Algorithm: sha384",
+        "othername: UPN",
+        "DNS:a.test",
+        "serialNumber = 42",
+        "O = Mesh",
+    ):
         assert expected in text
     assert "pathlen" not in text
+
+
+def test_what_only_one_product_has_is_refused_before_by_the_other(run, mount, server):
+    """OpenBao would make a root without the constraint and say so in a warning only."""
+    constrained = {**ROOT, "permitted_ip_ranges": ["10.0.0.0/8"], "excluded_dns_domains": ["x.test"]}
+    large = {**ROOT, "issuer_name": "large", "key_type": "rsa", "key_bits": 8192}
+    if server.product == "OpenBao":
+        assert run.error("vault_pki_root", mount=mount, **constrained) == (
+            f"OpenBao at {server.url} does not know permitted_ip_ranges, excluded_dns_domains. Nothing was made. "
+            "Leave it out."
+        )
+        assert run.error("vault_pki_root", mount=mount, **large) == (
+            f"OpenBao at {server.url} makes no RSA keys of 8192 bits. Nothing was made. Ask for 4096."
+        )
+        assert keys(server, mount) == []
+    else:
+        text = openssl(run.four_ways("vault_pki_root", mount=mount, **constrained)["issuer"]["certificate"])
+        assert "IP:10.0.0.0/255.0.0.0" in text
+        assert "DNS:x.test" in text
+        assert run("vault_pki_root", check=True, mount=mount, **large)["changed"]
 
 
 def test_not_after_and_ed25519(run, mount):
