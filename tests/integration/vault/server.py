@@ -79,7 +79,7 @@ def start(*arguments: str, scheme: str = "http") -> Server:
     server = Server(f"{scheme}://127.0.0.1:{port}", token, process)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(requests.ConnectionError, requests.Timeout):
             health = requests.get(f"{server.url}/v1/sys/health", timeout=2, verify=False)  # noqa: S501 a new CA
             if health.status_code == 200:
                 return server
