@@ -63,6 +63,19 @@ class Cluster:
         except (ResourceNotFoundError, DynamicApiError, HTTPError):
             return []
 
+    def refusal(self, definition: dict) -> str | None:
+        """Why the API server, with the webhooks that it asks, would not take an object now. Stores nothing."""
+        head = definition["metadata"]
+        try:
+            resource = self.client.resource(definition["kind"], definition["apiVersion"])
+            resource.create(body=definition, namespace=head.get("namespace"), dry_run="All", _request_timeout=ANSWER)
+        except ResourceNotFoundError:
+            return "is of a kind that the cluster does not know. Install what brings its CustomResourceDefinition"
+        except DynamicApiError as exc:
+            if exc.status != 409:  # one that exists was admitted before that was found out
+                return f"is refused: {exc.status} {exc.reason}. {api_message(exc)}"
+        return None
+
     def wait_for_change(self, wanted: Wanted, found: dict | None, seconds: float) -> None:
         """Returns at the first change of the object, at the latest after the given time."""
         before = found["metadata"]["resourceVersion"] if found else None

@@ -52,6 +52,12 @@ class Wanted:
             keys=tuple(options.get("keys") or ()),
         )
 
+    @classmethod
+    def named(cls, definition: dict) -> Wanted:
+        """What a manifest describes, with nothing to wait for."""
+        head = definition["metadata"]
+        return cls(definition["apiVersion"], definition["kind"], head["name"], head.get("namespace"))
+
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
@@ -128,9 +134,19 @@ def explain(wanted: Wanted, why: str, found: dict | None, details: list[tuple[st
     for title, lines in [("Other conditions", others), *details]:
         if lines:
             parts.append(f"{title}: {'; '.join(dict.fromkeys(lines))}.")
-    advice = [what for part, what in ADVICE if part.lower() in " ".join(parts).lower()]
-    parts.append(" ".join(dict.fromkeys(advice)) or f"See: {describe_command(wanted)}")
+    parts.append(advice(" ".join(parts)) or f"See: {describe_command(wanted)}")
     return " ".join(part.replace("..", ".") for part in parts)
+
+
+def explain_refusal(wanted: Wanted, why: str) -> str:
+    """The same for a definition that the API server does not take."""
+    sentence = f"{wanted} {why.rstrip('.')}."
+    return f"{sentence} {advice(sentence)}".rstrip()
+
+
+def advice(text: str) -> str:
+    """What to do, where a part of the text tells the cause."""
+    return " ".join(dict.fromkeys(what for part, what in ADVICE if part.lower() in text.lower()))
 
 
 def describe_command(wanted: Wanted) -> str:

@@ -27,7 +27,7 @@ options:
     type: str
     default: v1
   kind:
-    description: Kind of the object. Required unless O(objects) is given.
+    description: Kind of the object. Required unless O(objects) or O(accepts) is given.
     type: str
   name:
     description: Name of the object.
@@ -86,6 +86,14 @@ options:
         type: list
         elements: str
         default: []
+  accepts:
+    description:
+      - Definitions that the API server has to accept, together with the admission webhooks that it asks. They are sent
+        as a dry run, so nothing is stored. An object of that name may exist.
+      - A webhook answers some seconds after its Deployment is available. This waits for it.
+    type: list
+    elements: dict
+    default: []
   state:
     description: V(absent) waits until the objects are gone.
     type: str
@@ -130,11 +138,21 @@ EXAMPLES = r"""
         kind: Bundle
         name: linkerd-identity-trust-roots
         condition: Synced
+
+- name: cert-manager runs, and its webhook answers
+  servicemesh.pki.k8s_condition:
+    objects:
+      - {api_version: apps/v1, kind: Deployment, name: cert-manager, namespace: cert-manager, condition: Available}
+    accepts:
+      - apiVersion: cert-manager.io/v1
+        kind: Issuer
+        metadata: {name: probe, namespace: cert-manager}
+        spec: {selfSigned: {}}
 """
 
 RETURN = r"""
 objects:
-  description: The objects in the order asked for.
+  description: The objects in the order asked for, those of O(accepts) last.
   returned: always
   type: list
   elements: dict
@@ -181,6 +199,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster impor
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
 
 GRACE = 10  # seconds that a kind or a namespace may take to appear
+PAUSE = 0.5  # seconds between two questions where there is nothing to watch
 
 
 def wait(cluster: Cluster, wanted: Wanted, absent: bool, started: float, timeout: float) -> dict:
@@ -196,6 +215,16 @@ def wait(cluster: Cluster, wanted: Wanted, absent: bool, started: float, timeout
             if ground:
                 raise ClusterError(ground)
         cluster.wait_for_change(wanted, found, min(timeout - waited, GRACE if found is None else timeout))
+
+
+def wait_accepted(cluster: Cluster, definition: dict, started: float, timeout: float) -> dict:
+    """Asks until an object would be taken."""
+    wanted = Wanted.named(definition)
+    while True:
+        reason, waited = cluster.refusal(definition), time.monotonic() - started
+        if reason is None or waited >= timeout:
+            return result(wanted, reason, waited, None)
+        time.sleep(PAUSE)
 
 
 def result(wanted: Wanted, reason: str | None, seconds: float, found: dict | None) -> dict:
@@ -215,7 +244,7 @@ def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
     params = module.params
     absent, timeout = params["state"] == "absent", 0 if module.check_mode else params["timeout"]
     started, results, sentences = time.monotonic(), [], []
-    for options in params["objects"] or [params]:
+    for options in params["objects"] or ([params] if params["kind"] else []):
         wanted = Wanted.from_options(options)
         item = wait(cluster, wanted, absent, started, timeout)
         found = item.pop("_found")
@@ -223,6 +252,12 @@ def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
         if not item["fulfilled"] and not module.check_mode:
             ground = None if absent or found else cluster.missing_ground(wanted)
             sentences.append(ground or cluster.explain(wanted, item["reason"], found))
+    for definition in params["accepts"]:
+        item = wait_accepted(cluster, definition, started, timeout)
+        del item["_found"]
+        results.append(item)
+        if not item["fulfilled"] and not module.check_mode:
+            sentences.append(judge.explain_refusal(Wanted.named(definition), item["reason"]))
     if sentences:
         waited = max(item["seconds"] for item in results)
         raise ClusterError(f"Not so after {waited:g} s: {' '.join(sentences)}", objects=results)
@@ -245,6 +280,7 @@ def argument_spec() -> dict:
         **copy.deepcopy(AUTH_ARG_SPEC),
         **wanted,
         "objects": dict(type="list", elements="dict", options=item),
+        "accepts": dict(type="list", elements="dict", default=[]),
         "state": dict(type="str", choices=["present", "absent"], default="present"),
         "timeout": dict(type="int", default=120),
     }
@@ -254,7 +290,7 @@ def main() -> None:
     module = AnsibleK8SModule(
         argument_spec=argument_spec(),
         supports_check_mode=True,
-        required_one_of=[["kind", "objects"]],
+        required_one_of=[["kind", "objects", "accepts"]],
         mutually_exclusive=[["kind", "objects"], ["name", "objects"]],
         required_by={"kind": ["name"]},
     )

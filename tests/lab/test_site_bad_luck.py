@@ -182,6 +182,26 @@ def test_a_certificate_that_is_not_issued(mesh, tmp_path):
         mesh.kubectl("delete", "-f", "-", given=given)
 
 
+PROBE = """
+- {check}:
+    kubeconfig: '{{{{ pki_kubernetes.kubeconfig }}}}'
+    timeout: 1
+    accepts:
+      - {{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {{name: probe, namespace: default}}, spec: {spec}}}
+"""
+
+
+def test_what_a_webhook_accepts_is_not_stored(mesh, tmp_path):
+    run = mesh.task(tmp_path, PROBE.format(check=CHECK, spec="{selfSigned: {}}"))
+    assert (run.rc, run.changed) == (0, 0), run.output[-2000:]
+    assert "probe" not in mesh.kubectl("get", "issuers", "-n", "default")
+
+
+def test_what_a_webhook_refuses_is_told(mesh, tmp_path):
+    run = mesh.task(tmp_path, PROBE.format(check=CHECK, spec="{}"))
+    refuse(run, "Issuer default/probe is refused: 4", "at least one issuer must be configured")
+
+
 def test_a_check_of_linkerd_that_fails(mesh):
     run = mesh.play("playbooks/verify.yml", variables={"linkerd_check_expected_version": "edge-99.1.1"})
     refuse(run, "the latest edge version is 99.1.1", "https://linkerd.io")

@@ -100,3 +100,11 @@ def test_an_unknown_cause_names_the_command():
         "Certificate linkerd/identity does not exist. "
         "See: kubectl describe certificate.cert-manager.io identity --namespace linkerd"
     )
+
+
+def test_a_refused_definition_is_named_with_the_cause_and_what_to_do():
+    wanted = judge.Wanted.named({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namespace": "b"}})
+    assert judge.explain_refusal(wanted, "is refused: failed calling webhook x.") == (
+        "Secret b/a is refused: failed calling webhook x. The webhook does not answer yet: look at its pod."
+    )
+    assert judge.explain_refusal(wanted, "is refused") == "Secret b/a is refused."
