@@ -10,6 +10,7 @@ import binascii
 import ipaddress
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any, cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -110,7 +111,7 @@ def _cause(exc: ValueError) -> str:
     return " ".join(str(exc).split())[:200] or type(exc).__name__
 
 
-def certificate_facts(certificate: x509.Certificate) -> dict:
+def certificate_facts(certificate: x509.Certificate) -> dict[str, Any]:
     """What a playbook may ask of a certificate. Every key is always there, with None or [] where there is nothing."""
     constraints = extension(certificate, ExtensionOID.BASIC_CONSTRAINTS)
     ski, aki = key_identifiers(certificate)
@@ -141,7 +142,7 @@ def certificate_facts(certificate: x509.Certificate) -> dict:
     }
 
 
-def extension(certificate: x509.Certificate, oid: x509.ObjectIdentifier):
+def extension(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> Any:
     """The value of an extension, or None."""
     try:
         return certificate.extensions.get_extension_for_oid(oid).value
@@ -163,7 +164,7 @@ def key_facts(certificate: x509.Certificate) -> tuple[str, int | None, str | Non
     except (UnsupportedAlgorithm, ValueError):
         return "unknown", None, None
     key_type = next((name for kind, name in KEY_TYPES.items() if isinstance(key, kind)), "unknown")
-    curve = key.curve.name if key_type == "ec" else None
+    curve = key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else None
     return key_type, KEY_SIZES.get(key_type) or getattr(key, "key_size", None), curve
 
 
@@ -223,4 +224,4 @@ def _general_name(name: x509.GeneralName) -> str:
         case x509.RegisteredID():
             return f"RID:{name.value.dotted_string}"
         case _:
-            return f"otherName:{name.type_id.dotted_string}"
+            return f"otherName:{cast(x509.OtherName, name).type_id.dotted_string}"

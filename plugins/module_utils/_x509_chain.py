@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
@@ -75,7 +76,7 @@ class Verdict:
     def verified(self) -> bool:
         return not self.reasons
 
-    def facts(self) -> dict:
+    def facts(self) -> dict[str, Any]:
         return {
             "verified": self.verified,
             "path": [_x509.certificate_facts(node.certificate) for node in self.path],
@@ -162,6 +163,8 @@ def _validity(node: Node, at: datetime) -> Iterator[Reason]:
 
 
 def _remaining(node: Node, at: datetime, least: timedelta, what: str) -> Iterator[Reason]:
+    if not least:
+        return
     left = node.certificate.not_valid_after_utc - at
     if timedelta() <= left < least:
         days = left / timedelta(days=1)
@@ -221,7 +224,7 @@ def _profile(path: list[Node], profile: Profile, complete: bool) -> Iterator[Rea
         key_type, bits, dummy = _x509.key_facts(node.certificate)
         if not key_is(keys, key_type, bits):
             yield node.reason("key_type", f"As {what} its key is {key_type}:{bits}, wanted {' or '.join(keys)}")
-    algorithm = _x509.signature_algorithm(leaf.certificate)
-    if profile.leaf_signatures and algorithm not in profile.leaf_signatures:
-        wanted = " or ".join(profile.leaf_signatures)
-        yield leaf.reason("signature_algorithm", f"It is signed with {algorithm}, wanted {wanted}")
+    if profile.leaf_signatures:
+        algorithm, wanted = _x509.signature_algorithm(leaf.certificate), " or ".join(profile.leaf_signatures)
+        if algorithm not in profile.leaf_signatures:
+            yield leaf.reason("signature_algorithm", f"It is signed with {algorithm}, wanted {wanted}")

@@ -9,13 +9,16 @@ a DNS name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509_path import Node, Reason
+
+Kind = type[x509.GeneralName]
 
 
 def violations(path: list[Node]) -> Iterator[Reason]:
@@ -27,36 +30,37 @@ def violations(path: list[Node]) -> Iterator[Reason]:
         for depth, node in enumerate(path[:height]):
             if depth > 0 and node.is_self_issued:
                 continue
-            for name in names(node):
-                why = forbidden(name, constraints.permitted_subtrees or (), constraints.excluded_subtrees or ())
+            for kind, name in names(node):
+                why = forbidden(kind, name, constraints.permitted_subtrees or (), constraints.excluded_subtrees or ())
                 if why:
-                    shown = getattr(name.value, "rfc4514_string", lambda name=name: str(name.value))()
+                    shown = name.rfc4514_string() if isinstance(name, x509.Name) else name
                     yield node.reason("name_constraint", f"The CA {authority.subject} {why} its name {shown}")
 
 
-def names(node: Node) -> Iterator[x509.GeneralName]:
+def names(node: Node) -> Iterator[tuple[Kind, Any]]:
+    """What constraints apply to: kind and value. An address in the subject counts only without one beside it."""
     alternatives = list(node.extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME) or ())
-    yield from alternatives
+    for name in alternatives:
+        yield type(name), name.value
     subject = node.certificate.subject
     if list(subject):
-        yield x509.DirectoryName(subject)
+        yield x509.DirectoryName, subject
     if not any(isinstance(name, x509.RFC822Name) for name in alternatives):
         for attribute in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS):
-            yield x509.RFC822Name(attribute.value)
+            yield x509.RFC822Name, attribute.value
 
 
 def forbidden(
-    name: x509.GeneralName, permitted: Iterable[x509.GeneralName], excluded: Iterable[x509.GeneralName]
+    kind: Kind, name: Any, permitted: Iterable[x509.GeneralName], excluded: Iterable[x509.GeneralName]
 ) -> str | None:
     """How the constraints treat a name that they do not allow. Only constraints of the name's own kind count."""
-    kind = type(name)
     inside = [tree for tree in permitted if type(tree) is kind]
     outside = [tree for tree in excluded if type(tree) is kind]
     if (inside or outside) and kind not in MATCHERS:
         return "limits a kind of name that is not understood here, and so refuses"
-    if any(MATCHERS[kind](name.value, tree.value) for tree in outside):
+    if any(MATCHERS[kind](name, tree.value) for tree in outside):
         return "excludes"
-    if inside and not any(MATCHERS[kind](name.value, tree.value) for tree in inside):
+    if inside and not any(MATCHERS[kind](name, tree.value) for tree in inside):
         return "does not permit"
     return None
 
@@ -88,7 +92,7 @@ def _uri(name: str, tree: str) -> bool:
     return _host(host, tree)
 
 
-def _ip(name, tree) -> bool:
+def _ip(name: Any, tree: Any) -> bool:
     return getattr(name, "version", None) == getattr(tree, "version", None) and name in tree
 
 
@@ -97,7 +101,7 @@ def _directory(name: x509.Name, tree: x509.Name) -> bool:
     return list(name.rdns)[: len(wanted)] == wanted
 
 
-MATCHERS = {
+MATCHERS: dict[Kind, Callable[[Any, Any], bool]] = {
     x509.DNSName: _dns,
     x509.IPAddress: _ip,
     x509.RFC822Name: _email,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -40,35 +41,25 @@ class Node:
         # Compared byte by byte, as Go and rustls do.
         self.subject_bytes = certificate.subject.public_bytes()
         self.issuer_bytes = certificate.issuer.public_bytes()
-
-    @cached_property
-    def extensions(self) -> dict:
-        return {item.oid: item for item in self.certificate.extensions}
-
-    @cached_property
-    def der(self) -> bytes:
-        return self.certificate.public_bytes(Encoding.DER)
+        self.is_self_issued = self.subject_bytes == self.issuer_bytes
+        self.extensions = {item.oid: item for item in certificate.extensions}
 
     @cached_property
     def key_bytes(self) -> bytes:
         try:
             return self.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         except (UnsupportedAlgorithm, ValueError):
-            return self.der  # a key that nothing can be verified with
+            return self.certificate.public_bytes(Encoding.DER)  # a key that nothing can be verified with
 
-    @cached_property
+    @property
     def subject(self) -> str:
         return self.certificate.subject.rfc4514_string() or f"serial {_x509.serial(self.certificate)}"
 
-    @cached_property
+    @property
     def issuer(self) -> str:
         return self.certificate.issuer.rfc4514_string() or "an empty name"
 
-    @property
-    def is_self_issued(self) -> bool:
-        return self.subject_bytes == self.issuer_bytes
-
-    def extension(self, oid: x509.ObjectIdentifier):
+    def extension(self, oid: x509.ObjectIdentifier) -> Any:
         item = self.extensions.get(oid)
         return None if item is None else item.value
 
@@ -80,12 +71,12 @@ class Builder:
     """Finds paths from a leaf to one of the anchors, in the order of a depth-first search with back-tracking."""
 
     def __init__(self, intermediates: Iterable[Node], anchors: Iterable[Node]) -> None:
-        self.anchors: dict[bytes, Node] = {node.der: node for node in anchors}
+        self.anchors: dict[x509.Certificate, Node] = {node.certificate: node for node in anchors}
         self.by_subject: dict[bytes, list[Node]] = {}
         seen = set()
         for node in [*self.anchors.values(), *intermediates]:  # the shortest way first: anchors before others
-            if node.der not in seen:
-                seen.add(node.der)
+            if node.certificate not in seen:
+                seen.add(node.certificate)
                 self.by_subject.setdefault(node.subject_bytes, []).append(node)
         self.edges = 0
         self.signatures: dict[tuple[int, int], bool] = {}
@@ -97,7 +88,7 @@ class Builder:
         yield from self._extend([leaf])
 
     def is_anchor(self, node: Node) -> bool:
-        return node.der in self.anchors
+        return node.certificate in self.anchors
 
     @property
     def exhausted(self) -> bool:
@@ -113,7 +104,7 @@ class Builder:
         for parent in parents:
             if self.exhausted:
                 return
-            if any(_same_ca(parent, node) for node in path):
+            if _holds_ca(path, parent):
                 continue  # a cycle
             self.edges += 1
             obstacle = self._obstacle(last, parent)
@@ -133,15 +124,14 @@ class Builder:
         if pair not in self.signatures:
             self.signatures[pair] = _x509.is_signed_by(child.certificate, parent.certificate)
         if not self.signatures[pair]:
-            return child.reason("wrong_signature", f"Its signature was not made by the key of {parent.subject} ")
+            return child.reason("wrong_signature", f"Its signature was not made by the key of {parent.subject}")
         return None
 
 
-def _same_ca(one: Node, other: Node) -> bool:
-    """The same name and key, whether or not it is the same certificate: no path gains from having both."""
-    if one is other:
-        return True
-    return one.subject_bytes == other.subject_bytes and one.key_bytes == other.key_bytes
+def _holds_ca(path: list[Node], parent: Node) -> bool:
+    """Whether its name and key are in the path, in this or another certificate: no path gains from having both."""
+    same_name = [node for node in path if node.subject_bytes == parent.subject_bytes]
+    return bool(same_name) and any(node.key_bytes == parent.key_bytes for node in same_name)
 
 
 def _unknown_issuer(node: Node, depth: int) -> Reason:
