@@ -29,6 +29,10 @@ demo: venv  ## nothing to a verified mesh, on this machine alone
 	@python -m lab up
 	@ansible-playbook playbooks/site.yml -i inventories/lab $(ARGS)
 
+.PHONY: browser
+browser:  ## install the browser that looks at the report, from Debian
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+
 .PHONY: test test-fast test-vault test-lab static
 static: venv  ## linters only
 	@ruff check
@@ -41,7 +45,7 @@ test-fast: static  ## static checks and unit tests
 
 # VAULT=hashicorp or a version of OpenBao runs the tests on that one. A Vault that runs already is named by
 # SERVICEMESH_PKI_TEST_VAULT_ADDR and SERVICEMESH_PKI_TEST_VAULT_TOKEN.
-test-vault: venv  ## modules against a real OpenBao process
+test-vault: venv browser  ## modules against a real OpenBao process, the report in a browser
 	@program=$(if $(VAULT),$$(python tests/integration/vault/products.py $(VAULT))) && \
 	  SERVICEMESH_PKI_TEST_VAULT_PROGRAM=$$program pytest tests/integration
 
@@ -49,7 +53,7 @@ test-lab: venv  ## the lab and the whole flow in it
 	@python -m lab up
 	@pytest tests/lab
 
-test: static  ## everything
+test: static browser  ## everything
 	@python -m lab up
 	@pytest tests
 

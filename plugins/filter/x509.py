@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from cryptography import x509
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
 
 
-def pem_bundle(value: object, what: str = "The input") -> list:
+def pem_bundle(value: object, what: str = "The input") -> list[x509.Certificate]:
     """Certificates of a PEM text, or of a list of them."""
     texts = value if isinstance(value, list | tuple) else [value]
     certificates = []
@@ -28,7 +30,7 @@ def pem_bundle(value: object, what: str = "The input") -> list:
     return certificates
 
 
-def x509_certificates(pem: object) -> list[dict]:
+def x509_certificates(pem: object) -> list[dict[str, Any]]:
     return [_x509.certificate_facts(certificate) for certificate in pem_bundle(pem)]
 
 
@@ -48,10 +50,10 @@ def chain_verdict(
     return _x509_chain.verify(pem_bundle(chain, "The chain"), pem_bundle(anchors, "The anchors"), wanted)
 
 
-def x509_chain(chain: object, anchors: object, **requirements: object) -> dict:
+def x509_chain(chain: object, anchors: object, **requirements: Any) -> dict[str, Any]:
     return chain_verdict(chain, anchors, **requirements).facts()
 
 
 class FilterModule:
-    def filters(self) -> dict:
+    def filters(self) -> dict[str, Any]:
         return {"x509_certificates": x509_certificates, "x509_chain": x509_chain}

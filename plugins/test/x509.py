@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import chain_verdict, pem_bundle
 from ansible_collections.servicemesh.pki.plugins.module_utils import _x509_path
 
@@ -13,10 +15,10 @@ def issued_by(child: object, parent: object) -> bool:
     return _x509_path.is_issued_by(pem_bundle(child)[0], pem_bundle(parent, "The issuer")[0])
 
 
-def trusted_by(chain: object, anchors: object, **requirements: object) -> bool:
+def trusted_by(chain: object, anchors: object, **requirements: Any) -> bool:
     return chain_verdict(chain, anchors, **requirements).verified
 
 
 class TestModule:
-    def tests(self) -> dict:
+    def tests(self) -> dict[str, Any]:
         return {"issued_by": issued_by, "trusted_by": trusted_by}

@@ -1,72 +1,157 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Chains with faults drawn at random, the same ones in every run, each judged by openssl too."""
+"""Chains that hypothesis draws, each judged by openssl too, and what has to hold for any of them."""
 
 from __future__ import annotations
 
-import random
+import ipaddress
+import itertools
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from authority import DAY, NOW, Made, key, make, openssl_verifies
+from cryptography import x509
+from hypothesis import assume, event, given
+from hypothesis import strategies as st
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509_chain
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
 
-KINDS = ["p256", "p384", "rsa2048", "ed25519"]
+KINDS = ["p256", "p384", "p521", "rsa2048", "ed25519"]
+WANTED = _x509_chain.requirements(at=NOW)
+STRANGER = make("tier 1", own_key=key("p256", 98))  # of a name that is in the chain too
 
-
-def faults(draw: random.Random) -> dict:
-    options = {}
-    match draw.random():
-        case chance if chance < 0.08:
-            options["end"] = NOW - DAY / 2
-        case chance if chance < 0.12:
-            options["start"] = NOW + DAY
-        case chance if chance < 0.18:
-            options["ca"] = False
-        case chance if chance < 0.22:  # without keyCertSign too: with it alone openssl takes it for an old CA
-            options["ca"] = options["key_cert_sign"] = None
-        case chance if chance < 0.26:
-            options["key_cert_sign"] = False
-        case chance if chance < 0.30:
-            options["sign_with"] = key("p256", 99)
-        case chance if chance < 0.34:
-            options["aki"] = b"x" * 20
-        case chance if chance < 0.60:
-            options["path_length"] = draw.randint(0, 2)
-    return options
-
-
-def drawn(seed: int) -> tuple[list[Made], list[Made]]:
-    draw, made = random.Random(seed), []  # noqa: S311
-    for tier in range(draw.randint(2, 4)):
-        own_key = key(draw.choice(KINDS), tier)
-        made.insert(0, make(f"tier {tier}", made[0] if made else None, own_key=own_key, **faults(draw)))
-    anchor = made[-1] if draw.random() < 0.8 else draw.choice(made)
-    others = made[1:]
-    draw.shuffle(others)
-    return [made[0], *others], [anchor]
+# Without basic constraints keyCertSign goes too: with it alone openssl takes a certificate for an old CA.
+FAULTS = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"path_length": st.integers(0, 2)}),
+    st.sampled_from(
+        [
+            {},
+            {"end": NOW - DAY / 2},
+            {"start": NOW + DAY},
+            {"ca": False},
+            {"ca": None, "key_cert_sign": None},
+            {"key_cert_sign": False},
+            {"sign_with": key("p256", 99)},
+            {"aki": b"x" * 20},
+        ]
+    ),
+)
+DRAWN = tuple[list[Made], list[Made]]
 
 
-@pytest.mark.parametrize("seed", range(300))
-def test_openssl_says_the_same(seed, tmp_path):
-    chain, anchors = drawn(seed)
-    verdict = _x509_chain.verify(
-        [made.certificate for made in chain],
-        [made.certificate for made in anchors],
-        _x509_chain.requirements(at=NOW),
-    )
+@st.composite
+def chains(draw: Callable[..., Any]) -> DRAWN:
+    """A leaf with its helpers in any order, and an anchor, which may be any certificate of the chain."""
+    made: list[Made] = []
+    for tier in range(draw(st.integers(2, 4))):
+        own_key = key(draw(st.sampled_from(KINDS)), tier)
+        own = draw(FAULTS)
+        salted = bool(made) and draw(st.booleans()) and "sign_with" not in own and hasattr(made[0].key, "decrypt")
+        made.insert(0, make(f"tier {tier}", made[0] if made else None, own_key=own_key, pss=salted, **own))
+    anchor = draw(st.sampled_from([made[-1], made[-1], *made]))
+    return [made[0], *draw(st.permutations(made[1:]))], [anchor]
+
+
+def judge(chain: list[Made], anchors: list[Made]) -> _x509_chain.Verdict:
+    given_, trusted = ([one.certificate for one in some] for some in (chain, anchors))
+    return _x509_chain.verify(given_, trusted, WANTED)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("openssl")
+
+
+@given(chains())
+def test_openssl_says_the_same(folder, drawn):
+    chain, anchors = drawn
+    verdict = judge(chain, anchors)
+    event("verified" if verdict.verified else verdict.reasons[0].code)
     if chain[0] is anchors[0]:
         chain = chain[:1]  # openssl would judge what stands above an anchor too; we trust an anchor as it is
-    assert verdict.verified is openssl_verifies(tmp_path, chain, anchors), verdict.reasons
+    assert verdict.verified is openssl_verifies(folder, chain, anchors), verdict.reasons
 
 
-def test_the_draw_has_good_and_bad_chains():
-    wanted = _x509_chain.requirements(at=NOW)
-    verdicts = [
-        _x509_chain.verify(
-            [made.certificate for made in chain], [made.certificate for made in anchors], wanted
-        ).verified
-        for chain, anchors in map(drawn, range(300))
-    ]
-    assert 60 < sum(verdicts) < 240
+@given(chains(), st.randoms(use_true_random=False))
+def test_order_duplicates_and_strangers_change_nothing(drawn, random):
+    (leaf, *others), anchors = drawn
+    more = [*others, *others, STRANGER, leaf]
+    random.shuffle(more)
+    one, other = judge([leaf, *others], anchors), judge([leaf, *more], [STRANGER, *anchors])
+    assert one.verified is other.verified
+    if one.verified:
+        assert [node.certificate for node in one.path] == [node.certificate for node in other.path]
+
+
+@given(chains())
+def test_a_verdict_has_reasons_or_a_whole_path(drawn):
+    chain, anchors = drawn
+    verdict = judge(chain, anchors)
+    path = [node.certificate for node in verdict.path]
+    assert path[0] == chain[0].certificate
+    if verdict.verified:
+        assert path[-1] == anchors[0].certificate
+        assert all(_x509.is_signed_by(child, parent) for child, parent in itertools.pairwise(path))
+    facts = verdict.facts()
+    assert set(facts) == {"verified", "path", "reasons"}
+    assert all(reason["message"] and reason["subject"] for reason in facts["reasons"])
+
+
+@given(chains(), st.timedeltas(-2 * DAY, 40 * DAY))
+def test_openssl_says_the_same_at_other_times(folder, drawn, later):
+    chain, anchors = drawn
+    assume(chain[0] is not anchors[0])
+    at = (NOW + later).replace(microsecond=0)
+    certificates, trusted = ([one.certificate for one in some] for some in (chain, anchors))
+    verdict = _x509_chain.verify(certificates, trusted, _x509_chain.requirements(at=at))
+    assert verdict.verified is openssl_verifies(folder, chain, anchors, at), verdict.reasons
+
+
+LABELS = st.lists(st.sampled_from(["a", "b", "A", "xa"]), min_size=1, max_size=3).map(".".join)
+HOSTS = st.tuples(st.sampled_from(["", "."]), LABELS).map("".join)
+MAILS = st.one_of(HOSTS, st.tuples(st.sampled_from(["me", "Me"]), LABELS).map("@".join))
+NETS = st.tuples(st.integers(0, 3), st.integers(6, 32)).map(
+    lambda drawn: ipaddress.ip_network((drawn[0] << 24, drawn[1]), strict=False)
+)
+NAMED = st.one_of(
+    st.tuples(st.just(x509.DNSName), LABELS, HOSTS),
+    st.tuples(st.just(x509.RFC822Name), st.tuples(st.sampled_from(["me", "Me"]), LABELS).map("@".join), MAILS),
+    st.tuples(st.just(x509.UniformResourceIdentifier), LABELS.map("spiffe://{}/x".format), HOSTS),
+    st.tuples(st.just(x509.IPAddress), st.integers(0, 2**26).map(ipaddress.ip_address), NETS),
+)
+
+
+@given(NAMED, st.booleans())
+def test_openssl_limits_names_in_the_same_way(folder, drawn, excluded):
+    kind, name, tree = drawn
+    trees = [kind(tree)]
+    limits = x509.NameConstraints(None if excluded else trees, trees if excluded else None)
+    root = make("root", extensions=((limits, True),))
+    names = x509.SubjectAlternativeName([kind(name)])
+    leaf = make("leaf", root, own_key=key("p256", 2), ca=False, key_cert_sign=False, extensions=((names, False),))
+    verdict = judge([leaf], [root])
+    assert {reason.code for reason in verdict.reasons} <= {"name_constraint"}
+    assert verdict.verified is openssl_verifies(folder, [leaf], [root]), (kind, name, tree)
+
+
+@given(st.one_of(st.text(), st.binary(), st.text("-BEGIN CRTFAD\n", max_size=200)))
+def test_any_text_is_certificates_or_an_error_that_says_why(text):
+    with pytest.raises(_x509.X509Error):
+        _x509.parse_bundle(text)
+
+
+@given(st.integers(0, 2000), st.binary(min_size=1, max_size=3))
+def test_a_certificate_with_a_changed_byte_is_read_or_refused(place, change):
+    pem, place = STRANGER.pem.encode(), place % len(STRANGER.pem)
+    pem = pem[:place] + change + pem[place + len(change) :]
+    try:
+        certificates = _x509.parse_bundle(pem)
+    except _x509.X509Error as exc:
+        assert len(str(exc)) < 400
+    else:
+        facts = _x509.certificate_facts(certificates[0])  # what was read can be told and judged
+        assert facts["fingerprint_sha256"]
+        _x509_chain.verify(certificates, [STRANGER.certificate], WANTED).facts()

@@ -1,0 +1,50 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters that compare what was read of a mesh, and show it. Each is documented in the YAML file of its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_report, _mesh_table, _x509, _x509_chain
+from ansible_collections.servicemesh.pki.plugins.plugin_utils import _mesh_html
+
+
+def mesh_report(
+    certificates: dict[str, dict[str, Any]],
+    vault: dict[str, Any],
+    checks: dict[str, dict[str, Any]] | None = None,
+    allowed: list[str] | None = None,
+    at: str | None = None,
+    issuer_min_days: float = 0,
+    anchor_min_days: float = 0,
+) -> dict[str, Any]:
+    unknown = sorted(set(allowed or ()) - _mesh_report.CODES)
+    if unknown:
+        raise AnsibleFilterError(f"There is no disagreement {', '.join(unknown)}. There are: {_codes()}")
+    try:
+        wanted = _x509_chain.requirements(at, "linkerd", None, issuer_min_days, anchor_min_days)
+        clusters = [
+            _mesh_report.Cluster.from_results(name, result, (checks or {}).get(name) or {})
+            for name, result in certificates.items()
+        ]
+        report = _mesh_report.report(_mesh_report.vault_facts(vault), clusters, wanted, allowed or ())
+    except _x509.X509Error as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+    return {**report, "table": _mesh_table.table(report), "failures": _mesh_table.failures(report)}
+
+
+def mesh_report_html(report: dict[str, Any]) -> str:
+    return _mesh_html.page(report)
+
+
+def _codes() -> str:
+    return ", ".join(sorted(_mesh_report.CODES))
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Any]:
+        return {"mesh_report": mesh_report, "mesh_report_html": mesh_report_html}

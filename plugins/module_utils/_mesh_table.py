@@ -1,0 +1,68 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report as a table for the terminal, in the form of the workshop. Private to this collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+Facts = dict[str, Any]
+EVIDENCE = {
+    "spec": "carry these anchors, by their specification",
+    "started_after": "took them from the ConfigMap after its last change",
+    "started_before": "started before the ConfigMap's last change",
+}
+
+
+def table(report: Facts) -> list[str]:
+    return list(_lines(report))
+
+
+def _lines(report: Facts) -> Iterator[str]:
+    vault = report["vault"]
+    yield f"Vault {vault['address']}, mount {vault['mount']}"
+    for one in vault["issuers"]:
+        yield from _certificate(one)
+    for cluster in report["clusters"]:
+        yield f"Cluster {cluster['name']}"
+        for part, what in (("anchors", "Trust anchor"), ("issuer", "Identity issuer"), ("signer", "Its signer")):
+            place = cluster.get(part, {})
+            for one in place.get("certificates", []):
+                yield f"  {what} ({place['where']})"
+                yield from _certificate(one)
+        for group in cluster.get("pods", []):
+            yield f"  {len(group['pods'])} pod(s) {EVIDENCE[group['evidence']]}{_short(group['certificates'])}"
+        check = cluster["check"]
+        if check:
+            yield f"  linkerd check: {check['succeeded']} passed, {_count(check['allowed'], 'expected warning')}"
+    yield from (f"Allowed: {sentence(item)}" for item in report["disagreements"] if item["allowed"])
+    yield f"{len(failures(report))} disagreement(s)" if failures(report) else "All agree."
+
+
+def _certificate(one: Facts) -> Iterator[str]:
+    issuer = one["ski"] if one["self_signed"] else one["aki"]
+    yield f"    Issuer:  {_identifier(issuer)}  {one['issuer']}"
+    yield f"    Subject: {_identifier(one['ski'])}  {one['subject']}, until {one['not_after']}"
+
+
+def _identifier(value: str | None) -> str:
+    return f"{(value or 'none')[:16]:16}"
+
+
+def _short(certificates: list[Facts]) -> str:
+    return f" ({', '.join(_identifier(one['ski']).strip() for one in certificates)})" if certificates else ""
+
+
+def _count(items: list[str], what: str) -> str:
+    return f"{len(items)} {what}{'' if len(items) == 1 else 's'}"
+
+
+def failures(report: Facts) -> list[str]:
+    """The disagreements that are not allowed, as sentences."""
+    return [sentence(item) for item in report["disagreements"] if not item["allowed"]]
+
+
+def sentence(item: Facts) -> str:
+    return f"{item['cluster']}: {item['message']}" if item["cluster"] else str(item["message"])

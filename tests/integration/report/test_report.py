@@ -1,0 +1,214 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person sees of the report. The browser is the oracle: its text, its colours, its boxes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from authority import DAY, NOW, key, make
+from readings import EARLIER, ISSUER, NEXT, ROOT, pod, reading, report, vault
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_sources
+from ansible_collections.servicemesh.pki.plugins.module_utils._mesh_table import failures
+
+GOOD = report(**{"pki-cluster": reading()})
+LOST = {"failed": True, "msg": "The cluster's API server does not answer: refused."}
+OLD = make("identity.linkerd.cluster.local", NEXT, own_key=key("p256", 41), start=NOW - 3 * DAY, end=NOW - DAY / 8)
+BETWEEN = make("Intermediate of a Rather Long Name", ROOT, own_key=key("p256", 43), end=NOW + 60 * DAY)
+BELOW = make("identity.linkerd.cluster.local", BETWEEN, own_key=key("p256", 44), end=NOW + DAY)
+DEEP = reading(issuer=BELOW)
+DEEP["issuer"] = _mesh_sources.source("Secret linkerd/linkerd-identity-issuer, tls.crt", BELOW.pem + BETWEEN.pem)
+STALE = [pod("linkerd-identity-0", started=EARLIER), *(pod(f"web-{number}", ROOT.pem) for number in range(9))]
+BAD = report(
+    berlin=reading(),
+    oslo=reading((ROOT, NEXT), pods=STALE),
+    rome=reading(issuer=OLD, signer=NEXT, renewal="2026-11-23T12:00:00Z"),
+    prague=DEEP,
+    lost=(LOST, {}),
+)
+SCRIPT = "<script>alert('CN')</script>"
+IMAGE = "\"'><img src=x onerror=alert(1)>"
+
+# Contrast of every text with what is behind it (WCAG 2.2, 1.4.3), and each text as the browser draws it.
+CONTRAST = """() => {
+  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const parts = color => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data]; };
+  const light = rgb => { const [r, g, b] = rgb.slice(0, 3).map(v => v / 255).map(
+    v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
+  const behind = element => {
+    for (let at = element; at; at = at.parentElement) {
+      if (at.matches && at.matches('g.box') && element !== at)
+        return parts(getComputedStyle(at.querySelector('rect')).fill);
+      const color = parts(getComputedStyle(at).backgroundColor);
+      if (color[3] > 0) return color;
+    }
+    return [255, 255, 255, 255]; };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || element.closest('title')) continue;
+    const style = getComputedStyle(element), color = parts(element.closest('svg') ? style.fill : style.color);
+    const [a, b] = [light(color), light(behind(element))];
+    found.push([(Math.max(a, b) + .05) / (Math.min(a, b) + .05), walker.currentNode.data.trim().slice(0, 40)]);
+  }
+  return found; }"""
+
+# Texts of the pictures that stand out of their box.
+OUTSIDE = """() => [...document.querySelectorAll('g.box')].flatMap(box => {
+  const frame = box.querySelector('rect').getBoundingClientRect();
+  return [...box.querySelectorAll('text')].filter(text => { const own = text.getBoundingClientRect();
+    return own.right > frame.right || own.bottom > frame.bottom || own.left < frame.left; })
+    .map(text => text.textContent); })"""
+
+COLOR = "selector => getComputedStyle(document.querySelector(selector)).color"
+STROKE = "selector => [...document.querySelectorAll(selector)].map(one => getComputedStyle(one).stroke)"
+
+
+def hue(color: str) -> str:
+    red, green, blue = map(int, re.findall(r"\d+", color)[:3])
+    return "red" if red > green + 40 and red > blue + 40 else "green" if green > red + 40 else "other"
+
+
+def test_all_agree(show):
+    shown = show(GOOD)
+    assert shown.page.get_by_role("status").inner_text() == "All agree"
+    assert hue(shown.ask(COLOR, "h1")) == "green"
+    assert shown.page.locator(".bad:not(.arrow)").count() == 0
+    assert {hue(color) for color in shown.ask(STROKE, "path.way")} == {"green"}
+    assert shown.page.locator("path.way").count() == 4
+    assert "pki-cluster" in shown.text
+
+
+def test_every_source_is_there_with_its_fingerprint(show):
+    shown = show(GOOD)
+    places = shown.page.locator("dl.sources > div").all_inner_texts()
+    root, issuer = (one["certificates"][0] for one in (reading()["anchors"], reading()["issuer"]))
+    assert [place.splitlines()[0] for place in places] == [
+        "Root", "Trust anchors", "Identity issuer", "Its signer", "2 pods", "1 pod", "linkerd check",
+    ]  # fmt: skip
+    for number, one in enumerate((root, root, issuer, root, root)):
+        assert one["fingerprint_sha256"] in places[number]
+    assert f"{issuer['aki'][:16]} CN=root.linkerd.cluster.local" in places[2]
+    assert f"{issuer['ski'][:16]} CN=identity.linkerd.cluster.local" in places[2]
+    assert all("agrees" in place for place in places)
+
+
+def test_disagreements_are_told_first_and_in_red(show):
+    shown = show(BAD)
+    count = len(failures(BAD))
+    assert count == 8
+    assert shown.page.get_by_role("status").inner_text() == f"{count} things to settle"
+    assert hue(shown.ask(COLOR, "h1")) == "red"
+    told = shown.page.locator("ol.list li").all_inner_texts()
+    assert len(told) == count
+    for item in BAD["disagreements"]:
+        assert any(item["message"] in one and item["code"] in one for one in told), item
+    assert hue(shown.ask(COLOR, ".state.bad")) == "red"
+
+
+def test_the_picture_shows_where_it_does_not_fit(show):
+    shown = show(BAD)
+    clusters = {section.locator("h2").inner_text(): section for section in shown.page.locator("section.cluster").all()}
+    assert list(clusters) == ["berlin", "oslo", "rome", "prague", "lost"]
+
+    def bad(name: str) -> list[str]:
+        boxes = clusters[name].locator("g.box.bad .kind").all_text_contents()
+        return [*boxes, *(f"{count} ways" for count in [clusters[name].locator("path.way.bad").count()] if count)]
+
+    assert bad("berlin") == bad("prague") == []
+    assert bad("oslo") == ["2 trust anchors", "Workloads", "2 ways"]
+    assert bad("rome") == ["Identity issuer, Secret", "2 ways"]
+    assert "Intermediate CA" in clusters["prague"].locator("svg.chain").text_content()
+    assert "does not answer: refused" in clusters["lost"].inner_text()
+
+
+def test_the_time_line(show):
+    shown = show(BAD)
+    rows = shown.page.locator(".time .row").all_inner_texts()
+    assert len(rows) == 6  # each certificate once, however many use it
+    assert "trust anchor of berlin, oslo, rome, prague" in rows[0]
+    assert sum("cert-manager renews it" in row for row in rows) == 3
+    assert [row for row in rows if "ended 3 hours ago" in row]
+    shape = "() => [...document.querySelectorAll('svg.bar')].map(bar => ['.all,.over', '.now', '.point'].map(part => {"
+    shape += "const found = bar.querySelector(part); return found && found.getBoundingClientRect().toJSON(); }))"
+    for row, (bar, now, point) in zip(rows, shown.ask(shape), strict=True):
+        over = "ended" in row
+        assert (bar["left"] < now["left"] < bar["right"]) is not over, row
+        if point and not over:
+            assert bar["left"] < (point["left"] + point["right"]) / 2 < bar["right"], row
+    assert "now" in shown.page.locator("svg.axis").text_content()
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_nothing_is_cut_off(show, width):
+    for found in (GOOD, BAD):
+        shown = show(found, width)
+        assert shown.ask("() => document.documentElement.scrollWidth") <= width
+        assert shown.ask(OUTSIDE) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_in_light_and_in_dark(show, scheme):
+    shown = show(BAD, color_scheme=scheme)
+    found = shown.ask(CONTRAST)
+    assert len(found) > 100
+    assert [one for one in found if one[0] < 4.5] == []
+
+
+def test_dark_is_dark_and_paper_is_white(show):
+    shown = show(GOOD, color_scheme="dark")
+    background = "() => getComputedStyle(document.body).backgroundColor"
+    assert max(map(int, re.findall(r"\d+", shown.ask(background)))) < 60
+    shown.page.emulate_media(media="print", color_scheme="dark")
+    assert shown.ask(background) == "rgb(255, 255, 255)"
+    assert [one for one in shown.ask(CONTRAST) if one[0] < 4.5] == []
+    assert shown.page.pdf(format="A4").count(b"/Type /Page\n") <= 3
+
+
+def test_it_loads_nothing_and_runs_nothing(show):
+    shown = show(BAD)
+    assert len(shown.requests) == 1
+    assert shown.requests[0].startswith("file:")
+    assert shown.complaints == []
+    assert shown.page.locator("script, link, img, iframe, object, embed, [src], [href]:not(a)").count() == 0
+
+
+def test_hostile_certificates_and_names_are_only_text(show):
+    root = make(SCRIPT, start=NOW - DAY)
+    issuer = make(IMAGE, root, own_key=key("p256", 41), end=NOW + DAY)
+    found = report(
+        {**vault(root), "address": f"http://x/{IMAGE}"},
+        **{SCRIPT: reading((root,), issuer, root, [pod(IMAGE, root.pem), pod("x", NEXT.pem)]), IMAGE: (LOST, {})},
+    )
+    shown = show(found)
+    assert shown.complaints == []
+    assert len(shown.requests) == 1
+    assert shown.page.locator("script, img").count() == 0
+    assert SCRIPT in shown.text
+    assert IMAGE in shown.text
+    assert shown.ask("() => document.documentElement.scrollWidth") <= 1280
+
+
+def test_very_long_names_stay_in_their_place(show):
+    long = make("x" * 64, own_key=key("p256", 45))
+    found = report(vault(long), **{"c" * 200: reading((long,), make("y" * 64, long, own_key=key("p256", 41)), long)})
+    shown = show(found, 390)
+    assert shown.ask("() => document.documentElement.scrollWidth") <= 390
+    assert shown.ask(OUTSIDE) == []
+
+
+def test_an_expected_disagreement_is_no_alarm(show):
+    shown = show(report(allowed=("pod_anchors_differ",), berlin=reading(pods=[pod("web-0", NEXT.pem + ROOT.pem)])))
+    assert shown.page.get_by_role("status").inner_text() == "All agree"
+    assert shown.page.locator("ol.list li.expected").count() == 1
+    assert shown.page.locator("h2").first.inner_text() == "Expected"
+
+
+def test_a_report_of_nothing_is_a_page_too(show):
+    shown = show(report({"msg": "Vault refuses the connection."}))
+    assert "2 things to settle" in shown.text
+    assert ISSUER.pem not in shown.page.content()

@@ -1,0 +1,98 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Readings of a mesh as the modules return them, from objects as Kubernetes has them. Good unless told otherwise."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from authority import DAY, NOW, Made, key, make
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_report, _mesh_sources, _x509_chain
+
+ROOT = make("root.linkerd.cluster.local", start=NOW - DAY, end=NOW + 89 * DAY)
+NEXT = make("root.linkerd.cluster.local", own_key=key("p256", 40), start=NOW - DAY / 24, end=NOW + 365 * DAY)
+ISSUER = make("identity.linkerd.cluster.local", ROOT, own_key=key("p256", 41), start=NOW - DAY / 12, end=NOW + 2 * DAY)
+WRITTEN, LATER, EARLIER = "2026-11-24T11:00:00Z", "2026-11-24T11:00:09Z", "2026-11-24T10:59:00Z"
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def config_map(*anchors: Made, **data: str) -> dict[str, Any]:
+    fields = [
+        {"manager": "trust-manager", "time": WRITTEN, "fieldsV1": {"f:data": {}}},
+        {"manager": "somebody", "time": LATER, "fieldsV1": {"f:metadata": {}}},
+    ]
+    meta = {"creationTimestamp": EARLIER, "managedFields": fields}
+    return {"metadata": meta, "data": data or {"ca-bundle.crt": "".join(one.pem for one in anchors)}}
+
+
+def secret(issuer: Made, signer: Made | None) -> dict[str, Any]:
+    data = {"tls.crt": encoded(issuer.pem), "tls.key": encoded("not to be seen"), "ca.crt": ""}
+    return {"metadata": {}, "data": {**data, **({"ca.crt": encoded(signer.pem)} if signer else {})}}
+
+
+def pod(
+    name: str, pem: str | None = None, *, started: str = LATER, native: bool = False, **more: Any
+) -> dict[str, Any]:
+    """An injected pod with its anchors, or one of the control plane, which takes them from the ConfigMap."""
+    variable: dict[str, Any] = {"name": _mesh_sources.VARIABLE}
+    reference = {"name": _mesh_sources.CONFIG_MAP, "key": _mesh_sources.BUNDLE_KEY}
+    variable |= {"value": pem} if pem else {"valueFrom": {"configMapKeyRef": reference}}
+    proxy = {"name": "linkerd-proxy", "env": [{"name": "OTHER", "value": "x"}, variable]}
+    status = [{"name": "linkerd-proxy", "state": {"running": {"startedAt": started}}}]
+    namespace = "emojivoto" if pem else "linkerd"
+    return {
+        "metadata": {"name": name, "namespace": namespace, **more},
+        "spec": {"containers": [{"name": "app"}], "initContainers": [proxy]}
+        if native
+        else {"containers": [{"name": "app"}, proxy]},
+        "status": {"phase": "Running", "initContainerStatuses" if native else "containerStatuses": status},
+    }
+
+
+def reading(
+    anchors: tuple[Made, ...] = (ROOT,),
+    issuer: Made = ISSUER,
+    signer: Made | None = ROOT,
+    pods: list[dict[str, Any]] | None = None,
+    renewal: str | None = "2026-11-25T09:00:00Z",
+) -> dict[str, Any]:
+    found = _mesh_sources.anchors_source(config_map(*anchors), "linkerd")
+    pem = "".join(one.pem for one in anchors)
+    pods = [pod("linkerd-identity-0"), pod("web-0", pem), pod("web-1", pem, native=True)] if pods is None else pods
+    return {
+        "anchors": found,
+        "issuer": _mesh_sources.secret_source(secret(issuer, signer), "linkerd", "tls.crt"),
+        "signer": _mesh_sources.secret_source(secret(issuer, signer), "linkerd", "ca.crt"),
+        "renewal_time": renewal,
+        "pods": _mesh_sources.pod_groups(pods, found["changed_at"]),
+    }
+
+
+def vault(*issuers: Made) -> dict[str, Any]:
+    return {
+        "address": "http://127.0.0.1:8200",
+        "mount": "pki",
+        "issuers": [_mesh_sources.with_pem(one.certificate) for one in issuers or (ROOT,)],
+    }
+
+
+PASSED = {"passed": True, "categories": {"linkerd-identity": {"success": 39, "warning": 1, "error": 0}},
+          "warnings_allowed": [{"description": "issuer cert is valid for at least 60 days"}]}  # fmt: skip
+
+
+def report(
+    vault_result: dict[str, Any] | None = None, allowed: tuple[str, ...] = (), **clusters: Any
+) -> dict[str, Any]:
+    """A report at NOW; of a cluster give its reading, or its reading and what linkerd check said."""
+    asked = [
+        _mesh_report.Cluster.from_results(name, *(given if isinstance(given, tuple) else (given, PASSED)))
+        for name, given in clusters.items()
+    ]
+    wanted = _x509_chain.requirements(at=NOW, profile="linkerd")
+    return _mesh_report.report(_mesh_report.vault_facts(vault_result or vault()), asked, wanted, allowed)
