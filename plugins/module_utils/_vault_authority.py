@@ -180,7 +180,7 @@ def constraints(certificate: x509.Certificate) -> dict[str, list[str]]:
 def lifetime(options: dict[str, Any]) -> int:
     """Seconds from now that the certificate shall live."""
     if options["ttl"]:
-        return options["ttl"]
+        return int(options["ttl"])
     return int((moment(options["not_after"]) - datetime.now(UTC)) / timedelta(seconds=1))
 
 
@@ -260,6 +260,8 @@ def predicted(options: dict[str, Any], everything: list[Issuer]) -> dict[str, An
     }
 
 
-def result(changed: bool, before: dict, after: dict, differing: _diff.Differences) -> dict[str, Any]:
+def result(
+    changed: bool, before: dict[str, Any], after: dict[str, Any], differing: _diff.Differences
+) -> dict[str, Any]:
     diff = {"before": _diff.view(before, SHOWN), "after": _diff.view(after, SHOWN)}
     return dict(changed=changed, issuer=after, differences=differing, diff=diff)

@@ -12,8 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.community.hashi_vault.plugins.module_utils._hashi_vault_common import HashiVaultValueError
-from ansible_collections.community.hashi_vault.plugins.module_utils._hashi_vault_module import HashiVaultModule
+from ansible_collections.community.hashi_vault.plugins.module_utils._hashi_vault_common import (  # type: ignore[import-untyped]
+    HashiVaultValueError,
+)
+from ansible_collections.community.hashi_vault.plugins.module_utils._hashi_vault_module import (  # type: ignore[import-untyped]
+    HashiVaultModule,
+)
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_errors as errors
 from ansible_collections.servicemesh.pki.plugins.module_utils._duration import DurationError
@@ -25,7 +29,7 @@ except ImportError:  # hvac brings it, and HashiVaultModule says that hvac is mi
     RequestException = OSError  # type: ignore[misc, assignment]
 
 try:
-    from ansible.module_utils.secrets import register_secret  # ansible-core 2.22
+    from ansible.module_utils.secrets import register_secret  # type: ignore[import-untyped] # ansible-core 2.22
 except ImportError:
     register_secret = None
 

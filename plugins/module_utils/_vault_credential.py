@@ -112,7 +112,9 @@ def present(module: Any, credential: Credential, secret: SecretValue, value: str
     return result(action, reasons, before, after)
 
 
-def act(module: Any, credential: Credential, secret: SecretValue, action: str, value: str, found: dict) -> None:
+def act(
+    module: Any, credential: Credential, secret: SecretValue, action: str, value: str, found: dict[str, Any]
+) -> None:
     """Fails before anything is made when a right is missing. Check mode goes no further, and asks Kubernetes, too."""
     renews, replaces = action == "renewed", retired(credential, value, found)
     acts = ["renew"] if renews else ["create", *(["revoke"] if replaces else [])]

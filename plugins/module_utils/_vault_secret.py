@@ -9,7 +9,9 @@ import base64
 import json
 from typing import Any
 
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client as core
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s import (  # type: ignore[import-untyped]
+    client as core,
+)
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 
@@ -107,6 +109,6 @@ class SecretValue:
 
 def message(exc: Any) -> str:
     try:
-        return json.loads(exc.body)["message"].rstrip(".")
+        return str(json.loads(exc.body)["message"]).rstrip(".")
     except (ValueError, KeyError, TypeError):
         return f"{exc.status} {exc.reason}"

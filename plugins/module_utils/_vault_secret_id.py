@@ -60,7 +60,7 @@ class SecretId(Credential):
         return [("update", f"{self.role}/secret-id{'/destroy' if act == 'revoke' else ''}")]
 
     def create(self) -> str:
-        return self.vault.request("POST", f"{self.role}/secret-id", {})["data"]["secret_id"]
+        return str(self.vault.request("POST", f"{self.role}/secret-id", {})["data"]["secret_id"])
 
     def revoke(self, value: str) -> None:
         self.vault.request("POST", f"{self.role}/secret-id/destroy", {"secret_id": value})

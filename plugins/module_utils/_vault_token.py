@@ -31,7 +31,7 @@ class Token(Credential):
 
     def look_up(self, value: str) -> dict[str, Any]:
         try:
-            return self.vault.request("POST", "auth/token/lookup", {"token": value})["data"]
+            return dict(self.vault.request("POST", "auth/token/lookup", {"token": value})["data"])
         except VaultError as exc:
             if "bad token" in exc.said or "invalid token" in exc.said:
                 return {}
@@ -72,7 +72,7 @@ class Token(Credential):
         if not params["period"] and made["lease_duration"] < asked:
             self.revoke(made["client_token"])
             raise VaultError(too_long(asked, made["lease_duration"]))
-        return made["client_token"]
+        return str(made["client_token"])
 
     def revoke(self, value: str) -> None:
         self.vault.request("POST", "auth/token/revoke", {"token": value})
