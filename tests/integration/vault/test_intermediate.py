@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import importlib
+import multiprocessing
 import subprocess
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
+from server import run_module
 
 
 @pytest.fixture
@@ -102,3 +106,61 @@ def test_nothing_stays_behind_when_signing_is_refused(run, child, mount, argumen
     message = run.error("vault_pki_intermediate", foreseen=False, token=token, **arguments)
     assert message.startswith(f"The token may not update {mount}/issuer/default/sign-intermediate.")
     assert server.client.list(f"{child}/keys") is None
+
+
+def race(start, url: str, token: str, arguments: dict) -> dict:
+    start.wait()
+    return run_module("vault_pki_intermediate", url=url, token=token, **arguments)
+
+
+def test_runs_at_the_same_moment_make_one_intermediate(child, arguments, server):
+    runs, context = 4, multiprocessing.get_context("fork")
+    with context.Manager() as manager, ProcessPoolExecutor(runs, mp_context=context) as pool:
+        start = manager.Barrier(runs)
+        jobs = [pool.submit(race, start, server.url, server.token, arguments) for _run in range(runs)]
+        results = [job.result(120) for job in jobs]
+    assert not [result["msg"] for result in results if result.get("failed")]
+    assert sum(result["changed"] for result in results) == 1
+    assert len(server.client.list(f"{child}/keys")["data"]["keys"]) == 1, "a run left a key"
+    issuers = server.client.list(f"{child}/issuers")["data"]["key_info"].values()
+    assert sorted(issuer["issuer_name"] for issuer in issuers) == ["", "cluster-1"], "a run left an issuer"
+
+
+def test_a_name_that_another_gives_at_that_moment_is_taken_back(run, child, arguments, server, monkeypatch):
+    """The other run is made here, between our import and our name."""
+    module = importlib.import_module("ansible_collections.servicemesh.pki.plugins.modules.vault_pki_intermediate")
+    give_name = module.give_name
+
+    def late(vault, mount, issuer_id, name):
+        server.client.write_data(
+            f"{child}/issuers/generate/root/internal", data={"issuer_name": name, "common_name": "first", "ttl": "9h"}
+        )
+        monkeypatch.setattr(module, "give_name", give_name)
+        return give_name(vault, mount, issuer_id, name)
+
+    monkeypatch.setattr(module, "give_name", late)
+    result = run("vault_pki_intermediate", **arguments)
+    assert "exists and differs: common_name: wanted c1.test, found first" in result["msg"]
+    assert len(server.client.list(f"{child}/keys")["data"]["keys"]) == 1
+
+
+def test_parents_that_cannot_sign(run, child, mount, arguments, server):
+    last = dict(mount=mount, issuer_name="last", common_name="last.test", ttl="1000h", max_path_length=0)
+    run.ok("vault_pki_root", **last)
+    message = run.error("vault_pki_intermediate", **{**arguments, "parent_issuer": "last"})
+    assert message == f"Issuer last of {mount} has path length 0: it can sign no CA. Sign with another issuer."
+    public = server.client.read(f"{mount}/issuer/root")["data"]
+    server.client.delete(f"{mount}/issuer/root")
+    server.client.delete(f"{mount}/key/{public['key_id']}")
+    imported = server.client.write_data(f"{mount}/issuers/import/cert", data={"pem_bundle": public["certificate"]})
+    parent = imported["data"]["imported_issuers"][0]
+    message = run.error("vault_pki_intermediate", **{**arguments, "parent_issuer": parent})
+    assert message.endswith("has no key in this Vault, so it cannot sign.")
+
+
+def test_a_key_name_that_is_taken_and_a_wrong_mount(run, child, arguments, server):
+    run.ok("vault_pki_intermediate", **arguments, key_name="key-1")
+    message = run.error("vault_pki_intermediate", **{**arguments, "issuer_name": "cluster-2"}, key_name="key-1")
+    assert message == f"There is a key key-1 in {child} already. Choose another key_name."
+    run.four_ways("vault_pki_intermediate", **arguments, state="absent", force=True)
+    assert not run.ok("vault_pki_intermediate", **arguments, state="absent")["changed"]

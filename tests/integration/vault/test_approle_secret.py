@@ -1,0 +1,82 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vault_approle_secret against a real Vault. Kubernetes is a stand-in here."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from secrets_standin import SecretsStandIn
+
+PLACE = ("cert-manager", "vault-approle")
+
+
+@pytest.fixture
+def kube():
+    standin = SecretsStandIn("cert-manager")
+    yield standin
+    standin.stop()
+
+
+@pytest.fixture
+def arguments(kube, server, path):
+    """A role whose secret ids live for 100 hours."""
+    server.client.sys.enable_auth_method("approle", path=path)
+    server.client.auth.approle.create_or_update_approle("r", mount_point=path, secret_id_ttl="100h")
+    yield dict(
+        kubernetes={"host": kube.url, "api_key": "stand-in"},
+        secret_namespace=PLACE[0],
+        secret_name=PLACE[1],
+        mount=path,
+        role="r",
+    )
+    server.client.sys.disable_auth_method(path)
+
+
+def secret_id(kube) -> str:
+    return base64.b64decode(kube.secrets[PLACE]["data"]["secretId"]).decode()
+
+
+def logs_in(server, path: str, secret: str) -> bool:
+    role_id = server.client.auth.approle.read_role_id("r", mount_point=path)["data"]["role_id"]
+    login = {"role_id": role_id, "secret_id": secret}
+    answer = server.client.adapter.request("post", f"/v1/auth/{path}/login", json=login, raise_exception=False)
+    return isinstance(answer, dict) and "auth" in answer
+
+
+def test_a_secret_id_four_ways_and_gone_again(run, kube, arguments, server, path):
+    done = run.four_ways("vault_approle_secret", **arguments, minimum_ttl="10h")
+    first = secret_id(kube)
+    assert done["action"] == "created"
+    assert first not in str(done)
+    assert logs_in(server, path, first)
+    run.four_ways("vault_approle_secret", **arguments, state="absent")
+    assert not logs_in(server, path, first)
+    assert PLACE not in kube.secrets
+
+
+def test_one_that_is_too_old_or_dead_is_replaced(run, kube, arguments, server, path):
+    server.client.auth.approle.create_or_update_approle("r", mount_point=path, secret_id_ttl="20h")
+    run.ok("vault_approle_secret", **arguments)
+    old = secret_id(kube)
+    server.client.auth.approle.create_or_update_approle("r", mount_point=path, secret_id_ttl="100h")
+    done = run("vault_approle_secret", **arguments, minimum_ttl="50h")
+    assert done["action"] == "replaced"
+    assert set(done["reasons"]) == {"minimum_ttl"}
+    assert not logs_in(server, path, old)
+    server.client.auth.approle.destroy_secret_id("r", secret_id(kube), mount_point=path)
+    assert set(run.four_ways("vault_approle_secret", **arguments)["reasons"]) == {"secret_id"}
+
+
+def test_what_cannot_be(run, kube, arguments, server, path):
+    message = run.error("vault_approle_secret", **arguments, minimum_ttl="100h")
+    assert message == ("A secret id of r lives 100h (secret_id_ttl), so it always has less left than minimum_ttl.")
+    message = run.error("vault_approle_secret", **{**arguments, "role": "nobody"})
+    assert message == f"There is no role nobody in {path}. Make it first."
+    role = f"auth/{path}/role/r"
+    token = server.token_for(f'path "{role}" {{ capabilities = ["read"] }}')
+    message = run.error("vault_approle_secret", **arguments, token=token)
+    assert message.startswith(f"The token may not update {role}/secret-id. A policy for it needs: path")
+    assert kube.secrets == {}
