@@ -20,7 +20,7 @@ requirements:
 notes:
   - Check mode asks Vault what the login may do, so it fails as the real run would. That takes the policy V(default),
     which every token has unless it was made without. Whether Vault takes a value is only known when it is written.
-  - Works with HashiCorp Vault and with OpenBao. Tested with OpenBao 2.7.
+  - Works with HashiCorp Vault and with OpenBao. Tested with HashiCorp Vault 1.21, OpenBao 2.6 and 2.7.
   - The options of the connection and of the login are those of the collection community.hashi_vault, whose code makes
     them work. Its guides describe every login method.
   - Durations may be written as Vault writes them (V(48h), V(90d), V(1h30m)) or as seconds. They are compared

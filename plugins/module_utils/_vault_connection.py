@@ -49,7 +49,18 @@ class Vault:
         except (HashiVaultValueError, TypeError, ValueError) as exc:
             raise VaultError(f"The connection to Vault is not described: {ended(exc)}") from exc
         self.url = module.params["url"]
+        if module.params["namespace"]:
+            self.check_namespaces()
         self.login()
+
+    def check_namespaces(self) -> None:
+        """HashiCorp Vault's community edition would do in the root namespace what is meant for another."""
+        dummy, health = self.exchange("GET", "sys/health")
+        if isinstance(health, dict) and health.get("enterprise") is False:
+            raise VaultError(
+                f"Vault at {self.url} has no namespaces, because it is HashiCorp's community edition. "
+                "Leave out the option namespace, and VAULT_NAMESPACE."
+            )
 
     def login(self) -> None:
         method = self.module.params["auth_method"]

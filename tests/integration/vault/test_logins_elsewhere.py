@@ -86,8 +86,15 @@ def directory(tmp_path):
     (tmp_path / "slapd.conf").write_text(
         "include /etc/ldap/schema/core.schema\n"
         "modulepath /usr/lib/ldap\nmoduleload back_mdb\n"
-        f'database mdb\nsuffix "dc=test"\nrootdn "uid=ann,dc=test"\nrootpw l3tmein\ndirectory {tmp_path}/data\n'
+        f'database mdb\nsuffix "dc=test"\ndirectory {tmp_path}/data\n'
     )
+    people = (
+        "dn: dc=test\nobjectClass: organization\nobjectClass: dcObject\no: test\ndc: test\n\n"
+        "dn: uid=ann,dc=test\nobjectClass: person\nobjectClass: uidObject\n"
+        "uid: ann\ncn: Ann\nsn: Ann\nuserPassword: l3tmein\n"
+    )
+    add = [slapd, "-T", "add", "-f", str(tmp_path / "slapd.conf")]
+    subprocess.run(add, input=people, text=True, check=True, capture_output=True)
     url = f"ldap://127.0.0.1:{vault_server.free_port()}"
     process = subprocess.Popen(
         [slapd, "-h", url, "-f", str(tmp_path / "slapd.conf"), "-d", "0"], stderr=subprocess.DEVNULL
