@@ -69,25 +69,33 @@ from ansible_collections.servicemesh.pki.plugins.module_utils import _jwk
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import Cluster, ClusterError, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
 
+try:
+    from kubernetes import client
+except ImportError:  # AnsibleK8SModule says so
+    client = None
+
 CA = Wanted("v1", "ConfigMap", "kube-root-ca.crt", "kube-system")
 
 
-def document(cluster: Cluster, path: str) -> dict[str, Any]:
-    return json.loads(cluster.client.client.request("get", path, serialize=False).data)
+def document(api: Any, call: str) -> dict[str, Any]:
+    """The answer as it is; the client would make a text of it that is no JSON. Newer ones have a name for that."""
+    raw = getattr(api, f"{call}_without_preload_content", None)
+    answer = raw() if raw else getattr(api, call)(_preload_content=False)
+    return json.loads(answer.data if answer.data is not None else answer.read())
 
 
 def work(cluster: Cluster) -> dict[str, Any]:
     found = cluster.get(CA)
     if found is None:
-        raise ClusterError(
-            f"{CA} does not exist, so the CA of the API server is not known. Wait until the cluster is up."
-        )
+        raise ClusterError(f"{CA} does not exist, so the API server's CA is not known. Wait until the cluster is up.")
+    api_client = cluster.client.client.client
+    key_set = document(client.OpenidApi(api_client), "get_service_account_issuer_open_id_keyset")
+    settings = document(client.WellKnownApi(api_client), "get_service_account_issuer_open_id_configuration")
     try:
-        keys = [_jwk.public_key_pem(key) for key in document(cluster, "/openid/v1/jwks")["keys"]]
+        keys = [_jwk.public_key_pem(key) for key in key_set["keys"]]
     except _jwk.JwkError as exc:
         raise ClusterError(f"The cluster's key set (/openid/v1/jwks) cannot be used: {exc}.") from exc
-    issuer = document(cluster, "/.well-known/openid-configuration")["issuer"]
-    return dict(changed=False, issuer=issuer, public_keys=keys, ca_certificate=found["data"]["ca.crt"])
+    return dict(changed=False, issuer=settings["issuer"], public_keys=keys, ca_certificate=found["data"]["ca.crt"])
 
 
 def main() -> None:
