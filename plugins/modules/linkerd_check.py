@@ -143,14 +143,15 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ansible_collections.servicemesh.pki.plugins.module_utils import _linkerd_check as output
 
 
-def arguments(params: dict) -> list[str]:
+def arguments(params: dict, check_mode: bool) -> list[str]:
+    """In check mode nothing is waited for, since what would come true may not have been made."""
     options = {
         "--kubeconfig": params["kubeconfig"],
         "--context": params["context"],
         "--linkerd-namespace": params["linkerd_namespace"],
         "--expected-version": params["expected_version"],
         "--namespace": params["namespace"],
-        "--wait": f"{params['wait']}s",
+        "--wait": f"{1 if check_mode else params['wait']}s",
     }
     given = [f"{name}={value}" for name, value in options.items() if value]
     return ["check", "--output=json", *given, *(["--proxy"] if params["proxy"] else [])]
@@ -205,7 +206,7 @@ def main() -> None:
             msg=f"Linkerd's CLI is not installed: no program {params['linkerd_path']!r} in PATH. "
             "Install the version of the control plane, or name the program in linkerd_path."
         )
-    rc, out, err = module.run_command([program, *arguments(params)])
+    rc, out, err = module.run_command([program, *arguments(params, module.check_mode)])
     results, message = report(module, out, err, rc)
     if message and not module.check_mode:
         module.fail_json(msg=message, **results)

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: certificate_renewal
-short_description: Renews a Certificate of cert-manager now, and waits until it is there
+module: linkerd_issuer_renewal
+short_description: Renews Linkerd's identity issuer now, and waits until Linkerd says that it uses the new one
 version_added: 0.2.0
 description:
   - Tells cert-manager to issue the Certificate anew, as C(cmctl renew) does, by the condition C(Issuing) in its status.
-  - Waits until a new certificate is in the Secret, or until cert-manager says that the attempt failed. Then the error
+  - Waits until the new certificate is in the Secret, or until cert-manager says that the attempt failed. Then the error
     holds what its CertificateRequest and its issuer say, and the old certificate stays in use.
+  - Waits for the event C(IssuerUpdated) of Linkerd's identity controller, which comes when Kubernetes has shown the
+    changed Secret to its pod, within two minutes as a rule. The event C(IssuerUpdateSkipped) is an error with Linkerd's
+    own words.
   - Each run renews. There is nothing to compare, for the certificate that is there may be quite good.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
@@ -30,15 +33,20 @@ options:
   name:
     description: Name of the Certificate.
     type: str
-    required: true
-  namespace:
-    description: Its namespace.
+    default: linkerd-identity-issuer
+  linkerd_namespace:
+    description: Namespace of the Certificate and of Linkerd's control plane.
     type: str
-    required: true
+    default: linkerd
   timeout:
     description: Seconds to wait at most for the new certificate.
     type: int
     default: 120
+  event_timeout:
+    description:
+      - Seconds to wait at most for Linkerd's event. When it does not come, RV(in_use) is false, which is no error.
+    type: int
+    default: 180
 requirements:
   - kubernetes >= 24.2.0
   - cryptography
@@ -50,9 +58,9 @@ author:
 
 EXAMPLES = r"""
 - name: Let Vault sign a new identity issuer
-  servicemesh.pki.certificate_renewal:
-    name: linkerd-identity-issuer
-    namespace: linkerd
+  servicemesh.pki.linkerd_issuer_renewal:
+    kubeconfig: ~/.kube/config
+    context: production
   register: renewal
 
 - name: Show what it is
@@ -68,9 +76,17 @@ certificate:
     - Empty when there is none yet.
   returned: success
   type: dict
-seconds:
-  description: Seconds that the renewal took.
+in_use:
+  description: Whether Linkerd has said that it uses the new certificate. In check mode false.
   returned: success
+  type: bool
+issued_after:
+  description: Seconds until the new certificate was there.
+  returned: success, not in check mode
+  type: float
+in_use_after:
+  description: Seconds until Linkerd said that it uses it, or until the module gave up.
+  returned: success, not in check mode
   type: float
 """
 
@@ -82,11 +98,13 @@ from ansible_collections.kubernetes.core.plugins.module_utils.args_common import
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condition as judge
+from ansible_collections.servicemesh.pki.plugins.module_utils import _linkerd_events as words
 from ansible_collections.servicemesh.pki.plugins.module_utils import _x509
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import Cluster, ClusterError, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
 
 API = "cert-manager.io/v1"
+IDENTITY = "linkerd-identity"
 SHOWN = ("subject", "serial_number", "not_before", "not_after", "fingerprint_sha256")
 
 
@@ -148,33 +166,60 @@ def wait(cluster: Cluster, wanted: Wanted, before: dict[str, Any], timeout: int)
     raise ClusterError(f"The old certificate stays in use. {cluster.explain(wanted, why.rstrip('.'), found)}")
 
 
+def events(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
+    selector = f"involvedObject.kind=Deployment,involvedObject.name={IDENTITY}"
+    return cluster.list("v1", "Event", namespace, field_selector=selector)
+
+
+def wait_for_linkerd(cluster: Cluster, namespace: str, before: set[str], timeout: int) -> bool:
+    """Whether Linkerd took the new issuer; a ClusterError when it refused it."""
+    started = time.monotonic()
+    while True:
+        said = words.since(events(cluster, namespace), before)
+        if said.skipped:
+            raise ClusterError(
+                f"Linkerd does not take the new identity issuer and goes on with the old one: {said.skipped}. "
+                "Look at the chain: ansible-playbook playbooks/verify.yml"
+            )
+        if said.updated or time.monotonic() - started >= timeout:
+            return said.updated
+        time.sleep(1)
+
+
 def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
-    params = module.params
-    wanted, started = Wanted(API, "Certificate", params["name"], params["namespace"], "Ready"), time.monotonic()
+    params, started = module.params, time.monotonic()
+    namespace = params["linkerd_namespace"]
+    wanted = Wanted(API, "Certificate", params["name"], namespace, "Ready")
     found = cluster.get(wanted)
     if found is None:
         raise ClusterError(cluster.missing_ground(wanted) or f"{wanted} does not exist. Make it first (role linkerd).")
-    before = after = certificate(cluster, found)
-    shown = None
-    if not module.check_mode:
-        start(cluster, found)
-        wait(cluster, wanted, found, params["timeout"])
-        after = certificate(cluster, found)
-        shown = {name: after[name] for name in SHOWN}
-    diff = {
-        "before": {name: before[name] for name in SHOWN if before},
-        "after": shown or {"subject": "a new certificate"},
-    }
-    return dict(changed=True, certificate=after, seconds=round(time.monotonic() - started, 1), diff=diff)
+    old = certificate(cluster, found)
+    shown = {"before": {name: old[name] for name in SHOWN if old}, "after": {"subject": "a new certificate"}}
+    if module.check_mode:
+        return dict(changed=True, certificate=old, in_use=False, diff=shown)
+    before = words.versions(events(cluster, namespace))
+    start(cluster, found)
+    wait(cluster, wanted, found, params["timeout"])
+    issued, new = time.monotonic() - started, certificate(cluster, found)
+    in_use = wait_for_linkerd(cluster, namespace, before, params["event_timeout"])
+    return dict(
+        changed=True,
+        certificate=new,
+        in_use=in_use,
+        issued_after=round(issued, 1),
+        in_use_after=round(time.monotonic() - started, 1),
+        diff={**shown, "after": {name: new[name] for name in SHOWN}},
+    )
 
 
 def main() -> None:
     module = AnsibleK8SModule(
         argument_spec=dict(
             **AUTH_ARG_SPEC,
-            name=dict(type="str", required=True),
-            namespace=dict(type="str", required=True),
+            name=dict(type="str", default="linkerd-identity-issuer"),
+            linkerd_namespace=dict(type="str", default="linkerd"),
             timeout=dict(type="int", default=120),
+            event_timeout=dict(type="int", default=180),
         ),
         supports_check_mode=True,
     )
