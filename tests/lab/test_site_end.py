@@ -65,7 +65,8 @@ def test_the_defaults_work_in_a_cluster_and_a_vault_of_somebody_else(mesh):
         "pki_vault": {"url": "http://127.0.0.1:8200", "auth_method": "token", "token": mesh.root_token()},
         "pki_vault_server": f"http://{address}:8200",
         "pki_issuer_kind": "Issuer",
-        "vault_pki_client_secret_namespace": "linkerd",
+        "pki_vault_auth": "jwt",
+        "trust_manager_forbid_secrets": True,
         "pki_trust_namespace": "linkerd-trust",
         "linkerd_trust_source": "anchors",
     }

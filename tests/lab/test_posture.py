@@ -1,0 +1,305 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""inventories/existing against a cluster and a Vault that the collection did not make."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+
+import pytest
+from company import NAME, VAULT, Company
+
+PATH = "pki/issuer/linkerd-root-1/sign-intermediate"
+IDENTITY = "identity.linkerd.cluster.local"
+BUILT_IN = {"kubernetes.io/tls", "helm.sh/release.v1"}
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory):
+    company = Company(tmp_path_factory.mktemp("company"))
+    company.remove()
+    try:
+        company.create()
+        yield company
+    finally:
+        company.remove()
+
+
+@pytest.fixture(scope="module")
+def foretold(company):
+    return company.play("playbooks/site.yml", "--check", "--diff")
+
+
+@pytest.fixture(scope="module")
+def mesh(company, foretold):
+    run = company.play("playbooks/site.yml", "--diff")
+    assert run.rc == 0, run.output[-4000:]
+    return company
+
+
+def secret(mesh, name: str, key: str, namespace: str = "linkerd") -> str:
+    return base64.b64decode(mesh.data("secret", name, key, namespace)).decode()
+
+
+def issued(mesh) -> str:
+    """The identity issuer after cert-manager had to ask Vault again."""
+    before = secret(mesh, "linkerd-identity-issuer", "tls.crt")
+    mesh.kubectl("delete", "secret", "linkerd-identity-issuer", "-n", "linkerd")
+
+    def there() -> bool:
+        told = mesh.run(
+            "kubectl", "get", "secret", "linkerd-identity-issuer", "-n", "linkerd", "-o", "json", check=False
+        )
+        return bool(told) and json.loads(told)["data"].get("tls.crt", "") not in (
+            "",
+            base64.b64encode(before.encode()).decode(),
+        )
+
+    mesh.until(there)
+    return secret(mesh, "linkerd-identity-issuer", "tls.crt")
+
+
+def accepted(mesh, issuer: str) -> bool:
+    """By openssl, with the root that Vault itself tells."""
+    root = mesh.vault("GET", "pki/issuer/linkerd-root-1/json")[1]["data"]["certificate"]
+    (mesh.folder / "root.pem").write_text(root)
+    (mesh.folder / "issuer.pem").write_text(issuer)
+    return "OK" in mesh.run("openssl", "verify", "-CAfile", f"{mesh.folder}/root.pem", f"{mesh.folder}/issuer.pem")
+
+
+def login(mesh, method: str = "jwt") -> str:
+    """As cert-manager does: a token of the service account, then a login. Without the account there is no token."""
+    made = mesh.kubectl(
+        "create", "token", "vault-issuer", "-n", "linkerd", "--audience", "vault://linkerd/vault"
+    ).strip()
+    data = {"jwt": made, "role": "linkerd-identity-issuer-production"}
+    status, answer = mesh.vault("POST", f"auth/{method}-production/login", data)
+    assert status == 200, answer
+    return answer["auth"]["client_token"]
+
+
+def test_a_check_of_a_bare_cluster_and_vault_gets_to_the_end(company, foretold):
+    assert foretold.rc == 0, foretold.output[-4000:]
+    assert company.vault("GET", "pki/issuer/linkerd-root-1/json")[0] != 200
+    assert company.run("helm", "list", "--all-namespaces", "--short") == ""
+
+
+def test_the_mesh_is_made_and_verified_and_made_once(mesh):
+    assert accepted(mesh, secret(mesh, "linkerd-identity-issuer", "tls.crt"))
+    for arguments in ((), ("--check", "--diff")):
+        again = mesh.play("playbooks/site.yml", *arguments)
+        assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
+    verified = mesh.play("playbooks/verify.yml")
+    assert (verified.rc, verified.changed) == (0, 0), verified.output[-4000:]
+
+
+def test_the_cluster_holds_no_credential(mesh):
+    """jwt is the default: no Secret but certificates, Helm's own and what is public."""
+    items = json.loads(mesh.kubectl("get", "secrets", "-A", "-o", "json"))["items"]
+    others = {(one["metadata"]["name"], *one["data"]) for one in items if one["type"] not in BUILT_IN}
+    assert {entry for entry in others if entry[0].startswith("vault")} == {("vault-ca", "ca.crt")}
+    assert secret(mesh, "vault-ca", "ca.crt") == mesh.ca.read_text()
+
+
+def test_the_policy_signs_one_name_at_one_path(mesh):
+    token = login(mesh)
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "/dev/null"]
+    csr = mesh.run("openssl", "req", *key, "-subj", f"/CN={IDENTITY}")
+    good = {"csr": csr, "common_name": IDENTITY, "alt_names": IDENTITY, "ip_sans": "", "uri_sans": "", "ttl": "48h",
+            "exclude_cn_from_sans": "true"}  # fmt: skip
+    status, answer = mesh.vault("POST", PATH, good, token)
+    assert status == 200, answer
+    assert accepted(mesh, answer["data"]["certificate"])
+    for change in (
+        {"common_name": "evil.example.com"},
+        {"alt_names": f"{IDENTITY},evil.example.com"},
+        {"uri_sans": "spiffe://evil"},
+        {"ip_sans": "10.0.0.1"},
+        {"use_csr_values": True},
+        {"max_path_length": 3},
+        {"permitted_dns_domains": "example.com"},
+        {"exclude_cn_from_sans": "false"},
+    ):
+        assert mesh.vault("POST", PATH, {**good, **change}, token)[0] == 403, change
+    for path in ("pki/root/sign-intermediate", "pki/issuer/default/sign-intermediate", "pki/root/generate/internal",
+                 "pki/sign-verbatim", "pki/issuer/linkerd-root-1/sign-verbatim", "sys/policies/acl/new"):  # fmt: skip
+        assert mesh.vault("POST", path, good, token)[0] == 403, path
+    assert mesh.vault("DELETE", "pki/root", None, token)[0] == 403
+    assert mesh.vault("DELETE", "pki/issuer/linkerd-root-1", None, token)[0] == 403
+
+
+def test_another_service_account_cannot_log_in(mesh):
+    made = mesh.kubectl("create", "token", "default", "-n", "linkerd", "--audience", "vault://linkerd/vault").strip()
+    data = {"jwt": made, "role": "linkerd-identity-issuer-production"}
+    assert mesh.vault("POST", "auth/jwt-production/login", data)[0] in (400, 403)
+    made = mesh.kubectl("create", "token", "vault-issuer", "-n", "linkerd", "--audience", "another").strip()
+    assert mesh.vault("POST", "auth/jwt-production/login", {**data, "jwt": made})[0] in (400, 403)
+
+
+def can(mesh, account: str, *question: str) -> bool:
+    return (
+        mesh.run("kubectl", "auth", "can-i", *question, f"--as=system:serviceaccount:{account}", check=False).strip()
+        == "yes"
+    )
+
+
+def test_what_the_api_server_lets_each_account_do(mesh):
+    trust_manager, cert_manager = "cert-manager:trust-manager", "cert-manager:cert-manager"
+    for namespace in ("linkerd", "cert-manager", "default", "kube-system"):
+        for verb in ("get", "list", "watch"):
+            assert not can(mesh, trust_manager, verb, "secrets", "-n", namespace), namespace
+    token = ("create", "serviceaccounts/token", "--subresource=token")
+    assert can(mesh, cert_manager, "create", "serviceaccounts/vault-issuer", "--subresource=token", "-n", "linkerd")
+    assert not can(mesh, cert_manager, "create", "serviceaccounts/default", "--subresource=token", "-n", "linkerd")
+    assert not can(mesh, cert_manager, "create", "serviceaccounts/vault-issuer", "--subresource=token", "-n", "default")
+    assert token and not can(mesh, "linkerd:vault-issuer", "get", "secrets", "-n", "linkerd")
+    assert not can(mesh, "linkerd:vault-issuer", "create", "tokenreviews.authentication.k8s.io")
+
+
+def test_the_trust_namespace_holds_public_anchors_and_can_hold_nothing_else(mesh):
+    told = mesh.run(
+        "kubectl", "create", "secret", "generic", "x", "-n", "linkerd-trust", "--from-literal=a=b", check=False
+    )
+    assert told == ""
+    assert mesh.kubectl("get", "secrets", "-n", "linkerd-trust", "-o", "name") == ""
+    maps = mesh.kubectl("get", "configmaps", "-n", "linkerd-trust", "-o", "name").split()
+    assert set(maps) == {"configmap/linkerd-trust-anchors", "configmap/kube-root-ca.crt"}
+    anywhere = mesh.kubectl(
+        "get", "configmaps", "-A", "-o", "name", "--field-selector=metadata.name=linkerd-identity-trust-roots"
+    )
+    assert len(anywhere.split()) == 1
+    deployment = json.loads(mesh.kubectl("get", "deployment", "trust-manager", "-n", "cert-manager", "-o", "json"))
+    assert "initContainers" not in deployment["spec"]["template"]["spec"]
+
+
+def test_addresses_in_the_certificates_are_those_that_pods_reach(mesh):
+    shown = mesh.run("openssl", "x509", "-noout", "-text", given=secret(mesh, "linkerd-identity-issuer", "tls.crt"))
+    for place in re.findall(r"URI:(\S+)", shown):
+        assert place.startswith(f"https://{VAULT}:8200/v1/pki/")
+    assert {place.rpartition("/")[2] for place in re.findall(r"URI:(\S+)", shown)} == {"ca", "crl"}
+    for path in ("pki/ca", "pki/crl"):
+        answer = subprocess.run(
+            ["curl", "-sf", "--cacert", mesh.ca, "--connect-to", f"{VAULT}:8200:127.0.0.1:{mesh.port}",
+             f"https://{VAULT}:8200/v1/{path}"], capture_output=True,
+        )  # fmt: skip
+        assert answer.returncode == 0 and answer.stdout[:1] == b"\x30", path
+
+
+@pytest.mark.parametrize("method", ["kubernetes", "approle", "token", "jwt"])
+def test_each_way_to_log_in_issues_the_identity_issuer(mesh, method):
+    variables = {"pki_vault_auth": method}
+    run = mesh.play("playbooks/site.yml", "--tags", "vault_pki,cert_manager", variables=variables)
+    assert run.rc == 0, run.output[-4000:]
+    again = mesh.play("playbooks/site.yml", "--tags", "vault_pki,cert_manager", variables=variables)
+    assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
+    ready = mesh.kubectl(
+        "get", "issuer", "vault", "-n", "linkerd", "-o", "jsonpath={.spec.vault.auth}{.status.conditions}"
+    )
+    assert "Vault verified" in ready
+    assert accepted(mesh, issued(mesh))
+    dies = re.search(r"dies at (\S+),", run.flat)
+    assert bool(dies) == (method in ("approle", "token"))
+
+
+def test_renewal_now_is_taken_up_by_linkerd(mesh):
+    before = secret(mesh, "linkerd-identity-issuer", "tls.crt")
+    run = mesh.play("playbooks/renew_issuer.yml", "--check", "--diff")
+    assert run.rc == 0 and secret(mesh, "linkerd-identity-issuer", "tls.crt") == before
+    pod = mesh.kubectl(
+        "get", "pods", "-n", "linkerd", "-l", "linkerd.io/control-plane-component=identity", "-o", "name"
+    )
+    run = mesh.play("playbooks/renew_issuer.yml")
+    assert run.rc == 0, run.output[-4000:]
+    after = secret(mesh, "linkerd-identity-issuer", "tls.crt")
+    assert after != before and accepted(mesh, after)
+    log = mesh.kubectl("logs", "-n", "linkerd", "deploy/linkerd-identity", "-c", "identity")
+    assert "Updated identity issuer" in log
+    same = mesh.kubectl(
+        "get", "pods", "-n", "linkerd", "-l", "linkerd.io/control-plane-component=identity", "-o", "name"
+    )
+    assert same == pod, "the controller was restarted though it did not lag"
+
+
+def test_a_controller_that_lags_is_restarted(mesh):
+    run = mesh.play("playbooks/renew_issuer.yml", variables={"linkerd_renewal_timeout": 0})
+    assert run.rc == 0, run.output[-4000:]
+    told = json.loads(mesh.kubectl("get", "deployment", "linkerd-identity", "-n", "linkerd", "-o", "json"))
+    assert "kubectl.kubernetes.io/restartedAt" in told["spec"]["template"]["metadata"]["annotations"]
+    assert accepted(mesh, secret(mesh, "linkerd-identity-issuer", "tls.crt"))
+
+
+def test_a_previous_root_stays_trusted_beside_the_new_one(mesh):
+    variables = {"vault_pki_root_issuer_name": "linkerd-root-2", "vault_pki_previous_root": "linkerd-root-1"}
+    run = mesh.play("playbooks/site.yml", "--tags", "vault_pki,cert_manager,linkerd", variables=variables)
+    assert run.rc == 0, run.output[-4000:]
+    wanted = [
+        mesh.vault("GET", f"pki/issuer/linkerd-root-{number}/json")[1]["data"]["certificate"] for number in (1, 2)
+    ]
+    mesh.until(lambda: mesh.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt").count("BEGIN CERT") == 2)
+    bundle = mesh.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt")
+    assert all(pem.strip() in bundle for pem in wanted)
+    path = mesh.kubectl("get", "issuer", "vault", "-n", "linkerd", "-o", "jsonpath={.spec.vault.path}")
+    assert path == "pki/issuer/linkerd-root-2/sign-intermediate"
+    back = mesh.play("playbooks/site.yml", "--tags", "vault_pki,cert_manager,linkerd")
+    assert back.rc == 0, back.output[-4000:]
+
+
+def test_a_duration_that_the_root_cannot_cover_is_refused_before_anything(mesh):
+    run = mesh.play(
+        "playbooks/site.yml", "--tags", "vault_pki,linkerd", variables={"linkerd_identity_duration": "2400h"}
+    )
+    assert run.rc != 0 and run.changed == 0
+    assert "would outlive its trust anchor CN=root.linkerd.cluster.local" in run.flat
+    assert "Nothing was changed" in run.flat
+
+
+def test_an_outage_of_vault_ends_in_a_good_issuer(mesh):
+    """Waits of seconds in place of hours, so that the cap is seen: 5 s, then never more than 10 s."""
+    waits = {"cert_manager_maximum_backoff": "10s",
+             "cert_manager_values": {"config": {"certificateRequestMinimumBackoffDuration": "5s"}}}  # fmt: skip
+    assert mesh.play("playbooks/site.yml", "--tags", "cert_manager", variables=waits).rc == 0
+    unseal = re.search(r"Unseal Key: (\S+)", mesh.run("docker", "logs", VAULT)).group(1)
+    assert mesh.vault("PUT", "sys/seal", {}, mesh.token)[0] == 204
+    refused = mesh.play("playbooks/renew_issuer.yml")
+    assert refused.rc != 0 and "The old certificate stays in use" in refused.flat
+
+    def attempts() -> int:
+        told = json.loads(mesh.kubectl("get", "certificate", "linkerd-identity-issuer", "-n", "linkerd", "-o", "json"))
+        return told["status"].get("failedIssuanceAttempts", 0)
+
+    mesh.until(lambda: attempts() >= 5, 120)  # without the cap the fifth comes after 5 + 10 + 20 + 40 s
+    before = secret(mesh, "linkerd-identity-issuer", "tls.crt")
+    assert mesh.vault("PUT", "sys/unseal", {"key": unseal})[0] == 200
+    mesh.until(lambda: secret(mesh, "linkerd-identity-issuer", "tls.crt") != before, 60)
+    assert accepted(mesh, secret(mesh, "linkerd-identity-issuer", "tls.crt"))
+    assert mesh.play("playbooks/site.yml", "--tags", "cert_manager").rc == 0
+    config = mesh.data("configmap", "cert-manager", "config.yaml", "cert-manager")
+    assert "certificateRequestMaximumBackoffDuration: 1h" in config
+
+
+def test_no_secret_was_printed_by_any_run(mesh):
+    key = secret(mesh, "linkerd-identity-issuer", "tls.key").splitlines()[1]
+    secrets = {"login": mesh.token, "issuer key": key, "token": secret(mesh, "vault-token", "token"),
+               "secret id": secret(mesh, "vault-secret-id", "secretId")}  # fmt: skip
+    printed = "".join(run.output for run in mesh.runs)
+    assert len(mesh.runs) > 10
+    for name, value in secrets.items():
+        assert len(value) > 20, name
+        assert value not in printed, name
+        assert base64.b64encode(value.encode()).decode() not in printed, name
+    assert "PRIVATE KEY" not in printed
+    assert not re.search(r"validate_certs.{0,6}false", printed, re.IGNORECASE)
+
+
+def test_teardown_leaves_the_cluster_the_vault_and_the_root(mesh):
+    run = mesh.play("playbooks/teardown.yml", "-e", "pki_confirm=yes")
+    assert run.rc == 0, run.output[-4000:]
+    assert mesh.run("helm", "list", "--all-namespaces", "--short") == ""
+    assert mesh.vault("GET", "pki/issuer/linkerd-root-1/json")[0] == 200
+    assert "jwt-production/" not in mesh.vault("GET", "sys/auth", None, mesh.token)[1]["data"]
+    assert mesh.kubectl("get", "nodes", "-o", "name") == f"node/k3d-{NAME}-server-0\n"
+    assert mesh.play("playbooks/teardown.yml", "-e", "pki_confirm=yes").changed == 0
