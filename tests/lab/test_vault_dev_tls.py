@@ -1,0 +1,115 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Vault in dev mode with TLS, in a container of its own. The oracle is curl."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from company import free_port
+from conftest import Mesh
+
+NAME, NETWORK = "tls-vault", "tls-network"
+PLAY = """
+- hosts: vault
+  gather_facts: false
+  environment: "{{ pki_environment }}"
+  tasks:
+    - ansible.builtin.include_role: {name: servicemesh.pki.vault_dev}
+    - ansible.builtin.debug: {msg: "from pods {{ vault_dev_network_address }}"}
+      when: vault_dev_state | default('present') == 'present'
+"""
+
+
+class Vault(Mesh):
+    def __init__(self, folder) -> None:
+        super().__init__()
+        self.port, self.ca, self.folder = free_port(), folder / "config" / "ca.pem", folder
+        (folder / "play.yml").write_text(PLAY)
+
+    def keep(self, *arguments: str, **variables):
+        wanted = {
+            "vault_dev_name": NAME,
+            "vault_dev_network": NETWORK,
+            "vault_dev_port": self.port,
+            "vault_dev_tls": True,
+            "vault_dev_tls_ca_file": str(self.ca),
+            **variables,
+        }
+        return self.play(str(self.folder / "play.yml"), *arguments, variables=wanted)
+
+    def answers(self, name: str) -> bool:
+        """Whether the certificate is good for a name, by the CA that the role has kept."""
+        address = f"https://{name}:{self.port}/v1/sys/health"
+        to_here = f"{name}:{self.port}:127.0.0.1:{self.port}"
+        done = subprocess.run(
+            ["curl", "-sf", "--cacert", self.ca, "--connect-to", to_here, address], capture_output=True
+        )
+        return done.returncode == 0 and b'"sealed":false' in done.stdout
+
+
+@pytest.fixture(scope="module")
+def vault(tmp_path_factory):
+    vault = Vault(tmp_path_factory.mktemp("vault"))
+    vault.run("docker", "rm", "--force", "--volumes", NAME, check=False)
+    yield vault
+    vault.run("docker", "rm", "--force", "--volumes", NAME, check=False)
+    vault.run("docker", "network", "rm", NETWORK, check=False)
+
+
+def test_it_has_a_certificate_for_the_name_that_pods_use(vault):
+    run = vault.keep()
+    assert run.rc == 0, run.output[-3000:]
+    assert f"from pods https://{NAME}:8200" in run.flat
+    assert vault.answers("127.0.0.1") and vault.answers(NAME) and vault.answers("localhost")
+    assert not vault.answers("another-name")
+    assert "PRIVATE" not in vault.ca.read_text()
+
+
+def test_again_and_checked_it_changes_nothing(vault):
+    for arguments in ((), ("--check", "--diff")):
+        again = vault.keep(*arguments)
+        assert (again.rc, again.changed) == (0, 0), again.output[-3000:]
+
+
+def test_its_ca_of_a_new_start_is_kept(vault):
+    before = vault.ca.read_text()
+    vault.run("docker", "stop", NAME)
+    run = vault.keep()
+    assert run.rc == 0, run.output[-3000:]
+    assert vault.ca.read_text() != before and vault.answers(NAME)
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/tmp/vault-key.pem", "holds a private key, which stays in the container"),
+        ("/tmp/nosuch", "/tmp/nosuch of container tls-vault does not exist."),
+        ("/bin/bao", "/bin/bao of container tls-vault is no text."),
+        ("/tmp", "is no file"),
+    ],
+)
+def test_what_is_not_taken_out_of_a_container(vault, tmp_path, path, sentence):
+    task = f"- servicemesh.pki.container_file: {{container: {NAME}, path: {path}, dest: {tmp_path}/taken}}"
+    run = vault.task(tmp_path, task)
+    assert run.rc != 0 and sentence in run.flat, run.output[-2000:]
+    assert not (tmp_path / "taken").exists()
+
+
+def test_a_file_is_foretold_then_kept_with_its_mode(vault, tmp_path):
+    wanted = f"container: {NAME}, path: /tmp/vault-ca.pem, dest: {tmp_path}/a/ca.pem, mode: '0600'"
+    task = f"- servicemesh.pki.container_file: {{{wanted}}}"
+    assert vault.task(tmp_path, task, "--check", "--diff").changed == 1
+    assert not (tmp_path / "a").exists()
+    assert vault.task(tmp_path, task).changed == 1
+    assert (tmp_path / "a/ca.pem").stat().st_mode & 0o777 == 0o600
+    assert vault.task(tmp_path, task).changed == 0
+
+
+def test_absent_takes_the_ca_too(vault):
+    assert vault.keep(vault_dev_state="absent").rc == 0
+    assert not vault.ca.exists()
+    again = vault.keep(vault_dev_state="absent")
+    assert (again.rc, again.changed) == (0, 0), again.output[-3000:]
