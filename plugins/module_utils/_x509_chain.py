@@ -32,7 +32,6 @@ UNDERSTOOD = {  # critical extensions that are checked, or that (policies, CRL a
     ExtensionOID.CERTIFICATE_POLICIES,
     ExtensionOID.CRL_DISTRIBUTION_POINTS,
 }
-WEAK_HASHES = ("md5", "sha1")
 LEAST_BITS = {"ec": 256, "rsa": 2048}
 
 
@@ -139,9 +138,8 @@ def verify(chain: list[x509.Certificate], anchors: list[x509.Certificate], wante
 def path_reasons(path: list[Node], wanted: Requirements, complete: bool = True) -> Iterator[Reason]:
     """Everything that stands against a path whose names and signatures fit."""
     for depth, node in enumerate(path):
-        is_anchor = complete and depth == len(path) - 1
         yield from _validity(node, wanted.at)
-        yield from _algorithms(node, wanted.key_types, is_anchor)
+        yield from _keys(node, wanted.key_types)
         yield from _critical(node)
         if depth > 0 or wanted.profile.leaf_is_ca:
             yield from _authority(node)
@@ -173,15 +171,12 @@ def _remaining(node: Node, at: datetime, least: timedelta, what: str) -> Iterato
         )
 
 
-def _algorithms(node: Node, key_types: tuple[str, ...], is_anchor: bool) -> Iterator[Reason]:
+def _keys(node: Node, key_types: tuple[str, ...]) -> Iterator[Reason]:
     key_type, bits, dummy = _x509.key_facts(node.certificate)
     if key_type == "unknown" or (bits or 0) < LEAST_BITS.get(key_type, 0):
         yield node.reason("weak_key", f"Its key ({key_type}, {bits} bits) is too weak or not known")
     if key_types and not key_is(key_types, key_type, bits):
         yield node.reason("key_type", f"Its key is {key_type}:{bits}, allowed are {', '.join(key_types)}")
-    algorithm = node.certificate.signature_hash_algorithm if not is_anchor else None  # an anchor's is not relied on
-    if algorithm is not None and algorithm.name in WEAK_HASHES:
-        yield node.reason("weak_signature", f"It is signed with {algorithm.name}, which can be forged")
 
 
 def key_is(wanted: tuple[str, ...], key_type: str, bits: int | None) -> bool:

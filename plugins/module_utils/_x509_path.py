@@ -19,6 +19,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils import _x509
 
 MAX_DEPTH = 12  # certificates in a path
 MAX_EDGES = 1000  # pairs of certificates looked at: a hostile bundle has more paths than there is time
+WEAK_HASHES = ("md5", "sha1")
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,24 @@ class Builder:
             return child.reason(
                 "aki_mismatch", f"Its authority key identifier is not the key identifier of the CA {parent.subject}"
             )
+        if is_forgeable(child.certificate):
+            algorithm = _x509.signature_algorithm(child.certificate)
+            return child.reason("weak_signature", f"Its signature ({algorithm}) can be forged, or is of no known kind")
         pair = (id(child), id(parent))
         if pair not in self.signatures:
             self.signatures[pair] = _x509.is_signed_by(child.certificate, parent.certificate)
         if not self.signatures[pair]:
             return child.reason("wrong_signature", f"Its signature was not made by the key of {parent.subject}")
         return None
+
+
+def is_forgeable(certificate: x509.Certificate) -> bool:
+    """Whether nothing is to be concluded from the signature, so that it is not even verified."""
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return True
+    return algorithm is not None and algorithm.name in WEAK_HASHES
 
 
 def _holds_ca(path: list[Node], parent: Node) -> bool:

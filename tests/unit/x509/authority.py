@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -92,6 +92,19 @@ def make(
     hashed = None if isinstance(signer, ed25519.Ed25519PrivateKey) else algorithm or hashes.SHA256()
     salted = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH) if pss else None
     return Made(builder.sign(signer, hashed, rsa_padding=salted), own_key)
+
+
+def signed_by_openssl(folder: Path, name: str, issuer: Made, digest: str) -> Made:
+    """A leaf with a signature that cryptography refuses to make."""
+    key_pem = issuer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "ca.key").write_bytes(key_pem)
+    (folder / "ca.pem").write_text(issuer.pem)
+    request = ["openssl", "req", "-new", "-key", folder / "ca.key", "-subj", f"/CN={name}", "-out", folder / "csr"]
+    sign = ["openssl", "x509", "-req", f"-{digest}", "-in", folder / "csr", "-CA", folder / "ca.pem", "-CAkey"]
+    sign += [folder / "ca.key", "-days", "300", "-CAcreateserial", "-out", folder / "made"]
+    for command in (request, sign):
+        subprocess.run(command, check=True, capture_output=True)
+    return Made(x509.load_pem_x509_certificate((folder / "made").read_bytes()), issuer.key)
 
 
 def usage(key_cert_sign: bool) -> x509.KeyUsage:

@@ -64,6 +64,61 @@ def test_ten_thousand_certificates():
     assert len(_x509.parse_bundle(ROOT.pem * 10_000)) == 10_000
 
 
+def test_a_bundle_of_ten_thousand_hides_no_anchor(tmp_path):
+    """All of one name and different keys, the right one last. openssl takes the bundle too."""
+    stranger = make("root", own_key=key("p256", 3))
+    anchors = stranger.pem * 9_999 + ROOT.pem
+    assert trusted_by(ISSUER.pem, anchors, at=NOW.isoformat())
+    assert openssl_verify(tmp_path, ISSUER.pem.encode(), anchors.encode())
+
+
+# A text, whether it is read here, whether openssl reads it. Where they differ: openssl also takes DER for what it is,
+# and of a block without an end it makes nothing, which leaves it the first one, where we refuse the bundle.
+FORMS = {
+    "pem": (ISSUER.pem.encode(), True, True),
+    "CRLF": (ISSUER.pem.replace("\n", "\r\n").encode(), True, True),
+    "text around it": (f"issuer\n{ISSUER.pem}\nend".encode(), True, True),
+    "no newline at the end": (ISSUER.pem.rstrip().encode(), True, True),
+    "missing end line": (ISSUER.pem[:-30].encode(), False, False),
+    "second one without an end": ((ISSUER.pem + ROOT.pem[:-30]).encode(), False, True),
+    "DER": (ISSUER.certificate.public_bytes(Encoding.DER), False, True),
+    "a megabyte of garbage": (bytes(range(256)) * 4096, False, False),
+    "a megabyte of letters": (b"x" * 1_000_000, False, False),
+    "nothing": (b"", False, False),
+    "broken base64": (ISSUER.pem.replace("MII", "MI!").encode(), False, False),
+    "a certificate cut short": (
+        b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+        False,
+        False,
+    ),
+}
+
+
+def openssl_verify(folder, leaf: bytes, anchors: bytes) -> bool:
+    (folder / "leaf").write_bytes(leaf)
+    (folder / "anchors").write_bytes(anchors)
+    command = [
+        "openssl",
+        "verify",
+        "-attime",
+        str(int(NOW.timestamp())),
+        "-CAfile",
+        folder / "anchors",
+        folder / "leaf",
+    ]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_openssl_reads_the_same_forms(name, tmp_path):
+    text, ours, openssl = FORMS[name]
+    try:
+        read = bool(_x509.parse_bundle(text))
+    except _x509.X509Error:
+        read = False
+    assert (read, openssl_verify(tmp_path, text, ROOT.pem.encode())) == (ours, openssl)
+
+
 def test_facts_are_those_of_openssl(tmp_path):
     (tmp_path / "c").write_text(ISSUER.pem)
     facts = x509_certificates(ISSUER.pem)[0]

@@ -9,9 +9,10 @@ import ipaddress
 from dataclasses import dataclass, field
 
 import pytest
-from authority import DAY, NOW, Made, key, make, named, openssl_verifies
+from authority import DAY, NOW, Made, key, make, named, openssl_verifies, signed_by_openssl
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
 
@@ -148,6 +149,14 @@ CASES = {
     "weak RSA key": Case(below(ROOT, own_key=key("rsa1024")), [ROOT], {"weak_key"}, openssl=True),
     "weak curve": Case(below(ROOT, own_key=key("p224")), [ROOT], {"weak_key"}, openssl=True),
     "RSA": Case(below(RSA), [RSA]),
+    "RSA PSS, SHA-512": Case(below(RSA, pss=True, algorithm=hashes.SHA512()), [RSA]),
+    "RSA PSS, wrong key": Case(below(RSA, pss=True, sign_with=key("rsa2048", 9)), [RSA], {"wrong_signature"}),
+    "Ed25519, wrong key": Case(
+        below(make("root", own_key=key("ed25519")), sign_with=key("ed25519", 9)),
+        [make("root", own_key=key("ed25519"))],
+        {"wrong_signature"},
+    ),
+    "another kind of key in the same name": Case(below(ROOT), [make("root", own_key=key("rsa2048"))], {"aki_mismatch"}),
     "RSA PSS": Case(below(RSA, pss=True), [RSA]),
     "P-384": Case(below(large := make("root", own_key=key("p384")), algorithm=hashes.SHA384()), [large]),
     "P-521": Case(below(largest := make("root", own_key=key("p521")), algorithm=hashes.SHA512()), [largest]),
@@ -192,6 +201,19 @@ def test_corpus(name, tmp_path):
         assert len(verdict.path) == case.length
     expected = not case.codes if case.openssl is None else case.openssl
     assert openssl_verifies(tmp_path, case.chain, case.anchors) is expected
+
+
+@pytest.mark.parametrize(("kind", "digest"), [("p256", "sha1"), ("rsa2048", "sha1"), ("rsa2048", "md5")])
+def test_a_signature_that_can_be_forged(kind, digest, tmp_path):
+    """cryptography makes none any more, openssl does, and takes it unless told otherwise."""
+    root = make("root", own_key=key(kind), end=NOW + 3650 * DAY)
+    leaf = signed_by_openssl(tmp_path, "leaf", root, digest)
+    at = leaf.certificate.not_valid_before_utc + DAY  # openssl knows no other start than now
+    wanted = _x509_chain.requirements(at=at)
+    verdict = _x509_chain.verify([leaf.certificate], [root.certificate], wanted)
+    assert {reason.code for reason in verdict.reasons} == {"weak_signature"}
+    assert openssl_verifies(tmp_path, [leaf], [root], at)
+    assert _x509_chain.verify([leaf.certificate], [leaf.certificate], wanted).verified  # an anchor's is not relied on
 
 
 @pytest.mark.parametrize(
@@ -245,3 +267,31 @@ def test_a_hostile_bundle_ends_soon():
     chain = [made.certificate for made in [*below(names[0]), *crossed]]
     verdict = _x509_chain.verify(chain, [OTHER.certificate], _x509_chain.requirements(at=NOW))
     assert "too_complex" in {reason.code for reason in verdict.reasons}
+
+
+def altered(made: Made, old: str, new: str) -> x509.Certificate:
+    der = made.certificate.public_bytes(Encoding.DER)
+    assert bytes.fromhex(old) in der
+    return x509.load_der_x509_certificate(der.replace(bytes.fromhex(old), bytes.fromhex(new)))
+
+
+def test_a_signature_of_no_known_kind_is_a_reason():
+    unknown = altered(below(ROOT)[0], "2a8648ce3d040302", "2a8648ce3d04037f")
+    for anchors in ([ROOT.certificate], [OTHER.certificate]):
+        verdict = _x509_chain.verify([unknown], anchors, _x509_chain.requirements(at=NOW, profile="linkerd"))
+        assert not verdict.verified
+    assert "weak_signature" in {
+        reason.code
+        for reason in _x509_chain.verify([unknown], [ROOT.certificate], _x509_chain.requirements(at=NOW)).reasons
+    }
+
+
+def test_a_key_of_no_known_kind_is_a_reason():
+    unknown = altered(OTHER, "2a8648ce3d030107", "2a8648ce3d03017f")
+    assert _x509.key_facts(unknown) == ("unknown", None, None)
+    assert _x509.certificate_facts(unknown)["key_type"] == "unknown"
+    verdict = _x509_chain.verify([unknown], [unknown], _x509_chain.requirements(at=NOW))
+    assert {reason.code for reason in verdict.reasons} == {"weak_key"}
+    below_it = below(make("other", own_key=key("p256", 9)))[0].certificate
+    verdict = _x509_chain.verify([below_it], [unknown], _x509_chain.requirements(at=NOW))
+    assert "wrong_signature" in {reason.code for reason in verdict.reasons}
