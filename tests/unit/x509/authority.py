@@ -47,7 +47,7 @@ class Made:
 
 
 def make(
-    name: str,
+    name: str | x509.Name,
     issuer: Made | None = None,
     *,
     own_key=None,
@@ -58,6 +58,8 @@ def make(
     key_cert_sign: bool | None = True,
     sign_with=None,
     aki: bytes | None = None,
+    authority: x509.AuthorityKeyIdentifier | None = None,
+    identifiers: bool = True,
     pss: bool = False,
     algorithm: hashes.HashAlgorithm | None = None,
     extensions: tuple = (),
@@ -66,23 +68,27 @@ def make(
     own_key = own_key or key()
     signer = sign_with or (issuer.key if issuer else own_key)
     parent = issuer.certificate if issuer else None
+    name = name if isinstance(name, x509.Name) else named(name)
     builder = (
         x509.CertificateBuilder()
-        .subject_name(named(name))
-        .issuer_name(parent.subject if parent else named(name))
+        .subject_name(name)
+        .issuer_name(parent.subject if parent else name)
         .public_key(own_key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(end)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(own_key.public_key()), False)
     )
+    if identifiers:
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(own_key.public_key()), False)
     identifier = (
         aki
         or x509.AuthorityKeyIdentifier.from_issuer_public_key(
             (issuer.key if issuer else own_key).public_key()
         ).key_identifier
     )
-    builder = builder.add_extension(x509.AuthorityKeyIdentifier(identifier, None, None), False)
+    authority = authority or x509.AuthorityKeyIdentifier(identifier, None, None)
+    if identifiers:
+        builder = builder.add_extension(authority, False)
     if ca is not None:
         builder = builder.add_extension(x509.BasicConstraints(ca, path_length if ca else None), True)
     if key_cert_sign is not None:

@@ -1,0 +1,197 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names and identifiers in certificates: how they are told, limited and matched."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from authority import DAY, NOW, Made, key, make, named, openssl_verifies
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from ansible_collections.servicemesh.pki.plugins.filter.x509 import FilterModule
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain, _x509_names, _x509_path
+from ansible_collections.servicemesh.pki.plugins.test.x509 import TestModule as Offered
+
+WANTED = _x509_chain.requirements(at=NOW)
+OID = x509.ObjectIdentifier("1.3.6.1.4.1.55555.1")
+
+
+def judge(chain: list[Made], anchors: list[Made]) -> set[str]:
+    given, trusted = ([one.certificate for one in some] for some in (chain, anchors))
+    return {reason.code for reason in _x509_chain.verify(given, trusted, WANTED).reasons}
+
+
+def leaf(root: Made, name: str = "leaf", *extensions, **more) -> Made:
+    return make(name, root, own_key=key("p256", 2), ca=False, key_cert_sign=False, extensions=extensions, **more)
+
+
+def alternatives(*names: x509.GeneralName):
+    return x509.SubjectAlternativeName(list(names)), False
+
+
+def limits(*permitted: x509.GeneralName, excluded=None):
+    return x509.NameConstraints(list(permitted) or None, excluded), True
+
+
+def test_every_kind_of_name_is_told():
+    names = [
+        x509.DNSName("a.example"),
+        x509.RFC822Name("me@example"),
+        x509.UniformResourceIdentifier("spiffe://a"),
+        x509.IPAddress(ipaddress.ip_address("10.1.2.3")),
+        x509.IPAddress(ipaddress.ip_address("fe80::1")),
+        x509.DirectoryName(named("somebody")),
+        x509.RegisteredID(OID),
+        x509.OtherName(OID, b"\x05\x00"),
+    ]
+    facts = _x509.certificate_facts(leaf(make("root"), "leaf", alternatives(*names)).certificate)
+    assert facts["subject_alt_names"] == [
+        "DNS:a.example",
+        "email:me@example",
+        "URI:spiffe://a",
+        "IP:10.1.2.3",
+        "IP:fe80::1",
+        "dirName:CN=somebody",
+        f"RID:{OID.dotted_string}",
+        f"otherName:{OID.dotted_string}",
+    ]
+
+
+def test_usages_are_told_by_name_where_they_have_one():
+    usages = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH, OID])
+    facts = _x509.certificate_facts(leaf(make("root"), "leaf", (usages, False)).certificate)
+    assert facts["extended_key_usage"] == ["serverAuth", OID.dotted_string]
+
+
+EMAIL = x509.NameAttribute(NameOID.EMAIL_ADDRESS, "me@example.org")
+BAD_EMAIL = x509.NameAttribute(NameOID.EMAIL_ADDRESS, "Ünicode <me@example.org>")  # an address it is not
+
+
+@pytest.mark.parametrize(
+    ("attribute", "tree", "codes"),
+    [
+        (EMAIL, "example.org", set()),
+        (EMAIL, "me@example.org", set()),
+        (EMAIL, "example.com", {"name_constraint"}),
+        (BAD_EMAIL, "example.com", {"name_constraint"}),
+    ],
+)
+def test_an_address_in_the_subject_is_limited_too(attribute, tree, codes, tmp_path):
+    root = make("root", extensions=(limits(x509.RFC822Name(tree)),))
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf"), attribute])
+    one = leaf(root, subject)
+    assert judge([one], [root]) == codes
+    assert openssl_verifies(tmp_path, [one], [root]) is not bool(codes)
+
+
+def test_an_address_beside_the_subject_stands_for_it():
+    """RFC 5280 4.2.1.10: the subject's address counts only when there is no alternative name of that kind."""
+    root = make("root", extensions=(limits(x509.RFC822Name("example.com")),))
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf"), EMAIL])
+    assert judge([leaf(root, subject, alternatives(x509.RFC822Name("me@example.com")))], [root]) == set()
+
+
+def test_a_kind_of_name_that_is_not_understood_is_refused_when_limited(tmp_path):
+    root = make("root", extensions=(limits(x509.RegisteredID(OID)),))
+    one = leaf(root, "leaf", alternatives(x509.RegisteredID(OID)))
+    assert judge([one], [root]) == {"name_constraint"}
+    assert not openssl_verifies(tmp_path, [one], [root])
+    assert judge([leaf(root)], [root]) == set()
+
+
+def test_a_self_issued_ca_is_not_limited(tmp_path):
+    """RFC 5280 6.1.4: name constraints pass over self-issued certificates, unless they are the last one."""
+    root = make("root", extensions=(limits(excluded=[x509.DirectoryName(named("root"))]),))
+    again = make("root", root, own_key=key("p256", 3))
+    assert judge([leaf(again), again], [root]) == set()
+    assert openssl_verifies(tmp_path, [leaf(again), again], [root])
+
+
+@pytest.mark.parametrize("name", ["http://[", "mailto:", "urn:x"])
+def test_an_address_without_a_host_is_inside_nothing(name):
+    assert not _x509_names._uri(name, ".example")
+    assert not _x509_names._uri(name, "example")
+
+
+@pytest.mark.parametrize(
+    ("name", "tree", "inside"),
+    [
+        ("a.example", "", True),
+        ("a.example", "example", True),
+        ("a.example.", "EXAMPLE", True),
+        ("example", "example", True),
+        ("anexample", "example", False),
+        ("example", ".example", False),
+        ("a.example", ".example", True),
+    ],
+)
+def test_dns_trees(name, tree, inside):
+    assert _x509_names._dns(name, tree) is inside
+
+
+def test_trees_of_the_other_version_of_ip():
+    assert not _x509_names._ip(ipaddress.ip_address("::1"), ipaddress.ip_network("0.0.0.0/0"))
+    assert _x509_names._ip(ipaddress.ip_address("::1"), ipaddress.ip_network("::/0"))
+
+
+@pytest.mark.parametrize(
+    ("issuer", "serial", "codes"),
+    [(None, 0, set()), ("root", 0, set()), ("other", 0, {"aki_mismatch"}), (None, 1, {"aki_mismatch"})],
+)
+def test_an_authority_named_by_issuer_and_serial(issuer, serial, codes):
+    root = make("root")
+    names = [x509.DirectoryName(named(issuer or "root"))]
+    number = root.certificate.serial_number + serial
+    one = leaf(root, authority=x509.AuthorityKeyIdentifier(None, names, number))
+    assert judge([one], [root]) == codes
+
+
+def test_a_certificate_without_identifiers_is_matched_by_name_and_signature():
+    root = make("root", identifiers=False)
+    one = leaf(root, identifiers=False)
+    assert judge([one], [root]) == set()
+    facts = _x509.certificate_facts(one.certificate)
+    assert facts["ski"] is facts["aki"] is None
+
+
+def test_more_tiers_than_anyone_needs():
+    made = [make("tier 0", own_key=key("p256", 50))]
+    for number in range(1, _x509_path.MAX_DEPTH + 1):
+        made.insert(0, make(f"tier {number}", made[0], own_key=key("p256", 50 + number)))
+    assert judge(made[:-1], made[-1:]) == {"path_too_long"}
+    assert judge(made[1:-1], made[-1:]) == set()
+
+
+def test_a_certificate_without_a_subject_is_named_by_its_serial():
+    root = make("root")
+    one = leaf(root, x509.Name([]), end=NOW - DAY / 2)
+    verdict = _x509_chain.verify([one.certificate], [root.certificate], WANTED)
+    assert verdict.reasons[0].subject == f"serial {_x509.serial(one.certificate)}"
+
+
+@pytest.mark.parametrize("at", ["2026-11-24T12:00:00Z", "2026-11-24T13:00:00+01:00", "2026-11-24T12:00:00", NOW])
+def test_times(at):
+    assert _x509_chain.moment(at) == NOW
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_the_ends_of_validity_are_inside(late, tmp_path):
+    root = make("root")
+    at = root.certificate.not_valid_after_utc if late else root.certificate.not_valid_before_utc
+    one = leaf(root)
+    for second, codes in ((0, set()), (1 if late else -1, {"expired" if late else "not_yet_valid"})):
+        moment = at + second * DAY / 86400
+        wanted = _x509_chain.requirements(at=moment)
+        found = _x509_chain.verify([one.certificate], [root.certificate], wanted)
+        assert {reason.code for reason in found.reasons} == codes
+        if not (late and second == 0):  # RFC 5280 4.1.2.5 and Go count the last second in, openssl does not
+            assert openssl_verifies(tmp_path, [one], [root], moment) is not bool(codes)
+
+
+def test_plugins_offer_what_is_documented():
+    assert set(FilterModule().filters()) == {"x509_certificates", "x509_chain"}
+    assert set(Offered().tests()) == {"issued_by", "trusted_by"}
