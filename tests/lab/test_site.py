@@ -59,6 +59,50 @@ def test_verify_shows_the_chain_and_changes_nothing(mesh, issuer):
     assert ski.split()[-1].replace(":", "").lower()[:16] in run.output
 
 
+def test_verify_writes_a_report_of_what_it_saw(mesh, anchor, issuer, workloads, tmp_path):
+    run = mesh.play("playbooks/verify.yml", variables={"pki_report_dir": str(tmp_path / "report")})
+    assert run.rc == 0, run.output[-3000:]
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert (report["agreed"], report["disagreements"]) == (True, [])
+    cluster = report["clusters"][0]
+    for pem, found in ((vault_root(), report["vault"]["issuers"]), (anchor, cluster["anchors"]["certificates"])):
+        told = fingerprint(mesh, pem).split("=")[1].strip().replace(":", "").lower()
+        assert told in [one["fingerprint_sha256"] for one in found]
+    assert cluster["issuer"]["certificates"][0]["certificate"].strip() == issuer.strip()
+    carried = {pod: group["evidence"] for group in cluster["pods"] for pod in group["pods"]}
+    told = json.loads(mesh.kubectl("get", "pods", "-A", "-o", "json"))["items"]
+    meshed = [pod for pod in told if "linkerd-proxy" in json.dumps(pod["spec"])]
+    assert set(carried) == {f"{pod['metadata']['namespace']}/{pod['metadata']['name']}" for pod in meshed}
+    assert {evidence for pod, evidence in carried.items() if pod.startswith(f"{APP}/")} == {"spec"}
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "All agree" in page
+    assert mesh.data("secret", "linkerd-identity-issuer", "tls.key")[40:120] not in run.output + page + str(report)
+    assert mesh.play("playbooks/verify.yml", "--check", variables={"pki_report_dir": str(tmp_path / "no")}).rc == 0
+    assert not (tmp_path / "no").exists()
+
+
+def test_verify_tells_which_pods_carry_other_anchors(mesh, tmp_path):
+    """A pod as the injector would have made it under another root. It need not run well for that."""
+    other = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj"]
+    mesh.run(*other, "/CN=other.root", "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "root.pem"))
+    variable = {"name": "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS", "value": (tmp_path / "root.pem").read_text()}
+    proxy = {"name": "linkerd-proxy", "image": mesh.told["test_app_image"], "env": [variable]}
+    labels = {"linkerd.io/control-plane-ns": "linkerd"}
+    meta = {"name": "of-another-root", "namespace": "default", "labels": labels}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": [proxy]}}
+    mesh.kubectl("apply", "-f", "-", given=json.dumps(pod))
+    try:
+        run = mesh.play("playbooks/verify.yml", variables={"pki_report_dir": str(tmp_path)})
+        assert run.rc != 0
+        assert "default/of-another-root do not trust CN=root.linkerd.cluster.local" in run.flat
+        assert "trust CN=other.root" in run.flat
+        assert "kubectl rollout restart" in run.flat
+        assert not json.loads((tmp_path / "report.json").read_text())["agreed"]  # written before the failure
+        assert mesh.play("playbooks/verify.yml", variables={"pki_verify_allowed": ["pod_anchors_differ"]}).rc == 0
+    finally:
+        mesh.kubectl("delete", "pod", "of-another-root", "-n", "default", "--now")
+
+
 def test_vault_configmap_and_secret_hold_the_same_root(mesh, anchor):
     ca = base64.b64decode(mesh.data("secret", "linkerd-identity-issuer", "ca.crt")).decode()
     assert fingerprint(mesh, vault_root()) == fingerprint(mesh, anchor) == fingerprint(mesh, ca)

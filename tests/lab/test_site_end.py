@@ -17,7 +17,9 @@ def test_a_vault_that_lost_its_memory_is_recognised(mesh):
     assert "Vault has no root linkerd-root-1 in pki, but the cluster k3d-pki-cluster trusts another one" in run.flat
     assert "make demo FRESH=1" in run.flat
     assert run.changed == 0
-    assert mesh.play("playbooks/verify.yml").rc != 0
+    run = mesh.play("playbooks/verify.yml")
+    assert run.rc != 0
+    assert "Vault could not be asked for its issuers" in run.flat  # a dev Vault forgets its engines too
 
 
 def test_teardown_asks_first(mesh):
