@@ -9,9 +9,12 @@ import base64
 import json
 import re
 import subprocess
+import sys
+import textwrap
 
 import pytest
 from company import NAME, VAULT, Company
+from conftest import ROOT
 
 PATH = "pki/issuer/linkerd-root-1/sign-intermediate"
 IDENTITY = "identity.linkerd.cluster.local"
@@ -152,11 +155,10 @@ def test_what_the_api_server_lets_each_account_do(mesh):
     for namespace in ("linkerd", "cert-manager", "default", "kube-system"):
         for verb in ("get", "list", "watch"):
             assert not can(mesh, trust_manager, verb, "secrets", "-n", namespace), namespace
-    token = ("create", "serviceaccounts/token", "--subresource=token")
     assert can(mesh, cert_manager, "create", "serviceaccounts/vault-issuer", "--subresource=token", "-n", "linkerd")
     assert not can(mesh, cert_manager, "create", "serviceaccounts/default", "--subresource=token", "-n", "linkerd")
     assert not can(mesh, cert_manager, "create", "serviceaccounts/vault-issuer", "--subresource=token", "-n", "default")
-    assert token and not can(mesh, "linkerd:vault-issuer", "get", "secrets", "-n", "linkerd")
+    assert not can(mesh, "linkerd:vault-issuer", "get", "secrets", "-n", "linkerd")
     assert not can(mesh, "linkerd:vault-issuer", "create", "tokenreviews.authentication.k8s.io")
 
 
@@ -303,3 +305,28 @@ def test_teardown_leaves_the_cluster_the_vault_and_the_root(mesh):
     assert "jwt-production/" not in mesh.vault("GET", "sys/auth", None, mesh.token)[1]["data"]
     assert mesh.kubectl("get", "nodes", "-o", "name") == f"node/k3d-{NAME}-server-0\n"
     assert mesh.play("playbooks/teardown.yml", "-e", "pki_confirm=yes").changed == 0
+
+
+def test_the_roles_one_by_one_as_the_guide_shows(mesh):
+    """After the teardown: the guide's own blocks, with this cluster's and this Vault's names."""
+    section = (ROOT / "docs/guides/real-clusters.md").read_text().partition("## Role by role")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    assert len(blocks) >= 4
+    tasks = textwrap.indent("\n".join(blocks), "    ")
+    for theirs, ours in {
+        "{url: https://vault.example.com:8200}": f"{{url: '{mesh.address}', ca_cert: '{mesh.ca}'}}",
+        "https://vault.example.com:8200": f"https://{VAULT}:8200",
+        "vault-ca.pem": str(mesh.ca),
+        "~/.kube/config": str(mesh.kubeconfig),
+        "context: berlin": f"context: k3d-{NAME}",
+    }.items():
+        assert theirs in tasks, theirs
+        tasks = tasks.replace(theirs, ours)
+    head = "- hosts: localhost\n  connection: local\n  gather_facts: false\n  environment: '{{ pki_environment }}'\n"
+    (mesh.folder / "guide.yml").write_text(f"{head}  tasks:\n{tasks}")
+    variables = {"ansible_python_interpreter": sys.executable}
+    run = mesh.play(str(mesh.folder / "guide.yml"), variables=variables)
+    assert run.rc == 0, run.output[-4000:]
+    again = mesh.play(str(mesh.folder / "guide.yml"), variables=variables)
+    assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
+    assert accepted(mesh, secret(mesh, "linkerd-identity-issuer", "tls.crt"))
