@@ -10,6 +10,7 @@ clusters, and nothing about a cluster. Only on the loopback address.
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -18,6 +19,8 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from cryptography.hazmat.primitives.asymmetric import ec
 
 # Kinds by group and version; those of the first set belong to no namespace.
 GLOBAL = {
@@ -30,13 +33,15 @@ GLOBAL = {
     "Node",
 }
 KINDS = {
-    "v1": ["Namespace", "Secret", "ConfigMap", "Event", "Pod", "ServiceAccount", "Node"],
+    "v1": ["Namespace", "Secret", "ConfigMap", "Event", "Pod", "ServiceAccount", "ResourceQuota", "Node"],
     "apps/v1": ["Deployment"],
     "cert-manager.io/v1": ["Issuer", "ClusterIssuer", "Certificate", "CertificateRequest"],
     "trust.cert-manager.io/v1alpha1": ["Bundle"],
     "apiextensions.k8s.io/v1": ["CustomResourceDefinition"],
     "rbac.authorization.k8s.io/v1": ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"],
 }
+# Public halves of keys that nobody has: the one that signs tokens is asked for by the login with tokens.
+SIGNER = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
 CONDITIONS = [{"type": name, "status": "True", "observedGeneration": 1} for name in ("Ready", "Available", "Synced")]
 # What controllers would make, and out of what.
 MADE = {
@@ -55,6 +60,10 @@ MADE = {
 
 def plural(kind: str) -> str:
     return kind.lower() + "s"
+
+
+def encoded(number: int) -> str:
+    return base64.urlsafe_b64encode(number.to_bytes(32, "big")).decode().rstrip("=")
 
 
 def resources(group_version: str) -> dict[str, Any]:
@@ -79,7 +88,10 @@ def discovery(path: str) -> dict[str, Any] | None:
         if "/" in group_version:
             told = {"groupVersion": group_version, "version": group_version.split("/")[1]}
             groups.append({"name": group_version.split("/")[0], "versions": [told], "preferredVersion": told})
+    point = {name: encoded(getattr(SIGNER, name)) for name in ("x", "y")}
     known = {
+        "/.well-known/openid-configuration": {"issuer": "https://kubernetes.default.svc.cluster.local"},
+        "/openid/v1/jwks": {"keys": [{"kty": "EC", "crv": "P-256", "kid": "stand-in", "use": "sig", **point}]},
         "/version": {"major": "1", "minor": "37", "gitVersion": "v1.37.2-standin"},
         "/api": {"kind": "APIVersions", "versions": ["v1"]},
         "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups},
@@ -107,6 +119,10 @@ class Clusters:
             if path.endswith(made) and any(key.endswith(source) and same_cluster(key, path) for key in self.objects):
                 data = dict.fromkeys(keys, "c3RhbmQtaW4=")
                 return stamped({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": data})
+        if name == "kube-root-ca.crt":
+            return stamped(
+                {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"ca.crt": "-"}}
+            )
         if base.endswith("/deployments"):
             return stamped({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}})
         return None
