@@ -238,3 +238,28 @@ def test_a_release_that_a_killed_helm_left_is_cleared(mesh, tmp_path):
     assert "stuck" not in mesh.run("helm", "list", "-n", "default", "--all")
     again = mesh.task(tmp_path, task)
     assert (again.rc, again.changed) == (0, 0)
+
+
+def test_a_run_after_a_killed_upgrade_completes_it(mesh):
+    """Helm refuses to touch such a release; the role clears it and tries again."""
+    chart = mesh.told["charts"]["trust_manager"]
+    command = ["helm", "upgrade", "trust-manager", chart, "-n", "cert-manager", "--reuse-values", "--wait"]
+    helm = subprocess.Popen(
+        [*command, "--set-string", "image.tag=none"],
+        env=mesh.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    for _ in range(100):
+        if "pending-upgrade" in mesh.run("helm", "list", "-n", "cert-manager", "--pending"):
+            break
+        time.sleep(0.2)
+    helm.kill()
+    helm.wait()
+    assert "trust-manager" in mesh.run("helm", "list", "-n", "cert-manager", "--pending")
+    run = mesh.play("playbooks/site.yml", "--tags", "trust_manager")
+    assert run.rc == 0, run.output[-3000:]
+    assert "trust-manager" not in mesh.run("helm", "list", "-n", "cert-manager", "--pending")
+    assert "none" not in mesh.run("helm", "get", "values", "trust-manager", "-n", "cert-manager")
+    again = mesh.play("playbooks/site.yml", "--tags", "trust_manager")
+    assert (again.rc, again.changed) == (0, 0), again.output[-3000:]
