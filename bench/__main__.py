@@ -15,6 +15,7 @@ import os
 import pkgutil
 import platform
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def main() -> int:
     parser.add_argument("--only", choices=[*MEASURES, "modules"], help="one part")
     parser.add_argument("--dry", action="store_true", help="only print: leave docs/ as it is")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was made is removed, too
     print(machine(), flush=True)
     failed = 0
     for part in (*MEASURES, "modules"):
