@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from authority import DAY, NOW, Made, key, make, openssl_verifies
 from cryptography import x509
-from hypothesis import assume, event, given
+from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
@@ -75,6 +75,7 @@ def test_openssl_says_the_same(folder, drawn):
     assert verdict.verified is openssl_verifies(folder, chain, anchors), verdict.reasons
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(chains(), st.randoms(use_true_random=False))
 def test_order_duplicates_and_strangers_change_nothing(drawn, random):
     (leaf, *others), anchors = drawn
@@ -86,6 +87,7 @@ def test_order_duplicates_and_strangers_change_nothing(drawn, random):
         assert [node.certificate for node in one.path] == [node.certificate for node in other.path]
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(chains())
 def test_a_verdict_has_reasons_or_a_whole_path(drawn):
     chain, anchors = drawn
@@ -100,6 +102,7 @@ def test_a_verdict_has_reasons_or_a_whole_path(drawn):
     assert all(reason["message"] and reason["subject"] for reason in facts["reasons"])
 
 
+@settings(max_examples=settings.default.max_examples // 4)
 @given(chains(), st.timedeltas(-2 * DAY, 40 * DAY))
 def test_openssl_says_the_same_at_other_times(folder, drawn, later):
     chain, anchors = drawn
@@ -124,6 +127,7 @@ NAMED = st.one_of(
 )
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(NAMED, st.booleans())
 def test_openssl_limits_names_in_the_same_way(folder, drawn, excluded):
     kind, name, tree = drawn
