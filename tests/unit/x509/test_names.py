@@ -195,3 +195,17 @@ def test_the_ends_of_validity_are_inside(late, tmp_path):
 def test_plugins_offer_what_is_documented():
     assert set(FilterModule().filters()) == {"x509_certificates", "x509_chain"}
     assert set(Offered().tests()) == {"issued_by", "trusted_by"}
+
+
+def test_a_path_length_may_be_larger_than_what_stands_below():
+    root = make("root", path_length=3)
+    middle = make("middle", root, own_key=key("p256", 3))
+    assert judge([leaf(middle), middle], [root]) == set()
+
+
+def test_without_a_path_the_farthest_part_of_one_is_told():
+    root = make("root")
+    middle = make("middle", root, own_key=key("p256", 3))
+    given = [leaf(middle).certificate, middle.certificate]
+    verdict = _x509_chain.verify(given, [make("other", own_key=key("p256", 9)).certificate], WANTED)
+    assert [node.certificate for node in verdict.path] == given
