@@ -3,6 +3,10 @@ CACHE ?= $(or $(SERVICEMESH_PKI_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/se
 export SERVICEMESH_PKI_CACHE := $(CACHE)
 # One virtual environment for each set of requirements, shared by all checkouts.
 VENV := $(CACHE)/venv-$(shell sha256sum requirements.txt | cut -c1-12)
+# CORE=2.20 takes another ansible-core than the pinned one.
+ifdef CORE
+VENV := $(VENV)-$(CORE)
+endif
 export PATH := $(VENV)/bin:$(PATH)
 .DEFAULT_GOAL := help
 
@@ -10,7 +14,9 @@ $(VENV)/.complete:
 	@echo "Setting up the Python environment ..."
 	@mkdir -p $(CACHE)
 	@python3 -m venv --clear $(VENV)
-	@$(VENV)/bin/pip install --quiet --require-hashes -r requirements.txt
+	@$(VENV)/bin/pip install --quiet --no-compile uv
+	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --require-hashes -r requirements.txt
+	$(if $(CORE),@$(VENV)/bin/pip install --quiet --no-deps 'ansible-core==$(CORE).*')
 	@touch $@
 
 .PHONY: venv
@@ -33,29 +39,36 @@ demo: venv  ## nothing to a verified mesh, on this machine alone
 browser:  ## install the browser that looks at the report, from Debian
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
-.PHONY: test test-fast test-vault test-lab static
-static: venv  ## linters only
-	@ruff check
-	@ruff format --check
-	@yamllint --strict .
-	@ansible-lint --offline -q
+# Every check and test is a session of noxfile.py; `nox --list` names them.
+.PHONY: static test-fast test-vault test-lab test molecule
+static: venv  ## linters, types, licences, documentation
+	@nox -s lint typing licences changelog docs
 
-test-fast: static  ## static checks and unit tests
-	@pytest tests/unit
+test-fast: venv  ## static checks and unit tests
+	@nox
 
 # VAULT=hashicorp or a version of OpenBao runs the tests on that one. A Vault that runs already is named by
 # SERVICEMESH_PKI_TEST_VAULT_ADDR and SERVICEMESH_PKI_TEST_VAULT_TOKEN.
 test-vault: venv browser  ## modules against a real OpenBao process, the report in a browser
-	@program=$(if $(VAULT),$$(python tests/integration/vault/products.py $(VAULT))) && \
-	  SERVICEMESH_PKI_TEST_VAULT_PROGRAM=$$program pytest tests/integration
+	@VAULT=$(VAULT) nox -s vault
 
 test-lab: venv  ## the lab and the whole flow in it
-	@python -m lab up
-	@pytest tests/lab
+	@nox -s lab
 
-test: static browser  ## everything
-	@python -m lab up
-	@pytest tests
+molecule: venv  ## each role in the lab; SCENARIO=name for one
+	@nox -s molecule -- $(SCENARIO)
+
+# One session by its name: make sanity, make mutation, ...
+.PHONY: lint typing licences changelog docs unit coverage build galaxy sanity ee mutation ruff
+lint typing licences changelog docs unit coverage build galaxy sanity ee mutation: venv
+	@nox -s $@
+
+ruff: venv
+	@ruff check
+	@ruff format
+
+test: venv browser  ## everything
+	@nox -s lint typing licences changelog docs coverage sanity galaxy ee lab molecule
 
 .PHONY: bench requirements help
 bench: venv  ## measured figures, beside the workshop done by hand
@@ -63,7 +76,6 @@ bench: venv  ## measured figures, beside the workshop done by hand
 	@python -m bench
 
 requirements: venv  ## pin requirements.in with hashes
-	@pip install --quiet uv
 	@uv pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url --no-header \
 	  requirements.in -o requirements.txt
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 # Their existence is all there is to wait for, or their data keys.
 WITHOUT_CONDITIONS = ("ConfigMap", "Namespace", "Secret", "ServiceAccount")
@@ -38,7 +39,7 @@ class Wanted:
     keys: tuple[str, ...] = field(default=())
 
     @classmethod
-    def from_options(cls, options: dict) -> Wanted:
+    def from_options(cls, options: dict[str, Any]) -> Wanted:
         condition = options.get("condition")
         if condition is None and not options.get("keys") and options["kind"] not in WITHOUT_CONDITIONS:
             condition = "Ready"
@@ -53,7 +54,7 @@ class Wanted:
         )
 
     @classmethod
-    def named(cls, definition: dict) -> Wanted:
+    def named(cls, definition: dict[str, Any]) -> Wanted:
         """What a manifest describes, with nothing to wait for."""
         head = definition["metadata"]
         return cls(definition["apiVersion"], definition["kind"], head["name"], head.get("namespace"))
@@ -62,7 +63,7 @@ class Wanted:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
-def unmet(found: dict | None, wanted: Wanted) -> str | None:
+def unmet(found: dict[str, Any] | None, wanted: Wanted) -> str | None:
     """Why an object is not yet what is wanted, as the rest of a sentence; None when it is."""
     if found is None:
         return "does not exist"
@@ -85,22 +86,22 @@ def unmet(found: dict | None, wanted: Wanted) -> str | None:
     return None
 
 
-def conditions(found: dict) -> list[dict]:
+def conditions(found: dict[str, Any]) -> list[dict[str, Any]]:
     return (found.get("status") or {}).get("conditions") or []
 
 
-def data_keys(found: dict) -> set[str]:
+def data_keys(found: dict[str, Any]) -> set[str]:
     """Keys of a ConfigMap or Secret that hold something. The values stay where they are."""
     return {key for part in ("data", "binaryData") for key, value in (found.get(part) or {}).items() if value}
 
 
-def sentence(condition: dict) -> str:
+def sentence(condition: dict[str, Any]) -> str:
     reason, message = condition.get("reason"), " ".join((condition.get("message") or "").split())
     text = f"{condition.get('type')}={condition.get('status')}"
     return text + (f" ({reason})" if reason else "") + (f" {message}" if message else "")
 
 
-def newest_request(requests: list[dict], certificate: str) -> dict | None:
+def newest_request(requests: list[dict[str, Any]], certificate: str) -> dict[str, Any] | None:
     """The CertificateRequest that cert-manager made last for a Certificate."""
     own = [
         item
@@ -110,10 +111,10 @@ def newest_request(requests: list[dict], certificate: str) -> dict | None:
     return max(own, key=lambda item: item["metadata"].get("creationTimestamp") or "", default=None)
 
 
-def event_lines(events: list[dict], last: int = 3) -> list[str]:
+def event_lines(events: list[dict[str, Any]], last: int = 3) -> list[str]:
     """The last events, oldest first."""
 
-    def moment(event: dict) -> str:
+    def moment(event: dict[str, Any]) -> str:
         series = event.get("series") or {}
         return (
             series.get("lastObservedTime")
@@ -127,7 +128,7 @@ def event_lines(events: list[dict], last: int = 3) -> list[str]:
     return [f"{event.get('reason')}: {' '.join((event.get('message') or '').split())}" for event in newest]
 
 
-def explain(wanted: Wanted, why: str, found: dict | None, details: list[tuple[str, list[str]]]) -> str:
+def explain(wanted: Wanted, why: str, found: dict[str, Any] | None, details: list[tuple[str, list[str]]]) -> str:
     """The whole story for one object: what is unmet, what others say about it, what to do."""
     parts = [f"{wanted} {why}."]
     others = [sentence(item) for item in conditions(found or {}) if item.get("type") != wanted.condition]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 RESULTS = ("success", "warning", "error")
 
@@ -51,11 +52,11 @@ def parse(output: str) -> list[Check]:
             own.append(Check("linkerd check", f"document {number} says that it failed, and names no check", "error"))
         checks += own
     if not checks:
-        raise LinkerdCheckError("it printed no checks")
+        raise LinkerdCheckError("it printed no checks. Run `linkerd check` to see more")
     return checks
 
 
-def _documents(output: str) -> Iterator[dict]:
+def _documents(output: str) -> Iterator[dict[str, Any]]:
     decoder, position = json.JSONDecoder(), 0
     while (start := output.find("{", position)) >= 0:
         try:
@@ -65,7 +66,7 @@ def _documents(output: str) -> Iterator[dict]:
         yield document
 
 
-def _check(category: dict, item: dict) -> Check:
+def _check(category: dict[str, Any], item: dict[str, Any]) -> Check:
     if item["result"] not in RESULTS:
         raise KeyError(item["result"])
     return Check(

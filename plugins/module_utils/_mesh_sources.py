@@ -72,7 +72,7 @@ def changed_at(found: Object) -> str:
         for entry in found["metadata"].get("managedFields") or []
         if "f:data" in (entry.get("fieldsV1") or {}) and entry.get("time")
     ]
-    return max(times, default=None) or found["metadata"]["creationTimestamp"]
+    return str(max(times, default=None) or found["metadata"]["creationTimestamp"])
 
 
 def renewal_time(found: Object | None) -> str | None:

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.community.hashi_vault.plugins.module_utils._hashi_vault_common import (  # type: ignore[import-untyped]
+from ansible_collections.community.hashi_vault.plugins.module_utils._hashi_vault_common import (
     HashiVaultValueError,
 )
-from ansible_collections.community.hashi_vault.plugins.module_utils._hashi_vault_module import (  # type: ignore[import-untyped]
+from ansible_collections.community.hashi_vault.plugins.module_utils._hashi_vault_module import (
     HashiVaultModule,
 )
 
@@ -29,7 +29,7 @@ except ImportError:  # hvac brings it, and HashiVaultModule says that hvac is mi
     RequestException = OSError  # type: ignore[misc, assignment]
 
 try:
-    from ansible.module_utils.secrets import register_secret  # type: ignore[import-untyped] # ansible-core 2.22
+    from ansible.module_utils.secrets import register_secret  # ansible-core 2.22
 except ImportError:
     register_secret = None
 
@@ -108,12 +108,14 @@ class Vault:
     def check_token(self) -> None:
         """Whether a 403 is about the right or about the token itself, which Vault does not say by itself."""
         if not self.client.token:
-            raise VaultError(f"Vault at {self.url} wants a login for this, and auth_method is none.", 403)
+            raise VaultError(f"Vault at {self.url} wants a login for this, and auth_method is none: set another.", 403)
         status, body = self.exchange("GET", "auth/token/lookup-self")
         # A token without the default policy may not look itself up. Vault puts a frame around that refusal only.
         framed = isinstance(body, dict) and "error occurred" in str(body.get("errors"))
         if status == 403 and (not framed or "invalid token" in str(body)):
-            raise VaultError(f"Vault at {self.url} does not accept the token: it is wrong, expired or revoked.", 403)
+            raise VaultError(
+                f"Vault at {self.url} does not accept the token: it is wrong, expired or revoked. Log in again.", 403
+            )
 
     def describe(self, path: str) -> tuple[str, set[str]]:
         """Which product it is, and the names that a write to a path takes. Empty when that is not known, as for a path

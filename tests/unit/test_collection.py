@@ -26,7 +26,7 @@ HEADER = (
     "# Copyright (c) 2026 The servicemesh.pki authors",
     "# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or "
     "https://www.gnu.org/licenses/gpl-3.0.txt)",
-    "# SPDX-License-Identifier: GPL-3.0-or-later",
+    "# SPDX-License" + "-Identifier: GPL-3.0-or-later",  # in two parts, or reuse takes it for a header
 )
 NOT_SHIPPED = ("lab", "tests", "bench", "molecule", ".ci", ".collections", ".git", "Makefile", "inventories/lab")
 MACHINE_PATH = re.compile(r"(?:^|[\s\"'=:(`,])/(?:root|work)/[\w.]", re.MULTILINE)

@@ -1,0 +1,260 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that is checked and tested, one session each; `nox --list` names them.
+
+All sessions run in the environment that `make venv` pins, so `make` is the usual way in. Pytest's own arguments may
+follow `--`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "none"
+nox.options.stop_on_first_error = True
+nox.options.sessions = ["lint", "typing", "licences", "changelog", "docs", "unit"]
+
+ROOT = Path(__file__).parent
+CACHE = Path(os.environ.get("SERVICEMESH_PKI_CACHE") or Path.home() / ".cache/servicemesh-pki")
+NAME = Path("ansible_collections/servicemesh/pki")
+DEPENDENCIES = (
+    "community/docker",
+    "community/hashi_vault",
+    "community/library_inventory_filtering_v1",
+    "kubernetes/core",
+)
+COVERAGE = {"lines": 95, "branches": 90}
+MUTMUT = f"""[mutmut]
+source_paths = {NAME}/plugins/module_utils
+only_mutate =
+    {NAME}/plugins/module_utils/_x509*.py
+    {NAME}/plugins/module_utils/_diff.py
+    {NAME}/plugins/module_utils/_vault_authority.py
+also_copy =
+    {NAME}/plugins
+    {NAME}/meta
+    {NAME}/galaxy.yml
+    {NAME}/tests
+pytest_add_cli_args_test_selection =
+    {NAME}/tests/unit/x509
+    {NAME}/tests/unit/vault
+use_git_change_detection = false
+"""
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff, yamllint, ansible-lint in its production profile."""
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("yamllint", "--strict", ".")
+    session.run("ansible-lint", "--offline", "-q")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """mypy --strict on what the plugins share."""
+    session.run("mypy")
+
+
+@nox.session
+def licences(session: nox.Session) -> None:
+    """Every file says whose it is and what is allowed with it (REUSE)."""
+    session.run("reuse", "lint", "--lines")
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """The fragments of what is new."""
+    session.run("antsibull-changelog", "lint")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Every page of plugins and roles, strictly: also the options that they refer to in others."""
+    collections = {"ANSIBLE_COLLECTIONS_PATH": ".collections"}
+    strict = ("--plugin-docs", "--validate-collection-refs=dependent")
+    session.run("antsibull-docs", "lint-collection-docs", *strict, ".", env=collections)
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Functions and modules, with named stand-ins for the programs that they start."""
+    session.run("pytest", "tests/unit", *session.posargs)
+
+
+@nox.session
+def vault(session: nox.Session) -> None:
+    """Modules against a real OpenBao process, roles' conditions against a real API server's answers."""
+    product = os.environ.get("VAULT")  # hashicorp, or a version of OpenBao, instead of the pinned one
+    program = session.run("python", "tests/integration/vault/products.py", product, silent=True) if product else ""
+    chosen = {"SERVICEMESH_PKI_TEST_VAULT_PROGRAM": (str(program).splitlines() or [""])[-1]}
+    session.run("pytest", "tests/integration", *session.posargs, env=chosen)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """The tests of `unit` and `vault`, and how much of the plugins they reach; too little is an error."""
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "tests/unit", "tests/integration", *session.posargs)
+    session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
+    session.run("coverage", "json", "-q", "-o", str(Path(session.create_tmp()) / "coverage.json"))
+    session.run("coverage", "report")
+    totals = json.loads((Path(session.create_tmp()) / "coverage.json").read_text())["totals"]
+    reached = {
+        "lines": 100 * totals["covered_lines"] / totals["num_statements"],
+        "branches": 100 * totals["covered_branches"] / totals["num_branches"],
+    }
+    session.log(", ".join(f"{name} {percent:.1f} %" for name, percent in reached.items()))
+    short = [name for name, least in COVERAGE.items() if reached[name] < least]
+    if short:
+        session.error(f"Too few {' and '.join(short)} are reached; wanted are {COVERAGE}")
+
+
+@nox.session
+def lab(session: nox.Session) -> None:
+    """The lab, and the whole flow in it."""
+    session.run("python", "-m", "lab", "up")
+    session.run("pytest", "tests/lab", *session.posargs)
+
+
+@nox.session
+def molecule(session: nox.Session) -> None:
+    """Each role, the whole flow and its bad days in the lab; `-- NAME` for one scenario."""
+    session.run("python", "-m", "lab", "up")
+    for name in session.posargs or sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")):
+        session.run("molecule", "test", "-s", name)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """The artifact for Galaxy."""
+    made(session)
+
+
+@nox.session
+def galaxy(session: nox.Session) -> None:
+    """What Galaxy and Automation Hub say of the artifact when they take it in."""
+    artifact = made(session)
+    name_a_repository(artifact)
+    strictly = {"GALAXY_IMPORTER_CHECK_REQUIRED_TAGS": "true"}
+    done = session.run("python", "-m", "galaxy_importer.main", str(artifact), env=strictly, silent=True)
+    session.log(done)
+    complaints = [line for line in str(done).splitlines() if line.startswith(("WARNING", "ERROR"))]
+    if complaints:
+        session.error("\n".join(complaints))
+
+
+@nox.session
+def sanity(session: nox.Session) -> None:
+    """ansible-test sanity on the artifact and its tests, nothing ignored."""
+    place = CACHE / "sanity"
+    shutil.rmtree(place / "ansible_collections", ignore_errors=True)
+    home = place / "home" / ".ansible/test/cache"
+    home.mkdir(parents=True, exist_ok=True)
+    # ansible-test would download pip from a place that not every machine reaches.
+    shutil.copy(ROOT / "tests/pip_bootstrap.py", home / "get_pip_24_2.py")
+    lay(session, place)
+    with session.chdir(place / NAME):
+        session.run("ansible-test", "sanity", "--python", PYTHON, "--color", "no", *session.posargs,
+                    env={"HOME": str(place / "home")})  # fmt: skip
+
+
+@nox.session
+def ee(session: nox.Session) -> None:
+    """An execution environment that holds the artifact: everything up to the container engine's build."""
+    place = Path(session.create_tmp())
+    artifact = shutil.copy(made(session), place)
+    definition = f"""
+version: 3
+dependencies:
+  galaxy: {{collections: [{{name: {artifact}, type: file}}]}}
+"""
+    (place / "execution-environment.yml").write_text(definition)
+    with session.chdir(place):
+        session.run("ansible-builder", "create", "--output-filename", "Containerfile")
+        unpacked = place / "collections"
+        shutil.rmtree(unpacked, ignore_errors=True)
+        lay(session, unpacked)
+        session.run(
+            "ansible-builder", "introspect", str(unpacked), "--write-pip", "pip.txt", "--write-bindep", "bindep.txt"
+        )
+    wanted = set(re.findall(r"^[a-z]\S*", (ROOT / "meta/ee-requirements.txt").read_text(), re.M))
+    missing = wanted - set(re.findall(r"^[A-Za-z]\w*", (place / "pip.txt").read_text(), re.M))
+    if missing:
+        session.error(f"ansible-builder does not see {', '.join(sorted(missing))}")
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """How many small errors in the code on certificates and drift the tests see. Takes long; part of nothing else."""
+    place = CACHE / "mutation"
+    shutil.rmtree(place, ignore_errors=True)
+    lay(session, place)
+    copy = place / "mutants" / NAME / ".collections/ansible_collections/servicemesh"
+    copy.mkdir(parents=True)
+    (copy / "pki").symlink_to("../../..")
+    (place / "setup.cfg").write_text(MUTMUT)
+    with session.chdir(place):
+        session.run("mutmut", "run", *session.posargs)
+        told = str(session.run("mutmut", "results", silent=True))
+    session.log(told)
+    session.log(f"{told.count(': survived')} survived")
+
+
+def made(session: nox.Session) -> Path:
+    """The artifact, built anew in the session's own folder."""
+    place = Path(session.create_tmp())
+    for old in place.glob("*.tar.gz"):
+        old.unlink()
+    session.run("ansible-galaxy", "collection", "build", "--force", "--output-path", str(place), silent=True)
+    return next(place.glob("servicemesh-pki-*.tar.gz"))
+
+
+def name_a_repository(artifact: Path) -> None:
+    """The importer wants one, and the project has none yet: the artifact under test gets a reserved name."""
+    rest = artifact.with_suffix(".rest")
+    with tarfile.open(artifact) as old, tarfile.open(rest, "w:gz") as new:
+        for member in old:
+            content = old.extractfile(member)
+            data = content.read() if content else b""
+            if member.name == "MANIFEST.json":
+                manifest = json.loads(data)
+                manifest["collection_info"]["repository"] = "https://repository.invalid/servicemesh/pki"
+                data = json.dumps(manifest).encode()
+                member.size = len(data)
+            new.addfile(member, io.BytesIO(data) if content else None)
+    rest.replace(artifact)
+
+
+def lay(session: nox.Session, place: Path) -> None:
+    """The artifact's files and the tests below ansible_collections, where Ansible's own tools want them."""
+    import ansible_collections
+
+    target = place / NAME
+    target.mkdir(parents=True)
+    session.run("tar", "-xzf", str(made(session)), "-C", str(target))
+    for name in ("MANIFEST.json", "FILES.json"):
+        (target / name).unlink()
+    listed = subprocess.run(["git", "ls-files", "-z", "galaxy.yml", "tests"], cwd=ROOT, capture_output=True, text=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+    installed = Path(ansible_collections.__path__[0])
+    for dependency in DEPENDENCIES:
+        (place / "ansible_collections" / dependency).parent.mkdir(exist_ok=True)
+        (place / "ansible_collections" / dependency).symlink_to(installed / dependency)
