@@ -40,6 +40,7 @@ VALUES = st.recursive(
         (["127.0.0.1/32", "::1/128", "10.0.0.0/8"], ["10.0.0.0/8", "127.0.0.1", "::1"]),
         ({"a": "1h"}, {"a": 3600, "more": 1}),
         ([{"a": 1}, {"b": 2}], [{"b": 2}, {"a": 1}]),
+        ([256], 256),
     ],
 )
 def test_the_same(wanted, found):
@@ -66,6 +67,9 @@ def test_the_same(wanted, found):
         ("10.0.0.0/8", "10.0.0.0/16"),
         ("10.0.0.1/8", "10.0.0.0/8"),
         (["127.0.0.1"], [2130706433]),
+        (None, "None"),
+        ([""], None),
+        ([{"a": 1}], [{"a": 1, "b": 2}]),
     ],
 )
 def test_not_the_same(wanted, found):
@@ -97,3 +101,25 @@ def test_differences_are_exactly_what_is_otherwise(wanted, found):
     for name, value in wanted.items():
         assert (name in differing) == (not _diff.same(value, found.get(name)))
         assert name not in differing or name in _diff.sentence(differing)
+
+
+def test_differences_tell_both_sides():
+    differing = _diff.differences({"ttl": "2h", "same": 1, "gone": "x"}, {"ttl": 3600, "same": "1", "more": 2})
+    assert differing == {"ttl": {"wanted": "2h", "found": 3600}, "gone": {"wanted": "x", "found": None}}
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "none"), ("", "none"), ([], "none"), (["a", 1], "a, 1"), (("a",), "a"), (0, "0"), ("x", "x")],
+)
+def test_values_in_a_sentence(value, shown):
+    assert _diff.show(value) == shown
+
+
+def test_a_sentence_of_two_differences():
+    differing = {"a": {"wanted": [1, 2], "found": None}, "b": {"wanted": "x", "found": "y"}}
+    assert _diff.sentence(differing) == "a: wanted 1, 2, found none; b: wanted x, found y"
+
+
+def test_a_view_has_only_what_is_there():
+    assert _diff.view({"a": 1, "b": 2}, ["b", "c"]) == {"b": 2}
