@@ -24,7 +24,7 @@ def mesh_report(
 ) -> dict[str, Any]:
     unknown = sorted(set(allowed or ()) - _mesh_report.CODES)
     if unknown:
-        raise AnsibleFilterError(f"There is no disagreement {', '.join(unknown)}. There are: {_codes()}")
+        raise AnsibleFilterError(f"There is no disagreement {', '.join(unknown)}. Choose from: {_codes()}")
     try:
         wanted = _x509_chain.requirements(at, "linkerd", None, issuer_min_days, anchor_min_days)
         clusters = [

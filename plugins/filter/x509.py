@@ -26,7 +26,7 @@ def pem_bundle(value: object, what: str = "The input") -> list[x509.Certificate]
         except _x509.X509Error as exc:
             raise AnsibleFilterError(f"{what}: {exc}") from exc
     if not certificates:
-        raise AnsibleFilterError(f"{what} holds no certificate")
+        raise AnsibleFilterError(f"{what} holds no certificate, wanted is at least one")
     return certificates
 
 

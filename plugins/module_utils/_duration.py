@@ -38,7 +38,7 @@ def seconds(value: object) -> int:
     else:
         raise DurationError(f"{value!r} is not a duration: write it like 48h, 90d, 1h30m, or as seconds")
     if total >= LONGEST:
-        raise DurationError(f"{value!r} is longer than the 292 years that Vault can count")
+        raise DurationError(f"{value!r} is longer than the 292 years that Vault can count: give less")
     return int(total)
 
 

@@ -87,7 +87,7 @@ def checked(params: dict[str, Any]) -> dict[str, Any]:
     """The options with durations in seconds and the key's bits, or the first thing wrong with them."""
     bits = _vault_pki.check_key(params["key_type"], params["key_bits"])
     if (params["max_path_length"] or 0) < -1:
-        raise VaultError("max_path_length is -1 for no limit, or 0 and more.")
+        raise VaultError("max_path_length has to be -1 for no limit, or 0 and more.")
     durations = {name: params[name] for name in ("ttl", "not_before_duration", "minimum_remaining") if params[name]}
     whole = {**params, "key_bits": bits, **{name: _duration.seconds(value) for name, value in durations.items()}}
     if params["ttl"] and whole["ttl"] <= whole["minimum_remaining"]:
@@ -96,7 +96,7 @@ def checked(params: dict[str, Any]) -> dict[str, Any]:
             "so the certificate would be too old from the start."
         )
     if params["not_after"] and moment(params["not_after"]) <= datetime.now(UTC):
-        raise VaultError(f"not_after {params['not_after']} is in the past.")
+        raise VaultError(f"not_after {params['not_after']} is in the past. Give a later one.")
     return whole
 
 

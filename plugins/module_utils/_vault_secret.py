@@ -47,7 +47,9 @@ class SecretValue:
 
     def __init__(self, cluster: dict[str, Any] | None, namespace: str, name: str, key: str) -> None:
         if kubernetes is None:
-            raise VaultError("The Python library kubernetes is missing on the host that runs the module.")
+            raise VaultError(
+                "The Python library kubernetes is missing on the host that runs the module: `pip install kubernetes`."
+            )
         self.namespace, self.name, self.key = namespace, name, key
         self.where = f"Secret {namespace}/{name}"
         try:
@@ -92,7 +94,9 @@ class SecretValue:
             self.object.data = {**(self.object.data or {}), **data}
             done = self.replace(dry_run)
         if done is None:
-            raise VaultError(f"{self.where} cannot be written: it or its namespace was removed a moment ago.")
+            raise VaultError(
+                f"{self.where} cannot be written: it or its namespace was removed a moment ago. Run again."
+            )
 
     def replace(self, dry_run: bool) -> Any:
         replace = self.api.replace_namespaced_secret

@@ -28,7 +28,7 @@ class SecretId(Credential):
         if life and life <= self.minimum:
             raise VaultError(
                 f"A secret id of {self.params['role']} lives {_duration.text(life)} (secret_id_ttl), so it always has "
-                "less left than minimum_ttl."
+                "less left than minimum_ttl. Ask for a lower minimum_ttl, or give the role a longer secret_id_ttl."
             )
 
     def look_up(self, value: str) -> dict[str, Any]:

@@ -21,7 +21,10 @@ class Token(Credential):
         """Vault cuts the life of a token without an error, so it is refused before, where the login may know."""
         asked = _duration.seconds(self.params["period"] or self.params["ttl"] or 0)
         if asked and asked <= self.minimum:
-            raise VaultError(f"A token that lives {_duration.text(asked)} always has less left than minimum_ttl.")
+            raise VaultError(
+                f"A token that lives {_duration.text(asked)} always has less left than minimum_ttl. "
+                "Ask for a longer ttl."
+            )
         if self.params["period"]:
             return
         status, body = self.vault.exchange("GET", "sys/auth/token/tune")

@@ -55,11 +55,13 @@ def parse_bundle(pem: str | bytes) -> list[x509.Certificate]:
         try:
             certificates.append(_load(base64.b64decode("".join(body.split()), validate=True)))
         except binascii.Error as exc:
-            raise X509Error(f"{where} is not valid base64") from exc
+            raise X509Error(f"{where} is not valid base64: take the PEM text again from its source") from exc
         except ValueError as exc:
             raise X509Error(f"{where} is not a valid X.509 certificate: {_cause(exc)}") from exc
     if not certificates:
-        raise X509Error("No certificate found: the input is empty or holds no line -----BEGIN CERTIFICATE-----")
+        raise X509Error(
+            "No certificate found: the input is empty or holds no line -----BEGIN CERTIFICATE-----, wanted is PEM"
+        )
     return certificates
 
 
@@ -85,12 +87,12 @@ def _blocks(text: str) -> Iterator[tuple[str, int, int, str]]:
         head = text.find(DASHES, start + len(BEGIN), start + 100)
         label = text[start + len(BEGIN) : head]
         if head < 0 or "\n" in label:
-            raise X509Error(f"The BEGIN line at line {line}, offset {start} does not end in -----")
+            raise X509Error(f"The BEGIN line at line {line}, offset {start} does not end in -----, as it has to")
         head += len(DASHES)
         end = text.find(DASHES, head)
         tail = f"{END}{label}{DASHES}"
         if end < 0 or not text.startswith(tail, end):
-            raise X509Error(f"The PEM block at line {line}, offset {start} has no line -----END {_shown(label)}-----")
+            raise X509Error(f"The PEM block at line {line}, offset {start} needs a line -----END {_shown(label)}-----")
         yield label, start, line, text[head:end]
         start = text.find(BEGIN, end + len(tail))
 

@@ -92,7 +92,7 @@ def requirements(
 ) -> Requirements:
     """From what a playbook gives."""
     if profile not in PROFILES:
-        raise _x509.X509Error(f"There is no profile {profile!r}. Profiles: {', '.join(filter(None, PROFILES))}")
+        raise _x509.X509Error(f"There is no profile {profile!r}. Choose one of: {', '.join(filter(None, PROFILES))}")
     try:
         return Requirements(
             at=moment(at),

@@ -156,7 +156,7 @@ def wait(cluster: Cluster, wanted: Wanted, before: dict[str, Any], timeout: int)
         while (passed := time.monotonic() - started) < timeout:
             found = cluster.get(wanted)
             if found is None:
-                raise ClusterError(f"{wanted} was removed a moment ago.")
+                raise ClusterError(f"{wanted} was removed a moment ago. Run again when it is there.")
             if renewed(found, before):
                 return
             cluster.wait_for_change(wanted, found, timeout - passed)

@@ -200,7 +200,10 @@ def make(vault: Vault, options: dict[str, Any], parent: Issuer) -> tuple[bool, I
         take_back(vault, mount, made)
     found, dummy = _vault_pki.locate(vault, mount, options["issuer_name"])
     if found is None:
-        raise VaultError(f"Issuer {options['issuer_name']} of {mount} was there a moment ago and is gone.")
+        raise VaultError(
+            f"Issuer {options['issuer_name']} of {mount} was there a moment ago and is gone. "
+            "Run again, and one thing at a time."
+        )
     return ours, found
 
 

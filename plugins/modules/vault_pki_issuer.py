@@ -217,7 +217,10 @@ def chain(params: dict[str, Any], found: Issuer, everything: list[Issuer]) -> li
         # Under its new name it is not to be found yet.
         issuer = found if ref == params["issuer_name"] else _vault_pki.find(everything, ref)
         if issuer is None:
-            raise VaultError(f"There is no issuer {ref} in {found.mount} for the manual_chain of {found.issuer_name}.")
+            raise VaultError(
+                f"There is no issuer {ref} in {found.mount} for the manual_chain of {found.issuer_name}. "
+                "Name one that is there."
+            )
         whole.append(issuer.issuer_id)
     if whole and whole[0] != found.issuer_id:
         raise VaultError(f"The manual_chain of {found.issuer_name} must begin with itself.")

@@ -131,7 +131,7 @@ REFUSED = {
     "path length below none": (
         "vault_pki_root",
         {**ROOT, "max_path_length": -2},
-        "max_path_length is -1 for no limit, or 0 and more.",
+        "max_path_length has to be -1 for no limit, or 0 and more.",
     ),
     "too little life from the start": (
         "vault_pki_root",
@@ -146,12 +146,12 @@ REFUSED = {
     "wrong token": (
         "vault_engine",
         dict(path="x", type="pki", token="s.0123456789"),
-        "Vault at {url} does not accept the token: it is wrong, expired or revoked.",
+        "Vault at {url} does not accept the token: it is wrong, expired or revoked. Log in again.",
     ),
     "no login where one is needed": (
         "vault_engine",
         dict(path="x", type="pki", auth_method="none"),
-        "Vault at {url} wants a login for this, and auth_method is none.",
+        "Vault at {url} wants a login for this, and auth_method is none: set another.",
     ),
     "no token anywhere": (
         "vault_engine",

@@ -61,7 +61,7 @@ def test_a_chain_of_ones_own_choice_has_an_order(run, roots, server):
     message = run.error("vault_pki_issuer", mount=roots, issuer_name="one", manual_chain=["two", "one"])
     assert message == "The manual_chain of one must begin with itself."
     message = run.error("vault_pki_issuer", mount=roots, issuer_name="one", manual_chain=["one", "nobody"])
-    assert message == f"There is no issuer nobody in {roots} for the manual_chain of one."
+    assert message == f"There is no issuer nobody in {roots} for the manual_chain of one. Name one that is there."
 
 
 def test_a_behavior_that_only_one_product_has(run, roots, server):

@@ -34,4 +34,4 @@ def test_no_mount_and_another_type(run, path, server):
     message = run.error("vault_pki_issuer_info", mount=path, token=server.token, auth_method="token")
     assert message == f"At {path} is an engine of type kv, wanted is pki. Correct the option mount."
     message = run_module("vault_pki_issuer_info", url=server.url, mount=path)["msg"]
-    assert message == f"Vault at {server.url} wants a login for this, and auth_method is none."
+    assert message == f"Vault at {server.url} wants a login for this, and auth_method is none: set another."

@@ -127,7 +127,7 @@ def test_bad_luck_before_anything_changed(run, kube, arguments, server):
         "Vault lets a token live 32d at most, wanted is ttl 375d. Ask for less, or give a period and have it renewed."
     )
     message = run.error("vault_token_secret", **arguments, minimum_ttl="100h")
-    assert message == "A token that lives 100h always has less left than minimum_ttl."
+    assert message == "A token that lives 100h always has less left than minimum_ttl. Ask for a longer ttl."
     limited = server.token_for('path "auth/token/create" { capabilities = ["update"] }')
     kube.secrets[PLACE] = {"metadata": {"resourceVersion": "1"}, "data": {"token": "ZGVhZA=="}}
     message = run.error("vault_token_secret", **arguments, token=limited)

@@ -41,7 +41,7 @@ def test_bundles(text):
         ("-----BEGIN " * 90_000, "offset 0"),
         (ROOT.certificate.public_bytes(Encoding.DER), "looks like DER"),
         (b"\xff\xfe", "offset 0 is not UTF-8"),
-        (ROOT.pem[:-30], "line 1, offset 0 has no line -----END CERTIFICATE"),
+        (ROOT.pem[:-30], "line 1, offset 0 needs a line -----END CERTIFICATE"),
         (ROOT.pem + ISSUER.pem.replace("MII", "MI!"), "PEM block 2 .* is not valid base64"),
         (ROOT.pem + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "PEM block 2 .* not a valid X.509"),
         ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "is PUBLIC KEY, wanted CERTIFICATE"),
