@@ -1,0 +1,90 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Command blocks of README and guides say where they run, those for anywhere run here; examples in YAML are true."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from guides import PLACES, ROOT, Block, blocks, commands
+
+COLLECTION = "servicemesh.pki."
+
+
+def test_every_command_block_says_where_it_runs():
+    without = [str(block) for block in blocks() if block.is_command and block.place not in PLACES]
+    assert without == [], "put <!-- run: anywhere|vault|lab|not, REASON --> before them"
+
+
+def test_one_that_runs_nowhere_has_a_reason():
+    assert [str(block) for block in blocks() if block.place == "not" and not block.reason] == []
+
+
+def test_a_block_without_a_place_would_be_seen(tmp_path, monkeypatch):
+    import guides
+
+    (tmp_path / "page.md").write_text("Text\n\n```sh\nls\n```\n\n<!-- run: lab -->\n```\nls -l\n```\n")
+    monkeypatch.setattr(guides, "PAGES", [tmp_path / "page.md"])
+    monkeypatch.setattr(guides, "ROOT", tmp_path)
+    assert [(block.line, block.place) for block in guides.blocks()] == [(3, None), (8, "lab")]
+
+
+@pytest.mark.parametrize("block", commands("anywhere"), ids=str)
+def test_commands_for_anywhere_run(block):
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    if ROOT.parts[-3:-1] == ("ansible_collections", "servicemesh"):
+        env["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT.parents[2])  # ansible-doc finds no roles through a link there
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block.text],
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout
+
+
+def nodes(value: Any) -> Iterator[dict]:
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
+        yield from nodes(inner)
+
+
+def role_options() -> dict[str, set[str]]:
+    found = {}
+    for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"):
+        points = yaml.safe_load(path.read_text())["argument_specs"].values()
+        found[path.parts[-3]] = {option for point in points for option in point.get("options", {})}
+    return found
+
+
+YAML_BLOCKS = [block for block in blocks() if block.language in ("yaml", "yml")]
+
+
+@pytest.mark.parametrize("block", YAML_BLOCKS, ids=str)
+def test_examples_name_variables_that_exist(block: Block):
+    roles = role_options()
+    known = set().union(*roles.values())
+    content = yaml.safe_load(block.text)
+    for node in nodes(content):
+        asked = node.get("ansible.builtin.include_role") or node.get("ansible.builtin.import_role")
+        if asked:
+            role = asked["name"].removeprefix(COLLECTION)
+            assert set(node.get("vars", {})) <= roles[role], role
+        for key, value in node.items():
+            if key.startswith(COLLECTION):
+                module = key.removeprefix(COLLECTION)
+                assert (ROOT / "plugins/modules" / f"{module}.py").exists(), key
+                assert isinstance(value, dict), key
+    if isinstance(content, dict):  # variables for group_vars
+        prefixes = tuple(f"{role}_" for role in roles)
+        assert {key for key in content if key.startswith(prefixes)} <= known
