@@ -68,7 +68,7 @@ ruff: venv
 	@ruff format
 
 test: venv browser  ## everything
-	@nox -s lint typing licences changelog docs coverage sanity galaxy ee lab molecule
+	@nox -s lint typing licences changelog docs unit vault lab
 
 .PHONY: bench requirements help
 bench: venv  ## measured figures, beside the workshop done by hand

@@ -177,7 +177,7 @@ def sanity(session: nox.Session) -> None:
 def ee(session: nox.Session) -> None:
     """An execution environment that holds the artifact: everything up to the container engine's build."""
     place = Path(session.create_tmp())
-    artifact = shutil.copy(made(session), place)
+    artifact = made(session).name
     definition = f"""
 version: 3
 dependencies:
