@@ -17,7 +17,7 @@ EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 def same(wanted: Any, found: Any) -> bool:
     """Whether both mean the same to Vault. Of a mapping only the wanted keys count; lists have no order."""
-    if wanted in EMPTY and found in EMPTY:
+    if empty(wanted) and empty(found):
         return True
     if isinstance(wanted, Mapping):
         return isinstance(found, Mapping) and all(same(value, found.get(key)) for key, value in wanted.items())
@@ -33,6 +33,11 @@ def same(wanted: Any, found: Any) -> bool:
     if wanted in EMPTY or found in EMPTY:
         return False
     return lines(wanted) == lines(found) or network(wanted) == network(found) is not None
+
+
+def empty(value: Any) -> bool:
+    """Nothing, or a mapping to nothing."""
+    return value in EMPTY or (isinstance(value, Mapping) and all(map(empty, value.values())))
 
 
 def lines(value: Any) -> list[str]:
