@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: linkerd_certificates_info
 short_description: The public certificates that the Linkerd mesh of a cluster runs on
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Reads from one cluster everything public that tells whom its mesh trusts, which are the trust anchors in the
     ConfigMap C(linkerd-identity-trust-roots), the identity issuer and its signer in the Secret
