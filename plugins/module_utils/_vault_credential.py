@@ -101,8 +101,7 @@ def put(module: Any, credential: Credential, secret: SecretValue) -> None:
 def present(module: Any, credential: Credential, secret: SecretValue, value: str | None) -> dict[str, Any]:
     found = credential.look_up(value) if value else {}
     credential.check()
-    if not module.check_mode:  # the namespace may be one that a real run makes before
-        secret.check_namespace()
+    check_namespace(module, secret)
     action, reasons = decide(credential, value, found)
     before = after = credential.facts(found)
     if action != "none":
@@ -113,6 +112,16 @@ def present(module: Any, credential: Credential, secret: SecretValue, value: str
     return result(action, reasons, before, after)
 
 
+def check_namespace(module: Any, secret: SecretValue) -> None:
+    """In a check of a fresh cluster it may be one that a real run makes before."""
+    if secret.has_namespace():
+        return
+    missing = f"Namespace {secret.namespace} does not exist in the cluster."
+    if not module.check_mode:
+        raise VaultError(f"{missing} Make it first.")
+    module.warn(f"{missing} A real run needs it.")
+
+
 def act(
     module: Any, credential: Credential, secret: SecretValue, action: str, value: str, found: dict[str, Any]
 ) -> None:
@@ -121,7 +130,7 @@ def act(
     acts = ["renew"] if renews else ["create", *(["revoke"] if replaces else [])]
     credential.vault.foresee(*(right for one in acts for right in credential.rights(one)))
     if module.check_mode:
-        if not renews:
+        if not renews and secret.has_namespace():
             secret.write("foreseen", dry_run=True)
     elif renews:
         credential.renew(value)

@@ -80,9 +80,8 @@ class SecretValue:
         value = ((self.object and self.object.data) or {}).get(self.key)
         return base64.b64decode(value).decode(errors="replace").strip() if value else None
 
-    def check_namespace(self) -> None:
-        if self.object is None and self.call("read", self.api.read_namespace, self.namespace) is None:
-            raise VaultError(f"Namespace {self.namespace} does not exist in the cluster. Make it first.")
+    def has_namespace(self) -> bool:
+        return self.object is not None or self.call("read", self.api.read_namespace, self.namespace) is not None
 
     def write(self, value: str, *, dry_run: bool = False) -> None:
         """Fails when the Secret has changed since it was read."""

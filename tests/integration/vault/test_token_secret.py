@@ -120,7 +120,7 @@ def test_nothing_stays_behind_when_kubernetes_refuses(run, kube, arguments, serv
 
 
 def test_bad_luck_before_anything_changed(run, kube, arguments, server):
-    message = run.error("vault_token_secret", **{**arguments, "secret_namespace": "gone"})
+    message = run.error("vault_token_secret", foreseen=False, **{**arguments, "secret_namespace": "gone"})
     assert message == "Namespace gone does not exist in the cluster. Make it first."
     message = run.error("vault_token_secret", **{**arguments, "ttl": "9000h"})
     assert message == (
