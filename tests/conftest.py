@@ -1,15 +1,20 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the checkout importable as ansible_collections.servicemesh.pki in every test."""
+"""Makes the checkout importable as ansible_collections.servicemesh.pki in every test, and sets how examples are drawn.
+
+They are the same in each run, however busy the machine is; HYPOTHESIS_PROFILE=search draws others, and more of them.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import ansible_collections  # the dependencies, from the ansible wheel
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 COLLECTIONS = [str(ROOT / ".collections"), str(Path(ansible_collections.__path__[0]).parent)]
@@ -17,3 +22,10 @@ COLLECTIONS = [str(ROOT / ".collections"), str(Path(ansible_collections.__path__
 for name in [name for name in sys.modules if name.split(".")[0] == "ansible_collections"]:
     del sys.modules[name]
 _AnsibleCollectionFinder(paths=COLLECTIONS)._install()
+
+QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile(
+    "same", derandomize=True, database=None, deadline=None, max_examples=200, suppress_health_check=QUIET
+)
+settings.register_profile("search", database=None, deadline=None, max_examples=5000, suppress_health_check=QUIET)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
