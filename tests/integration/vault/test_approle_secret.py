@@ -72,7 +72,10 @@ def test_one_that_is_too_old_or_dead_is_replaced(run, kube, arguments, server, p
 
 def test_what_cannot_be(run, kube, arguments, server, path):
     message = run.error("vault_approle_secret", **arguments, minimum_ttl="100h")
-    assert message == ("A secret id of r lives 100h (secret_id_ttl), so it always has less left than minimum_ttl.")
+    assert message == (
+        "A secret id of r lives 100h (secret_id_ttl), so it always has less left than minimum_ttl. "
+        "Ask for a lower minimum_ttl, or give the role a longer secret_id_ttl."
+    )
     message = run.error("vault_approle_secret", **{**arguments, "role": "nobody"})
     assert message == f"There is no role nobody in {path}. Make it first."
     role = f"auth/{path}/role/r"
