@@ -67,7 +67,7 @@ ruff: venv
 	@ruff check
 	@ruff format
 
-test: venv browser  ## everything
+test: venv browser  ## the checks and tests that CI runs
 	@nox -s lint typing licences changelog docs unit vault lab
 
 .PHONY: bench requirements help
