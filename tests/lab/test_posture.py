@@ -288,6 +288,7 @@ def test_without_a_login_the_wait_after_a_failure_is_capped(mesh):
              "cert_manager_values": {"config": {"certificateRequestMinimumBackoffDuration": "5s"}}}  # fmt: skip
     run = mesh.play("playbooks/site.yml", "--tags", "vault_pki,cert_manager", variables=waits)
     assert run.rc == 0, run.output[-4000:]
+    mesh.kubectl("rollout", "status", "deployment", "cert-manager", "-n", "cert-manager", "--timeout=60s")
     before = secret(mesh, "linkerd-identity-issuer", "tls.crt")
 
     def attempts() -> int:
