@@ -282,30 +282,6 @@ def test_an_outage_of_vault_is_over_when_vault_is_back(mesh):
     assert accepted(mesh, secret(mesh, "linkerd-identity-issuer", "tls.crt"))
 
 
-def test_without_a_login_the_wait_after_a_failure_is_capped(mesh):
-    """Waits of seconds in place of hours, so that the cap is seen: 5 s, then never more than 10 s."""
-    waits = {"pki_vault_auth": "token", "cert_manager_maximum_backoff": "10s",
-             "cert_manager_values": {"config": {"certificateRequestMinimumBackoffDuration": "5s"}}}  # fmt: skip
-    run = mesh.play("playbooks/site.yml", "--tags", "vault_pki,cert_manager", variables=waits)
-    assert run.rc == 0, run.output[-4000:]
-    mesh.kubectl("rollout", "status", "deployment", "cert-manager", "-n", "cert-manager", "--timeout=60s")
-    before = secret(mesh, "linkerd-identity-issuer", "tls.crt")
-
-    def attempts() -> int:
-        told = json.loads(mesh.kubectl("get", "certificate", "linkerd-identity-issuer", "-n", "linkerd", "-o", "json"))
-        return told["status"].get("failedIssuanceAttempts", 0)
-
-    with sealed(mesh):
-        assert mesh.play("playbooks/renew_issuer.yml").rc != 0
-        mesh.until(lambda: attempts() >= 6, 75)  # without the cap the sixth comes after 5 + 10 + 20 + 40 + 80 s
-    mesh.until(lambda: secret(mesh, "linkerd-identity-issuer", "tls.crt") != before, 60)
-    assert accepted(mesh, secret(mesh, "linkerd-identity-issuer", "tls.crt"))
-    back = mesh.play("playbooks/site.yml", "--tags", "vault_pki,cert_manager")
-    assert back.rc == 0, back.output[-4000:]
-    config = mesh.data("configmap", "cert-manager", "config.yaml", "cert-manager")
-    assert "certificateRequestMaximumBackoffDuration: 1h" in config
-
-
 def test_no_secret_was_printed_by_any_run(mesh):
     key = secret(mesh, "linkerd-identity-issuer", "tls.key").splitlines()[1]
     secrets = {"login": mesh.token, "issuer key": key, "token": secret(mesh, "vault-token", "token"),
