@@ -282,6 +282,34 @@ def test_an_outage_of_vault_is_over_when_vault_is_back(mesh):
     assert accepted(mesh, secret(mesh, "linkerd-identity-issuer", "tls.crt"))
 
 
+def test_without_a_login_the_wait_after_a_failure_is_capped(mesh):
+    """Waits of seconds in place of hours, so that the cap is seen: 5 s, then never more than 10 s."""
+    waits = {"pki_vault_auth": "token", "cert_manager_maximum_backoff": "10s",
+             "cert_manager_values": {"config": {"certificateRequestMinimumBackoffDuration": "5s"}}}  # fmt: skip
+    run = mesh.play("playbooks/site.yml", "--tags", "vault_pki,cert_manager", variables=waits)
+    assert run.rc == 0, run.output[-4000:]
+    mesh.kubectl("rollout", "status", "deployment", "cert-manager", "-n", "cert-manager", "--timeout=60s")
+
+    def attempts() -> int:
+        told = json.loads(mesh.kubectl("get", "certificate", "linkerd-identity-issuer", "-n", "linkerd", "-o", "json"))
+        return told["status"].get("failedIssuanceAttempts", 0)
+
+    # A refusal at signing: a sealed Vault makes the issuer itself not Ready, and then nothing is tried at all.
+    assert mesh.vault("DELETE", "sys/policies/acl/linkerd-identity-issuer-production", None, mesh.token)[0] == 204
+    # A renewal that was asked for is tried once; what is missing is tried until it is there.
+    mesh.kubectl("delete", "secret", "linkerd-identity-issuer", "-n", "linkerd")
+    mesh.until(lambda: attempts() >= 6, 75)  # without the cap the sixth comes after 5 + 10 + 20 + 40 + 80 s
+    again = mesh.play("playbooks/site.yml", "--tags", "vault_pki", variables=waits)
+    assert again.rc == 0, again.output[-4000:]
+    there = ("get", "secret", "linkerd-identity-issuer", "-n", "linkerd", "--output=jsonpath={.data.tls\\.crt}")
+    mesh.until(lambda: mesh.run("kubectl", *there, check=False) != "", 60)
+    assert accepted(mesh, secret(mesh, "linkerd-identity-issuer", "tls.crt"))
+    back = mesh.play("playbooks/site.yml", "--tags", "vault_pki,cert_manager")
+    assert back.rc == 0, back.output[-4000:]
+    config = mesh.data("configmap", "cert-manager", "config.yaml", "cert-manager")
+    assert "certificateRequestMaximumBackoffDuration: 1h" in config
+
+
 def test_no_secret_was_printed_by_any_run(mesh):
     key = secret(mesh, "linkerd-identity-issuer", "tls.key").splitlines()[1]
     secrets = {"login": mesh.token, "issuer key": key, "token": secret(mesh, "vault-token", "token"),
