@@ -44,18 +44,23 @@ def modules() -> None:
                 module.main()
 
 
-def measure(part: str, dry: bool) -> None:
+def measure(part: str, dry: bool, **settings: int) -> None:
     print(f"\n{sys.modules[f'bench.{part}'].__doc__.splitlines()[0]}", flush=True)
-    results = MEASURES[part]()
+    results = MEASURES[part](**settings)
     print(f"\n{report.PARTS[part](results)}", flush=True)
     if not dry:
         report.store(part, machine(), results)
+
+
+def settings(part: str, rounds: int | None) -> dict[str, int]:
+    return {"rounds": rounds} if part == "workshop" and rounds else {}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=[*MEASURES, "modules"], help="one part")
     parser.add_argument("--dry", action="store_true", help="only print: leave docs/ as it is")
+    parser.add_argument("--rounds", type=int, help="rounds of the workshop's part, 5 unless told")
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was made is removed, too
     print(machine(), flush=True)
@@ -63,7 +68,7 @@ def main() -> int:
     for part in (*MEASURES, "modules"):
         if chosen.only in (None, part):
             try:
-                modules() if part == "modules" else measure(part, chosen.dry)
+                modules() if part == "modules" else measure(part, chosen.dry, **settings(part, chosen.rounds))
             except BenchError as error:
                 failed = 1
                 print(f"bench {part}: {error}", file=sys.stderr, flush=True)
