@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from cryptography import x509
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
+from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import x509
 
 
 def pem_bundle(value: object, what: str = "The input") -> list[x509.Certificate]:

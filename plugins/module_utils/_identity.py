@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from cryptography import x509
-
 from ansible_collections.servicemesh.pki.plugins.module_utils import _duration, _x509
+from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import x509
 
 # What cert-manager's API demands of a Certificate: spec.duration and spec.renewBefore in its reference.
 SHORTEST, SHORTEST_RENEWAL = 3600, 300

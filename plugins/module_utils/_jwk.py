@@ -9,8 +9,7 @@ import base64
 import binascii
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import Encoding, PublicFormat, ec, rsa
 
 CURVES: dict[str, type[ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
 

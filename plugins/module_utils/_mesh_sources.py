@@ -14,10 +14,8 @@ import binascii
 from collections.abc import Iterator
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from ansible_collections.servicemesh.pki.plugins.module_utils import _x509
+from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import Encoding, x509
 
 CONFIG_MAP, BUNDLE_KEY = "linkerd-identity-trust-roots", "ca-bundle.crt"
 SECRET = "linkerd-identity-issuer"  # noqa: S105 - its name

@@ -8,10 +8,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cryptography import x509
-from cryptography.x509.oid import ExtensionOID, NameOID
-
 from ansible_collections.servicemesh.pki.plugins.module_utils import _diff, _duration, _vault_pki, _x509
+from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import ExtensionOID, NameOID, x509
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import Issuer

@@ -17,11 +17,11 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors impo
 
 try:
     import kubernetes.client
-    from kubernetes.client.exceptions import ApiException
+    from kubernetes.dynamic.exceptions import DynamicApiError
     from urllib3.exceptions import HTTPError
 except ImportError:
     kubernetes = None  # type: ignore[assignment]
-    ApiException = HTTPError = OSError  # type: ignore[misc, assignment]
+    DynamicApiError = HTTPError = OSError  # type: ignore[misc, assignment]
 
 # kubernetes.core's names; what is not given comes from its K8S_AUTH_* variables or the default kubeconfig.
 CLUSTER_OPTIONS = dict(
@@ -53,61 +53,61 @@ class SecretValue:
         self.namespace, self.name, self.key = namespace, name, key
         self.where = f"Secret {namespace}/{name}"
         try:
-            auth = core._create_auth_spec(**(cluster or {}))
-            self.api = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(core._create_configuration(auth)))
+            self.configuration = core._create_configuration(core._create_auth_spec(**(cluster or {})))
         except (kubernetes.config.ConfigException, OSError, ValueError) as exc:
             raise VaultError(f"The connection to Kubernetes is not described: {exc}.") from exc
-        self.api.api_client.configuration.retries = False
+        self.configuration.retries = False
         self.object: Any = None
 
-    def call(self, doing: str, method: Any, *arguments: Any, dry_run: bool = False) -> Any:
-        """The answer, or None for 404. A dry run is judged by the API server like a real one, and changes nothing."""
-        dry = {"dry_run": "All"} if dry_run else {}
+    def call(self, doing: str, act: str, kind: str, /, **arguments: Any) -> dict[str, Any] | None:
+        """The object, or None for 404. The typed client would take a second to load."""
         try:
-            return method(*arguments, _request_timeout=30, **dry)
-        except ApiException as exc:
+            resource = core.create_api_client(self.configuration).resources.get(api_version="v1", kind=kind)
+            return dict(getattr(resource, act)(_request_timeout=30, **arguments).to_dict())
+        except DynamicApiError as exc:
             if exc.status == 404:
                 return None
             raise VaultError(f"Kubernetes refused to {doing} {self.where}: {message(exc)}.") from exc
         except (HTTPError, OSError) as exc:
-            host = self.api.api_client.configuration.host
+            host = self.configuration.host
             raise VaultError(
                 f"Kubernetes at {host} cannot be reached: {type(exc).__name__}. Is the cluster up?"
             ) from exc
 
+    def on_secret(self, doing: str, act: str, *, dry_run: bool = False, **arguments: Any) -> dict[str, Any] | None:
+        """A dry run is judged by the API server like a real one, and changes nothing."""
+        dry = {"dry_run": "All"} if dry_run else {}
+        return self.call(doing, act, "Secret", namespace=self.namespace, **arguments, **dry)
+
     def read(self) -> str | None:
-        self.object = self.call("read", self.api.read_namespaced_secret, self.name, self.namespace)
-        value = ((self.object and self.object.data) or {}).get(self.key)
+        self.object = self.on_secret("read", "get", name=self.name)
+        value = ((self.object or {}).get("data") or {}).get(self.key)
         return base64.b64decode(value).decode(errors="replace").strip() if value else None
 
     def has_namespace(self) -> bool:
-        return self.object is not None or self.call("read", self.api.read_namespace, self.namespace) is not None
+        return self.object is not None or self.call("read", "get", "Namespace", name=self.namespace) is not None
 
     def write(self, value: str, *, dry_run: bool = False) -> None:
         """Fails when the Secret has changed since it was read."""
-        data, api = {self.key: base64.b64encode(value.encode()).decode()}, self.api
+        data = {self.key: base64.b64encode(value.encode()).decode()}
         if self.object is None:
-            body = {"metadata": {"name": self.name}, "type": "Opaque", "data": data}
-            done = self.call("create", api.create_namespaced_secret, self.namespace, body, dry_run=dry_run)
+            head = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.name}, "type": "Opaque"}
+            done = self.on_secret("create", "create", body={**head, "data": data}, dry_run=dry_run)
         else:
-            self.object.data = {**(self.object.data or {}), **data}
-            done = self.replace(dry_run)
+            body = {**self.object, "data": {**(self.object.get("data") or {}), **data}}
+            done = self.on_secret("change", "replace", body=body, dry_run=dry_run)
         if done is None:
             raise VaultError(
                 f"{self.where} cannot be written: it or its namespace was removed a moment ago. Run again."
             )
 
-    def replace(self, dry_run: bool) -> Any:
-        replace = self.api.replace_namespaced_secret
-        return self.call("change", replace, self.name, self.namespace, self.object, dry_run=dry_run)
-
     def remove(self, *, dry_run: bool = False) -> None:
         """Takes the value away, and the Secret when nothing else is in it."""
-        self.object.data.pop(self.key, None)
-        if self.object.data:
-            self.replace(dry_run)
+        rest = {key: value for key, value in self.object["data"].items() if key != self.key}
+        if rest:
+            self.on_secret("change", "replace", body={**self.object, "data": rest}, dry_run=dry_run)
         else:
-            self.call("delete", self.api.delete_namespaced_secret, self.name, self.namespace, dry_run=dry_run)
+            self.on_secret("delete", "delete", name=self.name, dry_run=dry_run)
 
 
 def message(exc: Any) -> str:

@@ -12,11 +12,19 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, cast
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
-from cryptography.x509.oid import ExtensionOID, NameOID
+from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import (
+    ExtensionOID,
+    InvalidSignature,
+    NameOID,
+    UnsupportedAlgorithm,
+    dsa,
+    ec,
+    ed448,
+    ed25519,
+    hashes,
+    rsa,
+    x509,
+)
 
 BEGIN, END, DASHES = "-----BEGIN ", "-----END ", "-----"
 LABELS = ("CERTIFICATE", "X509 CERTIFICATE")

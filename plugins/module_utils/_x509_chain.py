@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cryptography import x509
-from cryptography.x509.oid import ExtensionOID
-
 from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_names
+from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import ExtensionOID, x509
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509_path import Builder, Node, Reason
 
 UNDERSTOOD = {  # critical extensions that are checked, or that (policies, CRL addresses) only inform

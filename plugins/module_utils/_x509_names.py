@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from cryptography import x509
-from cryptography.x509.oid import ExtensionOID, NameOID
-
+from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import ExtensionOID, NameOID, x509
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509_path import Node, Reason
 
 Kind = type[x509.GeneralName]

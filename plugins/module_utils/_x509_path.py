@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtensionOID
-
 from ansible_collections.servicemesh.pki.plugins.module_utils import _x509
+from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import (
+    Encoding,
+    ExtensionOID,
+    PublicFormat,
+    UnsupportedAlgorithm,
+    x509,
+)
 
 MAX_DEPTH = 12  # certificates in a path
 MAX_EDGES = 1000  # pairs of certificates looked at: a hostile bundle has more paths than there is time

@@ -207,7 +207,7 @@ def write_kubeconfig(k3d: K3d, check: bool) -> bool:
 def merge_kubeconfig(k3d: K3d, check: bool) -> bool:
     if not k3d.params["merge_kubeconfig"]:
         return False
-    path = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0] or os.path.expanduser("~/.kube/config")
+    path = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0] or str(Path.home() / ".kube/config")
     try:
         with open(path, encoding="utf-8") as file:
             before = file.read()

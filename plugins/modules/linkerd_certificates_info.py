@@ -139,6 +139,7 @@ from typing import Any
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 
+from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography
 from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_sources as sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import ANSWER, Cluster, ClusterError, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
@@ -188,6 +189,7 @@ def main() -> None:
         argument_spec={**AUTH_ARG_SPEC, "linkerd_namespace": dict(type="str", default="linkerd")},
         supports_check_mode=True,
     )
+    _cryptography.require(module)
     run(module, lambda cluster: collect(cluster, module.params["linkerd_namespace"]))
 
 

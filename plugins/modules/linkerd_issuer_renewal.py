@@ -97,9 +97,9 @@ from typing import Any
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 
+from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _x509
 from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condition as judge
 from ansible_collections.servicemesh.pki.plugins.module_utils import _linkerd_events as words
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import Cluster, ClusterError, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
 
@@ -223,6 +223,7 @@ def main() -> None:
         ),
         supports_check_mode=True,
     )
+    _cryptography.require(module)
     run(module, lambda cluster: work(module, cluster))
 
 

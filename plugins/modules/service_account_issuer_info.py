@@ -65,7 +65,7 @@ from typing import Any
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _jwk
+from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _jwk
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import Cluster, ClusterError, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
 
@@ -100,6 +100,7 @@ def work(cluster: Cluster) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleK8SModule(argument_spec=dict(AUTH_ARG_SPEC), supports_check_mode=True)
+    _cryptography.require(module)
     run(module, work)
 
 

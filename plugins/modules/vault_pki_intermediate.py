@@ -118,8 +118,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _vault_pki
 from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_authority as authority
-from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_pki
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import Issuer
@@ -261,6 +261,7 @@ def absent(module: Any, vault: Vault) -> dict[str, Any]:
 
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
+    _cryptography.require(module)
     params = module.params
     params.update(mount=params["mount"].strip("/"), parent_mount=params["parent_mount"].strip("/"))
     if params["mount"] == params["parent_mount"]:

@@ -154,7 +154,7 @@ differences:
 
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _diff, _vault_pki
+from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _diff, _vault_pki
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import Issuer
@@ -267,6 +267,7 @@ def revoked(
 
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
+    _cryptography.require(module)
     params = module.params
     params["mount"] = params["mount"].strip("/")
     found, everything = locate(vault, params)

@@ -82,11 +82,12 @@ issuers:
 
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_pki
+from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _vault_pki
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import LOGIN_METHODS, Vault, run
 
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
+    _cryptography.require(module)
     mount, ref = module.params["mount"].strip("/"), module.params["issuer"]
     found = _vault_pki.issuers(vault, mount)
     if not found and vault.client.token:

@@ -121,8 +121,8 @@ differences:
 
 from typing import Any
 
+from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _vault_pki
 from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_authority as authority
-from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_pki
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import Issuer
@@ -187,6 +187,7 @@ def absent(module: Any, vault: Vault) -> dict[str, Any]:
 
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
+    _cryptography.require(module)
     params = module.params
     params["mount"] = params["mount"].strip("/")
     _vault_pki.check_name("issuer_name", params["issuer_name"])

@@ -9,6 +9,21 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+VERBS = ["create", "delete", "get", "list", "update"]
+KINDS = {"namespaces": ("Namespace", False), "secrets": ("Secret", True)}
+DISCOVERY = {
+    "/version": {"major": "1", "minor": "30"},
+    "/apis": {"kind": "APIGroupList", "groups": []},
+    "/api/v1": {
+        "kind": "APIResourceList",
+        "groupVersion": "v1",
+        "resources": [
+            {"name": name, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": VERBS}
+            for name, (kind, namespaced) in KINDS.items()
+        ],
+    },
+}
+
 
 class SecretsStandIn:
     """Namespaces and Secrets in memory, with resource versions that must fit."""
@@ -23,8 +38,10 @@ class SecretsStandIn:
                 size = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(size)) if size else None
                 path, dummy, query = self.path.partition("?")
-                status, answer = standin.answer(self.command, path.split("/")[4:], body, "dryRun=All" in query)
-                data = json.dumps(answer).encode()
+                status, answer = 200, DISCOVERY.get(path.rstrip("/"))
+                if answer is None:
+                    status, answer = standin.answer(self.command, path.split("/")[4:], body, "dryRun=All" in query)
+                data = json.dumps({"kind": "Secret", **answer}).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
@@ -47,7 +64,7 @@ class SecretsStandIn:
         if namespace not in self.namespaces:
             return 404, {"message": "namespace not found"}
         if len(path) == 1:
-            return 200, {"metadata": {"name": namespace}}
+            return 200, {"kind": "Namespace", "metadata": {"name": namespace}}
         place = (namespace, path[2] if len(path) > 2 else body["metadata"]["name"])
         found = self.secrets.get(place)
         if method == "POST" and found:
