@@ -30,7 +30,13 @@ except ImportError:
 
     dsa = ec = ed448 = ed25519 = hashes = rsa = x509 = Anything()  # type: ignore[assignment]
     Encoding = ExtensionOID = NameOID = PublicFormat = Anything()  # type: ignore[assignment, misc]
-    InvalidSignature = UnsupportedAlgorithm = ImportError  # type: ignore[assignment, misc]
+
+    class InvalidSignature(Exception):  # type: ignore[no-redef]  # noqa: N818 - its name there
+        """Never raised."""
+
+    class UnsupportedAlgorithm(Exception):  # type: ignore[no-redef]  # noqa: N818
+        """Never raised."""
+
 
 __all__ = [
     "Encoding",

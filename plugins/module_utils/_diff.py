@@ -32,7 +32,10 @@ def same(wanted: Any, found: Any) -> bool:
             return False
     if wanted in EMPTY or found in EMPTY:
         return False
-    return lines(wanted) == lines(found) or network(wanted) == network(found) is not None
+    if lines(wanted) == lines(found):
+        return True
+    address = network(wanted)
+    return address is not None and address == network(found)
 
 
 def empty(value: Any) -> bool:

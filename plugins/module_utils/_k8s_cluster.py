@@ -22,8 +22,8 @@ try:
     from kubernetes.config import ConfigException
     from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
     from urllib3.exceptions import HTTPError
-except ImportError:  # AnsibleK8SModule says so
-    ApiException = ConfigException = DynamicApiError = ResourceNotFoundError = HTTPError = Exception
+except ImportError:
+    pass  # AnsibleK8SModule says so, before any of these is needed
 
 ANSWER = 15  # seconds that the API server may take to answer
 
@@ -42,7 +42,7 @@ class Cluster:
     def __init__(self, client: K8SClient) -> None:
         self.client = client
 
-    def get(self, wanted: Wanted) -> dict | None:
+    def get(self, wanted: Wanted) -> dict[str, Any] | None:
         """The object; None when there is none, or its kind or namespace does not exist."""
         try:
             resource = self.client.resource(wanted.kind, wanted.api_version)
@@ -53,17 +53,17 @@ class Cluster:
             if exc.status == 404:
                 return None
             raise ClusterError(f"{wanted} cannot be read: {exc.status} {exc.reason}. {api_message(exc)}") from exc
-        return found.to_dict()
+        return dict(found.to_dict())
 
-    def list(self, api_version: str, kind: str, namespace: str | None, **selection: str) -> list[dict]:
+    def every(self, api_version: str, kind: str, namespace: str | None, **selection: str) -> list[dict[str, Any]]:
         """For explanations: nothing when it cannot be read."""
         try:
             resource = self.client.resource(kind, api_version)
-            return resource.get(namespace=namespace, _request_timeout=ANSWER, **selection).to_dict()["items"]
+            return list(resource.get(namespace=namespace, _request_timeout=ANSWER, **selection).to_dict()["items"])
         except (ResourceNotFoundError, DynamicApiError, HTTPError):
             return []
 
-    def refusal(self, definition: dict) -> str | None:
+    def refusal(self, definition: dict[str, Any]) -> str | None:
         """Why the API server, with the webhooks that it asks, would not take an object now. Stores nothing."""
         head = definition["metadata"]
         try:
@@ -76,7 +76,7 @@ class Cluster:
                 return f"is refused: {exc.status} {exc.reason}. {api_message(exc)}"
         return None
 
-    def wait_for_change(self, wanted: Wanted, found: dict | None, seconds: float) -> None:
+    def wait_for_change(self, wanted: Wanted, found: dict[str, Any] | None, seconds: float) -> None:
         """Returns at the first change of the object, at the latest after the given time."""
         before = found["metadata"]["resourceVersion"] if found else None
         limit = max(1, math.ceil(min(seconds, 30)))
@@ -104,11 +104,11 @@ class Cluster:
             return f"{wanted} cannot exist: namespace {wanted.namespace} is terminating. Wait until it is gone."
         return None
 
-    def explain(self, wanted: Wanted, why: str, found: dict | None) -> str:
-        details = []
+    def explain(self, wanted: Wanted, why: str, found: dict[str, Any] | None) -> str:
+        details: list[tuple[str, list[str]]] = []
         if found and wanted.api_version.startswith("cert-manager.io/") and wanted.kind == "Certificate":
             details += self.certificate_details(wanted, found)
-        events = self.list(
+        events = self.every(
             "v1",
             "Event",
             wanted.namespace or "default",
@@ -117,8 +117,8 @@ class Cluster:
         details.append(("Last events", judge.event_lines(events)))
         return judge.explain(wanted, why, found, details)
 
-    def certificate_details(self, wanted: Wanted, found: dict) -> list[tuple[str, list[str]]]:
-        requests = self.list(wanted.api_version, "CertificateRequest", wanted.namespace)
+    def certificate_details(self, wanted: Wanted, found: dict[str, Any]) -> list[tuple[str, list[str]]]:
+        requests = self.every(wanted.api_version, "CertificateRequest", wanted.namespace)
         request = judge.newest_request(requests, wanted.name)
         title = f"Newest CertificateRequest {request['metadata']['name']}" if request else ""
         details = [(title, [judge.sentence(item) for item in judge.conditions(request or {})])]
@@ -132,9 +132,9 @@ class Cluster:
         return details
 
 
-def api_message(exc: DynamicApiError) -> str:
+def api_message(exc: Any) -> str:
     try:
-        return exc.summary()
+        return str(exc.summary())
     except (ValueError, AttributeError, TypeError):
         return ""
 

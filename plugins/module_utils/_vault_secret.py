@@ -9,9 +9,7 @@ import base64
 import json
 from typing import Any
 
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s import (  # type: ignore[import-untyped]
-    client as core,
-)
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client as core
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 
@@ -21,7 +19,6 @@ try:
     from urllib3.exceptions import HTTPError
 except ImportError:
     kubernetes = None  # type: ignore[assignment]
-    DynamicApiError = HTTPError = OSError  # type: ignore[misc, assignment]
 
 # kubernetes.core's names; what is not given comes from its K8S_AUTH_* variables or the default kubeconfig.
 CLUSTER_OPTIONS = dict(

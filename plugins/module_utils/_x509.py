@@ -45,8 +45,6 @@ KEY_TYPES = {
     dsa.DSAPublicKey: "dsa",
 }
 KEY_SIZES = {"ed25519": 256, "ed448": 456}
-# What cryptography raises for a signature that does not fit: wrong, of another kind of key, of an unknown algorithm.
-MISMATCH = (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError)
 
 
 class X509Error(ValueError):
@@ -113,7 +111,7 @@ def _shown(label: str) -> str:
 def _load(der: bytes) -> x509.Certificate:
     certificate = x509.load_der_x509_certificate(der)
     # These are parsed when first asked for; asked here, a broken one is found with its place in the bundle.
-    _ = (certificate.extensions, certificate.subject, certificate.issuer, certificate.serial_number)
+    dummy = (certificate.extensions, certificate.subject, certificate.issuer, certificate.serial_number)
     return certificate
 
 
@@ -192,7 +190,7 @@ def is_signed_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
     """Whether the parent's name is the child's issuer and its key made the child's signature."""
     try:
         child.verify_directly_issued_by(parent)
-    except MISMATCH:
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):  # wrong, unknown, of another kind of key
         return False
     return True
 

@@ -52,8 +52,8 @@ def forbidden(
     kind: Kind, name: Any, permitted: Iterable[x509.GeneralName], excluded: Iterable[x509.GeneralName]
 ) -> str | None:
     """How the constraints treat a name that they do not allow. Only constraints of the name's own kind count."""
-    inside = [tree for tree in permitted if type(tree) is kind]
-    outside = [tree for tree in excluded if type(tree) is kind]
+    inside = [tree for tree in permitted if isinstance(tree, kind)]
+    outside = [tree for tree in excluded if isinstance(tree, kind)]
     if (inside or outside) and kind not in MATCHERS:
         return "limits a kind of name that is not understood here, and so refuses"
     if any(MATCHERS[kind](name, tree.value) for tree in outside):

@@ -168,7 +168,7 @@ def wait(cluster: Cluster, wanted: Wanted, before: dict[str, Any], timeout: int)
 
 def events(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
     selector = f"involvedObject.kind=Deployment,involvedObject.name={IDENTITY}"
-    return cluster.list("v1", "Event", namespace, field_selector=selector)
+    return cluster.every("v1", "Event", namespace, field_selector=selector)
 
 
 def wait_for_linkerd(cluster: Cluster, namespace: str, before: set[str], timeout: int) -> bool:

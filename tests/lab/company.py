@@ -131,6 +131,7 @@ class Company(Mesh):
             capture_output=True,
             text=True,
             timeout=900,
+            check=False,
         )
         self.runs.append(Run(done))
         return self.runs[-1]

@@ -43,7 +43,9 @@ class Mesh:
         self.env["PATH"] = f"{self.told['path_prefix']}:{os.environ['PATH']}"
 
     def run(self, *command: str, given: str | None = None, check: bool = True) -> str:
-        done = subprocess.run(command, env=self.env, input=given, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            command, env=self.env, input=given, capture_output=True, text=True, timeout=300, check=False
+        )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -55,7 +57,14 @@ class Mesh:
         del env["KUBECONFIG"]  # the inventory says all that is needed
         return Run(
             subprocess.run(
-                command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900
+                command,
+                cwd=ROOT,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=900,
+                check=False,
             )
         )
 

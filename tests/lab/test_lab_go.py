@@ -21,7 +21,9 @@ STACK = ROOT / "lab" / "go" / "stack"
 
 
 def go(*words: str) -> str:
-    done = subprocess.run(words, cwd=STACK, env={**os.environ, **go_env()}, capture_output=True, text=True, timeout=150)
+    done = subprocess.run(
+        words, cwd=STACK, env={**os.environ, **go_env()}, capture_output=True, text=True, timeout=150, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -224,7 +224,7 @@ def test_a_release_that_a_killed_helm_left_is_cleared(mesh, tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    for _ in range(100):
+    for dummy in range(100):
         if "pending-install" in mesh.run("helm", "list", "-n", "default", "--pending"):
             break
         time.sleep(0.2)
@@ -250,7 +250,7 @@ def test_a_run_after_a_killed_upgrade_completes_it(mesh):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    for _ in range(100):
+    for dummy in range(100):
         if "pending-upgrade" in mesh.run("helm", "list", "-n", "cert-manager", "--pending"):
             break
         time.sleep(0.2)

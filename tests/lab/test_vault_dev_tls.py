@@ -45,7 +45,7 @@ class Vault(Mesh):
         address = f"https://{name}:{self.port}/v1/sys/health"
         to_here = f"{name}:{self.port}:127.0.0.1:{self.port}"
         done = subprocess.run(
-            ["curl", "-sf", "--cacert", self.ca, "--connect-to", to_here, address], capture_output=True
+            ["curl", "-sf", "--cacert", self.ca, "--connect-to", to_here, address], capture_output=True, check=False
         )
         return done.returncode == 0 and b'"sealed":false' in done.stdout
 

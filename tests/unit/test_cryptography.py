@@ -38,7 +38,7 @@ def test_a_missing_cryptography_is_said_before_anything_is_asked(name):
     if name.startswith("vault_"):
         options = {"url": "http://127.0.0.1:1", "auth_method": "none"} | options
     command = [sys.executable, "-c", WITHOUT, name, json.dumps(options)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["failed"] is True

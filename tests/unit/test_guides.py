@@ -46,7 +46,7 @@ def test_commands_for_anywhere_run(block):
         env["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT.parents[2])  # ansible-doc finds no roles through a link there
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block.text],
-        cwd=ROOT, env=env, capture_output=True, text=True, timeout=120,
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout

@@ -135,11 +135,11 @@ def test_the_time_line(show):
     assert [row for row in rows if "ended 3 hours ago" in row]
     shape = "() => [...document.querySelectorAll('svg.bar')].map(bar => ['.all,.over', '.now', '.point'].map(part => {"
     shape += "const found = bar.querySelector(part); return found && found.getBoundingClientRect().toJSON(); }))"
-    for row, (bar, now, point) in zip(rows, shown.ask(shape), strict=True):
+    for row, (span, now, point) in zip(rows, shown.ask(shape), strict=True):
         over = "ended" in row
-        assert (bar["left"] < now["left"] < bar["right"]) is not over, row
+        assert (span["left"] < now["left"] < span["right"]) is not over, row
         if point and not over:
-            assert bar["left"] < (point["left"] + point["right"]) / 2 < bar["right"], row
+            assert span["left"] < (point["left"] + point["right"]) / 2 < span["right"], row
     assert "now" in shown.page.locator("svg.axis").text_content()
 
 

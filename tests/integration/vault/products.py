@@ -43,13 +43,13 @@ PLUGINS = """//go:build minimal
 package builtinplugins
 
 import (
-	kubernetes "github.com/hashicorp/vault-plugin-auth-kubernetes"
-	"github.com/hashicorp/vault/builtin/credential/ldap"
+    kubernetes "github.com/hashicorp/vault-plugin-auth-kubernetes"
+    "github.com/hashicorp/vault/builtin/credential/ldap"
 )
 
 func extendAddonPlugins(reg *registry) {
-	reg.credentialBackends["kubernetes"] = credentialBackend{Factory: kubernetes.Factory}
-	reg.credentialBackends["ldap"] = credentialBackend{Factory: ldap.Factory}
+    reg.credentialBackends["kubernetes"] = credentialBackend{Factory: kubernetes.Factory}
+    reg.credentialBackends["ldap"] = credentialBackend{Factory: ldap.Factory}
 }
 """
 

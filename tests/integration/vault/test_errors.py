@@ -413,7 +413,7 @@ def tls(tmp_path_factory):
     """A real Vault that speaks TLS, with a CA of its own for 127.0.0.1 and localhost."""
     folder = tmp_path_factory.mktemp("tls")
     own = vault_server.start("-dev-tls", f"-dev-tls-cert-dir={folder}", scheme="https")
-    yield SimpleNamespace(url=own.url, token=own.token, ca=str(next(folder.glob("*ca*.pem"))))
+    yield SimpleNamespace(url=own.url, token=own.token, ca=str(min(folder.glob("*ca*.pem"))))
     own.stop()
 
 

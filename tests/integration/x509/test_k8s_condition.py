@@ -69,7 +69,7 @@ def api(kubernetes):
         kubernetes.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd(kind, plural))
     kubernetes.call("POST", "/api/v1/namespaces", {"metadata": {"name": "linkerd"}})
     for plural in KINDS.values():
-        for _ in range(100):
+        for dummy in range(100):
             try:
                 kubernetes.call("GET", f"{GROUP}/{plural}")
                 break

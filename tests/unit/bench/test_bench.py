@@ -50,7 +50,7 @@ def test_a_task_counts_on_each_host_and_each_time_it_runs():
 
 
 def test_the_timeline_begins_with_the_program():
-    assert [(bar["host"], bar["task"], bar["from"], bar["to"]) for bar in workshop.timeline(TASKS, 100)] == [
+    assert [(task["host"], task["task"], task["from"], task["to"]) for task in workshop.timeline(TASKS, 100)] == [
         ("a", "Make it", 1, 3),
         ("a", "Make it", 3, 4),
         ("b", "Wait", 1, 2),
@@ -73,7 +73,7 @@ def test_the_guide_keeps_what_stands_beside_the_tables(tmp_path, monkeypatch):
     one = dict(
         playbook="site.yml", clusters=10, forks=5, seconds=1, cpu_seconds=20, memory_mib=3, processes=4, requests=50
     )
-    for _ in range(2):
+    for dummy in range(2):
         report.write({"fleet": {"machine": "two cores", "results": [one]}}, guide)
     text = guide.read_text()
     assert text.startswith("before\n<!-- measured: fleet -->\n")

@@ -14,7 +14,7 @@ from lab.places import SOURCES, versions
 GO = [(folder, entry) for folder, entries in versions()["go"].items() for entry in entries.values()]
 
 
-@pytest.mark.parametrize(("folder", "entry"), GO, ids=[entry["module"] for _, entry in GO])
+@pytest.mark.parametrize(("folder", "entry"), GO, ids=[entry["module"] for dummy, entry in GO])
 def test_go_mod_agrees(folder, entry):
     text = (SOURCES / "go" / folder / "go.mod").read_text()
     found = re.findall(rf"^(?:require)?\s+{re.escape(entry['module'])} (v\S+)", text, re.M)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from authority import DAY, NOW, Made, key, make, openssl_verifies
@@ -43,7 +41,7 @@ DRAWN = tuple[list[Made], list[Made]]
 
 
 @st.composite
-def chains(draw: Callable[..., Any]) -> DRAWN:
+def chains(draw) -> DRAWN:
     """A leaf with its helpers in any order, and an anchor, which may be any certificate of the chain."""
     made: list[Made] = []
     for tier in range(draw(st.integers(2, 4))):
