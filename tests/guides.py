@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
-    {*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("roles/*/README.md"), ROOT / "lab/README.md"}
+    {*ROOT.glob("*.md"), *ROOT.glob("docs/guides/*.md"), *ROOT.glob("roles/*/README.md"), ROOT / "lab/README.md"}
 )
 PLACES = ("anywhere", "vault", "lab", "not")
 BLOCK = re.compile(
