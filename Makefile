@@ -42,7 +42,7 @@ browser:  ## install the browser that looks at the report, from Debian
 # Every check and test is a session of noxfile.py; `nox --list` names them.
 .PHONY: static test-fast test-vault test-lab test molecule
 static: venv  ## linters, types, licences, documentation
-	@nox -s lint typing licences changelog docs
+	@nox -s lint typing licences changelog docs docsite
 
 test-fast: venv  ## static checks and unit tests
 	@nox
@@ -59,8 +59,8 @@ molecule: venv  ## each role in the lab; SCENARIO=name for one
 	@nox -s molecule -- $(SCENARIO)
 
 # One session by its name: make sanity, make mutation, ...
-.PHONY: lint typing licences changelog docs unit coverage build galaxy sanity ee mutation ruff
-lint typing licences changelog docs unit coverage build galaxy sanity ee mutation: venv
+.PHONY: lint typing licences changelog docs docsite unit coverage build galaxy sanity ee mutation ruff
+lint typing licences changelog docs docsite unit coverage build galaxy sanity ee mutation: venv
 	@nox -s $@
 
 ruff: venv
@@ -68,7 +68,7 @@ ruff: venv
 	@ruff format
 
 test: venv browser  ## the checks and tests that CI runs
-	@nox -s lint typing licences changelog docs unit vault lab
+	@nox -s lint typing licences changelog docs docsite coverage sanity lab
 
 .PHONY: bench requirements help
 bench: venv  ## measured figures, beside the workshop done by hand
@@ -76,7 +76,7 @@ bench: venv  ## measured figures, beside the workshop done by hand
 	@python -m bench
 
 requirements: venv  ## pin requirements.in with hashes
-	@uv pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url --no-header \
+	@python -m uv pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url --no-header \
 	  requirements.in -o requirements.txt
 
 help:

@@ -53,14 +53,14 @@ def measure(part: str, dry: bool, **settings: int) -> None:
 
 
 def settings(part: str, rounds: int | None) -> dict[str, int]:
-    return {"rounds": rounds} if part == "workshop" and rounds else {}
+    return {"rounds": rounds} if part in ("workshop", "clusters") and rounds else {}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=[*MEASURES, "modules"], help="one part")
     parser.add_argument("--dry", action="store_true", help="only print: leave docs/ as it is")
-    parser.add_argument("--rounds", type=int, help="rounds of the workshop's part, 5 unless told")
+    parser.add_argument("--rounds", type=int, help="rounds of workshop (5 unless told) and clusters (3)")
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was made is removed, too
     print(machine(), flush=True)
