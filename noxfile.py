@@ -196,12 +196,11 @@ dependencies:
     (place / "execution-environment.yml").write_text(definition)
     with session.chdir(place):
         session.run("ansible-builder", "create", "--output-filename", "Containerfile")
-        unpacked = place / "collections"
-        shutil.rmtree(unpacked, ignore_errors=True)
-        lay(session, unpacked)
-        session.run(
-            "ansible-builder", "introspect", str(unpacked), "--write-pip", "pip.txt", "--write-bindep", "bindep.txt"
-        )
+    unpacked = place / "collections"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    lay(session, unpacked)
+    lists = ("--write-pip", str(place / "pip.txt"), "--write-bindep", str(place / "bindep.txt"))
+    session.run("ansible-builder", "introspect", str(unpacked), *lists)
     wanted = set(re.findall(r"^[a-z]\S*", (ROOT / "meta/ee-requirements.txt").read_text(), re.M))
     missing = wanted - set(re.findall(r"^[A-Za-z]\w*", (place / "pip.txt").read_text(), re.M))
     if missing:
