@@ -68,7 +68,7 @@ ruff: venv
 	@ruff format
 
 test: venv browser  ## the checks and tests that CI runs
-	@nox -s lint typing licences changelog docs docsite coverage sanity lab
+	@nox -s lint typing licences changelog docs docsite coverage sanity galaxy ee lab
 
 .PHONY: bench requirements help
 bench: venv  ## measured figures, beside the workshop done by hand
