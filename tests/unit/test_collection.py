@@ -217,3 +217,21 @@ def test_links_between_our_pages_lead_somewhere():
 def test_the_changelog_is_sound():
     done = run("antsibull-changelog", "lint")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("scenario", sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")))
+def test_every_step_of_a_molecule_scenario_has_its_playbook(scenario):
+    """Molecule passes over a step without one, and calls that a success."""
+    folder = ROOT / "molecule" / scenario
+    shared, own = (
+        yaml.safe_load(path.read_text()) or {}
+        for path in (ROOT / ".config/molecule/config.yml", folder / "molecule.yml")
+    )
+    settings = {**shared, **own}
+    named = {**shared["ansible"]["playbooks"], **settings["ansible"].get("playbooks", {})}
+    alike = {"idempotence": "converge", "check": "converge"}
+    for action, *given in (step.split() for step in settings["scenario"]["test_sequence"]):
+        action = alike.get(action, action)
+        assert action != "side_effect" or "side_effect" in named
+        for playbook in given or [named.get(action, f"{action}.yml")]:
+            assert (folder / playbook).resolve().is_file(), (action, playbook)
