@@ -104,7 +104,7 @@ def docsite(session: nox.Session) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """Functions and modules, with named stand-ins for the programs that they start."""
-    session.run("pytest", "tests/unit", *session.posargs)
+    session.run("pytest", "--numprocesses", "auto", "tests/unit", *session.posargs)
 
 
 @nox.session
