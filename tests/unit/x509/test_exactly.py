@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
-from authority import DAY, NOW, key, make
+from authority import DAY, NOW, key, make, named
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import (
     _vault_authority,
@@ -166,3 +169,114 @@ def test_facts_of_what_has_no_name_and_no_length():
         "ecdsa-with-SHA256",
     )
     assert _x509.certificate_facts(make("ca", path_length=3).certificate)["path_length"] == 3
+
+
+ROOT = make("root")
+BEGUN = "-----BEGIN CERTIFICATE"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            f"one\ntwo\n{ROOT.pem}three\n{BEGUN}\nAAAA",
+            f"The BEGIN line at line {ROOT.pem.count(chr(10)) + 4}, offset {len(ROOT.pem) + 14} does not end in -----",
+        ),
+        (
+            f"-----BEGIN {'A' * 200}-----\nAAAA",
+            "The BEGIN line at line 1, offset 0 does not end in -----, as it has to",
+        ),
+        (f"{BEGUN}-----\nAAAA", "The PEM block at line 1, offset 0 needs a line -----END CERTIFICATE-----"),
+        (
+            f"{BEGUN}-----\nAAAA\n-----END X-----",
+            "The PEM block at line 1, offset 0 needs a line -----END CERTIFICATE-----",
+        ),
+        (
+            "-----BEGIN what <b>-----\nAAAA\n-----END what <b>-----",
+            "PEM block 1 (line 1, offset 0) is an unknown kind, wanted",
+        ),
+        (
+            "-----BEGIN lower-----\nAAAA\n-----END lower-----",
+            "PEM block 1 (line 1, offset 0) is an unknown kind, wanted",
+        ),
+        (
+            "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----",
+            "PEM block 1 (line 1, offset 0) is X509 CRL, wanted",
+        ),
+        (
+            ROOT.pem.replace("MII", "MII!!!!"),
+            "PEM block 1 (line 1, offset 0) is not valid base64: take the PEM text again",
+        ),
+        (b"\x30\x80", "The input looks like DER, wanted PEM (openssl x509 -inform der converts)"),
+        (b"\x30\x7f", "No certificate found: the input is empty"),
+        ("a PRIVATE KEY and a PRIVATE KEY", "The input holds a private key (offset 2). Give only certificates"),
+    ],
+)
+def test_where_a_bundle_is_broken(text, said):
+    with pytest.raises(_x509.X509Error, match=f"^{re.escape(said)}"):
+        _x509.parse_bundle(text)
+
+
+def test_why_a_block_is_no_certificate():
+    cut = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
+    with pytest.raises(_x509.X509Error, match=r"is not a valid X\.509 certificate: (?!None$)\S+ \S+"):
+        _x509.parse_bundle(cut)
+
+
+def test_the_sentences_on_keys():
+    strange = make("leaf", ROOT, own_key=X25519PrivateKey.generate())
+    assert reasons([strange], [ROOT]) == [("weak_key", "Its key (unknown, None bits) is too weak or not known")]
+    short = make("leaf", ROOT, own_key=key("rsa1024"))
+    assert reasons([short], [ROOT]) == [("weak_key", "Its key (rsa, 1024 bits) is too weak or not known")]
+    told = "Its key is ec:256, allowed are rsa, ed25519"
+    assert reasons([make("leaf", ROOT)], [ROOT], key_types=["rsa", "ed25519"]) == [("key_type", told)] * 2
+
+
+def test_the_sentence_on_a_critical_extension():
+    unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+    leaf = make("leaf", ROOT, extensions=((unknown, True),))
+    told = "Its critical extension 1.2.3.4 is not understood here"
+    assert reasons([leaf], [ROOT]) == [("critical_extension", told)]
+
+
+def test_every_ca_below_counts_for_the_path_length():
+    root = make("root", path_length=1)
+    first = make("first", root, own_key=key("p256", 2))
+    second = make("second", first, own_key=key("p256", 3))
+    leaf = make("leaf", second, own_key=key("p256", 4), ca=False, key_cert_sign=False)
+    assert reasons([leaf, second, first], [root]) == [("path_length", "It allows 1 CA(s) below it, there are 2")]
+
+
+def test_the_sentences_of_the_profile():
+    root = make("root", own_key=key("ed25519"))
+    issuer = make("issuer", root, own_key=key("p384"))
+    assert reasons([issuer], [root], profile="linkerd") == [
+        ("key_type", "As leaf its key is ec:384, wanted ec:256"),
+        ("key_type", "As anchor its key is ed25519:256, wanted ec:256 or rsa:2048 or rsa:4096"),
+        ("signature_algorithm", "It is signed with ed25519, wanted ecdsa-with-SHA256 or sha256WithRSAEncryption"),
+    ]
+    hashed = make("issuer", ROOT, own_key=key("p256", 2), algorithm=hashes.SHA384())
+    told = "It is signed with ecdsa-with-SHA384, wanted ecdsa-with-SHA256 or sha256WithRSAEncryption"
+    assert reasons([hashed], [ROOT], profile="linkerd") == [("signature_algorithm", told)]
+    lost = make("lost", make("gone", own_key=key("p256", 5)), own_key=key("p384"))
+    codes = [
+        code for code, dummy in reasons([make("issuer", lost, own_key=key("p521")), lost], [ROOT], profile="linkerd")
+    ]
+    assert codes.count("key_type") == 1  # of the leaf: what ends nowhere has no anchor
+
+
+def test_a_self_issued_ca_is_free_of_limits_and_the_others_are_not():
+    """RFC 5280, 6.1.3 (b): all but self-issued ones, and the leaf in any case."""
+    limit = x509.NameConstraints(None, [x509.DirectoryName(named("ca"))])
+    root = make("root", extensions=((limit, True),))
+    first = make("ca", root, own_key=key("p256", 2))
+    again = make("ca", first, own_key=key("p256", 3))
+    told = ("name_constraint", "The CA CN=root excludes its name CN=ca")
+    leaf = make("leaf", again, own_key=key("p256", 4), ca=False, key_cert_sign=False)
+    assert reasons([leaf, again, first], [root]) == [told]
+    leaf = make("ca", again, own_key=key("p256", 4), ca=False, key_cert_sign=False)
+    assert reasons([leaf, again, first], [root]) == [told, told]
+
+
+def test_exactly_the_least_life_is_enough():
+    assert reasons([make("leaf", ROOT, end=NOW + 10 * DAY)], [ROOT], leaf_min_days=10) == []
