@@ -259,10 +259,20 @@ def test_the_sentences_of_the_profile():
     told = "It is signed with ecdsa-with-SHA384, wanted ecdsa-with-SHA256 or sha256WithRSAEncryption"
     assert reasons([hashed], [ROOT], profile="linkerd") == [("signature_algorithm", told)]
     lost = make("lost", make("gone", own_key=key("p256", 5)), own_key=key("p384"))
-    codes = [
-        code for code, dummy in reasons([make("issuer", lost, own_key=key("p521")), lost], [ROOT], profile="linkerd")
-    ]
-    assert codes.count("key_type") == 1  # of the leaf: what ends nowhere has no anchor
+    found = reasons([make("issuer", lost, own_key=key("p521")), lost], [ROOT], profile="linkerd")
+    assert ("key_type", "As leaf its key is ec:521, wanted ec:256") in found
+    assert not [message for dummy, message in found if message.startswith("As anchor")]  # it ends nowhere
+
+
+def test_one_bad_signature_is_not_taken_for_that_of_another():
+    """Two certificates of one CA, the forged one first; one leaf below two CAs of one name, the strange one first."""
+    good = make("ca", ROOT, own_key=key("p256", 2))
+    forged = make("ca", ROOT, own_key=good.key, sign_with=key("p256", 9))
+    leaf = make("leaf", good, own_key=key("p256", 3))
+    assert reasons([leaf, forged, good], [ROOT]) == []
+    strange = make("ca", ROOT, own_key=key("p256", 8), identifiers=False)
+    leaf = make("leaf", good, own_key=key("p256", 3), identifiers=False)
+    assert reasons([leaf, strange, good], [ROOT]) == []
 
 
 def test_a_self_issued_ca_is_free_of_limits_and_the_others_are_not():
