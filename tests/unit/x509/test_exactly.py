@@ -211,6 +211,19 @@ BEGUN = "-----BEGIN CERTIFICATE"
         (b"\x30\x7f", "No certificate found: the input is empty"),
         ("a PRIVATE KEY and a PRIVATE KEY", "The input holds a private key (offset 2). Give only certificates"),
     ],
+    ids=[  # of their own: the offsets in the sentences differ from one process to the other
+        "half a BEGIN line",
+        "a long label",
+        "no end",
+        "another end",
+        "an odd label",
+        "a lower-case label",
+        "another kind",
+        "foreign characters",
+        "DER",
+        "almost DER",
+        "a private key",
+    ],
 )
 def test_where_a_bundle_is_broken(text, said):
     with pytest.raises(_x509.X509Error, match=f"^{re.escape(said)}"):
