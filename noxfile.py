@@ -22,7 +22,7 @@ import nox
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "none"
 nox.options.stop_on_first_error = True
-nox.options.sessions = ["lint", "typing", "licences", "changelog", "docs", "docsite", "unit"]
+nox.options.sessions = ["lint", "typing", "licences", "changelog", "docs", "unit"]
 
 ROOT = Path(__file__).parent
 CACHE = Path(os.environ.get("SERVICEMESH_PKI_CACHE") or Path.home() / ".cache/servicemesh-pki")
