@@ -40,9 +40,10 @@ browser:  ## install the browser that looks at the report, from Debian
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 # Every check and test is a session of noxfile.py; `nox --list` names them.
+STATIC := lint typing licences changelog docs docsite
 .PHONY: static test-fast test-vault test-lab test molecule
 static: venv  ## linters, types, licences, documentation
-	@nox -s lint typing licences changelog docs docsite
+	@nox -s $(STATIC)
 
 test-fast: venv  ## static checks and unit tests
 	@nox
@@ -68,7 +69,7 @@ ruff: venv
 	@ruff format
 
 test: venv browser  ## the checks and tests that CI runs
-	@nox -s lint typing licences changelog docs docsite coverage sanity galaxy ee lab
+	@nox -s $(STATIC) coverage sanity galaxy ee lab
 
 .PHONY: bench requirements help
 bench: venv  ## measured figures, beside the workshop done by hand

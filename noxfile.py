@@ -33,6 +33,7 @@ DEPENDENCIES = (
     "community/library_inventory_filtering_v1",
     "kubernetes/core",
 )
+COLLECTIONS = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
 COVERAGE = {"lines": 95, "branches": 90}
 MUTMUT = f"""[mutmut]
 source_paths = {NAME}/plugins/module_utils
@@ -83,9 +84,8 @@ def changelog(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Every page of plugins and roles, strictly: also the options that they refer to in others."""
-    collections = {"ANSIBLE_COLLECTIONS_PATH": ".collections"}
     strict = ("--plugin-docs", "--validate-collection-refs=dependent")
-    session.run("antsibull-docs", "lint-collection-docs", *strict, ".", env=collections)
+    session.run("antsibull-docs", "lint-collection-docs", *strict, ".", env=COLLECTIONS)
 
 
 @nox.session
@@ -96,8 +96,7 @@ def docsite(session: nox.Session) -> None:
         shutil.rmtree(place, ignore_errors=True)
     pages.mkdir(mode=0o755)
     settings = ("--use-current", "--squash-hierarchy", "--fail-on-error", "--dest-dir", str(pages))
-    collections = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
-    session.run("antsibull-docs", "collection", *settings, "servicemesh.pki", env=collections)
+    session.run("antsibull-docs", "collection", *settings, "servicemesh.pki", env=COLLECTIONS)
     session.run("sphinx-build", "-q", "-E", "-W", "--keep-going", "-c", "docs/docsite", ".", str(html))
 
 
@@ -177,7 +176,7 @@ def sanity(session: nox.Session) -> None:
     home.mkdir(parents=True, exist_ok=True)
     # ansible-test would download pip from a place that not every machine reaches.
     shutil.copy(ROOT / "tests/pip_bootstrap.py", home / "get_pip_24_2.py")
-    lay(session, place)
+    lay(session, made(session), place)
     with session.chdir(place / NAME):
         session.run("ansible-test", "sanity", "--python", PYTHON, "--color", "no", *session.posargs,
                     env={"HOME": str(place / "home")})  # fmt: skip
@@ -187,18 +186,18 @@ def sanity(session: nox.Session) -> None:
 def ee(session: nox.Session) -> None:
     """An execution environment that holds the artifact: everything up to the container engine's build."""
     place = Path(session.create_tmp())
-    artifact = made(session).name
+    artifact = made(session)
     definition = f"""
 version: 3
 dependencies:
-  galaxy: {{collections: [{{name: {artifact}, type: file}}]}}
+  galaxy: {{collections: [{{name: {artifact.name}, type: file}}]}}
 """
     (place / "execution-environment.yml").write_text(definition)
     with session.chdir(place):
         session.run("ansible-builder", "create", "--output-filename", "Containerfile")
     unpacked = place / "collections"
     shutil.rmtree(unpacked, ignore_errors=True)
-    lay(session, unpacked)
+    lay(session, artifact, unpacked)
     lists = ("--write-pip", str(place / "pip.txt"), "--write-bindep", str(place / "bindep.txt"))
     session.run("ansible-builder", "introspect", str(unpacked), *lists)
     wanted = set(re.findall(r"^[a-z]\S*", (ROOT / "meta/ee-requirements.txt").read_text(), re.M))
@@ -212,7 +211,7 @@ def mutation(session: nox.Session) -> None:
     """How many small errors in the code on certificates and drift the tests see. Takes long; part of nothing else."""
     place = CACHE / "mutation"
     shutil.rmtree(place, ignore_errors=True)
-    lay(session, place)
+    lay(session, made(session), place)
     copy = place / "mutants" / NAME / ".collections/ansible_collections/servicemesh"
     copy.mkdir(parents=True)
     (copy / "pki").symlink_to("../../..")
@@ -233,13 +232,13 @@ def made(session: nox.Session) -> Path:
     return next(place.glob("servicemesh-pki-*.tar.gz"))
 
 
-def lay(session: nox.Session, place: Path) -> None:
+def lay(session: nox.Session, artifact: Path, place: Path) -> None:
     """The artifact's files and the tests below ansible_collections, where Ansible's own tools want them."""
     import ansible_collections
 
     target = place / NAME
     target.mkdir(parents=True)
-    session.run("tar", "-xzf", str(made(session)), "-C", str(target))
+    session.run("tar", "-xzf", str(artifact), "-C", str(target))
     for name in ("MANIFEST.json", "FILES.json"):
         (target / name).unlink()
     listed = subprocess.run(["git", "ls-files", "-z", "galaxy.yml", "tests"], cwd=ROOT, capture_output=True, text=True)

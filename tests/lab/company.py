@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +14,7 @@ from pathlib import Path
 from ssl import create_default_context
 from typing import Any
 
-from conftest import ROOT, Mesh, Run
+from conftest import Mesh, Run, ansible_playbook
 
 NAME, NETWORK, VAULT = "company", "company-network", "company-vault"
 LISTENER = """
@@ -112,28 +111,10 @@ class Company(Mesh):
     def play(self, playbook: str, *arguments: str, variables: dict | None = None) -> Run:
         """At the highest verbosity that a user would choose; everything that was printed is kept."""
         (self.folder / "variables.json").write_text(json.dumps({**self.variables(), **(variables or {})}))
-        command = [
-            "ansible-playbook",
-            playbook,
-            "-i",
-            "inventories/existing",
-            "-vvv",
-            "-e",
-            f"@{self.folder}/variables.json",
-        ]
         env = {name: value for name, value in self.env.items() if name not in ("KUBECONFIG", *self.told["environment"])}
         env["VAULT_TOKEN"] = self.token
-        done = subprocess.run(
-            [*command, *arguments],
-            cwd=ROOT,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
-        self.runs.append(Run(done))
+        given = ("-i", "inventories/existing", "-vvv", "-e", f"@{self.folder}/variables.json")
+        self.runs.append(ansible_playbook(env, playbook, *given, *arguments))
         return self.runs[-1]
 
     def vault(self, method: str, path: str, data: dict | None = None, token: str | None = None) -> tuple[int, dict]:

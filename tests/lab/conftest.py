@@ -34,6 +34,22 @@ class Run:
         return sum(int(count) for count in re.findall(r"changed=(\d+)", self.output))
 
 
+def ansible_playbook(env: dict[str, str], *arguments: str) -> Run:
+    """From the checkout, as a user would, with nobody at the keyboard."""
+    return Run(
+        subprocess.run(
+            ["ansible-playbook", *arguments],
+            cwd=ROOT,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+    )
+
+
 class Mesh:
     """The lab's cluster and Vault, asked by the programs a user would ask."""
 
@@ -50,23 +66,12 @@ class Mesh:
         return done.stdout
 
     def play(self, playbook: str, *arguments: str, variables: dict | None = None) -> Run:
-        command = ["ansible-playbook", playbook, "-i", "inventories/lab", *arguments]
+        given = ["-i", "inventories/lab", *arguments]
         for name, value in (variables or {}).items():
-            command += ["-e", json.dumps({name: value})]
+            given += ["-e", json.dumps({name: value})]
         env = {name: value for name, value in self.env.items() if name not in self.told["environment"]}
         del env["KUBECONFIG"]  # the inventory says all that is needed
-        return Run(
-            subprocess.run(
-                command,
-                cwd=ROOT,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=900,
-                check=False,
-            )
-        )
+        return ansible_playbook(env, playbook, *given)
 
     def task(self, tmp_path: Path, task: str, *arguments: str) -> Run:
         """Runs one task against the lab's cluster."""

@@ -31,6 +31,16 @@ def server() -> Iterator[vault_server.Server]:
     own.stop()
 
 
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[vault_server.Server]:
+    """A real Vault that speaks TLS, with a CA of its own for 127.0.0.1 and localhost."""
+    folder = tmp_path_factory.mktemp("tls")
+    own = vault_server.start("-dev-tls", f"-dev-tls-cert-dir={folder}", scheme="https")
+    own.ca = str(min(folder.glob("*ca*.pem")))
+    yield own
+    own.stop()
+
+
 @pytest.fixture(autouse=True)
 def no_foreign_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in FOREIGN:

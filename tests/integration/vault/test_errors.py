@@ -408,15 +408,6 @@ def test_a_proxy_that_is_not_there():
     assert message.endswith("Look at the option proxies and at HTTPS_PROXY.")
 
 
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory):
-    """A real Vault that speaks TLS, with a CA of its own for 127.0.0.1 and localhost."""
-    folder = tmp_path_factory.mktemp("tls")
-    own = vault_server.start("-dev-tls", f"-dev-tls-cert-dir={folder}", scheme="https")
-    yield SimpleNamespace(url=own.url, token=own.token, ca=str(min(folder.glob("*ca*.pem"))))
-    own.stop()
-
-
 def test_tls_of_an_unknown_ca(tls):
     assert fails(tls.url) == (
         f"Vault at {tls.url} has a certificate from a CA that is not trusted here. "

@@ -31,15 +31,6 @@ READ_ONE = 'path "sys/policies/acl/default" { capabilities = ["read"] }'
 ASKED = dict(path="sys/policies/acl/default")
 
 
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    own = vault_server.start("-dev-tls", f"-dev-tls-cert-dir={folder}", scheme="https")
-    own.ca = str(min(folder.glob("*ca*.pem")))
-    yield own
-    own.stop()
-
-
 def client_certificate(folder) -> tuple[str, str]:
     """The files of a self-signed certificate for a client and of its key."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)

@@ -9,7 +9,7 @@ import ipaddress
 import itertools
 
 import pytest
-from authority import DAY, NOW, Made, key, make, openssl_verifies
+from authority import DAY, NOW, Made, key, make, openssl_verifies, verdict_on
 from cryptography import x509
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
@@ -53,11 +53,6 @@ def chains(draw) -> DRAWN:
     return [made[0], *draw(st.permutations(made[1:]))], [anchor]
 
 
-def judge(chain: list[Made], anchors: list[Made]) -> _x509_chain.Verdict:
-    given_, trusted = ([one.certificate for one in some] for some in (chain, anchors))
-    return _x509_chain.verify(given_, trusted, WANTED)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("openssl")
@@ -66,7 +61,7 @@ def folder(tmp_path_factory):
 @given(chains())
 def test_openssl_says_the_same(folder, drawn):
     chain, anchors = drawn
-    verdict = judge(chain, anchors)
+    verdict = verdict_on(chain, anchors)
     event("verified" if verdict.verified else verdict.reasons[0].code)
     if chain[0] is anchors[0]:
         chain = chain[:1]  # openssl would judge what stands above an anchor too; we trust an anchor as it is
@@ -79,7 +74,7 @@ def test_order_duplicates_and_strangers_change_nothing(drawn, random):
     (leaf, *others), anchors = drawn
     more = [*others, *others, STRANGER, leaf]
     random.shuffle(more)
-    one, other = judge([leaf, *others], anchors), judge([leaf, *more], [STRANGER, *anchors])
+    one, other = verdict_on([leaf, *others], anchors), verdict_on([leaf, *more], [STRANGER, *anchors])
     assert one.verified is other.verified
     if one.verified:
         assert [node.certificate for node in one.path] == [node.certificate for node in other.path]
@@ -89,7 +84,7 @@ def test_order_duplicates_and_strangers_change_nothing(drawn, random):
 @given(chains())
 def test_a_verdict_has_reasons_or_a_whole_path(drawn):
     chain, anchors = drawn
-    verdict = judge(chain, anchors)
+    verdict = verdict_on(chain, anchors)
     path = [node.certificate for node in verdict.path]
     assert path[0] == chain[0].certificate
     if verdict.verified:
@@ -134,7 +129,7 @@ def test_openssl_limits_names_in_the_same_way(folder, drawn, excluded):
     root = make("root", extensions=((limits, True),))
     names = x509.SubjectAlternativeName([kind(name)])
     leaf = make("leaf", root, own_key=key("p256", 2), ca=False, key_cert_sign=False, extensions=((names, False),))
-    verdict = judge([leaf], [root])
+    verdict = verdict_on([leaf], [root])
     assert {reason.code for reason in verdict.reasons} <= {"name_constraint"}
     assert verdict.verified is openssl_verifies(folder, [leaf], [root]), (kind, name, tree)
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
-from authority import DAY, NOW, key, make, named
+from authority import DAY, NOW, key, make, named, verdict_on
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -29,9 +29,7 @@ EAST = timezone(timedelta(hours=2))
 
 
 def reasons(chain, anchors, **wanted) -> list[tuple[str, str]]:
-    given, trusted = ([one.certificate for one in some] for some in (chain, anchors))
-    verdict = _x509_chain.verify(given, trusted, _x509_chain.requirements(at=NOW, **wanted))
-    return [(reason.code, reason.message) for reason in verdict.reasons]
+    return [(reason.code, reason.message) for reason in verdict_on(chain, anchors, **wanted).reasons]
 
 
 def test_one_of_the_same_names_that_another_key_signed_is_not_self_signed():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from authority import DAY, NOW, Made, key, make, named, openssl_verifies
+from authority import DAY, NOW, Made, key, make, named, openssl_verifies, verdict_on
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
@@ -21,8 +21,7 @@ OID = x509.ObjectIdentifier("1.3.6.1.4.1.55555.1")
 
 
 def judge(chain: list[Made], anchors: list[Made]) -> set[str]:
-    given, trusted = ([one.certificate for one in some] for some in (chain, anchors))
-    return {reason.code for reason in _x509_chain.verify(given, trusted, WANTED).reasons}
+    return {reason.code for reason in verdict_on(chain, anchors).reasons}
 
 
 def leaf(root: Made, name: str = "leaf", *extensions, **more) -> Made:
