@@ -53,7 +53,7 @@ def inventory(folder: Path, count: int, api: str, vault: str) -> None:
         hosts[name] = {"pki_kubernetes": {"kubeconfig": str(folder / f"{name}.kubeconfig"), "context": name}}
     told = environment_file()
     common = {
-        "ansible_connection": "local",
+        "ansible_connection": "servicemesh.pki.forkserver",
         "ansible_python_interpreter": "{{ ansible_playbook_python }}",
         "pki_vault_address": vault,
         "pki_vault": {"url": vault, "auth_method": "token"},

@@ -118,7 +118,10 @@ def inventory(folder: Path, clusters: list[str]) -> None:
     ]
     hosts = {name: {} for name in clusters}
     hosts[clusters[0]] = {"k3d_cluster_ports": ports}
-    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    local = {
+        "ansible_connection": "servicemesh.pki.forkserver",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+    }
     groups = {"vault": {"hosts": {VAULT: {}}}, "clusters": {"hosts": hosts}}
     (folder / "hosts.json").write_text(json.dumps({"all": {"vars": local, "children": groups}}))
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -29,7 +31,7 @@ class Done:
     """A command that has ended well. Memory and processes are zero unless they were asked for."""
 
     seconds: float
-    cpu_seconds: float  # of the command and of all that it started and waited for
+    cpu_seconds: float  # of the command and of all that it started
     output: str
     memory_mib: float = 0  # at its highest, every shared page counted once (proportional set size)
     processes: int = 0  # at their highest
@@ -39,6 +41,8 @@ class Done:
 def run(command: Sequence[str], env: dict[str, str] | None = None, watch: bool = False, timeout: float = 900) -> Done:
     """Runs a command in the checkout. Looking at its processes costs time, so a run is watched or timed."""
     memory, processes = 0.0, 0
+    adopt_orphans()
+    others = set(psutil.Process().children())
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as out:
         start, began = time.monotonic(), time.time()
         child = subprocess.Popen(
@@ -53,33 +57,47 @@ def run(command: Sequence[str], env: dict[str, str] | None = None, watch: bool =
                 if took > timeout:
                     raise BenchError(f"{' '.join(command)} did not end within {timeout:.0f} s")
                 if watch:
-                    now = tree(child.pid)
+                    now = family(set(psutil.Process().children()) - others)
                     memory, processes = max(memory, now[0]), max(processes, now[1])
                 time.sleep(EVERY if watch else 0.02)
         except BaseException:
             os.killpg(child.pid, signal.SIGKILL)
             raise
         child.returncode = os.waitstatus_to_exitcode(status)
+        cpu = used.ru_utime + used.ru_stime + orphans(set(psutil.Process().children()) - others)
         out.seek(0)
         output = out.read()
     if child.returncode:
         tail = "\n".join(output.splitlines()[-25:])
         raise BenchError(f"{' '.join(command)} ended with {child.returncode}:\n{tail}")
-    return Done(took, used.ru_utime + used.ru_stime, output, memory, processes, began)
+    return Done(took, cpu, output, memory, processes, began)
 
 
-def tree(pid: int) -> tuple[float, int]:
-    """MiB and number of a process and all below it."""
+def adopt_orphans() -> None:
+    """Processes that outlive who started them become children of this one, so that they are counted (prctl(2))."""
+    set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
+
+
+def orphans(left: set[psutil.Process]) -> float:
+    """Processor seconds of what a command has left behind, which is to end by itself."""
+    spent, end = 0.0, time.monotonic() + 10
+    for process in left:
+        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+            if time.monotonic() > end:
+                raise BenchError(f"{' '.join(process.cmdline())} is still there after the command that started it")
+            time.sleep(0.05)
+        spent += ended[2].ru_utime + ended[2].ru_stime
+    return spent
+
+
+def family(heads: set[psutil.Process]) -> tuple[float, int]:
+    """MiB and number of some processes and all below them."""
     memory, count = 0.0, 0
-    try:
-        top = psutil.Process(pid)
-        family = [top, *top.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0, 0
-    for process in family:
-        try:
-            memory += process.memory_full_info().pss / 2**20
-            count += 1
-        except (psutil.NoSuchProcess, psutil.ZombieProcess, FileNotFoundError):
-            continue  # ended meanwhile
+    for head in heads:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in (head, *head.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):  # ended meanwhile
+                    memory += process.memory_full_info().pss / 2**20
+                    count += 1
     return memory, count

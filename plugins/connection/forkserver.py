@@ -1,0 +1,135 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: forkserver
+short_description: As local, with each module in a fork of one Python that has its libraries loaded
+version_added: 0.3.0
+description:
+  - Runs tasks on the controller, as P(ansible.builtin.local#connection) does, and takes the same options.
+  - With V(local) every task starts a Python that loads its libraries anew, which for one that talks to Kubernetes takes
+    0.5 to 1 s of the processor. Here the first task of a run starts one process that loads the libraries once. It forks
+    for each module, and ends with the run.
+  - Nothing else differs. No module runs in that process itself, so no task sees what another one has left. Arguments go
+    through a socket in Ansible's own temporary folder, which only this user can enter. Results, check mode, diff and
+    messages are the modules' own.
+  - What cannot run in such a fork runs as with V(local). These are tasks with another environment than the run's first
+    one, with another Python than the controller's own, with C(become) or C(async), and all on systems other than Linux.
+    C(-vvv) tells C(FORK) or C(EXEC).
+notes:
+  - The process needs about 90 MiB once, and every module less memory of its own.
+  - Set C(environment) alike on plays and hosts. Libraries read it when they are loaded, so it has to be the same.
+author:
+  - The servicemesh.pki authors (@servicemesh)
+options:
+  libraries:
+    description:
+      - Python modules to load once, in this order. One that is not installed is left out.
+      - The first task does not wait for all of them.
+    type: list
+    elements: str
+    default:
+      - ansible.module_utils.basic
+      - ansible.module_utils.urls
+      - docker
+      - hvac
+      - cryptography.x509
+      - kubernetes.dynamic
+      - jsonpatch
+    vars:
+      - name: ansible_forkserver_libraries
+  pipelining:
+    description:
+      - Whether modules go through a pipe. Otherwise they go through files, with their arguments, and all runs as with
+        V(local).
+    type: bool
+    default: true
+    env:
+      - name: ANSIBLE_PIPELINING
+    ini:
+      - section: connection
+        key: pipelining
+      - section: defaults
+        key: pipelining
+    vars:
+      - name: ansible_pipelining
+  become_success_timeout:
+    description: Seconds that C(become) may take. Used where P(ansible.builtin.local#connection) is.
+    type: int
+    default: 10
+    vars:
+      - name: ansible_local_become_success_timeout
+  become_strip_preamble:
+    description: Whether what C(become) itself prints is left out. Used where P(ansible.builtin.local#connection) is.
+    type: bool
+    default: true
+    vars:
+      - name: ansible_local_become_strip_preamble
+"""
+
+EXAMPLES = r"""
+# An inventory whose hosts are APIs.
+all:
+  vars:
+    ansible_connection: servicemesh.pki.forkserver
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+  children:
+    clusters:
+      hosts:
+        production:
+"""
+
+import os
+import re
+import shlex
+import sys
+
+import ansible.constants as C  # noqa: N812 Ansible's own name for it
+from ansible.errors import AnsibleError
+from ansible.plugins.connection import ensure_connect
+from ansible.plugins.connection.local import Connection as LocalConnection
+from ansible.utils.display import Display
+
+from ansible_collections.servicemesh.pki.plugins.plugin_utils import _forkserver
+
+display = Display()
+ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+LOST = (
+    "The process that modules are forked from has ended while this task ran, so what the task did is not known. "
+    "Perhaps memory ran out, `dmesg` would say so. Run again; with ansible_connection=local no such process is needed."
+)
+
+
+def environment_of(command: str) -> dict[str, str] | None:
+    """What a command sets before it starts the controller's own Python on its input; None: it does something else."""
+    try:
+        _shell, _option, inner = shlex.split(command)
+        words = shlex.split(inner)
+    except ValueError:
+        return None
+    if words[-4:] != [sys.executable, "&&", "sleep", "0"]:
+        return None
+    found = [ASSIGNMENT.fullmatch(word) for word in words[:-4]]
+    return {match[1]: match[2] for match in found if match} if all(found) else None
+
+
+class Connection(LocalConnection):
+    """A local connection, also in the name of its transport, which other collections ask for."""
+
+    @ensure_connect
+    def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
+        """Runs a module in a fork, and any other command as a local connection does."""
+        given = environment_of(cmd) if in_data and sys.platform == "linux" else None
+        if given is not None:
+            request = _forkserver.Request(in_data, {**os.environ, **given}, os.getcwd())
+            try:
+                done = _forkserver.ask(C.DEFAULT_LOCAL_TMP, request, self.get_option("libraries"))
+            except (_forkserver.LostError, OSError) as error:
+                raise AnsibleError(LOST) from error
+            if done:
+                display.vvv(f"FORK {cmd}", host=self._play_context.remote_addr)
+                return done
+        return super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
