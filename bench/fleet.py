@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What many clusters ask of the controller: site.yml, a real OpenBao, and stand-ins for everything of the clusters.
 
-Real: Ansible, every module, Vault. Stand-ins: the API servers (stand_in_api.py), and the programs helm and linkerd
-(stand_ins/), which wait as long as the real ones but use no processor. A figure tells what the controller does, not
-how long a cluster takes.
+Real: Ansible, every module, Vault (behind counter.py, which passes all on and counts). Stand-ins: the API servers
+(stand_in_api.py), and the programs helm and linkerd (stand_ins/), which wait as long as the real ones but use no
+processor. A figure tells what the controller does, not how long a cluster takes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from bench import stand_in_api
+from bench.counter import Forwarder
 from bench.place import environment_file
 from bench.usage import ROOT, BenchError, run
 
@@ -72,11 +73,12 @@ def measure_one(playbook: str, count: int, forks: int) -> dict:
     import server as vault_server
 
     vault = vault_server.start()
+    counter = Forwarder(vault.url)
     server, clusters, api = stand_in_api.start(DELAY)
     try:
         with tempfile.TemporaryDirectory(prefix="servicemesh-pki-bench-") as name:
             folder = Path(name)
-            inventory(folder, count, api, vault.url)
+            inventory(folder, count, api, counter.url)
             env = {
                 **os.environ,
                 "HOME": name,
@@ -88,8 +90,9 @@ def measure_one(playbook: str, count: int, forks: int) -> dict:
             command = ["ansible-playbook", playbook, "-i", str(folder / "hosts.json"), f"--forks={forks}"]
             done = run(command, env, watch=True, timeout=3000)
     finally:
-        server.shutdown()
-        server.server_close()
+        for ended in (server, counter):
+            ended.shutdown()
+            ended.server_close()
         vault.stop()
     per_cluster = set(clusters.of_cluster.values())
     if len(per_cluster) > 3:
@@ -103,6 +106,7 @@ def measure_one(playbook: str, count: int, forks: int) -> dict:
         "memory_mib": round(done.memory_mib),
         "processes": done.processes,
         "requests": sum(clusters.requests.values()),
+        "vault_requests": sum(counter.requests.values()),
     }
 
 

@@ -126,7 +126,8 @@ class Connection(LocalConnection):
         if given is not None:
             request = _forkserver.Request(in_data, {**os.environ, **given}, os.getcwd())
             try:
-                done = _forkserver.ask(C.DEFAULT_LOCAL_TMP, request, self.get_option("libraries"))
+                # Every worker is a child of the run's main process.
+                done = _forkserver.ask(C.DEFAULT_LOCAL_TMP, request, self.get_option("libraries"), os.getppid())
             except (_forkserver.LostError, OSError) as error:
                 raise AnsibleError(LOST) from error
             if done:

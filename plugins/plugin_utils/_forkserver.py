@@ -44,14 +44,14 @@ class LostError(Exception):
     """The server ended, or was ended, while a program ran in one of its forks."""
 
 
-def ask(folder: str, request: Request, libraries: Sequence[str]) -> tuple[int, bytes, bytes] | None:
-    """Runs a program in a fork of the folder's server, which the first call starts.
+def ask(folder: str, request: Request, libraries: Sequence[str], parent: int) -> tuple[int, bytes, bytes] | None:
+    """Runs a program in a fork of the folder's server, which the first call starts and which ends with its parent.
 
     Returns exit code (negative: the signal that ended it), output and errors as subprocess does; or None where the
     server is gone or has another environment, and nothing was run. Raises LostError.
     """
     try:
-        connection = connect(folder, request.environment, libraries)
+        connection = connect(folder, request.environment, libraries, parent)
     except OSError:
         return None
     with contextlib.ExitStack() as stack:
@@ -72,7 +72,7 @@ def ask(folder: str, request: Request, libraries: Sequence[str]) -> tuple[int, b
     return None if answer == REFUSED else (int(answer), output, errors)
 
 
-def connect(folder: str, environment: dict[str, str], libraries: Sequence[str]) -> socket.socket:
+def connect(folder: str, environment: dict[str, str], libraries: Sequence[str], parent: int) -> socket.socket:
     """A connection to the folder's server; starts it where there is none. OSError: there was one, or it cannot be."""
     place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -81,15 +81,15 @@ def connect(folder: str, environment: dict[str, str], libraries: Sequence[str]) 
         try:
             connection.connect(address)
         except FileNotFoundError:
-            start(address, environment, libraries)
+            start(address, environment, libraries, parent)
             connection.connect(address)
         return connection
     finally:
         os.close(place)
 
 
-def start(address: str, environment: dict[str, str], libraries: Sequence[str]) -> None:
-    """Starts the server of this process's parent. Others may connect at once: they wait until it accepts."""
+def start(address: str, environment: dict[str, str], libraries: Sequence[str], parent: int) -> None:
+    """Starts the server. Others may connect at once: they wait until it accepts."""
     with socket.socket(socket.AF_UNIX) as listener:
         try:
             listener.bind(address)
@@ -98,7 +98,7 @@ def start(address: str, environment: dict[str, str], libraries: Sequence[str]) -
         listener.listen(1024)
         inherited = listener.fileno()
         subprocess.Popen(
-            [sys.executable, __file__, str(inherited), str(os.getppid()), *libraries],
+            [sys.executable, __file__, str(inherited), str(parent), *libraries],
             env=environment, cwd="/", pass_fds=[inherited], start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
@@ -145,12 +145,16 @@ def become(request: Request, outputs: Sequence[int]) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # the server's own
         sys.argv = [""]
+        sys.path.insert(0, "")
         sys.meta_path.append(FromPayload)
         sys.modules["__main__"] = main = types.ModuleType("__main__")
+        main.__file__ = "<stdin>"
         exec(compile(request.payload, "<stdin>", "exec"), main.__dict__)  # noqa: S102 what this is for
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:

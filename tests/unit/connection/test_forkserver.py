@@ -1,0 +1,247 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A program in a fork of the server is what a new Python would make of it; that new Python is the oracle."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import coverage
+import psutil
+import pytest
+
+from ansible_collections.servicemesh.pki.plugins.connection.forkserver import environment_of
+from ansible_collections.servicemesh.pki.plugins.plugin_utils import _forkserver
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def soon(condition: Callable[[], Any], seconds: float = 10) -> Any:
+    """What the condition says, as soon as it says something."""
+    end = time.monotonic() + seconds
+    while not (told := condition()) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert told
+    return told
+
+
+def ended(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+class Asking:
+    """Asks a server that lives as long as a process of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.parent = subprocess.Popen(["sleep", "600"])
+        self.environment = {**os.environ, "SHOWN": "as given"}
+        if coverage.Coverage.current():
+            self.environment["COVERAGE_PROCESS_START"] = str(ROOT / "pyproject.toml")
+
+    def __call__(self, payload: str, *libraries: str, **changed: str) -> tuple[int, bytes, bytes] | None:
+        request = _forkserver.Request(payload.encode(), self.environment | changed, str(self.folder))
+        return _forkserver.ask(str(self.folder), request, libraries, self.parent.pid)
+
+    def output(self, payload: str, *libraries: str) -> str:
+        done = self(payload, *libraries)
+        assert done is not None
+        assert done[0] == 0, done[2].decode()
+        return done[1].decode()
+
+    def server(self) -> psutil.Process:
+        return psutil.Process(int(self.output("import os; print(os.getppid())")))
+
+    def end(self) -> None:
+        self.parent.kill()
+        self.parent.wait()
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Iterator[Asking]:
+    asking = Asking(tmp_path)
+    yield asking
+    asking.end()
+
+
+PROGRAMS = {
+    "output": "print('out'); import sys; print('err', file=sys.stderr)",
+    "not flushed": "import sys; sys.stdout.write('no end of line')",
+    "a lot of both": "import sys\nfor n in range(40000): print('x' * 50); print('y' * 50, file=sys.stderr)",
+    "code": "raise SystemExit(3)",
+    "code 256": "raise SystemExit(256)",
+    "no code": "raise SystemExit",
+    "words instead of a code": "import sys; sys.exit('why')",
+    "killed": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    "nothing to read": "import sys; print(repr(sys.stdin.read()))",
+    "arguments": "import sys; print(sys.argv, __name__, __file__, sys.modules['__main__'].__name__)",
+    "path": "import sys; print(sys.path)",
+    "folder": "import os; print(os.getcwd())",
+    "environment": "import os; print(sorted(os.environ.items()))",
+    "group": "import os; print(os.getpgrp() == os.getpid())",
+    "mask": "import os; print(oct(os.umask(0)))",
+    "signals": "import signal; print([signal.getsignal(number) for number in sorted(signal.valid_signals())])",
+    "wake-up": "import signal; print(signal.set_wakeup_fd(-1))",
+    "files": "import os; print(sorted(os.listdir('/proc/self/fd'), key=int)[:4])",
+    "at its end": "import atexit; atexit.register(print, 'bye')",
+    "a thread": "import threading, time; threading.Thread(target=lambda: (time.sleep(0.2), print('done'))).start()",
+    "a child": "import subprocess; print(subprocess.run(['false']).returncode)",
+    "not Python": "this is no Python",
+    "limits": "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE))",
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_ends_as_in_a_new_python(asking, name):
+    program = PROGRAMS[name]
+    plain = subprocess.run(
+        [sys.executable], input=program.encode(), capture_output=True, cwd=asking.folder, start_new_session=True,
+        env=asking.environment, check=False,
+    )  # fmt: skip
+    done = asking(program)
+    assert done is not None
+    assert done[:2] == (plain.returncode, plain.stdout)
+    assert done[2].splitlines()[-1:] == plain.stderr.splitlines()[-1:]
+
+
+def test_an_exception_is_told_with_its_place(asking):
+    code, output, errors = asking("def f():\n  raise ValueError('why')\nf()")
+    assert (code, output) == (1, b"")
+    assert re.search(rb'File "<stdin>", line 2, in f\n.*ValueError: why', errors, re.DOTALL)
+
+
+def test_no_program_sees_what_another_one_has_left(asking):
+    asking.output("import os, sys, json; os.environ['LEFT'] = sys.left = json.left = 'behind'; os.chdir('/')")
+    told = asking.output("import os, sys, json; print(os.environ.get('LEFT'), hasattr(sys, 'left'), os.getcwd())")
+    assert told.split() == ["None", "False", str(asking.folder)]
+
+
+def test_libraries_are_loaded_once_and_one_that_is_missing_is_left_out(asking):
+    program = "import sys; print('colorsys' in sys.modules)"
+    asking.output(program, "there_is_no_such_library", "colorsys")
+    soon(lambda: asking.output(program) == "True\n")
+
+
+def test_draws_of_two_programs_differ(asking):
+    program = "import random, uuid, tempfile; print(random.random(), uuid.uuid4(), tempfile.mktemp())"
+    first, second = (asking.output(program, "random", "uuid", "tempfile").split() for dummy in range(2))
+    assert not set(first) & set(second)
+
+
+def test_what_of_ansible_only_the_payload_has_is_found(asking, tmp_path):
+    with zipfile.ZipFile(tmp_path / "payload.zip", "w") as archive:
+        for name in ("ansible", "ansible/module_utils", "ansible/module_utils/own"):
+            archive.writestr(f"{name}/__init__.py", "")
+        archive.writestr("ansible/module_utils/own/deep.py", "told = 'by its own'")
+    asking.output("", "ansible.module_utils.basic")
+    soon(lambda: "True" in asking.output("import sys; print('ansible.module_utils.basic' in sys.modules)"))
+    with_payload = "import sys; sys.path.insert(0, 'payload.zip')\n"
+    program = "from ansible.module_utils.own.deep import told; print(told)"
+    assert asking.output(with_payload + program) == "by its own\n"
+    done = asking(with_payload + "import ansible.module_utils.nothing")
+    assert b"No module named 'ansible.module_utils.nothing'" in done[2]
+
+
+def test_another_environment_is_not_served_and_nothing_was_run(asking):
+    asking.output("")
+    assert asking("open('made', 'w')", SHOWN="otherwise") is None
+    assert not (asking.folder / "made").exists()
+    assert asking.output("import os; print(os.environ['SHOWN'])") == "as given\n"
+
+
+def test_all_that_ask_at_once_get_the_same_server(asking):
+    with ThreadPoolExecutor(20) as pool:
+        told = set(pool.map(lambda _n: asking("import os; print(os.getppid())"), range(20)))
+    servers = {done[1] for done in told if done}  # who asks before the other one listens starts a Python of its own
+    assert len(servers) == 1
+    assert sum(done is None for done in told) <= 1
+
+
+def test_without_its_server_nothing_is_run_and_a_plain_python_can_do_it(asking):
+    server = asking.server()
+    server.kill()
+    soon(lambda: ended(server))
+    assert asking("open('made', 'w')") is None
+    assert not (asking.folder / "made").exists()
+
+
+def test_a_server_that_ends_meanwhile_leaves_the_outcome_open(asking):
+    with pytest.raises(_forkserver.LostError):
+        asking("import os, signal; os.kill(os.getppid(), signal.SIGKILL)")
+
+
+def test_a_program_that_nobody_waits_for_is_ended_with_what_it_started(asking):
+    asking.output("")
+    request = (b"import os, subprocess; print(os.getpid(), flush=True); subprocess.run(['sleep', '300'])",)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(asking.folder / "forkserver"))
+        start, end = os.pipe()
+        socket.send_fds(connection, [b"-"], [end, end])
+        os.close(end)
+        connection.sendall(pickle.dumps((*request, asking.environment, "/")))
+        program = psutil.Process(int(os.read(start, 100)))
+        family = [program, *soon(program.children)]
+    soon(lambda: all(ended(process) for process in family))
+    os.close(start)
+    assert asking.output("print('still there')") == "still there\n"
+
+
+def test_a_question_that_is_cut_off_ends_nothing(asking):
+    asking.output("")
+    for part in (b"", b"-", b"-\x80\x04no pickle"):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(asking.folder / "forkserver"))
+            connection.sendall(part)
+    assert asking.output("print('still there')") == "still there\n"
+
+
+def test_the_server_ends_with_its_parent_and_ends_what_runs(asking):
+    server = asking.server()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(asking, "import time; time.sleep(300)")
+        soon(server.children)
+        asking.end()
+        with contextlib.suppress(_forkserver.LostError):
+            assert running.result(timeout=20)[0] == -signal.SIGTERM
+    soon(lambda: ended(server))
+
+
+def test_what_is_asked_is_neither_in_arguments_nor_on_the_disk(asking):
+    asking.output("secret = 'hunter2'; print(len(secret))")
+    server = asking.server()
+    assert "hunter2" not in " ".join([*server.cmdline(), *server.environ().values()])
+    assert [path.name for path in asking.folder.iterdir()] == ["forkserver"]
+    assert (asking.folder / "forkserver").is_socket()
+
+
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        (f"/bin/sh -c '{sys.executable} && sleep 0'", {}),
+        (f"/bin/sh -c 'A=1 B='\"'\"'two words'\"'\"' {sys.executable} && sleep 0'", {"A": "1", "B": "two words"}),
+        (f"/bin/sh -c 'A='\"'\"'x && y'\"'\"' {sys.executable} && sleep 0'", {"A": "x && y"}),
+        (f"/bin/sh -c 'A= {sys.executable} && sleep 0'", {"A": ""}),
+        ("/bin/sh -c '/usr/bin/another-python && sleep 0'", None),
+        (f"/bin/sh -c 'sudo {sys.executable} && sleep 0'", None),
+        (f"/bin/sh -c '{sys.executable} /tmp/module.py && sleep 0'", None),
+        (f"/bin/sh -c 'cd /; {sys.executable} && sleep 0'", None),
+        (f"{sys.executable}", None),
+        ("/bin/sh -c 'not closed", None),
+    ],
+)
+def test_only_the_controllers_own_python_and_nothing_else_is_forked(command, found):
+    assert environment_of(command) == found

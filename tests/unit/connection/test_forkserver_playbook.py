@@ -1,0 +1,160 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A playbook runs over the connection forkserver as it runs over Ansible's own local, which is the oracle."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import coverage
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+OWN = """
+import os, signal, time
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.own_words import WORDS
+def main():
+    module = AnsibleModule(dict(how=dict(default="well"), secret=dict(no_log=True)), supports_check_mode=True)
+    module.warn("own warning")
+    if module.params["how"] == "crash":
+        raise RuntimeError("own crash")
+    if module.params["how"] == "kill":
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(5)
+    if module.params["how"] == "fail":
+        module.fail_json(msg=f"failed with {module.params['secret']}")
+    module.exit_json(changed=True, words=WORDS, check=module.check_mode, diff={"before": "1\\n", "after": "2\\n"})
+main()
+"""
+PLAY = """
+- hosts: all
+  gather_facts: false
+  environment: {MARK: two words}
+  tasks:
+    - own: {secret: "{{ lookup('env', 'OWN_SECRET') }}"}
+    - own: {how: fail, secret: "{{ lookup('env', 'OWN_SECRET') }}"}
+      ignore_errors: true
+    - own: {how: crash}
+      ignore_errors: true
+    - command: sh -c 'echo $MARK; pwd; cat; exit 4'
+      failed_when: false
+    - command: sh -c 'echo $MARK'
+      environment: {MARK: otherwise}
+    - command: sh -c 'echo $MARK'
+      async: 20
+      poll: 1
+    - copy: {content: "new\\n", dest: "{{ playbook_dir }}/made.txt", mode: "0600"}
+    - command: printf %s {{ item }}
+      loop: [one, two]
+      register: both
+    - assert: {that: "both.results | map(attribute='stdout') == ['one', 'two']"}
+      when: not ansible_check_mode
+    - own: {secret: "{{ lookup('env', 'OWN_SECRET') }}"}
+      no_log: true
+    - raw: echo as it is
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for name, content in {"library/own.py": OWN, "module_utils/own_words.py": "WORDS = 'own words'\n"}.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(content)
+    (tmp_path / "play.yml").write_text(PLAY)
+    (tmp_path / "inventory.yml").write_text(
+        "all: {hosts: {here: {}}, vars: {ansible_python_interpreter: '{{ ansible_playbook_python }}'}}\n"
+    )
+    return tmp_path
+
+
+def command(connection: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    program = Path(sys.executable).parent / "ansible-playbook"
+    env = {
+        **os.environ,
+        "ANSIBLE_NOCOLOR": "1",
+        "OWN_SECRET": "hunter2",
+        "ANSIBLE_LIBRARY": "library",
+        "ANSIBLE_MODULE_UTILS": "module_utils",
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
+    }
+    if coverage.Coverage.current():
+        env["COVERAGE_PROCESS_START"] = str(ROOT / "pyproject.toml")
+    given = ["play.yml", "-i", "inventory.yml", "-e", f"ansible_connection={connection}", *arguments]
+    return [str(program), *given], env
+
+
+def play(project: Path, connection: str, *arguments: str) -> str:
+    words, env = command(connection, *arguments)
+    (project / "made.txt").unlink(missing_ok=True)
+    done = subprocess.run(words, cwd=project, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def alike(told: str) -> str:
+    """Without times, numbers and names that every run draws anew."""
+    told = re.sub(r"\d+:\d\d:\d\d\.\d+|\d{4}-\d\d-\d\d \S+|\bj?\d+\.\d+\b|_payload_\w+|tmp\w{8}|-\d+-\d+\b", "-", told)
+    return re.sub(r"source: .*|ansible-local-\S+", "-", told)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--check", "--diff"), ("--diff", "-v")])
+def test_results_differences_and_messages_are_those_of_a_local_connection(project, arguments):
+    plain, forked = (play(project, name, *arguments) for name in ("local", "servicemesh.pki.forkserver"))
+    assert alike(forked) == alike(plain)
+    assert "hunter2" not in forked
+    assert "own crash" in forked
+
+
+def test_modules_run_in_forks_but_for_those_that_cannot(project):
+    told = play(project, "servicemesh.pki.forkserver", "-vvv")
+    assert "hunter2" not in told
+    forks = [line for line in told.splitlines() if "> FORK " in line]
+    assert len(forks) >= 8  # four of own, two of command, two of a loop, and those of copy
+    assert all("two words" in line for line in forks)
+    started = [line for line in told.splitlines() if "> EXEC " in line and f"{sys.executable} " in line]
+    assert [line for line in started if "two words" in line and "async_wrapper" not in line] == []
+    assert [line for line in started if "MARK=otherwise" in line]
+
+
+def test_a_server_that_dies_fails_the_task_that_ran_and_no_other(project):
+    (project / "play.yml").write_text(
+        "- {hosts: all, gather_facts: false, tasks: [{own: {how: kill}, ignore_errors: true}, {own: {}}]}\n"
+    )
+    told = play(project, "servicemesh.pki.forkserver", "-vvv")
+    assert "has ended while this task ran, so what the task did is not known." in told
+    assert re.search(r"ok=2 +changed=1 .* ignored=1", told)
+
+
+def test_an_interrupted_run_leaves_no_process(project):
+    (project / "play.yml").write_text("- {hosts: all, gather_facts: false, tasks: [{command: sleep 298.5}]}\n")
+    words, env = command("servicemesh.pki.forkserver")
+    run = subprocess.Popen(words, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def left() -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            line = process.info["cmdline"] or []
+            if "298.5" in line or ("_forkserver.py" in " ".join(line) and str(run.pid) in line):
+                found.append(process)
+        return found
+
+    end = time.monotonic() + 20
+    while len(left()) < 2 and time.monotonic() < end:
+        time.sleep(0.1)
+    assert len(left()) >= 2  # sleep, the server
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=20)
+    end = time.monotonic() + 10
+    while left() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not left()
