@@ -88,7 +88,8 @@ spec:
   usages: [cert sign, crl sign, server auth, client auth]
   issuerRef: {kind: ClusterIssuer, name: vault-issuer}
 YAML
-kubectl apply -f - << YAML
+# trust-manager's webhook may refuse it at first: a visitor types it again.
+until kubectl apply -f - << YAML; do sleep 0.2; done
 apiVersion: trust.cert-manager.io/v1alpha1
 kind: Bundle
 metadata: {name: linkerd-identity-trust-roots}
