@@ -107,19 +107,32 @@ def fleet(results: list[dict]) -> str:
         "processor, s",
         "memory, MiB",
         "processes",
-        "requests",
+        "requests to clusters",
+        "to Vault",
         "processor for each, s",
         "requests for each",
     ]
     rows = [
         [
             f"`{entry['playbook']}`", entry["clusters"], entry["forks"], entry["seconds"], entry["cpu_seconds"],
-            entry["memory_mib"], entry["processes"], entry["requests"],
+            entry["memory_mib"], entry["processes"], entry["requests"], entry["vault_requests"],
             f"{entry['cpu_seconds'] / entry['clusters']:.2f}", f"{entry['requests'] / entry['clusters']:.1f}",
         ]
         for entry in results
     ]  # fmt: skip
-    return table(head, rows) + "\n\n![What grows with the number of clusters](../figures/fleet.svg)"
+    plot = "![What grows with the number of clusters](../figures/fleet.svg)"
+    return "\n\n".join([table(head, rows), *asked_of_vault(results), plot])
+
+
+def asked_of_vault(results: list[dict]) -> list[str]:
+    """What of site.yml's requests to Vault is for the root, and what for each cluster."""
+    asked = {entry["clusters"]: entry["vault_requests"] for entry in results if entry["playbook"] == "site.yml"}
+    if len(asked) < 2:
+        return []
+    few, many = min(asked), max(asked)
+    each = (asked[many] - asked[few]) / (many - few)
+    once = asked[few] - each * few
+    return [f"Of `site.yml`'s requests to Vault {once:g} are for the root and {each:g} for each cluster."]
 
 
 PARTS = {"workshop": workshop, "clusters": clusters, "fleet": fleet}

@@ -52,7 +52,7 @@ def run(*command: str, **options: Any) -> subprocess.CompletedProcess:
 def pages() -> dict[str, dict[str, Any]]:
     """Every page that ansible-doc renders, by kind."""
     found = {}
-    for kind in ("module", "filter", "test"):
+    for kind in ("module", "filter", "test", "connection"):
         done = run("ansible-doc", "--json", "--metadata-dump", "--type", kind, "servicemesh.pki")
         assert done.returncode == 0, done.stderr
         found[kind] = json.loads(done.stdout)["all"][kind]
@@ -86,6 +86,7 @@ def test_every_plugin_renders(pages):
     assert set(pages["module"]) == {PREFIX + module for module in MODULES}
     for kind in ("filter", "test"):
         assert set(pages[kind]) == {PREFIX + path.stem for path in (ROOT / "plugins" / kind).glob("*.yml")}
+    assert set(pages["connection"]) == {PREFIX + path.stem for path in (ROOT / "plugins/connection").glob("*.py")}
     broken = {one: page["error"] for kind in pages.values() for one, page in kind.items() if "error" in page}
     assert broken == {}
 
@@ -94,7 +95,7 @@ def test_every_plugin_is_documented_whole(pages):
     for kind, found in pages.items():
         for plugin, page in found.items():
             assert page["examples"], plugin
-            assert page["return"], plugin
+            assert page["return"] or kind == "connection", plugin
             assert page["doc"]["version_added"], plugin
             if kind == "module":
                 assert {"check_mode", "diff_mode", "idempotent"} <= set(page["doc"]["attributes"]), plugin
@@ -202,6 +203,7 @@ def test_a_role_stays_out_of_the_variables_of_others(role):
 def test_the_readme_knows_every_part():
     text = (ROOT / "README.md").read_text()
     plugins = [path.stem for kind in ("filter", "test") for path in (ROOT / "plugins" / kind).glob("*.yml")]
+    plugins += [path.stem for path in (ROOT / "plugins/connection").glob("*.py")]
     assert [one for one in [*MODULES, *ROLES, *plugins] if one not in text] == []
 
 

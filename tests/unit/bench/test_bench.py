@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
-from bench import report, stand_in_api, usage, workshop  # noqa: E402
+from bench import counter, report, stand_in_api, usage, workshop  # noqa: E402
 
 
 def entry(host: str, task: str, start: float, end: float, **more) -> dict:
@@ -71,16 +71,44 @@ def test_the_guide_keeps_what_stands_beside_the_tables(tmp_path, monkeypatch):
     guide = tmp_path / "guide.md"
     guide.write_text("before\n<!-- measured: fleet -->\nold\n<!-- end -->\nafter\n")
     one = dict(
-        playbook="site.yml", clusters=10, forks=5, seconds=1, cpu_seconds=20, memory_mib=3, processes=4, requests=50
-    )
+        playbook="site.yml", clusters=10, forks=5, seconds=1, cpu_seconds=20, memory_mib=3, processes=4, requests=50,
+        vault_requests=35,
+    )  # fmt: skip
     for dummy in range(2):
-        report.write({"fleet": {"machine": "two cores", "results": [one]}}, guide)
+        single = one | dict(clusters=1, vault_requests=8)
+        report.write({"fleet": {"machine": "two cores", "results": [single, one]}}, guide)
     text = guide.read_text()
     assert text.startswith("before\n<!-- measured: fleet -->\n")
     assert text.endswith("two cores\n\n<!-- end -->\nafter\n")
     assert "old" not in text
-    assert "| `site.yml` | 10 | 5 | 1 | 20 | 3 | 4 | 50 | 2.00 | 5.0 |" in text
+    assert "| `site.yml` | 10 | 5 | 1 | 20 | 3 | 4 | 50 | 35 | 2.00 | 5.0 |" in text
+    assert "Of `site.yml`'s requests to Vault 5 are for the root and 3 for each cluster." in text
     assert "prefers-color-scheme" in (tmp_path / "fleet.svg").read_text()
+
+
+def test_what_a_command_leaves_behind_is_measured_with_it():
+    work = "import time; end = time.monotonic() + 0.6\nwhile time.monotonic() < end: x = bytearray(30_000_000)"
+    start = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {work!r}]); time.sleep(0.4)"
+    done = usage.run([sys.executable, "-c", start], watch=True)
+    assert done.cpu_seconds > 0.5
+    assert done.memory_mib > 45
+    assert done.processes == 2
+
+
+def test_what_stands_between_counts_and_changes_nothing():
+    server, _clusters, address = stand_in_api.start(0)
+    between = counter.Forwarder(address)
+    path = "/clusters/7/api/v1/namespaces"
+    try:
+        ask(f"{between.url}{path}", "POST", {"kind": "Namespace", "metadata": {"name": "linkerd"}})
+        assert ask(f"{between.url}{path}/linkerd") == ask(f"{address}{path}/linkerd")
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            ask(f"{between.url}{path}/none")
+    finally:
+        for ended in (between, server):
+            ended.shutdown()
+            ended.server_close()
+    assert between.requests == {"POST": 1, "GET": 2}
 
 
 @pytest.fixture
