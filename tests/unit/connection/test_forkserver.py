@@ -20,14 +20,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import coverage
 import psutil
 import pytest
 
 from ansible_collections.servicemesh.pki.plugins.connection.forkserver import environment_of
 from ansible_collections.servicemesh.pki.plugins.plugin_utils import _forkserver
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def soon(condition: Callable[[], Any], seconds: float = 10) -> Any:
@@ -46,12 +43,10 @@ def ended(process: psutil.Process) -> bool:
 class Asking:
     """Asks a server that lives as long as a process of the test's own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
         self.parent = subprocess.Popen(["sleep", "600"])
-        self.environment = {**os.environ, "SHOWN": "as given"}
-        if coverage.Coverage.current():
-            self.environment["COVERAGE_PROCESS_START"] = str(ROOT / "pyproject.toml")
+        self.environment = {**environment, "SHOWN": "as given"}
 
     def __call__(self, payload: str, *libraries: str, **changed: str) -> tuple[int, bytes, bytes] | None:
         request = _forkserver.Request(payload.encode(), self.environment | changed, str(self.folder))
@@ -72,8 +67,8 @@ class Asking:
 
 
 @pytest.fixture
-def asking(tmp_path: Path) -> Iterator[Asking]:
-    asking = Asking(tmp_path)
+def asking(tmp_path: Path, measured: dict[str, str]) -> Iterator[Asking]:
+    asking = Asking(tmp_path, {**os.environ, **measured})
     yield asking
     asking.end()
 

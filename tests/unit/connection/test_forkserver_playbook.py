@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -13,7 +14,6 @@ import sys
 import time
 from pathlib import Path
 
-import coverage
 import psutil
 import pytest
 
@@ -65,18 +65,19 @@ PLAY = """
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, measured: dict[str, str]) -> Path:
     for name, content in {"library/own.py": OWN, "module_utils/own_words.py": "WORDS = 'own words'\n"}.items():
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(content)
     (tmp_path / "play.yml").write_text(PLAY)
+    (tmp_path / "measured.json").write_text(json.dumps(measured))
     (tmp_path / "inventory.yml").write_text(
         "all: {hosts: {here: {}}, vars: {ansible_python_interpreter: '{{ ansible_playbook_python }}'}}\n"
     )
     return tmp_path
 
 
-def command(connection: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+def command(project: Path, connection: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
     program = Path(sys.executable).parent / "ansible-playbook"
     env = {
         **os.environ,
@@ -87,14 +88,13 @@ def command(connection: str, *arguments: str) -> tuple[list[str], dict[str, str]
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
     }
-    if coverage.Coverage.current():
-        env["COVERAGE_PROCESS_START"] = str(ROOT / "pyproject.toml")
+    env |= json.loads((project / "measured.json").read_text())
     given = ["play.yml", "-i", "inventory.yml", "-e", f"ansible_connection={connection}", *arguments]
     return [str(program), *given], env
 
 
 def play(project: Path, connection: str, *arguments: str) -> str:
-    words, env = command(connection, *arguments)
+    words, env = command(project, connection, *arguments)
     (project / "made.txt").unlink(missing_ok=True)
     done = subprocess.run(words, cwd=project, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -107,7 +107,7 @@ def alike(told: str) -> str:
     return re.sub(r"source: .*|ansible-local-\S+", "-", told)
 
 
-@pytest.mark.parametrize("arguments", [(), ("--check", "--diff"), ("--diff", "-v")])
+@pytest.mark.parametrize("arguments", [("--check", "--diff"), ("--diff", "-v")])
 def test_results_differences_and_messages_are_those_of_a_local_connection(project, arguments):
     plain, forked = (play(project, name, *arguments) for name in ("local", "servicemesh.pki.forkserver"))
     assert alike(forked) == alike(plain)
@@ -137,7 +137,7 @@ def test_a_server_that_dies_fails_the_task_that_ran_and_no_other(project):
 
 def test_an_interrupted_run_leaves_no_process(project):
     (project / "play.yml").write_text("- {hosts: all, gather_facts: false, tasks: [{command: sleep 298.5}]}\n")
-    words, env = command("servicemesh.pki.forkserver")
+    words, env = command(project, "servicemesh.pki.forkserver")
     run = subprocess.Popen(words, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def left() -> list[psutil.Process]:
