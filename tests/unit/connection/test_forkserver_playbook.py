@@ -29,7 +29,7 @@ def main():
         raise RuntimeError("own crash")
     if module.params["how"] == "kill":
         os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(5)
+        time.sleep(1)
     if module.params["how"] == "fail":
         module.fail_json(msg=f"failed with {module.params['secret']}")
     module.exit_json(changed=True, words=WORDS, check=module.check_mode, diff={"before": "1\\n", "after": "2\\n"})
