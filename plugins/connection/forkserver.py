@@ -33,8 +33,8 @@ options:
     elements: str
     default:
       - ansible.module_utils.basic
-      - ansible.module_utils.urls
       - docker
+      - ansible.module_utils.urls
       - hvac
       - cryptography.x509
       - kubernetes.dynamic

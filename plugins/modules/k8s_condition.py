@@ -199,7 +199,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster impor
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
 
 GRACE = 10  # seconds that a kind or a namespace may take to appear
-PAUSE = 0.5  # seconds between two questions where there is nothing to watch
+PAUSE = 0.2  # seconds between two questions where there is nothing to watch
 
 
 def wait(cluster: Cluster, wanted: Wanted, absent: bool, started: float, timeout: float) -> dict:

@@ -79,16 +79,20 @@ func (id *identity) loadKey(dir string) error {
 	return err
 }
 
+// Waits between two attempts. A pod whose proxy is certified later than 10 s after its start misses a question of the
+// kubelet, which comes every 10 s, so that a mesh would take 10 s more by chance.
+const firstRetry, lastRetry = 250 * time.Millisecond, 2 * time.Second
+
 // run certifies, and again when 70 % of the certificate's life is over.
 func (id *identity) run(ctx context.Context) {
-	backoff := time.Second
+	backoff := firstRetry
 	for {
 		wait := backoff
 		if err := id.certify(ctx); err != nil {
 			log.Printf("Failed to obtain identity: %s", err)
-			backoff = min(2*backoff, 30*time.Second)
+			backoff = min(2*backoff, lastRetry)
 		} else {
-			backoff = time.Second
+			backoff = firstRetry
 			leaf := id.cert.Load().Leaf
 			wait = max(time.Until(leaf.NotAfter)*7/10, time.Second)
 			log.Printf("Certified identity id=%s serial=%s not_after=%s issuer=%q refresh_in=%s", id.name,
