@@ -79,9 +79,10 @@ func (id *identity) loadKey(dir string) error {
 	return err
 }
 
-// Waits between two attempts. A pod whose proxy is certified later than 10 s after its start misses a question of the
-// kubelet, which comes every 10 s, so that a mesh would take 10 s more by chance.
-const firstRetry, lastRetry = 250 * time.Millisecond, 2 * time.Second
+// An attempt and the waits between two. While identity starts, DNS says that there is nobody, and a gRPC channel asks it
+// ever less often, a new one at once. A control plane whose proxies are certified later than 10 s after their start
+// misses a question of the kubelet, which comes every 10 s, so that a mesh would take 10 s more by chance.
+const attempt, firstRetry, lastRetry = 2 * time.Second, 250 * time.Millisecond, 2 * time.Second
 
 // run certifies, and again when 70 % of the certificate's life is over.
 func (id *identity) run(ctx context.Context) {
@@ -107,7 +108,7 @@ func (id *identity) run(ctx context.Context) {
 }
 
 func (id *identity) certify(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
 	token, err := os.ReadFile(id.tokenFile) // the kubelet rotates it
 	if err != nil {
