@@ -87,12 +87,14 @@ def test_the_guide_keeps_what_stands_beside_the_tables(tmp_path, monkeypatch):
 
 
 def test_what_a_command_leaves_behind_is_measured_with_it():
-    work = "import time; end = time.monotonic() + 0.6\nwhile time.monotonic() < end: x = bytearray(30_000_000)"
-    start = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {work!r}]); time.sleep(0.4)"
+    work = "import time; x = bytearray(50_000_000); end = time.process_time() + 0.8\nwhile time.process_time() < end: 0"
+    start = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {work!r}]); time.sleep(1.5)"
     done = usage.run([sys.executable, "-c", start], watch=True)
-    assert done.cpu_seconds > 0.5
+    assert done.cpu_seconds > 0.8
     assert done.memory_mib > 45
     assert done.processes == 2
+    left_alone = start.replace("time.sleep(1.5)", "0")
+    assert usage.run([sys.executable, "-c", left_alone]).cpu_seconds > 0.8
 
 
 def test_what_stands_between_counts_and_changes_nothing():
