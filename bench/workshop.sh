@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # What a visitor of the workshop types, one command after the other; `make bench` runs it beside site.yml.
-# The names and ports are the workshop's unless the environment says otherwise. bench/runs.py gives the images and
+# The names and ports are the workshop's unless the environment says otherwise. bench/place.py gives the images and
 # charts of the lab (which can reach no chart repository, so `helm repo add` and `update` are left out: they would only
 # make the script slower) and a HOME of its own. `step` is not in the lab, openssl shows certificates in its place.
 # A visitor looks until a thing is there before the next command needs it; `until` and `kubectl wait` stand for that.

@@ -16,6 +16,7 @@ import gc
 import importlib
 import os
 import pickle
+import secrets
 import selectors
 import signal
 import socket
@@ -90,12 +91,16 @@ def connect(folder: str, environment: dict[str, str], libraries: Sequence[str], 
 
 def start(address: str, environment: dict[str, str], libraries: Sequence[str], parent: int) -> None:
     """Starts the server. Others may connect at once: they wait until it accepts."""
+    own = f"{address}-{secrets.token_hex(8)}"
     with socket.socket(socket.AF_UNIX) as listener:
-        try:
-            listener.bind(address)
-        except OSError:
-            return  # somebody else was quicker
+        listener.bind(own)
         listener.listen(1024)
+        try:
+            os.link(own, address)  # there for others only now that it listens
+        except FileExistsError:
+            return  # somebody else was quicker
+        finally:
+            os.unlink(own)
         inherited = listener.fileno()
         subprocess.Popen(
             [sys.executable, __file__, str(inherited), str(parent), *libraries],
