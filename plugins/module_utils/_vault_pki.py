@@ -11,11 +11,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ansible.module_utils.api import retry_with_delays_and_condition
+
 from ansible_collections.servicemesh.pki.plugins.module_utils import _x509
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 
 NAME = re.compile(r"\w(?:[\w.-]*\w)?", re.ASCII)  # Vault's own rule
+# What it says, with status 500, of an issuer or a key that was deleted while it answered: fetchIssuerById, fetchKeyById
+# and resolveIssuerReference in builtin/logical/pki/storage.go.
+GONE = re.compile(r"pki (issuer|key) id \S+ does not exist|unable to find PKI issuer")
+PAUSES = [0.02] * 9  # seconds between two questions for a list
 BITS = {"ec": (224, 256, 384, 521), "rsa": (2048, 3072, 4096, 8192), "ed25519": (0,)}
 USUAL_BITS = {"ec": 256, "rsa": 2048, "ed25519": 0}
 
@@ -66,8 +72,7 @@ def check_key(key_type: str, key_bits: int | None) -> int:
 
 def issuers(vault: Vault, mount: str) -> list[Issuer]:
     """All issuers of a mount, without their certificates. Public, one request."""
-    data = vault.list(f"{mount}/issuers")
-    info = data.get("key_info") or {}
+    info = listed(vault, f"{mount}/issuers")
     default = None
     if info and not all("is_default" in entry for entry in info.values()):  # an older Vault
         default = (vault.read(f"{mount}/config/issuers") or {}).get("default")
@@ -83,8 +88,26 @@ def issuers(vault: Vault, mount: str) -> list[Issuer]:
     ]
 
 
-def with_certificate(vault: Vault, issuer: Issuer) -> Issuer:
-    data = vault.read(f"{issuer.mount}/issuer/{issuer.issuer_id}/json") or {}
+def gone(error: Exception) -> bool:
+    return isinstance(error, VaultError) and bool(GONE.search(error.said))
+
+
+def listed(vault: Vault, path: str) -> dict[str, dict[str, Any]]:
+    """The entries of a list, and what Vault tells of each. It reads them one by one, and fails when one is deleted
+    meanwhile, as by another run that takes back what it began; so it is asked again."""
+    ask = retry_with_delays_and_condition(PAUSES, should_retry_error=gone)(vault.list)
+    info: dict[str, dict[str, Any]] = ask(path).get("key_info") or {}
+    return info
+
+
+def with_certificate(vault: Vault, issuer: Issuer) -> Issuer | None:
+    """None when it was deleted since it was listed."""
+    try:
+        data = vault.read(f"{issuer.mount}/issuer/{issuer.issuer_id}/json") or {}
+    except VaultError as exc:
+        if gone(exc):
+            return None
+        raise
     return Issuer(**{**issuer.__dict__, "pem": data["certificate"].strip() + "\n"})
 
 
@@ -99,8 +122,13 @@ def find(everything: list[Issuer], ref: str) -> Issuer | None:
 def locate(vault: Vault, mount: str, ref: str) -> tuple[Issuer | None, list[Issuer]]:
     """An issuer with its certificate, and all of its mount without. Two requests."""
     everything = issuers(vault, mount)
-    found = find(everything, ref)
-    return (with_certificate(vault, found) if found else None), everything
+    return complete(vault, find(everything, ref), everything)
+
+
+def complete(vault: Vault, found: Issuer | None, everything: list[Issuer]) -> tuple[Issuer | None, list[Issuer]]:
+    """One of all with its certificate; it is missing from both when it was deleted since they were listed."""
+    whole = with_certificate(vault, found) if found else None
+    return whole, [issuer for issuer in everything if whole or issuer is not found]
 
 
 def check_mount(vault: Vault, mount: str) -> int:
@@ -134,7 +162,7 @@ def check_key_name(vault: Vault, mount: str, name: str | None) -> None:
         return
     check_name("key_name", name)
     try:
-        info = vault.list(f"{mount}/keys").get("key_info") or {}
+        info = listed(vault, f"{mount}/keys")
     except VaultError as exc:
         if exc.status == 403:
             return
@@ -156,7 +184,9 @@ def valid_certificates(vault: Vault, issuer: Issuer) -> tuple[str, int]:
     """One subject, and how many certificates of the mount that the issuer signed are neither expired nor revoked."""
     example, count, now = "", 0, datetime.now(UTC)
     for serial in vault.list(f"{issuer.mount}/certs").get("keys") or []:
-        data = vault.read(f"{issuer.mount}/cert/{serial}") or {}
+        data = vault.read(f"{issuer.mount}/cert/{serial}")
+        if data is None:  # tidied up since it was listed
+            continue
         certificate = _x509.parse_bundle(data["certificate"])[0]
         if data.get("revocation_time") or certificate.not_valid_after_utc < now or not signed_by(issuer, certificate):
             continue
@@ -168,8 +198,9 @@ def in_use(vault: Vault, issuer: Issuer, everything: list[Issuer]) -> Iterator[s
     """Why it would be missed, as far as this mount shows."""
     if issuer.is_default:
         yield "it is the default issuer of the mount"
-    for other in everything:
-        if other.issuer_id != issuer.issuer_id and signed_by(issuer, with_certificate(vault, other).certificate):
+    others = (with_certificate(vault, other) for other in everything if other.issuer_id != issuer.issuer_id)
+    for other in filter(None, others):
+        if signed_by(issuer, other.certificate):
             yield f"it signed the issuer {other.issuer_name or other.issuer_id}"
     example, count = valid_certificates(vault, issuer)
     if count:

@@ -238,13 +238,14 @@ def present(module: Any, vault: Vault) -> dict[str, Any]:
     mount = options["mount"]
     found, everything = _vault_pki.locate(vault, mount, options["issuer_name"])
     parent = parent_of(vault, options)
-    before, ours, default = found.facts() if found else {}, False, options["default"] or not everything
+    before, ours = found.facts() if found else {}, False
     if found is None:
         prepare(vault, options, parent, everything)
         if module.check_mode:
             return authority.result(True, before, authority.predicted(options, everything), {})
         ours, found = make(vault, options, parent)
     differing = authority.judge(module, options, found, ours, parent)
+    default = options["default"] or (ours and not everything)  # the first one, which whoever makes it sees to
     after, moved = found.facts(), default and not found.is_default
     if moved:
         after["is_default"] = True

@@ -182,11 +182,11 @@ def locate(vault: Vault, params: dict[str, Any]) -> tuple[Issuer | None, list[Is
         raise VaultError(
             f"Issuer {old} of {mount} cannot be renamed to {name}: there is one of that name. Remove one of them."
         )
-    found = found or before
+    found, everything = _vault_pki.complete(vault, found or before, everything)
     if found is None and params["state"] != "absent":
         names = ", ".join(sorted(issuer.issuer_name or issuer.issuer_id for issuer in everything)) or "none"
         raise VaultError(f"There is no issuer {name} in {mount}, only: {names}. Make it first (vault_pki_root).")
-    return (_vault_pki.with_certificate(vault, found) if found else None), everything
+    return found, everything
 
 
 def wanted(params: dict[str, Any], found: Issuer) -> dict[str, Any]:

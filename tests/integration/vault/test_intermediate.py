@@ -144,6 +144,25 @@ def test_a_name_that_another_gives_at_that_moment_is_taken_back(run, child, argu
     assert len(server.client.list(f"{child}/keys")["data"]["keys"]) == 1
 
 
+def test_the_default_of_an_empty_mount_is_left_to_the_run_that_makes_the_issuer(run, child, arguments, monkeypatch):
+    """The other run has named its issuer between our import and our name, and not yet made it the default."""
+    module = importlib.import_module("ansible_collections.servicemesh.pki.plugins.modules.vault_pki_intermediate")
+    give_name = module.give_name
+
+    def late(*ours):
+        with monkeypatch.context() as other:
+            other.setattr(module, "give_name", give_name)
+            other.setattr(module._vault_pki, "make_default", lambda *_: None)
+            assert run("vault_pki_intermediate", **arguments)["changed"]
+        return give_name(*ours)
+
+    with monkeypatch.context() as our:
+        our.setattr(module, "give_name", late)
+        result = run("vault_pki_intermediate", **arguments)
+    assert (result["changed"], result["issuer"]["is_default"]) == (False, False)
+    assert run.ok("vault_pki_intermediate", **arguments, default=True)["changed"]
+
+
 def test_parents_that_cannot_sign(run, child, mount, arguments, server):
     last = dict(mount=mount, issuer_name="last", common_name="last.test", ttl="1000h", max_path_length=0)
     run.ok("vault_pki_root", **last)
