@@ -63,18 +63,19 @@ class Cluster:
         except (ResourceNotFoundError, DynamicApiError, HTTPError):
             return []
 
-    def refusal(self, definition: dict[str, Any]) -> str | None:
-        """Why the API server, with the webhooks that it asks, would not take an object now. Stores nothing."""
+    def refusal(self, definition: dict[str, Any]) -> tuple[str | None, bool]:
+        """Why the API server, with the webhooks that it asks, would not take an object now, and whether that is for
+        good: it is no valid object. Stores nothing."""
         head = definition["metadata"]
         try:
             resource = self.client.resource(definition["kind"], definition["apiVersion"])
             resource.create(body=definition, namespace=head.get("namespace"), dry_run="All", _request_timeout=ANSWER)
         except ResourceNotFoundError:
-            return "is of a kind that the cluster does not know. Install what brings its CustomResourceDefinition"
+            return "is of a kind that the cluster does not know. Install what brings its CustomResourceDefinition", True
         except DynamicApiError as exc:
             if exc.status != 409:  # one that exists was admitted before that was found out
-                return f"is refused: {exc.status} {exc.reason}. {api_message(exc)}"
-        return None
+                return f"is refused: {exc.status} {exc.reason}. {api_message(exc)}", exc.status in (404, 422)
+        return None, False
 
     def wait_for_change(self, wanted: Wanted, found: dict[str, Any] | None, seconds: float) -> None:
         """Returns at the first change of the object, at the latest after the given time."""

@@ -102,7 +102,8 @@ options:
   timeout:
     description:
       - Seconds to wait at most. V(0) looks once.
-      - A kind or a namespace that does not exist is an error after 10 seconds already.
+      - A kind or a namespace that does not exist, and a definition in O(accepts) that is not valid, are an error after
+        10 seconds already.
     type: int
     default: 120
 requirements:
@@ -198,7 +199,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condit
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import Cluster, ClusterError, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
 
-GRACE = 10  # seconds that a kind or a namespace may take to appear
+GRACE = 10  # seconds that a kind, its current schema or a namespace may take to appear
 PAUSE = 0.2  # seconds between two questions where there is nothing to watch
 
 
@@ -218,11 +219,12 @@ def wait(cluster: Cluster, wanted: Wanted, absent: bool, started: float, timeout
 
 
 def wait_accepted(cluster: Cluster, definition: dict, started: float, timeout: float) -> dict:
-    """Asks until an object would be taken."""
+    """Asks until an object would be taken, or never will be."""
     wanted = Wanted.named(definition)
     while True:
-        reason, waited = cluster.refusal(definition), time.monotonic() - started
-        if reason is None or waited >= timeout:
+        reason, for_good = cluster.refusal(definition)
+        waited = time.monotonic() - started
+        if reason is None or waited >= (min(GRACE, timeout) if for_good else timeout):
             return result(wanted, reason, waited, None)
         time.sleep(PAUSE)
 

@@ -164,6 +164,79 @@ def test_absent(api, run):
     timer.join()
 
 
+ASKED = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "asked", "namespace": "linkerd"}}
+MAPS = "/api/v1/namespaces/linkerd/configmaps"
+
+
+@pytest.fixture
+def webhook(api):
+    """One that every ConfigMap is shown to and that does not answer, and how to remove it."""
+    place = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
+    hook = {
+        "name": "nobody.linkerd.test",
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "rules": [rule],
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    api.call("POST", place, {"metadata": {"name": "nobody"}, "webhooks": [hook]})
+    for dummy in range(100):  # the API server takes a moment to know it
+        try:
+            api.call("POST", f"{MAPS}?dryRun=All", ASKED)
+        except OSError:
+            break
+        time.sleep(0.1)
+    removed = []
+
+    def remove() -> None:
+        if not removed:
+            removed.append(api.call("DELETE", f"{place}/nobody"))
+
+    yield remove
+    remove()
+
+
+def test_what_the_api_server_accepts_is_not_stored(api, run):
+    answer = run(accepts=[ASKED], timeout=5)
+    assert (answer["changed"], answer["objects"][0]["fulfilled"]) == (False, True)
+    assert "asked" not in [item["metadata"]["name"] for item in api.call("GET", MAPS)["items"]]
+
+
+def test_an_object_that_exists_is_accepted(api, run):
+    api.call("POST", MAPS, ASKED)
+    assert run(accepts=[ASKED], timeout=0)["objects"][0]["fulfilled"]
+    api.call("DELETE", f"{MAPS}/asked")
+
+
+def test_a_webhook_that_does_not_answer_is_waited_for(run, webhook):
+    failed = run(accepts=[ASKED], timeout=0)
+    assert failed["failed"]
+    assert "ConfigMap linkerd/asked is refused: 500" in failed["msg"]
+    assert failed["msg"].endswith("The webhook does not answer yet: look at its pod.")
+    timer = threading.Timer(1, webhook)
+    timer.start()
+    answer = run(accepts=[ASKED], timeout=60)
+    timer.join()
+    assert answer["objects"][0]["fulfilled"] and 1 <= answer["objects"][0]["seconds"] < 30
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"data": {"not a key": "x"}}, "ConfigMap linkerd/asked is refused: 422"),
+        ({"kind": "Thing"}, "Thing linkerd/asked is of a kind that the cluster does not know."),
+        ({"metadata": {"name": "asked", "namespace": "nowhere"}}, "ConfigMap nowhere/asked is refused: 404"),
+    ],
+)
+def test_what_is_never_accepted_is_not_waited_for_long(run, monkeypatch, change, sentence):
+    monkeypatch.setattr(k8s_condition, "GRACE", 0.5)
+    started = time.monotonic()
+    answer = run(accepts=[ASKED | change], timeout=60)
+    assert answer["failed"] and sentence in answer["msg"]
+    assert time.monotonic() - started < 20
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
