@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import http.client
-import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+from bench.loopback import Handler, LoopbackServer
 
 OF_ONE_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Passing(Handler):
     server: Forwarder
 
     def forward(self) -> None:
@@ -40,20 +39,11 @@ class Handler(BaseHTTPRequestHandler):
     # A method of Vault's own, too: LIST.
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_LIST = do_HEAD = forward  # noqa: N815 the library's names
 
-    def log_message(self, *_arguments: object) -> None:
-        """Says nothing: a line for each request would be slow."""
 
-
-class Forwarder(ThreadingHTTPServer):
-    """`requests` counts by method. shutdown() and server_close() end it."""
-
-    daemon_threads = True
-    request_queue_size = 256
+class Forwarder(LoopbackServer):
+    """`requests` counts by method."""
 
     def __init__(self, behind: str) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Passing)
         self.behind = urlsplit(behind).netloc
-        self.lock = threading.Lock()
         self.requests: Counter[str] = Counter()
-        self.url = f"http://127.0.0.1:{self.server_port}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()

@@ -16,9 +16,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import stand_in_api
 from bench.counter import Forwarder
 from bench.place import environment_file
+from bench.stand_in_api import Clusters
 from bench.usage import ROOT, BenchError, run
 
 SITE, ONE_TASK = "playbooks/site.yml", "bench/one_task.yml"
@@ -73,12 +73,11 @@ def measure_one(playbook: str, count: int, forks: int) -> dict:
     import server as vault_server
 
     vault = vault_server.start()
-    counter = Forwarder(vault.url)
-    server, clusters, api = stand_in_api.start(DELAY)
     try:
-        with tempfile.TemporaryDirectory(prefix="servicemesh-pki-bench-") as name:
+        place = tempfile.TemporaryDirectory(prefix="servicemesh-pki-bench-")
+        with Forwarder(vault.url) as counter, Clusters(DELAY) as clusters, place as name:
             folder = Path(name)
-            inventory(folder, count, api, counter.url)
+            inventory(folder, count, clusters.url, counter.url)
             env = {
                 **os.environ,
                 "HOME": name,
@@ -90,9 +89,6 @@ def measure_one(playbook: str, count: int, forks: int) -> dict:
             command = ["ansible-playbook", playbook, "-i", str(folder / "hosts.json"), f"--forks={forks}"]
             done = run(command, env, watch=True, timeout=3000)
     finally:
-        for ended in (server, counter):
-            ended.shutdown()
-            ended.server_close()
         vault.stop()
     per_cluster = set(clusters.of_cluster.values())
     if len(per_cluster) > 3:

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
 import uuid
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from bench.loopback import Handler, LoopbackServer
 
 # Kinds by group and version; those of the first set belong to no namespace.
 GLOBAL = {
@@ -101,11 +101,12 @@ def discovery(path: str) -> dict[str, Any] | None:
     return known.get(path.rstrip("/"))
 
 
-class Clusters:
-    """What was given, by cluster and path."""
+class Clusters(LoopbackServer):
+    """What was given, by cluster and path, and how often which cluster was asked."""
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
+    def __init__(self, delay: float) -> None:
+        super().__init__(Answering)
+        self.delay = delay  # seconds before each answer
         self.objects: dict[str, dict] = {}
         self.requests: Counter[str] = Counter()
         self.of_cluster: Counter[str] = Counter()
@@ -155,10 +156,8 @@ def stamped(thing: dict) -> dict:
     return thing | {"metadata": head | thing["metadata"], "status": status}
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    clusters: Clusters
-    delay: float
+class Answering(Handler):
+    server: Clusters
 
     def answer(self, status: int, body: dict) -> None:
         data = json.dumps(body).encode()
@@ -174,10 +173,10 @@ class Handler(BaseHTTPRequestHandler):
         given = json.loads(self.rfile.read(length)) if length else {}
         cluster = "/".join(url.path.split("/")[:3])
         path = url.path.removeprefix(cluster)
-        time.sleep(self.delay)
-        with self.clusters.lock:
-            self.clusters.requests[self.command] += 1
-            self.clusters.of_cluster[cluster] += 1
+        time.sleep(self.server.delay)
+        with self.server.lock:
+            self.server.requests[self.command] += 1
+            self.server.of_cluster[cluster] += 1
             told = discovery(path) if self.command == "GET" else None
             if told is None:
                 told = self.object(url.path, given, "dryRun" not in parse_qs(url.query))
@@ -188,30 +187,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def object(self, path: str, given: dict, store: bool) -> dict | None:
         if self.command == "POST":
-            return self.clusters.put(f"{path}/{given['metadata']['name']}", given, store)
+            return self.server.put(f"{path}/{given['metadata']['name']}", given, store)
         if self.command in ("PATCH", "PUT"):
-            return self.clusters.put(path, given, store)
+            return self.server.put(path, given, store)
         if self.command == "DELETE":
-            return self.clusters.objects.pop(path, None)
+            return self.server.objects.pop(path, None)
         if path.rsplit("/", 1)[-1] in {plural(kind) for kinds in KINDS.values() for kind in kinds}:
             return {"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []}
-        return self.clusters.get(path)
+        return self.server.get(path)
 
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_any  # noqa: N815 the library's names
-
-    def log_message(self, *_arguments: Any) -> None:
-        """Says nothing: a line for each request would be slow."""
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-
-
-def start(delay: float) -> tuple[Server, Clusters, str]:
-    """The server, what it counts, and its address; shutdown() ends it."""
-    clusters = Clusters()
-    handler = type("Counting", (Handler,), {"clusters": clusters, "delay": delay})
-    server = Server(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server, clusters, f"http://127.0.0.1:{server.server_port}"

@@ -98,27 +98,21 @@ def test_what_a_command_leaves_behind_is_measured_with_it():
 
 
 def test_what_stands_between_counts_and_changes_nothing():
-    server, _clusters, address = stand_in_api.start(0)
-    between = counter.Forwarder(address)
     path = "/clusters/7/api/v1/namespaces"
-    try:
+    with stand_in_api.Clusters(0) as clusters, counter.Forwarder(clusters.url) as between:
         ask(f"{between.url}{path}", "POST", {"kind": "Namespace", "metadata": {"name": "linkerd"}})
-        assert ask(f"{between.url}{path}/linkerd") == ask(f"{address}{path}/linkerd")
+        assert ask(f"{between.url}{path}/linkerd") == ask(f"{clusters.url}{path}/linkerd")
         with pytest.raises(urllib.error.HTTPError, match="404"):
             ask(f"{between.url}{path}/none")
-    finally:
-        for ended in (between, server):
-            ended.shutdown()
-            ended.server_close()
     assert between.requests == {"POST": 1, "GET": 2}
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        ask(f"{between.url}{path}/linkerd")
 
 
 @pytest.fixture
 def api():
-    server, clusters, address = stand_in_api.start(0)
-    yield clusters, f"{address}/clusters/7"
-    server.shutdown()
-    server.server_close()
+    with stand_in_api.Clusters(0) as clusters:
+        yield clusters, f"{clusters.url}/clusters/7"
 
 
 def ask(address: str, method: str = "GET", body: dict | None = None) -> dict:
