@@ -148,7 +148,7 @@ def become(request: Request, outputs: Sequence[int]) -> NoReturn:
             os.dup2(given, number)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # the server's own
+        os.closerange(3, 1 + max(map(int, os.listdir("/proc/self/fd"))))  # the server's own
         sys.argv = [""]
         sys.path.insert(0, "")
         sys.meta_path.append(FromPayload)
@@ -255,8 +255,10 @@ class Server:
 
     @staticmethod
     def end(pid: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        try:
             os.killpg(pid, signal.SIGTERM)
+        except ProcessLookupError:  # it has yet to make its group
+            os.kill(pid, signal.SIGTERM)
 
 
 if __name__ == "__main__":
