@@ -23,13 +23,24 @@ PLAY = """
 """
 
 
+KNOWN = """
+- hosts: vault
+  gather_facts: false
+  environment: "{{ pki_environment }}"
+  tasks:
+    - ansible.builtin.import_role: {name: servicemesh.pki.vault_dev, tasks_from: results}
+      when: vault_dev_root_token is not defined
+    - ansible.builtin.debug: {msg: "from pods {{ vault_dev_network_address }}, CA {{ vault_dev_ca_certificate }}"}
+"""
+
+
 class Vault(Mesh):
     def __init__(self, folder) -> None:
         super().__init__()
         self.port, self.ca, self.folder = free_port(), folder / "config" / "ca.pem", folder
         (folder / "play.yml").write_text(PLAY)
 
-    def keep(self, *arguments: str, **variables):
+    def keep(self, *arguments: str, playbook: str = "", **variables):
         wanted = {
             "vault_dev_name": NAME,
             "vault_dev_network": NETWORK,
@@ -38,7 +49,7 @@ class Vault(Mesh):
             "vault_dev_tls_ca_file": str(self.ca),
             **variables,
         }
-        return self.play(str(self.folder / "play.yml"), *arguments, variables=wanted)
+        return self.play(playbook or str(self.folder / "play.yml"), *arguments, variables=wanted)
 
     def answers(self, name: str) -> bool:
         """Whether the certificate is good for a name, by the CA that the role has kept."""
@@ -72,6 +83,21 @@ def test_again_and_checked_it_changes_nothing(vault):
     for arguments in ((), ("--check", "--diff")):
         again = vault.keep(*arguments)
         assert (again.rc, again.changed) == (0, 0), again.output[-3000:]
+
+
+def test_another_run_knows_it_and_its_ca(vault, tmp_path):
+    (tmp_path / "known.yml").write_text(KNOWN)
+    run = vault.keep(playbook=str(tmp_path / "known.yml"))
+    assert (run.rc, run.changed) == (0, 0), run.output[-3000:]
+    assert f"from pods https://{NAME}:8200, CA -----BEGIN CERTIFICATE-----" in run.flat
+
+
+def test_site_keeps_it_before_clusters_which_have_to_find_its_name(vault):
+    run = vault.keep("--tags", "vault_dev", playbook="playbooks/site.yml")
+    assert (run.rc, run.changed) == (0, 0), run.output[-3000:]
+    before, after = run.output.split("PLAY [Vault and clusters]")
+    assert f"Keep the container {NAME}" in before
+    assert f"Keep the container {NAME}" not in after
 
 
 def test_its_ca_of_a_new_start_is_kept(vault):
