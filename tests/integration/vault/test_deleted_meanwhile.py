@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -33,16 +36,26 @@ def meanwhile(monkeypatch) -> Callable:
     return arrange
 
 
+@dataclass
+class Root:
+    """One that was made by hand."""
+
+    client: Any
+    mount: str
+    name: str
+
+    def __post_init__(self) -> None:
+        data = {"issuer_name": self.name, "common_name": f"{self.name}.test", "ttl": "9h"}
+        made = self.client.write_data(f"{self.mount}/issuers/generate/root/internal", data=data)["data"]
+        self.issuer_id, self.serial_number = made["issuer_id"], made["serial_number"]
+
+    def delete(self) -> None:
+        self.client.delete(f"{self.mount}/issuer/{self.issuer_id}")
+
+
 @pytest.fixture
-def root(server, mount):
-    """Makes a root by hand, and returns what Vault said and a function that deletes it."""
-
-    def make(name: str) -> tuple[dict, Callable[[], None]]:
-        data = {"issuer_name": name, "common_name": f"{name}.test", "ttl": "9h"}
-        made = server.client.write_data(f"{mount}/issuers/generate/root/internal", data=data)["data"]
-        return made, lambda: server.client.delete(f"{mount}/issuer/{made['issuer_id']}")
-
-    return make
+def root(server, mount) -> Callable[[str], Root]:
+    return functools.partial(Root, server.client, mount)
 
 
 @pytest.mark.parametrize("said", GONE)
@@ -62,15 +75,14 @@ def test_a_list_that_fails_for_another_reason_is_not(run, mount, root, meanwhile
 
 
 def test_one_of_all_issuers(run, mount, root, meanwhile):
-    (_stays, _), (_goes, delete) = root("stays"), root("goes")
-    meanwhile("LIST", f"{mount}/issuers", delete)
+    root("stays")
+    meanwhile("LIST", f"{mount}/issuers", root("goes").delete)
     answer = run("vault_pki_issuer_info", mount=mount)
     assert [issuer["issuer_name"] for issuer in answer["issuers"]] == ["stays"]
 
 
 def test_the_root_that_was_looked_for_is_made_as_if_there_had_been_none(run, mount, root, meanwhile, server):
-    _goes, delete = root("root-1")
-    meanwhile("LIST", f"{mount}/issuers", delete)
+    meanwhile("LIST", f"{mount}/issuers", root("root-1").delete)
     answer = run("vault_pki_root", mount=mount, issuer_name="root-1", common_name="new.test", ttl="8h")
     assert answer["changed"]
     assert server.client.read(f"{mount}/issuer/root-1")["data"]["issuer_id"] == answer["issuer"]["issuer_id"]
@@ -78,16 +90,15 @@ def test_the_root_that_was_looked_for_is_made_as_if_there_had_been_none(run, mou
 
 def test_the_issuer_that_settings_are_for(run, mount, root, meanwhile):
     root("stays")
-    _goes, delete = root("goes")
-    meanwhile("LIST", f"{mount}/issuers", delete)
+    meanwhile("LIST", f"{mount}/issuers", root("goes").delete)
     message = run("vault_pki_issuer", mount=mount, issuer_name="goes", usage=["read-only"])["msg"]
     assert message == f"There is no issuer goes in {mount}, only: stays. Make it first (vault_pki_root)."
 
 
 def test_an_issuer_beside_the_one_to_delete(run, mount, root, meanwhile, server):
     root("stays")
-    (_removed, _), (_goes, delete) = root("removed"), root("goes")
-    meanwhile("LIST", f"{mount}/issuers", delete)
+    root("removed")
+    meanwhile("LIST", f"{mount}/issuers", root("goes").delete)
     assert run("vault_pki_issuer", mount=mount, issuer_name="removed", state="absent")["changed"]
     left = server.client.list(f"{mount}/issuers")["data"]["key_info"].values()
     assert [issuer["issuer_name"] for issuer in left] == ["stays"]
@@ -96,6 +107,6 @@ def test_an_issuer_beside_the_one_to_delete(run, mount, root, meanwhile, server)
 def test_a_certificate_that_is_tidied_up_while_all_are_looked_at(run, mount, root, meanwhile, server):
     """Vault has no way to delete one, so its answer to the question for it is a stand-in."""
     root("stays")
-    made, _ = root("removed")
-    meanwhile("GET", f"{mount}/cert/{made['serial_number']}", lambda: (404, {"errors": []}))
+    removed = root("removed")
+    meanwhile("GET", f"{mount}/cert/{removed.serial_number}", lambda: (404, {"errors": []}))
     assert run("vault_pki_issuer", mount=mount, issuer_name="removed", state="absent")["changed"]
