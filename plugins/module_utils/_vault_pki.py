@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -111,6 +111,11 @@ def with_certificate(vault: Vault, issuer: Issuer) -> Issuer | None:
     return Issuer(**{**issuer.__dict__, "pem": data["certificate"].strip() + "\n"})
 
 
+def with_certificates(vault: Vault, some: Iterable[Issuer]) -> Iterator[Issuer]:
+    """Those that are still there."""
+    return filter(None, (with_certificate(vault, issuer) for issuer in some))
+
+
 def find(everything: list[Issuer], ref: str) -> Issuer | None:
     """By name or by id; `default` is the default."""
     for issuer in everything:
@@ -198,8 +203,7 @@ def in_use(vault: Vault, issuer: Issuer, everything: list[Issuer]) -> Iterator[s
     """Why it would be missed, as far as this mount shows."""
     if issuer.is_default:
         yield "it is the default issuer of the mount"
-    others = (with_certificate(vault, other) for other in everything if other.issuer_id != issuer.issuer_id)
-    for other in filter(None, others):
+    for other in with_certificates(vault, (other for other in everything if other.issuer_id != issuer.issuer_id)):
         if signed_by(issuer, other.certificate):
             yield f"it signed the issuer {other.issuer_name or other.issuer_id}"
     example, count = valid_certificates(vault, issuer)

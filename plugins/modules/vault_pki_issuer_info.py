@@ -96,8 +96,7 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
         one = _vault_pki.find(found, ref)
         found = [one] if one else []
     found.sort(key=lambda issuer: (not issuer.is_default, issuer.issuer_name, issuer.issuer_id))
-    whole = filter(None, (_vault_pki.with_certificate(vault, issuer) for issuer in found))
-    return dict(changed=False, issuers=[issuer.facts() for issuer in whole])
+    return dict(changed=False, issuers=[issuer.facts() for issuer in _vault_pki.with_certificates(vault, found)])
 
 
 def main() -> None:
