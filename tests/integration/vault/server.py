@@ -131,8 +131,7 @@ class Runner:
             return foretold
         result = self(name, **arguments)
         assert not result.get("failed"), result["msg"]
-        for told in ("changed", "differences", "action", "reasons"):
-            assert foretold.get(told) == result.get(told)
+        assert promised(foretold) == promised(result)
         assert came_true(foretold.get("diff"), result.get("diff"))
         assert set(about_differences(foretold)) <= set(about_differences(result))
         return {"foretold": foretold, **result}
@@ -159,6 +158,14 @@ class Runner:
             assert not result["changed"], result["diff"]
             assert result["diff"]["before"] == result["diff"]["after"]
         return done
+
+
+def promised(result: dict[str, Any]) -> dict[str, Any]:
+    """What a check foretells to the letter. How much life is left holds for the second it was asked in."""
+    told = {name: result.get(name) for name in ("changed", "differences", "action", "reasons")}
+    if told["reasons"] and "minimum_ttl" in told["reasons"]:
+        told["reasons"] = {**told["reasons"], "minimum_ttl": told["reasons"]["minimum_ttl"]["wanted"]}
+    return told
 
 
 def about_differences(result: dict[str, Any]) -> list[str]:

@@ -91,12 +91,14 @@ def test_a_periodic_token_is_renewed(run, kube, arguments, server):
     periodic = {**arguments, "ttl": None, "period": "100h"}
     run.ok("vault_token_secret", **periodic)
     token = token_in(kube)
+    before = server.client.auth.token.lookup(token)["data"]["expire_time"]
     # Nobody waits 90 hours here, so the least life is all but the whole.
     time.sleep(2.1)
     done = run("vault_token_secret", **periodic, minimum_ttl="359999s")
     assert done["action"] == "renewed", done
     assert token_in(kube) == token
-    assert run("vault_token_secret", check=True, **periodic, minimum_ttl="359997s")["action"] == "none"
+    assert server.client.auth.token.lookup(token)["data"]["expire_time"] > before
+    assert run("vault_token_secret", check=True, **periodic, minimum_ttl="90h")["action"] == "none"
 
 
 def test_absent_four_ways(run, kube, arguments, server):
