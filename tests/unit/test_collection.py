@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,31 @@ def test_every_variable_of_a_role_is_used(role):
     everything = "\n".join(texts)
     unused = [key for key in load(role, "defaults/main.yml") if len(re.findall(rf"\b{key}\b", everything)) < 2]
     assert unused == []
+
+
+SWITCHES = ("pki_with_k3d", "pki_with_vault_dev", "vault_dev_tls")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_switch_of_a_role_may_come_from_the_command_line(role):
+    """`-e switch=false` gives the text "false", which is refused in a condition and true in an expression."""
+    options = load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    switches = [option for option, entry in options.items() if entry["type"] == "bool"]
+    files = [*(ROOT / "roles" / role / "tasks").glob("*.yml"), ROOT / "roles" / role / "vars/main.yml"]
+    assert [told for path in files for told in bare(switches, path)] == []
+
+
+@pytest.mark.parametrize("playbook", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.name)
+def test_a_switch_of_a_playbook_may_come_from_the_command_line(playbook):
+    assert bare(SWITCHES, playbook) == []
+
+
+def bare(switches: Iterable[str], path: Path) -> list[str]:
+    """Lines that use a switch without `| bool`. A module and a keyword turn what they are given into one themselves."""
+    used = re.compile(rf"(?<![\w.])({'|'.join(switches)})\b(?! \| (?:default\(false\) \| )?bool)") if switches else None
+    given = re.compile(r'^\s+\w+: ("\{\{ \w+ \}\}"|true|false)$')
+    lines = path.read_text().splitlines() if used else []
+    return [f"{name(path)}: {line.strip()}" for line in lines if used.search(line) and not given.match(line)]
 
 
 @pytest.mark.parametrize("role", ROLES)
