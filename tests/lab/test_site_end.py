@@ -56,8 +56,8 @@ def test_a_check_of_a_fresh_system_gets_to_the_end(mesh):
     assert mesh.run("docker", "ps", "--all", "--quiet", "--filter", "name=vault") == ""
 
 
-def test_the_defaults_work_in_a_cluster_and_a_vault_of_somebody_else(mesh):
-    """What inventories/existing does: nothing made but in them, a namespaced Issuer, anchors from Vault."""
+def test_names_of_ones_own_in_a_cluster_and_a_vault_of_somebody_else(mesh):
+    """As with inventories/existing: nothing made but in them, a namespaced Issuer, anchors from Vault."""
     assert mesh.play("playbooks/teardown.yml", "-e", "pki_confirm=yes").rc == 0
     assert mesh.play("playbooks/site.yml", "--tags", "k3d_cluster,vault_dev").rc == 0
     address = mesh.container()["NetworkSettings"]["Networks"]["pki-network"]["IPAddress"]
@@ -71,14 +71,25 @@ def test_the_defaults_work_in_a_cluster_and_a_vault_of_somebody_else(mesh):
         "trust_manager_forbid_secrets": True,
         "pki_trust_namespace": "linkerd-trust",
         "linkerd_trust_source": "anchors",
+        "linkerd_namespace": "mesh",
+        "cert_manager_release": "cm",
+        "trust_manager_release": "tm",
+        "vault_pki_mount": "mesh-pki",
+        "vault_pki_client_name": "plant-7",
+        "vault_pki_client_service_account": "signer",
     }
     run = mesh.play("playbooks/site.yml", variables=variables)
     assert run.rc == 0, run.output[-4000:]
     again = mesh.play("playbooks/site.yml", variables=variables)
     assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
     assert mesh.play("playbooks/verify.yml", variables=variables).rc == 0
+    issuer = json.loads(mesh.kubectl("get", "issuer", "vault", "-n", "mesh", "-o", "json"))["spec"]["vault"]
+    assert issuer["path"] == "mesh-pki/issuer/linkerd-root-1/sign-intermediate"
+    assert issuer["auth"]["kubernetes"]["mountPath"] == "/v1/auth/jwt-plant-7"
     assert mesh.data("configmap", "linkerd-trust-anchors", "ca-bundle.crt", "linkerd-trust")
     assert mesh.kubectl("get", "clusterissuers", "-o", "name") == ""
+    lost = mesh.play("playbooks/site.yml", "--tags", "vault_pki", variables={**variables, "vault_pki_mount": "empty"})
+    assert lost.rc != 0 and "trusts another one" in lost.flat, lost.output[-4000:]
     selected = mesh.kubectl(
         "get", "configmap", "-A", "-o", "name", "--field-selector=metadata.name=linkerd-identity-trust-roots"
     )
@@ -87,6 +98,7 @@ def test_the_defaults_work_in_a_cluster_and_a_vault_of_somebody_else(mesh):
     gone = mesh.play("playbooks/teardown.yml", "-e", "pki_confirm=yes", variables=variables)
     assert gone.rc == 0, gone.output[-4000:]
     assert mesh.run("helm", "list", "--all-namespaces", "--short") == ""
+    assert mesh.kubectl("get", "issuers,serviceaccounts,roles", "-n", "mesh", "-o", "name") == "serviceaccount/default\n"
     assert mesh.container()["State"]["Running"]
     nodes = mesh.kubectl("get", "nodes", "-o", "name")
     assert nodes
