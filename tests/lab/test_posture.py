@@ -94,11 +94,37 @@ def test_a_check_of_a_bare_cluster_and_vault_gets_to_the_end(company, foretold):
 
 def test_the_mesh_is_made_and_verified_and_made_once(mesh):
     assert accepted(mesh, secret(mesh, "linkerd-identity-issuer", "tls.crt"))
-    for arguments in ((), ("--check", "--diff")):
+    for arguments in ((), ("--check", "--diff"), ("--tags", "linkerd")):
         again = mesh.play("playbooks/site.yml", *arguments)
         assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
     verified = mesh.play("playbooks/verify.yml")
     assert (verified.rc, verified.changed) == (0, 0), verified.output[-4000:]
+
+
+def test_a_run_that_leaves_out_vault_says_so_before_anything(mesh):
+    run = mesh.play("playbooks/site.yml", "--limit", "production")
+    assert run.rc != 0 and run.changed == 0
+    assert "--limit 'company-vault,production'" in run.flat
+
+
+def test_a_difference_is_shown_of_each_object(mesh):
+    run = mesh.play(
+        "playbooks/site.yml", "--tags", "linkerd", "--check", "--diff", variables={"linkerd_identity_duration": "40h"}
+    )
+    assert (run.rc, run.changed) == (0, 1)
+    assert re.search(r"^-\s+duration: 48h\n\+\s+duration: 40h$", run.output, re.MULTILINE), run.output[-4000:]
+
+
+def test_anchors_go_where_the_selector_says_and_nowhere_else(mesh):
+    """A label of the selector before would go on to be wanted, and none at all would change nothing."""
+    path = "jsonpath={.spec.target.namespaceSelector}"
+    for selector in ({"matchLabels": {"kubernetes.io/metadata.name": "linkerd"}}, {}, None):
+        variables = {} if selector is None else {"linkerd_trust_selector": selector}
+        run = mesh.play("playbooks/site.yml", "--tags", "linkerd", variables=variables)
+        assert (run.rc, run.changed) == (0, 1), run.output[-4000:]
+        found = mesh.kubectl("get", "bundle", "linkerd-identity-trust-roots", "-o", path)
+        default = {"matchLabels": {"linkerd.io/is-control-plane": "true"}}
+        assert json.loads(found or "{}") == (default if selector is None else selector)
 
 
 def test_the_cluster_holds_no_credential(mesh):
