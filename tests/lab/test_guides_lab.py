@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from conftest import Mesh
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from guides import ROOT, commands
+from guides import ROOT, blocks, commands
 
 
 @pytest.mark.parametrize("block", commands("lab"), ids=str)
@@ -22,3 +26,32 @@ def test_commands_for_the_lab_run(mesh, block):
         cwd=ROOT, env=mesh.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{block}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+
+
+IN_THE_CHARTS = {
+    *(f"quay.io/jetstack/cert-manager-{part}" for part in ("controller", "webhook", "cainjector", "acmesolver")),
+    "quay.io/jetstack/trust-manager",
+    *(f"cr.l5d.io/linkerd/{part}" for part in ("controller", "proxy", "proxy-init", "policy-controller")),
+}
+
+
+def test_the_guide_to_mirrors_lists_every_image_and_names_them_as_they_are_mirrored(tmp_path):
+    """With the lab's charts, which are upstream's."""
+    lab, page = Mesh(), [block for block in blocks() if block.page == "docs/guides/air-gapped.md"]
+    (listing,) = [block.text for block in page if "helm template" in block.text]
+    for chart in lab.told["charts"].values():
+        shutil.copy(chart, tmp_path / f"{Path(chart).stem}-v1.tgz")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", listing],
+        cwd=tmp_path, env=lab.env, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    listed = {image.rpartition(":")[0] for image in done.stdout.splitlines()}
+    assert listed == IN_THE_CHARTS
+
+    example = yaml.safe_load(next(block.text for block in page if block.language == "yaml"))
+    mirrored = {re.sub("^[^/]+", "mirror.example.com", image) for image in listed}
+    assert {f"{example['linkerd_image_registry']}/{name}" for name in ("controller", "proxy")} <= mirrored
+    assert {f"{example['cert_manager_image_registry']}/jetstack/cert-manager-controller"} <= mirrored
+    fetched = "".join(block.text for block in page if block.is_command)
+    assert Path(example["linkerd_gateway_api_crds"]).name in fetched
