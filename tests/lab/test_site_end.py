@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 KUBECONFIG = Path("~/.config/k3d/kubeconfig-pki-cluster.yaml").expanduser()
