@@ -124,7 +124,9 @@ class Connection(LocalConnection):
         """Runs a module in a fork, and any other command as a local connection does."""
         given = environment_of(cmd) if in_data and sys.platform == "linux" else None
         if given is not None:
-            request = _forkserver.Request(in_data, {**os.environ, **given}, os.getcwd())
+            # Ansible sets the playbook's folder, as for any connection whose transport is local.
+            cwd = os.fsdecode(self.cwd) if self.cwd else os.getcwd()
+            request = _forkserver.Request(in_data, {**os.environ, **given}, cwd)
             try:
                 # Every worker is a child of the run's main process.
                 done = _forkserver.ask(C.DEFAULT_LOCAL_TMP, request, self.get_option("libraries"), os.getppid())

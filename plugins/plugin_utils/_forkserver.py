@@ -138,12 +138,21 @@ class FromPayload:
         return PathFinder.find_spec(name, ["/".join([sys.path[0], *name.split(".")[:-1]])])
 
 
+def enter(folder: str) -> None:
+    """Goes to a folder as a shell starts there: PWD keeps its name for it, which may lead over links."""
+    os.chdir(folder)
+    with contextlib.suppress(KeyError, OSError):
+        if os.path.samefile(os.environ["PWD"], "."):
+            return
+    os.environ["PWD"] = os.getcwd()
+
+
 def become(request: Request, outputs: Sequence[int]) -> NoReturn:
     """In the fork: be what a new Python would be that reads the payload from its standard input."""
     code = 1
     try:
         os.setsid()  # a group of its own, to be ended as a whole
-        os.chdir(request.cwd)
+        enter(request.cwd)
         for number, given in enumerate((os.open(os.devnull, os.O_RDONLY), *outputs)):
             os.dup2(given, number)
         signal.set_wakeup_fd(-1)

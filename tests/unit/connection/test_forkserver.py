@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program in a fork of the server is what a new Python would make of it; that new Python is the oracle."""
+"""A program in a fork of the server is what a shell's new Python would make of it; that new Python is the oracle."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class Asking:
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
         self.parent = subprocess.Popen(["sleep", "600"])
-        self.environment = {**environment, "SHOWN": "as given"}
+        (folder / "link").symlink_to(".")
+        self.environment = {**environment, "SHOWN": "as given", "PWD": str(folder / "link")}
 
     def __call__(self, payload: str, *libraries: str, **changed: str) -> tuple[int, bytes, bytes] | None:
         request = _forkserver.Request(payload.encode(), self.environment | changed, str(self.folder))
@@ -86,7 +87,8 @@ PROGRAMS = {
     "arguments": "import sys; print(sys.argv, __name__, __file__, sys.modules['__main__'].__name__)",
     "path": "import sys; print(sys.path)",
     "folder": "import os; print(os.getcwd())",
-    "environment": "import os; print(sorted(os.environ.items()))",
+    # Without what a Bash in place of /bin/sh would add.
+    "environment": "import os; print(sorted({**os.environ, '_': '', 'OLDPWD': '', 'SHLVL': ''}.items()))",
     "group": "import os; print(os.getpgrp() == os.getpid())",
     "mask": "import os; print(oct(os.umask(0)))",
     "signals": "import signal; print([signal.getsignal(number) for number in sorted(signal.valid_signals())])",
@@ -101,11 +103,11 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_program_ends_as_in_a_new_python(asking, name):
+def test_a_program_ends_as_in_a_new_python_of_a_shell(asking, name):
     program = PROGRAMS[name]
     plain = subprocess.run(
-        [sys.executable], input=program.encode(), capture_output=True, cwd=asking.folder, start_new_session=True,
-        env=asking.environment, check=False,
+        ["/bin/sh", "-c", f"exec {sys.executable}"], input=program.encode(), capture_output=True, check=False,
+        cwd=asking.folder, start_new_session=True, env=asking.environment,
     )  # fmt: skip
     done = asking(program)
     assert done is not None
@@ -218,7 +220,7 @@ def test_what_is_asked_is_neither_in_arguments_nor_on_the_disk(asking):
     asking.output("secret = 'hunter2'; print(len(secret))")
     server = asking.server()
     assert "hunter2" not in " ".join([*server.cmdline(), *server.environ().values()])
-    assert [path.name for path in asking.folder.iterdir()] == ["forkserver"]
+    assert {path.name for path in asking.folder.iterdir()} == {"forkserver", "link"}
     assert (asking.folder / "forkserver").is_socket()
 
 

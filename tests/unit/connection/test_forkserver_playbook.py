@@ -32,7 +32,10 @@ def main():
         time.sleep(1)
     if module.params["how"] == "fail":
         module.fail_json(msg=f"failed with {module.params['secret']}")
-    module.exit_json(changed=True, words=WORDS, check=module.check_mode, diff={"before": "1\\n", "after": "2\\n"})
+    module.exit_json(
+        changed=True, words=WORDS, folder=[os.getcwd(), os.environ["PWD"]], check=module.check_mode,
+        diff={"before": "1\\n", "after": "2\\n"},
+    )
 main()
 """
 PLAY = """
@@ -52,7 +55,9 @@ PLAY = """
     - command: sh -c 'echo $MARK'
       async: 20
       poll: 1
-    - copy: {content: "new\\n", dest: "{{ playbook_dir }}/made.txt", mode: "0600"}
+    - copy: {content: "new\\n", dest: made.txt, mode: "0600"}
+    - command: {cmd: sh -c 'pwd; echo $PWD', chdir: below}
+    - command: {cmd: echo made, creates: made.txt}
     - command: printf %s {{ item }}
       loop: [one, two]
       register: both
@@ -66,10 +71,12 @@ PLAY = """
 
 @pytest.fixture
 def project(tmp_path: Path, measured: dict[str, str]) -> Path:
+    """The playbook is in another folder than the run starts in, as modules run in the playbook's."""
+    (tmp_path / "plays/below").mkdir(parents=True)
     for name, content in {"library/own.py": OWN, "module_utils/own_words.py": "WORDS = 'own words'\n"}.items():
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(content)
-    (tmp_path / "play.yml").write_text(PLAY)
+    (tmp_path / "plays/play.yml").write_text(PLAY)
     (tmp_path / "measured.json").write_text(json.dumps(measured))
     (tmp_path / "inventory.yml").write_text(
         "all: {hosts: {here: {}}, vars: {ansible_python_interpreter: '{{ ansible_playbook_python }}'}}\n"
@@ -89,13 +96,13 @@ def command(project: Path, connection: str, *arguments: str) -> tuple[list[str],
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
     }
     env |= json.loads((project / "measured.json").read_text())
-    given = ["play.yml", "-i", "inventory.yml", "-e", f"ansible_connection={connection}", *arguments]
+    given = ["plays/play.yml", "-i", "inventory.yml", "-e", f"ansible_connection={connection}", *arguments]
     return [str(program), *given], env
 
 
 def play(project: Path, connection: str, *arguments: str) -> str:
     words, env = command(project, connection, *arguments)
-    (project / "made.txt").unlink(missing_ok=True)
+    (project / "plays/made.txt").unlink(missing_ok=True)
     done = subprocess.run(words, cwd=project, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -127,7 +134,7 @@ def test_modules_run_in_forks_but_for_those_that_cannot(project):
 
 
 def test_a_server_that_dies_fails_the_task_that_ran_and_no_other(project):
-    (project / "play.yml").write_text(
+    (project / "plays/play.yml").write_text(
         "- {hosts: all, gather_facts: false, tasks: [{own: {how: kill}, ignore_errors: true}, {own: {}}]}\n"
     )
     told = play(project, "servicemesh.pki.forkserver", "-vvv")
@@ -136,7 +143,7 @@ def test_a_server_that_dies_fails_the_task_that_ran_and_no_other(project):
 
 
 def test_an_interrupted_run_leaves_no_process(project):
-    (project / "play.yml").write_text("- {hosts: all, gather_facts: false, tasks: [{command: sleep 298.5}]}\n")
+    (project / "plays/play.yml").write_text("- {hosts: all, gather_facts: false, tasks: [{command: sleep 298.5}]}\n")
     words, env = command(project, "servicemesh.pki.forkserver")
     run = subprocess.Popen(words, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
