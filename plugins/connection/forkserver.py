@@ -27,7 +27,7 @@ author:
 options:
   libraries:
     description:
-      - Python modules to load once, in this order. One that is not installed is left out.
+      - Python modules to load once, in this order. One that cannot be loaded is left out.
       - The first task does not wait for all of them.
     type: list
     elements: str

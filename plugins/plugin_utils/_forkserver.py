@@ -212,7 +212,7 @@ class Server:
 
     @staticmethod
     def load(name: str) -> None:
-        with contextlib.suppress(Exception):  # a module that needs it says what is missing
+        with contextlib.suppress(BaseException):  # a module that needs it says why it cannot be loaded
             importlib.import_module(name)
         gc.freeze()  # so that forks share it
 

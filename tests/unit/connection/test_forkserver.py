@@ -133,6 +133,15 @@ def test_libraries_are_loaded_once_and_one_that_is_missing_is_left_out(asking):
     soon(lambda: asking.output(program) == "True\n")
 
 
+@pytest.mark.parametrize("ending", ["SystemExit('no')", "type('Panic', (BaseException,), {})"])
+def test_a_library_that_gives_up_while_it_is_loaded_ends_nothing(asking, ending):
+    (asking.folder / "gives_up.py").write_text(f"raise {ending}")
+    asking.environment["PYTHONPATH"] = str(asking.folder)
+    program = "import sys; print('colorsys' in sys.modules)"
+    asking.output(program, "gives_up", "colorsys")
+    soon(lambda: asking.output(program) == "True\n")
+
+
 def test_draws_of_two_programs_differ(asking):
     program = "import random, uuid, tempfile; print(random.random(), uuid.uuid4(), tempfile.mktemp())"
     first, second = (asking.output(program, "random", "uuid", "tempfile").split() for dummy in range(2))
