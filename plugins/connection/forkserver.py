@@ -17,8 +17,8 @@ description:
     through a socket in Ansible's own temporary folder, which only this user can enter. Results, check mode, diff and
     messages are the modules' own.
   - What cannot run in such a fork runs as with V(local). These are tasks with another environment than the run's first
-    one, with another Python than the controller's own, with C(become) or C(async), and all on systems other than Linux.
-    C(-vvv) tells C(FORK) or C(EXEC).
+    one, with another Python than the controller's own, with C(become) or C(async), and all on systems other than Linux
+    5.3 and later. C(-vvv) tells C(FORK) or C(EXEC).
 notes:
   - The process needs about 90 MiB once, and every module less memory of its own.
   - Set C(environment) alike on plays and hosts. Libraries read it when they are loaded, so it has to be the same.
@@ -122,7 +122,7 @@ class Connection(LocalConnection):
     @ensure_connect
     def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
         """Runs a module in a fork, and any other command as a local connection does."""
-        given = environment_of(cmd) if in_data and sys.platform == "linux" else None
+        given = environment_of(cmd) if in_data and hasattr(os, "pidfd_open") else None
         if given is not None:
             # Ansible sets the playbook's folder, as for any connection whose transport is local.
             cwd = os.fsdecode(self.cwd) if self.cwd else os.getcwd()

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One warm Python for a run of Ansible: it has libraries loaded and forks for each module (Linux only).
 
-As a program, `python _forkserver.py SOCKET_FD PARENT_PID LIBRARY...`, it is the server; the connection plugin calls
+As a program, `python _forkserver.py SOCKET_FD PARENT_FD LIBRARY...`, it is the server; the connection plugin calls
 ask(). No module runs in the server itself, so every fork begins in the same clean state, as a new Python would. The
-server imports nothing of Ansible's controller, and ends with the process PARENT_PID.
+server imports nothing of Ansible's controller, and ends with the process that the pidfd PARENT_FD stands for.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any, NamedTuple, NoReturn
 
 REFUSED = b"refused"
-EVERY = 0.5  # seconds between two looks whether the parent is still there
 
 
 class Request(NamedTuple):
@@ -92,7 +91,8 @@ def connect(folder: str, environment: dict[str, str], libraries: Sequence[str], 
 def start(address: str, environment: dict[str, str], libraries: Sequence[str], parent: int) -> None:
     """Starts the server. Others may connect at once: they wait until it accepts."""
     own = f"{address}-{secrets.token_hex(8)}"
-    with socket.socket(socket.AF_UNIX) as listener:
+    # Unlike a number in /proc this also tells that the parent ended when nobody waits for it. Needs Linux 5.3.
+    with open(os.pidfd_open(parent), "rb", buffering=0) as watched, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(own)
         listener.listen(1024)
         try:
@@ -101,10 +101,10 @@ def start(address: str, environment: dict[str, str], libraries: Sequence[str], p
             return  # somebody else was quicker
         finally:
             os.unlink(own)
-        inherited = listener.fileno()
+        inherited = [listener.fileno(), watched.fileno()]
         subprocess.Popen(
-            [sys.executable, __file__, str(inherited), str(parent), *libraries],
-            env=environment, cwd="/", pass_fds=[inherited], start_new_session=True,
+            [sys.executable, __file__, *map(str, inherited), *libraries],
+            env=environment, cwd="/", pass_fds=inherited, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -192,7 +192,7 @@ class Server:
         self.running: dict[int, socket.socket] = {}
         self.selector = selectors.DefaultSelector()
 
-    def serve(self) -> None:
+    def serve(self) -> NoReturn:
         woken, waker = socket.socketpair()
         for end in (woken, waker):
             end.setblocking(False)
@@ -200,15 +200,20 @@ class Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self.selector.register(self.listener, selectors.EVENT_READ, self.accept)
         self.selector.register(woken, selectors.EVENT_READ, lambda: woken.recv(4096))
-        while os.path.isdir(f"/proc/{self.parent}"):
+        self.selector.register(self.parent, selectors.EVENT_READ, self.stop)
+        while True:
             # Who asks while libraries are loaded gets those that are there, and loads others as ever.
-            for key, _events in self.selector.select(0 if self.libraries else EVERY):
+            for key, _events in self.selector.select(0 if self.libraries else None):
                 key.data()
             self.reap()
             if self.libraries:
                 self.load(self.libraries.pop(0))
+
+    def stop(self) -> NoReturn:
+        """The parent has ended, and with it whoever could ask or wait."""
         for pid in self.running:
             self.end(pid)
+        sys.exit()
 
     @staticmethod
     def load(name: str) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pickle
 import re
@@ -223,6 +224,22 @@ def test_the_server_ends_with_its_parent_and_ends_what_runs(asking):
         with contextlib.suppress(_forkserver.LostError):
             assert running.result(timeout=20)[0] == -signal.SIGTERM
     soon(lambda: ended(server))
+
+
+def test_the_server_ends_with_a_parent_that_nobody_waits_for(asking):
+    server = asking.server()
+    asking.parent.kill()
+    soon(lambda: ended(server))
+    assert asking.parent.returncode is None
+
+
+def test_where_a_process_cannot_be_watched_no_server_is_left_and_nothing_was_run(asking, monkeypatch):
+    def refuse(pid: int) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))  # as Linux before 5.3 does
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    assert asking("open('made', 'w')") is None
+    assert [path.name for path in asking.folder.iterdir()] == ["link"]
 
 
 def test_what_is_asked_is_neither_in_arguments_nor_on_the_disk(asking):
