@@ -150,6 +150,7 @@ def enter(folder: str) -> None:
 def become(request: Request, outputs: Sequence[int]) -> NoReturn:
     """In the fork: be what a new Python would be that reads the payload from its standard input."""
     code = 1
+    main = types.ModuleType("__main__")
     try:
         os.setsid()  # a group of its own, to be ended as a whole
         enter(request.cwd)
@@ -161,7 +162,7 @@ def become(request: Request, outputs: Sequence[int]) -> NoReturn:
         sys.argv = [""]
         sys.path.insert(0, "")
         sys.meta_path.append(FromPayload)
-        sys.modules["__main__"] = main = types.ModuleType("__main__")
+        sys.modules["__main__"] = main
         main.__file__ = "<stdin>"
         exec(compile(request.payload, "<stdin>", "exec"), main.__dict__)  # noqa: S102 what this is for
         code = 0
@@ -176,6 +177,8 @@ def become(request: Request, outputs: Sequence[int]) -> NoReturn:
         with contextlib.suppress(BaseException):
             threading._shutdown()  # type: ignore[attr-defined]
             atexit._run_exitfuncs()
+            main.__dict__.clear()  # a temporary file goes with what holds it
+            gc.collect()
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code & 0xFF)

@@ -99,6 +99,12 @@ PROGRAMS = {
     "a thread": "import threading, time; threading.Thread(target=lambda: (time.sleep(0.2), print('done'))).start()",
     "a child": "import subprocess; print(subprocess.run(['false']).returncode)",
     "not Python": "this is no Python",
+    "a file that a global holds": (
+        "import tempfile; held = tempfile.NamedTemporaryFile(prefix='held-', dir='.'); print(1); raise SystemExit(2)"
+    ),
+    "what a global says at the end": (
+        "class Last:\n  def __del__(self): print('bye')\nlast = Last(); last.itself = last; print('first')"
+    ),
     "limits": "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE))",
 }
 
@@ -114,6 +120,7 @@ def test_a_program_ends_as_in_a_new_python_of_a_shell(asking, name):
     assert done is not None
     assert done[:2] == (plain.returncode, plain.stdout)
     assert done[2].splitlines()[-1:] == plain.stderr.splitlines()[-1:]
+    assert not list(asking.folder.glob("held-*"))
 
 
 def test_an_exception_is_told_with_its_place(asking):
