@@ -13,12 +13,15 @@ description:
   - With V(local) every task starts a Python that loads its libraries anew, which for one that talks to Kubernetes takes
     0.5 to 1 s of the processor. Here the first task of a run starts one process that loads the libraries once. It forks
     for each module, and ends with the run.
-  - Nothing else differs. No module runs in that process itself, so no task sees what another one has left. Arguments go
-    through a socket in Ansible's own temporary folder, which only this user can enter. Results, check mode, diff and
-    messages are the modules' own.
+  - No module runs in that process itself, so no task sees what another one has left. Arguments go through a socket in
+    Ansible's own temporary folder, which only this user can enter. Results, check mode, diff and messages are the
+    modules' own.
   - What cannot run in such a fork runs as with V(local). These are tasks with another environment than the run's first
-    one, with another Python than the controller's own, with C(become) or C(async), and all on systems other than Linux
-    5.3 and later. C(-vvv) tells C(FORK) or C(EXEC).
+    one, with another Python than the controller's own, with another shell than C(/bin/sh), with C(become) or C(async),
+    and all on systems other than Linux 5.3 and later. C(-vvv) tells C(FORK) or C(EXEC).
+  - Two things differ, so tasks that need one of them need V(local). A file of your own in C(module_utils) does not
+    replace one of Ansible's that is loaded already. And a library that a task upgrades stays as it was until the run
+    ends.
 notes:
   - The process needs about 90 MiB once, and every module less memory of its own.
   - Set C(environment) alike on plays and hosts. Libraries read it when they are loaded, so it has to be the same.
@@ -106,11 +109,12 @@ LOST = (
 def environment_of(command: str) -> dict[str, str] | None:
     """What a command sets before it starts the controller's own Python on its input; None: it does something else."""
     try:
-        _shell, _option, inner = shlex.split(command)
+        *shell, inner = shlex.split(command)
         words = shlex.split(inner)
     except ValueError:
         return None
-    if words[-4:] != [sys.executable, "&&", "sleep", "0"]:
+    # Another shell may be a wrapper, which changes what Python finds.
+    if shell != ["/bin/sh", "-c"] or words[-4:] != [sys.executable, "&&", "sleep", "0"]:
         return None
     found = [ASSIGNMENT.fullmatch(word) for word in words[:-4]]
     return {match[1]: match[2] for match in found if match} if all(found) else None

@@ -56,6 +56,8 @@ PLAY = """
     - command: sh -c 'echo $MARK'
       async: 20
       poll: 1
+    - command: sh -c 'echo $FROM_WRAPPER'
+      vars: {ansible_shell_executable: "{{ playbook_dir }}/wrapper"}
     - copy: {content: "new\\n", dest: made.txt, mode: "0600"}
     - command: {cmd: sh -c 'pwd; echo $PWD', chdir: below}
     - command: {cmd: echo made, creates: made.txt}
@@ -78,6 +80,8 @@ def project(tmp_path: Path, measured: dict[str, str]) -> Path:
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(content)
     (tmp_path / "plays/play.yml").write_text(PLAY)
+    (tmp_path / "plays/wrapper").write_text('#!/bin/sh\nexport FROM_WRAPPER=yes\nexec /bin/sh "$@"\n')
+    (tmp_path / "plays/wrapper").chmod(0o755)
     (tmp_path / "measured.json").write_text(json.dumps(measured))
     (tmp_path / "inventory.yml").write_text(
         "all: {hosts: {here: {}}, vars: {ansible_python_interpreter: '{{ ansible_playbook_python }}'}}\n"
@@ -131,7 +135,7 @@ def test_modules_run_in_forks_but_for_those_that_cannot(project):
     assert len(forks) >= 8  # four of own, two of command, two of a loop, and those of copy
     assert all("two words" in line for line in forks)
     started = [line for line in told.splitlines() if "> EXEC " in line and f"{sys.executable} " in line]
-    assert [line for line in started if "two words" in line and "async_wrapper" not in line] == []
+    assert [line for line in started if "two words" in line and "wrapper" not in line] == []
     assert [line for line in started if "MARK=otherwise" in line]
 
 
