@@ -63,7 +63,7 @@ def workshop(results: dict) -> str:
 def tasks(results: dict) -> str:
     """Each task with its median in both runs, the slowest first, and each wait."""
     first, again = results["site"]["tasks"], results["again"]["tasks"]
-    names = sorted(first.keys() | again.keys(), key=lambda name: -first.get(name, 0))
+    names = sorted(first.keys() | again.keys(), key=lambda name: (-first.get(name, 0), name))
     shown = [
         [name, first.get(name, "-"), again.get(name, "-")]
         for name in names
@@ -147,7 +147,7 @@ def store(part: str, machine: str, results) -> None:
     write(measured)
 
 
-def write(measured: dict, guide: Path = GUIDE) -> None:
+def write(measured: dict, guide: Path = GUIDE, figures: Path = FIGURES) -> None:
     text = guide.read_text()
     for part, told in measured.items():
         body = f"{PARTS[part](told['results'])}\n\n{told['machine']}"
@@ -159,6 +159,6 @@ def write(measured: dict, guide: Path = GUIDE) -> None:
         )
     guide.write_text(text)
     if "workshop" in measured:
-        plots.runs(measured["workshop"]["results"], FIGURES / "runs.svg")
+        plots.runs(measured["workshop"]["results"], figures / "runs.svg")
     if "fleet" in measured:
-        plots.fleet(measured["fleet"]["results"], FIGURES / "fleet.svg")
+        plots.fleet(measured["fleet"]["results"], figures / "fleet.svg")

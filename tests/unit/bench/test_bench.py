@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -66,8 +67,7 @@ def test_a_run_is_measured_and_its_failure_is_told():
         usage.run(["sh", "-c", "echo because; exit 3"])
 
 
-def test_the_guide_keeps_what_stands_beside_the_tables(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "FIGURES", tmp_path)
+def test_the_guide_keeps_what_stands_beside_the_tables(tmp_path):
     guide = tmp_path / "guide.md"
     guide.write_text("before\n<!-- measured: fleet -->\nold\n<!-- end -->\nafter\n")
     one = dict(
@@ -76,7 +76,7 @@ def test_the_guide_keeps_what_stands_beside_the_tables(tmp_path, monkeypatch):
     )  # fmt: skip
     for dummy in range(2):
         single = one | dict(clusters=1, vault_requests=8)
-        report.write({"fleet": {"machine": "two cores", "results": [single, one]}}, guide)
+        report.write({"fleet": {"machine": "two cores", "results": [single, one]}}, guide, tmp_path)
     text = guide.read_text()
     assert text.startswith("before\n<!-- measured: fleet -->\n")
     assert text.endswith("two cores\n\n<!-- end -->\nafter\n")
@@ -154,3 +154,17 @@ def test_the_stand_in_for_helm_knows_a_release_only_after_it_was_installed(tmp_p
     assert "name: x" in helm("list", "--output=yaml", "--filter", "x")
     assert helm("get", "values", "--output=yaml", "x") == "a: 1\n"
     assert helm("--namespace", "n", "--kube-context", "c2", "list", "--pending") == "[]\n"
+
+
+def test_the_guide_and_its_figures_are_those_of_what_was_measured(tmp_path):
+    """In a process for each of two orders that a set may have: it must not show."""
+    shown = {path.name: path.read_bytes() for path in (report.GUIDE, *report.FIGURES.glob("*.svg"))}
+    program = (
+        "import json, pathlib, sys; from bench import report; folder = pathlib.Path(sys.argv[1]);"
+        "report.write(json.loads(report.MEASURED.read_text()), folder / report.GUIDE.name, folder)"
+    )
+    for seed in ("1", "2"):
+        shutil.copy(report.GUIDE, tmp_path)
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, env=env, check=True)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == shown
