@@ -131,12 +131,15 @@ class Connection(LocalConnection):
             # Ansible sets the playbook's folder, as for any connection whose transport is local.
             cwd = os.fsdecode(self.cwd) if self.cwd else os.getcwd()
             request = _forkserver.Request(in_data, {**os.environ, **given}, cwd)
+            libraries, run = self.get_option("libraries"), os.getppid()  # a worker is a child of the run's main process
+
+            def tell() -> None:
+                display.vvv(f"FORK {cmd}", host=self._play_context.remote_addr)
+
             try:
-                # Every worker is a child of the run's main process.
-                done = _forkserver.ask(C.DEFAULT_LOCAL_TMP, request, self.get_option("libraries"), os.getppid())
+                done = _forkserver.ask(C.DEFAULT_LOCAL_TMP, request, libraries, run, tell)
             except (_forkserver.LostError, OSError) as error:
                 raise AnsibleError(LOST) from error
             if done:
-                display.vvv(f"FORK {cmd}", host=self._play_context.remote_addr)
                 return done
         return super().exec_command(cmd, in_data=in_data, sudoable=sudoable)

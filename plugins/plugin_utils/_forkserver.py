@@ -25,11 +25,13 @@ import sys
 import threading
 import traceback
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any, NamedTuple, NoReturn
 
+TAKEN = b"+"  # said before the fork; whoever never hears it knows that nothing was run
 REFUSED = b"refused"
+PATIENCE = 10  # seconds that a question may take, as all others wait meanwhile
 
 
 class Request(NamedTuple):
@@ -44,32 +46,43 @@ class LostError(Exception):
     """The server ended, or was ended, while a program ran in one of its forks."""
 
 
-def ask(folder: str, request: Request, libraries: Sequence[str], parent: int) -> tuple[int, bytes, bytes] | None:
+def ask(
+    folder: str, request: Request, libraries: Sequence[str], parent: int, begun: Callable[[], object] = lambda: None
+) -> tuple[int, bytes, bytes] | None:
     """Runs a program in a fork of the folder's server, which the first call starts and which ends with its parent.
 
     Returns exit code (negative: the signal that ended it), output and errors as subprocess does; or None where the
-    server is gone or has another environment, and nothing was run. Raises LostError.
+    server is gone or has another environment, and nothing was run. Calls begun when the server has taken the program,
+    which is long before some of them end. Raises LostError.
     """
-    try:
-        connection = connect(folder, request.environment, libraries, parent)
-    except OSError:
-        return None
     with contextlib.ExitStack() as stack:
-        stack.enter_context(connection)
-        ends = [os.pipe(), os.pipe()]
-        reading = [stack.enter_context(open(start, "rb", buffering=0)) for start, _end in ends]
         try:
-            socket.send_fds(connection, [b"-"], [end for _start, end in ends])
-        finally:
-            for _start, end in ends:
-                os.close(end)
-        with connection.makefile("wb") as stream:
-            pickle.dump(tuple(request), stream)
+            connection = stack.enter_context(connect(folder, request.environment, libraries, parent))
+            ends = [os.pipe(), os.pipe()]
+            reading = [stack.enter_context(open(start, "rb", buffering=0)) for start, _end in ends]
+            send(connection, request, [end for _start, end in ends])
+            taken = connection.recv(len(TAKEN))
+        except OSError:
+            return None
+        if not taken:
+            return None
+        begun()
         output, errors = read_all(reading)
         answer = connection.recv(len(REFUSED))
     if not answer:
         raise LostError
     return None if answer == REFUSED else (int(answer), output, errors)
+
+
+def send(connection: socket.socket, request: Request, outputs: Sequence[int]) -> None:
+    """Asks a server to run a program that writes to these pipes, which are the program's alone from then on."""
+    try:
+        socket.send_fds(connection, [b"-"], outputs)
+    finally:
+        for output in outputs:
+            os.close(output)
+    with connection.makefile("wb") as stream:
+        pickle.dump(tuple(request), stream)
 
 
 def connect(folder: str, environment: dict[str, str], libraries: Sequence[str], parent: int) -> socket.socket:
@@ -164,11 +177,13 @@ def become(request: Request, outputs: Sequence[int]) -> NoReturn:
         sys.meta_path.append(FromPayload)
         sys.modules["__main__"] = main
         main.__file__ = "<stdin>"
-        exec(compile(request.payload, "<stdin>", "exec"), main.__dict__)  # noqa: S102 what this is for
+        program = compile(request.payload, "<stdin>", "exec", dont_inherit=True)
+        exec(program, main.__dict__)  # noqa: S102 what this is for
         code = 0
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        if isinstance(end.code, str):
+        if end.code is None or isinstance(end.code, int):
+            code = end.code or 0
+        else:
             print(end.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
@@ -228,18 +243,24 @@ class Server:
         connection, _address = self.listener.accept()
         outputs: list[int] = []
         try:
+            connection.settimeout(PATIENCE)
             outputs = socket.recv_fds(connection, 1, 2)[1]
             with connection.makefile("rb") as stream:
                 request = Request(*pickle.load(stream))  # noqa: S301 nobody else can write to the socket
+            connection.settimeout(None)
             # Libraries look at the environment when they are loaded, so only the same one will do.
-            if request.environment == self.environment and (pid := self.fork(request, outputs)):
+            if request.environment != self.environment:
+                connection.close()
+                return
+            connection.sendall(TAKEN)
+            if pid := self.fork(request, outputs):
                 self.running[pid] = connection
                 self.selector.register(connection, selectors.EVENT_READ, lambda: self.abandon(pid))
             else:
                 connection.sendall(REFUSED)
                 connection.close()
         except (OSError, EOFError, pickle.UnpicklingError):
-            connection.close()  # who asked was ended meanwhile
+            connection.close()  # who asked was ended meanwhile, or says nothing
         finally:
             for output in outputs:
                 os.close(output)

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -83,6 +84,9 @@ PROGRAMS = {
     "code 256": "raise SystemExit(256)",
     "no code": "raise SystemExit",
     "words instead of a code": "import sys; sys.exit('why')",
+    "anything else instead of a code": "import sys; sys.exit([3])",
+    "a tuple instead of a code": "raise SystemExit((3,))",
+    "annotations": "def f(x: 1 + 1): pass\nprint(f.__annotations__)",
     "killed": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
     "nothing to read": "import sys; print(repr(sys.stdin.read()))",
     "arguments": "import sys; print(sys.argv, __name__, __file__, sys.modules['__main__'].__name__)",
@@ -220,6 +224,31 @@ def test_a_question_that_is_cut_off_ends_nothing(asking):
             connection.connect(str(asking.folder / "forkserver"))
             connection.sendall(part)
     assert asking.output("print('still there')") == "still there\n"
+
+
+def test_who_connects_and_asks_nothing_holds_up_others_for_a_while_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(_forkserver, "PATIENCE", 0.05)
+    for part in (b"", b"-", b"-\x80\x04"):
+        with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as silent:
+            listener.bind(str(tmp_path / f"socket-{len(part)}"))
+            listener.listen()
+            silent.connect(listener.getsockname())
+            silent.sendall(part)
+            accepting = threading.Thread(target=_forkserver.Server(listener, -1, []).accept, daemon=True)
+            accepting.start()
+            accepting.join(10)
+            assert not accepting.is_alive()
+            assert silent.recv(1) == b""
+
+
+def test_a_question_that_was_not_taken_has_run_nothing_and_a_plain_python_can_do_it(asking):
+    with socket.socket(socket.AF_UNIX) as listener:  # a stand-in for a server that ends, or has lost patience
+        listener.bind(str(asking.folder / "forkserver"))
+        listener.listen()
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(asking, "x" * 1_000_000)
+            listener.accept()[0].close()
+            assert asked.result(timeout=10) is None
 
 
 def test_the_server_ends_with_its_parent_and_ends_what_runs(asking):

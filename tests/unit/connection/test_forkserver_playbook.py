@@ -139,6 +139,18 @@ def test_modules_run_in_forks_but_for_those_that_cannot(project):
     assert [line for line in started if "MARK=otherwise" in line]
 
 
+def test_a_fork_is_told_before_its_module_ends(project):
+    (project / "plays/play.yml").write_text(
+        "- {hosts: all, gather_facts: false, tasks: [{wait_for: {path: told, timeout: 10}}]}\n"
+    )
+    words, env = command(project, "servicemesh.pki.forkserver", "-vvv")
+    with subprocess.Popen(words, cwd=project, env=env, stdout=subprocess.PIPE, text=True) as run:
+        for line in run.stdout:
+            if "> FORK " in line:
+                (project / "plays/told").touch()
+    assert run.returncode == 0
+
+
 def test_a_server_that_dies_fails_the_task_that_ran_and_no_other(project):
     (project / "plays/play.yml").write_text(
         "- {hosts: all, gather_facts: false, tasks: [{own: {how: kill}, ignore_errors: true}, {own: {}}]}\n"
