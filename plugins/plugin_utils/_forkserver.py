@@ -199,6 +199,13 @@ def become(request: Request, outputs: Sequence[int]) -> NoReturn:
         os._exit(code & 0xFF)
 
 
+def given_environment() -> dict[str, str]:
+    """What this process was started with. os.environ may differ: Python itself replaces the locale C."""
+    with open("/proc/self/environ", "rb") as given:
+        entries = os.fsdecode(given.read()).split("\0")
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+
+
 class Server:
     """Takes requests, forks, and tells how each fork ended."""
 
@@ -206,7 +213,7 @@ class Server:
         self.listener = listener
         self.parent = parent
         self.libraries = list(libraries)
-        self.environment = dict(os.environ)
+        self.environment = given_environment()
         self.running: dict[int, socket.socket] = {}
         self.selector = selectors.DefaultSelector()
 

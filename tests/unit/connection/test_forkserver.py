@@ -113,13 +113,17 @@ PROGRAMS = {
 }
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_a_program_ends_as_in_a_new_python_of_a_shell(asking, name):
-    program = PROGRAMS[name]
-    plain = subprocess.run(
+def plainly(asking: Asking, program: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
         ["/bin/sh", "-c", f"exec {sys.executable}"], input=program.encode(), capture_output=True, check=False,
         cwd=asking.folder, start_new_session=True, env=asking.environment,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_ends_as_in_a_new_python_of_a_shell(asking, name):
+    program = PROGRAMS[name]
+    plain = plainly(asking, program)
     done = asking(program)
     assert done is not None
     assert done[:2] == (plain.returncode, plain.stdout)
@@ -179,6 +183,13 @@ def test_another_environment_is_not_served_and_nothing_was_run(asking):
     assert asking("open('made', 'w')", SHOWN="otherwise") is None
     assert not (asking.folder / "made").exists()
     assert asking.output("import os; print(os.environ['SHOWN'])") == "as given\n"
+
+
+def test_an_environment_in_which_python_changes_the_locale_is_served(asking):
+    asking.environment = {name: value for name, value in asking.environment.items() if name != "LC_ALL"}
+    asking.environment["LC_CTYPE"] = "C"
+    program = "import locale, os; print(os.environ['LC_CTYPE'], locale.setlocale(locale.LC_CTYPE))"
+    assert asking.output(program) == plainly(asking, program).stdout.decode()
 
 
 def test_all_that_ask_at_once_get_the_same_server(asking):
