@@ -13,6 +13,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils import _duration
 
 Differences = dict[str, dict[str, Any]]
 EMPTY: tuple[Any, ...] = (None, "", [], {})
+NOT_SHOWN = "(not shown)"
 
 
 def same(wanted: Any, found: Any) -> bool:
@@ -102,3 +103,11 @@ def show(value: Any) -> str:
 def view(data: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """The part of an object that is shown before and after."""
     return {name: data[name] for name in names if name in data}
+
+
+def redacted(found: Any, given: Any) -> Any:
+    """What was found, with the values of those names only that a task gives too: others may be secret."""
+    if isinstance(found, Mapping):
+        names = given if isinstance(given, Mapping) else {}
+        return {name: redacted(value, names.get(name)) for name, value in found.items()}
+    return NOT_SHOWN if given is None and not empty(found) else found

@@ -13,6 +13,8 @@ description:
   - Reads what is at a path, compares what was given with it, and writes when something differs.
   - Durations are compared as seconds, lists without order, and a list may be given as text with commas. Texts are
     compared without the space at their ends and at the ends of their lines, and C(10.0.0.1/32) is C(10.0.0.1).
+  - A diff, RV(differences) and warnings show values of those names only that O(data) has, also inside of its
+    dictionaries. Of other names they show at most that something is there, so that deleting a secret does not show it.
   - What is not given is not compared. Most engines keep it on a write, some set it back to its default.
   - After a write the object is read back. What Vault did not take is a warning that names it.
 extends_documentation_fragment:
@@ -98,7 +100,8 @@ RETURN = r"""
 data:
   description:
     - The object as Vault tells it now, in check mode as it would be. Empty when there is none.
-    - Names that are in O(secret_data) are left out.
+    - Names that are in O(secret_data) are left out. All others are there, also those that were not given, so a task
+      that reads a secret needs C(no_log).
   returned: success
   type: dict
 differences:
@@ -124,16 +127,21 @@ def predicted(module: Any, vault: Vault, found: dict[str, Any]) -> dict[str, Any
     return {**found, **{name: value for name, value in taken.items() if not _diff.same(value, found.get(name))}}
 
 
+def differences(data: dict[str, Any], found: dict[str, Any]) -> _diff.Differences:
+    """They are shown, and what was not given is as different when its value is not seen."""
+    return _diff.differences(data, _diff.redacted(found, data))
+
+
 def present(module: Any, vault: Vault, found: dict[str, Any] | None) -> tuple[_diff.Differences, bool, dict]:
     params, path = module.params, module.params["path"]
-    differing = _diff.differences(params["data"], found or {})
+    differing = differences(params["data"], found or {})
     if found is not None and not differing:
         return {}, False, found
     vault.write(path, {**params["data"], **params["secret_data"]}, new=found is None)
     if module.check_mode:
         return differing, True, predicted(module, vault, found or {})
     now = vault.read(path) or {}
-    ignored = _diff.differences(params["data"], now)
+    ignored = differences(params["data"], now)
     if ignored:
         module.warn(
             f"Vault took the write to {path} and tells something else: {_diff.sentence(ignored)}. Each run will write "
@@ -145,21 +153,22 @@ def present(module: Any, vault: Vault, found: dict[str, Any] | None) -> tuple[_d
 def work(module: Any, vault: Vault) -> dict[str, Any]:
     params = module.params
     path = params["path"] = params["path"].strip("/")
-    hidden = set(params["secret_data"])
     found = vault.read(path)
     if params["state"] == "present":
         differing, changed, now = present(module, vault, found)
-        shown = params["data"]
+        names = set(params["data"])
     else:
         differing, changed, now = {}, found is not None, {}
-        shown = found or {}
+        names = set(found or {})
         if found is not None:
             vault.delete(path)
+    hidden = set(params["secret_data"])
+    before, after = (_diff.view(_diff.redacted(state, params["data"]), names - hidden) for state in (found or {}, now))
     return dict(
         changed=changed,
         data={name: value for name, value in now.items() if name not in hidden},
         differences=differing,
-        diff={"before": _diff.view(found or {}, set(shown) - hidden), "after": _diff.view(now, set(shown) - hidden)},
+        diff={"before": before, "after": after},
     )
 
 

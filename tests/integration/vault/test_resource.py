@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 POLICY = 'path "pki/root/sign-intermediate" {\n  capabilities = ["update"]\n}\n'
 
 
@@ -56,6 +58,38 @@ def test_secret_data_is_written_and_never_shown(run, server, path):
     assert "tr0ub4dor-3" not in str(run.four_ways("vault_resource", **arguments))
     server.client.auth.userpass.login("u", "tr0ub4dor-3", mount_point=path)
     server.client.sys.disable_auth_method(path)
+
+
+@pytest.fixture
+def stored(server, path):
+    """A secret of kv version 2, in which is more than a task gives."""
+    server.client.sys.enable_secrets_engine("kv", path, options={"version": "2"})
+    where = f"{path}/data/a"
+    server.client.write_data(where, data={"data": {"password": "tr0ub4dor-3", "user": "x", "none": ""}})
+    return where
+
+
+def test_a_deletion_shows_which_names_are_lost_and_not_their_values(run, server, stored):
+    done = run.four_ways("vault_resource", path=stored, state="absent")
+    assert "tr0ub4dor-3" not in str(done)
+    assert done["diff"]["before"]["data"] == {"password": "(not shown)", "user": "(not shown)", "none": ""}
+
+
+def test_a_deletion_in_kv_version_1_shows_no_values_either(run, server, path):
+    server.client.sys.enable_secrets_engine("kv", path, options={"version": "1"})
+    server.client.write_data(f"{path}/a", data={"password": "tr0ub4dor-3"})
+    done = run.four_ways("vault_resource", path=f"{path}/a", state="absent")
+    assert "tr0ub4dor-3" not in str(done)
+    assert done["diff"]["before"] == {"password": "(not shown)"}
+
+
+@pytest.mark.parametrize("data", [{"user": "y"}, {}, {"user": "y", "password": None}])
+def test_a_write_shows_no_values_of_names_that_were_not_given(run, stored, data):
+    for check in (True, False):
+        done = run("vault_resource", path=stored, data={"data": data}, check=check)
+        assert "tr0ub4dor-3" not in str((done["diff"], done["differences"], done.get("warnings")))
+        assert done["diff"]["before"]["data"]["password"] == "(not shown)"
+        assert done["diff"]["before"]["data"]["user"] == ("x" if data else "(not shown)")
 
 
 def test_refused_value_and_path_of_nothing(run, mount):

@@ -124,3 +124,19 @@ def test_a_sentence_of_two_differences():
 
 def test_a_view_has_only_what_is_there():
     assert _diff.view({"a": 1, "b": 2}, ["b", "c"]) == {"b": 2}
+
+
+@pytest.mark.parametrize(
+    ("found", "given", "shown"),
+    [
+        ({"a": "old", "b": "x"}, {"a": "new"}, {"a": "old", "b": "(not shown)"}),
+        ({"a": {"b": 1, "c": [2]}}, {"a": {"b": 3}}, {"a": {"b": 1, "c": "(not shown)"}}),
+        ({"a": {"b": 1}}, {"a": "text"}, {"a": {"b": "(not shown)"}}),
+        ({"a": {"b": {"c": False}}}, {}, {"a": {"b": {"c": "(not shown)"}}}),
+        ({"a": None, "b": "", "c": [], "d": {}}, {}, {"a": None, "b": "", "c": [], "d": {}}),
+        ({"a": [1]}, {"a": []}, {"a": [1]}),
+        ({"a": "x"}, {"a": None}, {"a": "(not shown)"}),
+    ],
+)
+def test_only_values_of_names_that_were_given_are_shown(found, given, shown):
+    assert _diff.redacted(found, given) == shown
