@@ -17,11 +17,11 @@ NOT_SHOWN = "(not shown)"
 
 
 def same(wanted: Any, found: Any) -> bool:
-    """Whether both mean the same to Vault. Of a mapping only the wanted keys count; lists have no order."""
+    """Whether both mean the same to Vault, which replaces a mapping as a whole. Lists have no order."""
     if empty(wanted) and empty(found):
         return True
-    if isinstance(wanted, Mapping):
-        return isinstance(found, Mapping) and all(same(value, found.get(key)) for key, value in wanted.items())
+    if isinstance(wanted, Mapping) or isinstance(found, Mapping):
+        return isinstance(wanted, Mapping) and isinstance(found, Mapping) and same_mapping(wanted, found)
     if isinstance(wanted, list | tuple) or isinstance(found, list | tuple):
         return same_members(members(wanted), members(found))
     if isinstance(wanted, bool) or isinstance(found, bool):
@@ -37,6 +37,10 @@ def same(wanted: Any, found: Any) -> bool:
         return True
     address = network(wanted)
     return address is not None and address == network(found)
+
+
+def same_mapping(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    return all(same(wanted.get(key), found.get(key)) for key in {*wanted, *found})
 
 
 def empty(value: Any) -> bool:
@@ -67,10 +71,10 @@ def members(value: Any) -> list[Any]:
 
 
 def same_members(wanted: list[Any], found: list[Any]) -> bool:
-    """Each member has its own equal one; mappings in a list must be the same as a whole."""
+    """Each member has its own equal one."""
     left = list(found)
     for item in wanted:
-        match = next((index for index, other in enumerate(left) if same(item, other) and same(other, item)), None)
+        match = next((index for index, other in enumerate(left) if same(item, other)), None)
         if match is None:
             return False
         del left[match]
@@ -78,7 +82,7 @@ def same_members(wanted: list[Any], found: list[Any]) -> bool:
 
 
 def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Differences:
-    """What was asked for and is otherwise, by name."""
+    """What was asked for and is otherwise, by name. Names that were not asked for are not compared."""
     return {
         name: {"wanted": value, "found": found.get(name)}
         for name, value in wanted.items()

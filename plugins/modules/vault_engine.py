@@ -198,6 +198,8 @@ def present(vault: Vault, place: str, params: dict[str, Any], found: dict[str, A
     if not found:
         create(vault, place, params, flat)
         return _diff.differences({"type": params["type"], **flat}, {})
+    if "options" in flat:  # Vault keeps the others
+        flat["options"] = {**found["options"], **flat["options"]}
     differing = _diff.differences(flat, {**found, **found["config"]})
     fixed = _diff.view(differing, FIXED)
     if fixed:

@@ -15,7 +15,10 @@ description:
     compared without the space at their ends and at the ends of their lines, and C(10.0.0.1/32) is C(10.0.0.1).
   - A diff, RV(differences) and warnings show values of those names only that O(data) has, also inside of its
     dictionaries. Of other names they show at most that something is there, so that deleting a secret does not show it.
-  - What is not given is not compared. Most engines keep it on a write, some set it back to its default.
+  - A name that O(data) does not have is not compared. Most engines keep it on a write, some set it back to its default.
+  - A dictionary inside of O(data) is compared as a whole, because Vault replaces it as a whole, so that C(bound_claims)
+    without one of the claims removes that claim. An empty value is as good as none. An engine (C(sys/mounts),
+    C(sys/auth)) has more in it than was given from the start, so M(servicemesh.pki.vault_engine) is for it.
   - After a write the object is read back. What Vault did not take is a warning that names it.
 extends_documentation_fragment:
   - community.hashi_vault.connection

@@ -102,3 +102,10 @@ def test_inside_another_engine_is_nothing_to_remove(run, mount, server):
 def test_the_short_form_of_kv_version_2(run, path):
     done = run.four_ways("vault_engine", path=path, type="kv-v2")
     assert (done["engine"]["type"], done["engine"]["options"]) == ("kv", {"version": "2"})
+
+
+def test_options_that_are_not_given_are_kept(run, path, server):
+    server.client.sys.enable_secrets_engine("kv", path, options={"version": "1", "a": "1"})
+    assert not run.ok("vault_engine", path=path, type="kv", options={"version": 1})["changed"]
+    done = run.four_ways("vault_engine", path=path, type="kv", options={"b": "2"})
+    assert done["engine"]["options"] == {"version": "1", "a": "1", "b": "2"}

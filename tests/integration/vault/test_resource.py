@@ -92,6 +92,31 @@ def test_a_write_shows_no_values_of_names_that_were_not_given(run, stored, data)
         assert done["diff"]["before"]["data"]["user"] == ("x" if data else "(not shown)")
 
 
+@pytest.fixture
+def role(server, path):
+    """A role of jwt with two claims."""
+    server.client.sys.enable_auth_method("jwt", path=path)
+    where = f"auth/{path}/role/r"
+    data = dict(role_type="jwt", user_claim="sub", bound_audiences=["a"], bound_claims={"team": "mesh", "env": "prod"})
+    server.client.write_data(where, data=data)
+    yield where, data
+    server.client.sys.disable_auth_method(path)
+
+
+@pytest.mark.parametrize("claims", [{"team": "mesh"}, {}])
+def test_a_dictionary_inside_of_data_is_compared_as_a_whole_as_vault_replaces_it(run, server, role, claims):
+    where, data = role
+    done = run.four_ways("vault_resource", path=where, data={**data, "bound_claims": claims, "token_ttl": "20m"})
+    assert set(done["differences"]) == {"bound_claims", "token_ttl"}
+    assert (server.client.read(where)["data"]["bound_claims"] or {}) == claims
+
+
+def test_a_secret_of_kv_version_2_is_compared_as_a_whole(run, server, stored):
+    done = run.four_ways("vault_resource", path=stored, data={"data": {"user": "x"}})
+    assert done["differences"]["data"]["found"] == {"user": "x", "password": "(not shown)", "none": ""}
+    assert server.client.read(stored)["data"]["data"] == {"user": "x"}
+
+
 def test_refused_value_and_path_of_nothing(run, mount):
     refused = dict(path=f"{mount}/config/urls", data={"issuing_certificates": "gar bage"})
     message = run.error("vault_resource", foreseen=False, **refused)

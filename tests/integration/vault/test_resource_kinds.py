@@ -58,7 +58,9 @@ KINDS = {
             token_policies=["linkerd-issuer"],
             token_ttl="10m",
         ),
-        dict(bound_audiences="vault://linkerd/vault", token_ttl="600s", bound_claims={"team": ["pki", "mesh"]}),
+        dict(
+            bound_audiences="vault://linkerd/vault", token_ttl="600s", bound_claims={"env": "test", "team": "pki,mesh"}
+        ),
         dict(
             role_type="jwt",
             user_claim="sub",

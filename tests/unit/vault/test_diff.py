@@ -38,7 +38,8 @@ VALUES = st.recursive(
         ("text\n", "text"),
         ("a {\r\n  b\t\r\n}", "a {\n  b\n}\n"),
         (["127.0.0.1/32", "::1/128", "10.0.0.0/8"], ["10.0.0.0/8", "127.0.0.1", "::1"]),
-        ({"a": "1h"}, {"a": 3600, "more": 1}),
+        ({"a": "1h", "b": ""}, {"a": 3600, "c": []}),
+        ({}, {"a": {"b": None}}),
         ([{"a": 1}, {"b": 2}], [{"b": 2}, {"a": 1}]),
         ([256], 256),
         ([{"a": []}, {}, []], [{}, [], {"a": []}]),
@@ -62,6 +63,10 @@ def test_the_same(wanted, found):
         (["a", "b"], ["a"]),
         ({"a": 1}, {}),
         ({"a": 1}, None),
+        ({"a": "1h"}, {"a": 3600, "more": 1}),
+        ({}, {"a": 1}),
+        ({"a": {}}, {"a": {"b": False}}),
+        ([{"a": 1}], {"a": 1}),
         ("010", "10"),
         ("a", "A"),
         ("a\n b", "a\nb"),
@@ -80,6 +85,11 @@ def test_not_the_same(wanted, found):
 @given(VALUES)
 def test_each_value_is_itself(value):
     assert _diff.same(value, value)
+
+
+@given(VALUES, VALUES)
+def test_the_same_holds_both_ways(one, other):
+    assert _diff.same(one, other) == _diff.same(other, one)
 
 
 @given(st.lists(VALUES, max_size=5), st.randoms())
