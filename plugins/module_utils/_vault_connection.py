@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from ansible_collections.community.hashi_vault.plugins.module_utils._hashi_vault_common import (
     HashiVaultValueError,
@@ -88,11 +89,19 @@ class Vault:
             self.check_token()
         raise errors.from_answer(self.url, doing or errors.CAPABILITIES[method], path, status, body)
 
-    def exchange(self, method: str, path: str, data: Any = None, headers: Any = None) -> tuple[int, Any]:
+    def exchange(
+        self, method: str, path: str, data: Any = None, headers: Any = None, params: Any = None
+    ) -> tuple[int, Any]:
+        """The status and what came back. The path is no part of an URL yet: `#` and `?` are letters in it."""
         arguments = {"json": data} if data is not None else {}
         try:
             answer = self.client.adapter.request(
-                method, f"/v1/{path}", headers=headers or None, raise_exception=False, **arguments
+                method,
+                f"/v1/{quote(path)}",
+                headers=headers or None,
+                params=params,
+                raise_exception=False,
+                **arguments,
             )
         except (RequestException, OSError) as exc:
             raise errors.from_transport(self.url, exc) from exc
@@ -120,7 +129,7 @@ class Vault:
     def describe(self, path: str) -> tuple[str, set[str]]:
         """Which product it is, and the names that a write to a path takes. Empty when that is not known, as for a path
         that takes any name."""
-        status, body = self.exchange("GET", f"{path}?help=1")
+        status, body = self.exchange("GET", path, params={"help": 1})
         page = body.get("openapi") if status == 200 and isinstance(body, dict) else None
         if not page:
             return "", set()

@@ -36,7 +36,7 @@ attributes:
       - O(secret_data) is not compared, because Vault does not tell it.
 options:
   path:
-    description: Path of the object, as in the API after C(/v1/).
+    description: Path of the object, as in the API after C(/v1/), each letter as it is, also C(#), C(?) and C(%).
     type: str
     required: true
   data:

@@ -109,3 +109,11 @@ def test_options_that_are_not_given_are_kept(run, path, server):
     assert not run.ok("vault_engine", path=path, type="kv", options={"version": 1})["changed"]
     done = run.four_ways("vault_engine", path=path, type="kv", options={"b": "2"})
     assert done["engine"]["options"] == {"version": "1", "a": "1", "b": "2"}
+
+
+def test_a_path_is_taken_to_the_letter(run, mount, server):
+    run.four_ways("vault_engine", path=f"{mount}#x", type="kv")
+    assert f"{mount}#x/" in server.client.sys.list_mounted_secrets_engines()["data"]
+    run.four_ways("vault_engine", path=f"{mount}#x", type="kv", state="absent")
+    found = server.client.sys.list_mounted_secrets_engines()["data"]
+    assert (f"{mount}/" in found, f"{mount}#x/" in found) == (True, False)

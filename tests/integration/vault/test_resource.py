@@ -117,6 +117,27 @@ def test_a_secret_of_kv_version_2_is_compared_as_a_whole(run, server, stored):
     assert server.client.read(stored)["data"]["data"] == {"user": "x"}
 
 
+ODD = ("C# devs", "a?b", "a?list=true", "50%", "a%2fb", "ü", "a+b", "a&b=c;d")
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_path_is_taken_to_the_letter(run, server, path, name):
+    server.client.sys.enable_secrets_engine("kv", path, options={"version": "1"})
+    for other in ("C", "a", "a/b"):
+        server.client.write_data(f"{path}/{other}", data={"other": other})
+    run.four_ways("vault_resource", path=f"{path}/{name}", data={"v": name})
+    assert server.client.list(path)["data"]["keys"] == sorted(["C", "a", "a/", name])
+    run.four_ways("vault_resource", path=f"{path}/{name}", state="absent")
+    assert server.client.list(path)["data"]["keys"] == ["C", "a", "a/"]
+
+
+def test_what_a_path_takes_is_asked_for_that_path(run, mount):
+    done = run("vault_resource", path=f"{mount}/config/urls", data={"nosuch": "x"}, check=True)
+    assert f"does not know nosuch at {mount}/config/urls." in str(done["warnings"])
+    done = run("vault_resource", path=f"{mount}/config/urls?a=b", data={"nosuch": "x"}, check=True)
+    assert done["failed"], "it is no path of this engine"
+
+
 def test_refused_value_and_path_of_nothing(run, mount):
     refused = dict(path=f"{mount}/config/urls", data={"issuing_certificates": "gar bage"})
     message = run.error("vault_resource", foreseen=False, **refused)
