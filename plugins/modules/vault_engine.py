@@ -226,7 +226,7 @@ def foresee(vault: Vault, place: str, params: dict[str, Any]) -> None:
         if other.startswith(f"{params['path']}/"):
             raise VaultError(errors.reason(vault.url, "update", place, 400, f"path is already in use at {other}"))
     catalog = f"sys/plugins/catalog/{params['kind']}/{params['type']}"
-    if vault.exchange("GET", catalog)[0] == 404:
+    if vault.exchange("GET", catalog) == (404, {"errors": []}):  # in a namespace it is the catalog that is not there
         said = f"plugin not found in the catalog: {params['type']}"
         raise VaultError(errors.reason(vault.url, "update", place, 400, said))
 

@@ -1,0 +1,32 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules in a namespace of OpenBao. HashiCorp Vault has none without an Enterprise licence."""
+
+from __future__ import annotations
+
+import hvac
+import pytest
+
+
+@pytest.fixture
+def inside(server, path):
+    """A client of a new namespace."""
+    if server.product != "OpenBao":
+        pytest.skip("this Vault has no namespaces")
+    server.client.write_data(f"sys/namespaces/{path}", data={})
+    yield hvac.Client(url=server.url, token=server.token, namespace=path)
+    server.client.delete(f"sys/namespaces/{path}")
+
+
+def test_a_new_engine_four_ways(run, inside, server, path):
+    run.four_ways("vault_engine", namespace=path, path="pki", type="pki", max_lease_ttl="90d")
+    assert inside.sys.list_mounted_secrets_engines()["data"]["pki/"]["config"]["max_lease_ttl"] == 7776000
+    assert "pki/" not in server.client.sys.list_mounted_secrets_engines()["data"]
+    run.four_ways("vault_engine", namespace=path, path="pki", type="pki", state="absent")
+
+
+def test_a_type_that_is_not_there_is_known_to_vault_alone(run, inside, server, path):
+    """Its plugin catalog cannot be read in a namespace."""
+    message = run.error("vault_engine", foreseen=False, namespace=path, path="x", type="nosuch")
+    assert message.startswith(f"Vault at {server.url} has no engine of type nosuch.")
