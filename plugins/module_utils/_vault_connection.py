@@ -81,13 +81,14 @@ class Vault:
         self, method: str, path: str, data: dict[str, Any] | None = None, *, doing: str = "", headers: Any = None
     ) -> dict[str, Any]:
         """The JSON of the answer, empty when there is none. `doing` is the right in a policy, if not the method's."""
-        path = path.strip("/")
+        path, doing = path.strip("/"), doing or errors.CAPABILITIES[method]
         status, body = self.exchange(method, path, data, headers)
         if status < 300 and isinstance(body, dict):
             return body
-        if status == 403:
+        if status == 403 and isinstance(body, dict):
             self.check_token()
-        raise errors.from_answer(self.url, doing or errors.CAPABILITIES[method], path, status, body)
+            raise self.refusal(doing, path, errors.cleaned(body.get("errors") or []))
+        raise errors.from_answer(self.url, doing, path, status, body)
 
     def exchange(
         self, method: str, path: str, data: Any = None, headers: Any = None, params: Any = None
@@ -126,11 +127,23 @@ class Vault:
                 f"Vault at {self.url} does not accept the token: it is wrong, expired or revoked. Log in again.", 403
             )
 
+    def refusal(self, capability: str, path: str, said: str = "") -> VaultError:
+        namespace = (self.module.params["namespace"] or "").strip("/")
+        sentence = errors.missing_right(capability, path, sudo=self.wants_sudo(path), namespace=namespace)
+        return VaultError(sentence, 403, said)
+
+    def help(self, path: str) -> dict[str, Any]:
+        """Vault's description of a path, which every token may read. Empty when it has none."""
+        status, body = self.exchange("GET", path, params={"help": 1})
+        return (body.get("openapi") or {}) if status == 200 and isinstance(body, dict) else {}
+
+    def wants_sudo(self, path: str) -> bool:
+        return any(one.get("x-vault-sudo") for one in self.help(path).get("paths", {}).values())
+
     def describe(self, path: str) -> tuple[str, set[str]]:
         """Which product it is, and the names that a write to a path takes. Empty when that is not known, as for a path
         that takes any name."""
-        status, body = self.exchange("GET", path, params={"help": 1})
-        page = body.get("openapi") if status == 200 and isinstance(body, dict) else None
+        page = self.help(path)
         if not page:
             return "", set()
         schemas = page["components"]["schemas"].items()
@@ -185,9 +198,12 @@ class Vault:
         status, body = self.exchange("POST", "sys/capabilities-self", {"paths": paths})
         rights = body.get("data") if status == 200 and isinstance(body, dict) else None
         for capability, path in zip((capability for capability, dummy in acts), paths, strict=True):
-            has = (rights or {}).get(path, ["root"])
-            if not ({"root", *errors.ENOUGH.get(capability, [capability])} & set(has)):
-                raise VaultError(errors.missing_right(capability, path), 403)
+            has = set((rights or {}).get(path, ["root"]))
+            if "root" in has:
+                continue
+            allowed = has.intersection(errors.ENOUGH.get(capability, [capability]))
+            if not allowed or ("sudo" not in has and self.wants_sudo(path)):
+                raise self.refusal(capability, path)
 
 
 def ended(exc: Exception) -> str:

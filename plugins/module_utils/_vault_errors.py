@@ -21,9 +21,9 @@ class VaultError(Exception):
         self.status, self.said, self.facts = status, said, facts
 
 
-def cleaned(errors: list[str]) -> str:
+def cleaned(errors: list[Any]) -> str:
     """Vault's reasons without the frame that Go puts around a list of errors."""
-    text = "; ".join(re.sub(r"^\d+ errors? occurred:", "", error) for error in errors)
+    text = "; ".join(re.sub(r"^\d+ errors? occurred:", "", str(error)) for error in errors)
     return re.sub(r"\s+", " ", text.replace("\t*", " ")).strip().rstrip(".")
 
 
@@ -31,8 +31,7 @@ def from_answer(url: str, doing: str, path: str, status: int, body: Any) -> Vaul
     """For an answer that is an error, or no answer of Vault's at all. `body` is parsed JSON or text."""
     if not isinstance(body, dict):
         return VaultError(not_vault(url, status, body), status)
-    errors = [str(error) for error in body.get("errors") or body.get("warnings") or []]
-    said = cleaned(errors)
+    said = cleaned(body.get("errors") or body.get("warnings") or [])
     return VaultError(reason(url, doing, path, status, said), status, said)
 
 
@@ -57,23 +56,29 @@ def reason(url: str, capability: str, path: str, status: int, said: str) -> str:
         return f"{path} is not free in Vault at {url}: there is an engine at {said.split()[-1]}. Choose another path."
     if "plugin not found in the catalog" in text:
         return f"Vault at {url} has no engine of type {said.split()[-1]}. Correct the type, or register its plugin."
-    if status == 403:
-        return missing_right(capability, path)
     if status >= 500:
         return f"Vault at {url} failed to {doing}: {said or f'status {status}'}."
     return f"Vault refused to {doing}: {said or f'status {status}'}."
 
 
-def missing_right(capability: str, path: str) -> str:
-    rule = f'path "{path}" {{ capabilities = {json.dumps(ENOUGH.get(capability, [capability]))} }}'
-    return f"The token may not {capability} {path}. A policy for it needs: {rule}"
+def missing_right(capability: str, path: str, *, sudo: bool, namespace: str) -> str:
+    """`sudo` is whether the path wants that as well; `namespace` is empty for the root namespace."""
+    needed = [*ENOUGH.get(capability, [capability]), *(["sudo"] if sudo else [])]
+    rule = f'path "{path}" {{ capabilities = {json.dumps(needed)} }}'
+    sentence = f"The token may not {capability} {path}. A policy for it needs: {rule}"
+    if not namespace:
+        return sentence
+    return (
+        f"{sentence} This is for a policy of the namespace {namespace}. In one of the root namespace the path is "
+        f"{namespace}/{path}."
+    )
 
 
 def from_login(url: str, method: str, exc: Any) -> VaultError:
     """For an exception of hvac, which knows no status but the class."""
     if not isinstance(exc.json, dict):
         return VaultError(not_vault(url, 0, exc.text or str(exc)))
-    said = cleaned([str(error) for error in exc.errors or []])
+    said = cleaned(exc.errors or [])
     if "sealed" in said.lower():
         return VaultError(reason(url, "update", "", 503, said), 503)
     if said in ("permission denied", ""):  # Vault says no more to a stranger

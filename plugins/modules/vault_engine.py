@@ -31,7 +31,10 @@ options:
     type: str
     required: true
   kind:
-    description: Whether the path is one of the secrets engines or one of the login methods.
+    description:
+      - Whether the path is one of the secrets engines or one of the login methods.
+      - For V(auth) a policy has to give C(sudo) as well, for C(sys/auth/PATH) and for C(sys/auth/PATH/tune), also to
+        read what is there.
     type: str
     choices: [secret, auth]
     default: secret

@@ -450,6 +450,10 @@ STANDBY = "Vault at {url} is a standby that serves no requests. Give the address
             "The server at {url} answered with an HTML page (Bad Gateway), status 502. " + NOT_VAULT,
         ),
         (
+            (403, HTML, "<html><head><title>Forbidden</title></head></html>"),
+            "The server at {url} answered with an HTML page (Forbidden), status 403. " + NOT_VAULT,
+        ),
+        (
             (200, HTML, "<html>Welcome</html>"),
             "The server at {url} answered with an HTML page, status 200. " + NOT_VAULT,
         ),

@@ -30,3 +30,21 @@ def test_a_type_that_is_not_there_is_known_to_vault_alone(run, inside, server, p
     """Its plugin catalog cannot be read in a namespace."""
     message = run.error("vault_engine", foreseen=False, namespace=path, path="x", type="nosuch")
     assert message.startswith(f"Vault at {server.url} has no engine of type nosuch.")
+
+
+def test_a_right_is_missing(run, inside, server, path):
+    """A token of the root namespace, and the two policies that may give it the right."""
+    options = dict(namespace=path, path="sys/policies/acl/x")
+    token = server.token_for(f'path "unused/{path}" {{ capabilities = ["read"] }}')
+    message = run.error("vault_resource", token=token, **options)
+    assert message == (
+        "The token may not read sys/policies/acl/x. A policy for it needs: "
+        'path "sys/policies/acl/x" { capabilities = ["read"] } '
+        f"This is for a policy of the namespace {path}. In one of the root namespace the path is "
+        f"{path}/sys/policies/acl/x."
+    )
+    of_the_root = server.token_for(f'path "{path}/sys/policies/acl/x" {{ capabilities = ["read"] }}')
+    inside.sys.create_or_update_policy("p", 'path "sys/policies/acl/x" { capabilities = ["read"] }')
+    of_the_namespace = inside.auth.token.create(policies=["p"])["auth"]["client_token"]
+    for token in (of_the_root, of_the_namespace):
+        assert run.ok("vault_resource", token=token, **options, state="absent")["changed"] is False
