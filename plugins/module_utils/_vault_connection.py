@@ -9,7 +9,7 @@ change there is mended here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +20,7 @@ from ansible_collections.community.hashi_vault.plugins.module_utils._hashi_vault
     HashiVaultModule,
 )
 
+from ansible_collections.servicemesh.pki.plugins.module_utils import _diff
 from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_errors as errors
 from ansible_collections.servicemesh.pki.plugins.module_utils._duration import DurationError
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
@@ -149,6 +150,22 @@ class Vault:
         schemas = page["components"]["schemas"].items()
         names = {name for title, one in schemas if title.endswith("Request") for name in one["properties"]}
         return page["info"]["title"].removesuffix(" API"), names
+
+    def unknown(self, path: str, names: Iterable[str]) -> list[str]:
+        """Those that a write to the path would not take. It warns of them, for a check."""
+        product, known = self.describe(path)
+        ignored = sorted(set(names) - known) if known else []
+        if ignored:
+            self.module.warn(f"{product} does not know {', '.join(ignored)} at {path}. Each run will write it again.")
+        return ignored
+
+    def warn_of_ignored(self, path: str, ignored: _diff.Differences, advice: str = "") -> None:
+        """`ignored` is what differs after a write."""
+        if ignored:
+            self.module.warn(
+                f"Vault took the write to {path} and tells something else: {_diff.sentence(ignored)}. Each run will "
+                f"write it again. Correct the name or value.{advice}"
+            )
 
     def read(self, path: str) -> dict[str, Any] | None:
         """The data at a path, None when there is nothing. A path of no engine is an error."""

@@ -64,6 +64,7 @@ options:
     description:
       - Other settings of the path as the API's C(tune) call names them, such as C(listing_visibility) or
         C(audit_non_hmac_request_keys), see U(https://openbao.org/api-docs/system/mounts/).
+      - What Vault does not take of it is a warning that names it.
     type: dict
     default: {}
   options:
@@ -154,6 +155,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors impo
 SHOWN = ("type", "description", "accessor", "config", "options", "local", "seal_wrap")
 DURATIONS = ("max_lease_ttl", "default_lease_ttl")
 FIXED = ("local", "seal_wrap")
+ONCE = {"force_no_cache"}  # what the settings of a new engine may have and tune does not take
 
 
 def get(vault: Vault, place: str, path: str) -> dict[str, Any]:
@@ -180,8 +182,8 @@ def above(vault: Vault, top: str, path: str, found: dict[str, Any]) -> str:
 def wanted(params: dict[str, Any]) -> dict[str, Any]:
     """The settings that were given, flat, durations in seconds."""
     flat = dict(params["config"])
-    flat.update({name: params[name] for name in ("description", *FIXED) if params[name] is not None})
-    flat.update({name: _duration.seconds(params[name]) for name in DURATIONS if params[name] is not None})
+    flat.update({name: params[name] for name in ("description", *DURATIONS, *FIXED) if params[name] is not None})
+    flat.update({name: _duration.seconds(flat[name]) for name in DURATIONS if name in flat})
     return {**flat, **({"options": params["options"]} if params["options"] else {})}
 
 
@@ -194,24 +196,41 @@ def check_durations(path: str, flat: dict[str, Any], found: dict[str, Any]) -> N
         )
 
 
-def present(vault: Vault, place: str, params: dict[str, Any], found: dict[str, Any]) -> _diff.Differences:
-    """Returns what differs, after it was made so."""
+def differences(flat: dict[str, Any], engine: dict[str, Any]) -> _diff.Differences:
+    settings = {**engine, **engine["config"]}
+    if "options" in flat:  # Vault keeps the others
+        flat = {**flat, "options": {**settings["options"], **flat["options"]}}
+    return _diff.differences(flat, settings)
+
+
+def present(
+    vault: Vault, place: str, params: dict[str, Any], found: dict[str, Any]
+) -> tuple[_diff.Differences, dict[str, Any]]:
+    """Returns what differs, after it was made so, and the engine as it is then."""
     flat = wanted(params)
     check_durations(params["path"], flat, found)
-    if not found:
+    if found:
+        differing = differences(flat, found)
+        tune(vault, place, flat, differing)
+    else:
+        differing = _diff.differences({"type": params["type"], **flat}, {})
         create(vault, place, params, flat)
-        return _diff.differences({"type": params["type"], **flat}, {})
-    if "options" in flat:  # Vault keeps the others
-        flat["options"] = {**found["options"], **flat["options"]}
-    differing = _diff.differences(flat, {**found, **found["config"]})
+    if not differing:
+        return {}, found
+    if vault.module.check_mode:
+        return differing, predicted(vault, place, params, found)
+    now = get(vault, place, params["path"])
+    vault.warn_of_ignored(place, differences(flat, now))
+    return differing, now
+
+
+def tune(vault: Vault, place: str, flat: dict[str, Any], differing: _diff.Differences) -> None:
     fixed = _diff.view(differing, FIXED)
     if fixed:
-        raise VaultError(
-            f"The engine at {params['path']} cannot be changed so: {_diff.sentence(fixed)}. Disable it first."
-        )
+        path = vault.module.params["path"]
+        raise VaultError(f"The engine at {path} cannot be changed so: {_diff.sentence(fixed)}. Disable it first.")
     if differing:
         vault.write(f"{place}/tune", {name: flat[name] for name in differing})
-    return differing
 
 
 def create(vault: Vault, place: str, params: dict[str, Any], flat: dict[str, Any]) -> None:
@@ -234,10 +253,12 @@ def foresee(vault: Vault, place: str, params: dict[str, Any]) -> None:
         raise VaultError(errors.reason(vault.url, "update", place, 400, said))
 
 
-def predicted(params: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+def predicted(vault: Vault, place: str, params: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     flat = wanted(params)
     top = _diff.view(flat, ("description", *FIXED))
     config = {name: value for name, value in flat.items() if name not in (*top, "options")}
+    for name in vault.unknown(f"{place}/tune", set(config) - (set() if found else ONCE)):
+        del config[name]
     empty = {"description": "", "accessor": None, "config": {}, "options": {}, "local": False, "seal_wrap": False}
     before = found or {"path": params["path"], "type": params["type"], **empty}
     return {
@@ -266,11 +287,8 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
             "Choose another path, or disable that engine first, which loses all that is in it."
         )
     if params["state"] == "present":
-        differing = present(vault, place, params, found)
+        differing, now = present(vault, place, params, found)
         changed = bool(differing)
-        now = found
-        if changed:
-            now = predicted(params, found) if module.check_mode else get(vault, place, params["path"])
     else:
         differing, changed, now = {}, bool(found), {}
         if found:

@@ -122,10 +122,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection 
 
 def predicted(module: Any, vault: Vault, found: dict[str, Any]) -> dict[str, Any]:
     params = module.params
-    product, known = vault.describe(params["path"])
-    ignored = sorted(set(params["data"]) - known) if known else []
-    if ignored:
-        module.warn(f"{product} does not know {', '.join(ignored)} at {params['path']}. Each run will write it again.")
+    ignored = vault.unknown(params["path"], params["data"])
     taken = {name: value for name, value in params["data"].items() if name not in ignored}
     return {**found, **{name: value for name, value in taken.items() if not _diff.same(value, found.get(name))}}
 
@@ -144,12 +141,8 @@ def present(module: Any, vault: Vault, found: dict[str, Any] | None) -> tuple[_d
     if module.check_mode:
         return differing, True, predicted(module, vault, found or {})
     now = vault.read(path) or {}
-    ignored = differences(params["data"], now)
-    if ignored:
-        module.warn(
-            f"Vault took the write to {path} and tells something else: {_diff.sentence(ignored)}. Each run will write "
-            "it again. Correct the name or value. What Vault never tells belongs into secret_data."
-        )
+    advice = " What Vault never tells belongs into secret_data."
+    vault.warn_of_ignored(path, differences(params["data"], now), advice)
     return differing, True, now
 
 

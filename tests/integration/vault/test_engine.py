@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 
 def test_a_new_engine_four_ways(run, path, server):
     done = run.four_ways("vault_engine", path=path, type="pki", max_lease_ttl="90d", description="Root of the mesh")
@@ -117,3 +119,38 @@ def test_a_path_is_taken_to_the_letter(run, mount, server):
     run.four_ways("vault_engine", path=f"{mount}#x", type="kv", state="absent")
     found = server.client.sys.list_mounted_secrets_engines()["data"]
     assert (f"{mount}/" in found, f"{mount}#x/" in found) == (True, False)
+
+
+def test_a_duration_among_the_other_settings(run, path, server):
+    for value in ("90d", "2400h", 8640000):
+        run.ok("vault_engine", path=path, type="pki", config={"max_lease_ttl": value})
+    found = server.client.sys.list_mounted_secrets_engines()["data"][f"{path}/"]
+    assert found["config"]["max_lease_ttl"] == 8640000
+    message = run.error("vault_engine", path=path, type="pki", config={"default_lease_ttl": "101d"})
+    assert message.startswith(f"The engine at {path} cannot have a default_lease_ttl of 101d")
+    message = run.error("vault_engine", path=path, type="pki", config={"max_lease_ttl": "soon"})
+    assert message.startswith("'soon' is not a duration")
+
+
+@pytest.mark.parametrize(
+    ("config", "new"),
+    [
+        ({"listing_visiblity": "unauth"}, True),
+        ({"listing_visiblity": "unauth"}, False),
+        ({"force_no_cache": True}, False),
+    ],
+)
+def test_a_setting_that_vault_does_not_take_is_a_warning(run, path, server, config, new):
+    if not new:
+        server.client.sys.enable_secrets_engine("pki", path)
+    (name,) = config
+    done = run.ok("vault_engine", path=path, type="pki", config=config, description="d")
+    assert f"{name}: wanted {config[name]}, found " in str(done["warnings"])
+    assert f"does not know {name} at sys/mounts/{path}/tune." in str(done["foretold"]["warnings"])
+    assert done["foretold"]["engine"]["config"].get(name) == done["engine"]["config"].get(name)
+
+
+def test_a_setting_for_a_new_engine_alone(run, path):
+    done = run.four_ways("vault_engine", path=path, type="pki", config={"force_no_cache": True})
+    assert not done.get("warnings")
+    assert not done["foretold"].get("warnings")
