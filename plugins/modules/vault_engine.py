@@ -40,8 +40,9 @@ options:
     default: secret
   type:
     description:
-      - Type of the engine, such as V(pki), V(kv) or V(approle). V(kv-v2) is V(kv) with version 2.
-      - Required for O(state=present). With O(state=absent) it guards against removing another engine.
+      - Type of the engine, such as V(pki), V(kv) or V(approle). V(kv-v1) and V(kv-v2) are V(kv) with that version.
+      - Required for O(state=present). With O(state=absent) it guards against removing another engine, one of V(kv) with
+        another version too.
     type: str
   state:
     description:
@@ -155,6 +156,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors impo
 SHOWN = ("type", "description", "accessor", "config", "options", "local", "seal_wrap")
 DURATIONS = ("max_lease_ttl", "default_lease_ttl")
 FIXED = ("local", "seal_wrap")
+KV = {"kv-v1": "1", "kv-v2": "2"}  # Vault's own short forms
 ONCE = {"force_no_cache"}  # what the settings of a new engine may have and tune does not take
 
 
@@ -196,8 +198,26 @@ def check_durations(path: str, flat: dict[str, Any], found: dict[str, Any]) -> N
         )
 
 
+def options_of(engine: dict[str, Any]) -> dict[str, Any]:
+    """With the version of an engine of type kv, which is 1 where Vault tells none."""
+    return {**({"version": "1"} if engine["type"] == "kv" else {}), **engine["options"]}
+
+
+def check_type(params: dict[str, Any], found: dict[str, Any]) -> None:
+    """Vault makes version 2 of kv from version 1, and nothing else of another type."""
+    has, wish = found["type"], params["type"] or found["type"]
+    if has == wish == "kv":
+        has = f"kv-v{options_of(found)['version']}"
+        wish = f"kv-v{params['options'].get('version', has.removeprefix('kv-v'))}"
+    if has != wish and (params["state"], has, wish) != ("present", "kv-v1", "kv-v2"):
+        raise VaultError(
+            f"At {params['path']} is an engine of type {has}, wanted is {wish}. "
+            "Choose another path, or disable that engine first, which loses all that is in it."
+        )
+
+
 def differences(flat: dict[str, Any], engine: dict[str, Any]) -> _diff.Differences:
-    settings = {**engine, **engine["config"]}
+    settings = {**engine, **engine["config"], "options": options_of(engine)}
     if "options" in flat:  # Vault keeps the others
         flat = {**flat, "options": {**settings["options"], **flat["options"]}}
     return _diff.differences(flat, settings)
@@ -272,8 +292,8 @@ def predicted(vault: Vault, place: str, params: dict[str, Any], found: dict[str,
 def work(module: Any, vault: Vault) -> dict[str, Any]:
     params = module.params
     params["path"] = params["path"].strip("/")
-    if params["type"] == "kv-v2":  # Vault's own short form
-        params.update(type="kv", options={"version": "2", **params["options"]})
+    if params["type"] in KV:
+        params.update(type="kv", options={**params["options"], "version": KV[params["type"]]})
     top = f"sys/{'auth' if params['kind'] == 'auth' else 'mounts'}"
     place = f"{top}/{params['path']}"
     found = get(vault, place, params["path"])
@@ -281,11 +301,8 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
     if outer and params["state"] == "present":
         raise VaultError(errors.reason(vault.url, "update", place, 400, f"path is already in use at {outer}/"))
     found = {} if outer else found
-    if found and params["type"] and found["type"] != params["type"]:
-        raise VaultError(
-            f"At {params['path']} is an engine of type {found['type']}, wanted is {params['type']}. "
-            "Choose another path, or disable that engine first, which loses all that is in it."
-        )
+    if found:
+        check_type(params, found)
     if params["state"] == "present":
         differing, now = present(vault, place, params, found)
         changed = bool(differing)

@@ -154,3 +154,26 @@ def test_a_setting_for_a_new_engine_alone(run, path):
     done = run.four_ways("vault_engine", path=path, type="pki", config={"force_no_cache": True})
     assert not done.get("warnings")
     assert not done["foretold"].get("warnings")
+
+
+def test_versions_of_kv(run, path, server):
+    done = run.four_ways("vault_engine", path=path, type="kv-v1")
+    assert done["engine"]["options"] == {"version": "1"}
+    server.client.write_data(f"{path}/a", data={"b": "c"})  # as only version 1 takes it
+    for options in (dict(type="kv"), dict(type="kv", options={"version": 1})):
+        assert not run.ok("vault_engine", path=path, **options)["changed"]
+    message = run.error("vault_engine", path=path, type="kv-v2", state="absent")
+    assert message.startswith(f"At {path} is an engine of type kv-v1, wanted is kv-v2.")
+    run.four_ways("vault_engine", path=path, type="kv-v2")
+    for options in (dict(type="kv-v1"), dict(type="kv-v1", state="absent"), dict(type="kv", options={"version": "1"})):
+        message = run.error("vault_engine", path=path, **options)
+        assert message.startswith(f"At {path} is an engine of type kv-v2, wanted is kv-v1.")
+    run.four_ways("vault_engine", path=path, type="kv-v2", state="absent")
+
+
+def test_an_engine_of_kv_that_tells_no_version_is_version_1(run, path, server):
+    server.client.sys.enable_secrets_engine("kv", path)
+    assert server.client.sys.list_mounted_secrets_engines()["data"][f"{path}/"]["options"] in (None, {})
+    assert not run.ok("vault_engine", path=path, type="kv-v1")["changed"]
+    assert run.error("vault_engine", path=path, type="kv-v2", state="absent").startswith(f"At {path} is an engine of")
+    run.four_ways("vault_engine", path=path, type="kv-v1", state="absent")
