@@ -46,7 +46,8 @@ options:
     type: str
   state:
     description:
-      - V(absent) disables the engine. B(Everything in it is lost), a root's key too.
+      - V(absent) disables the engine. B(Everything in it is lost), a root's key too. What Vault never disables, such as
+        C(sys) and the login method C(token), is an error.
     type: str
     choices: [present, absent]
     default: present
@@ -157,6 +158,7 @@ SHOWN = ("type", "description", "accessor", "config", "options", "local", "seal_
 DURATIONS = ("max_lease_ttl", "default_lease_ttl")
 FIXED = ("local", "seal_wrap")
 KV = {"kv-v1": "1", "kv-v2": "2"}  # Vault's own short forms
+BUILT_IN = {"secret": ("sys", "identity", "cubbyhole"), "auth": ("token",)}  # Vault refuses to disable them
 ONCE = {"force_no_cache"}  # what the settings of a new engine may have and tune does not take
 
 
@@ -253,6 +255,12 @@ def tune(vault: Vault, place: str, flat: dict[str, Any], differing: _diff.Differ
         vault.write(f"{place}/tune", {name: flat[name] for name in differing})
 
 
+def disable(vault: Vault, place: str, params: dict[str, Any]) -> None:
+    if params["path"] in BUILT_IN[params["kind"]]:
+        raise VaultError(f"Vault needs the engine at {params['path']} itself and never disables it. Correct the path.")
+    vault.delete(place)
+
+
 def create(vault: Vault, place: str, params: dict[str, Any], flat: dict[str, Any]) -> None:
     if vault.module.check_mode:
         foresee(vault, place, params)
@@ -309,7 +317,7 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
     else:
         differing, changed, now = {}, bool(found), {}
         if found:
-            vault.delete(place)
+            disable(vault, place, params)
     return dict(changed=changed, engine=now, differences=differing, diff={"before": found, "after": now})
 
 

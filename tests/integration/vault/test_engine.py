@@ -177,3 +177,11 @@ def test_an_engine_of_kv_that_tells_no_version_is_version_1(run, path, server):
     assert not run.ok("vault_engine", path=path, type="kv-v1")["changed"]
     assert run.error("vault_engine", path=path, type="kv-v2", state="absent").startswith(f"At {path} is an engine of")
     run.four_ways("vault_engine", path=path, type="kv-v1", state="absent")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"), [("secret", "sys"), ("secret", "identity"), ("secret", "cubbyhole"), ("auth", "token")]
+)
+def test_what_vault_never_disables(run, kind, path):
+    message = run.error("vault_engine", kind=kind, path=path, state="absent")
+    assert message == f"Vault needs the engine at {path} itself and never disables it. Correct the path."
