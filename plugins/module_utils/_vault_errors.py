@@ -46,12 +46,13 @@ def reason(url: str, capability: str, path: str, status: int, said: str) -> str:
     if "namespace not found" in text:
         return f"Vault at {url} has no such namespace. Look at the option namespace and at VAULT_NAMESPACE."
     if "no handler for route" in text:
-        mount = mount_of(path)
-        return f"Nothing is mounted at {mount} in Vault at {url}. Enable the engine first, or correct the path {path}."
+        return (
+            f"Nothing is mounted at {path} or above it in Vault at {url}. Enable the engine first, or correct the path."
+        )
     if "versioned k/v" in text:
-        return f"At {mount_of(path)} is a kv engine (version 2), which has no {path}."
+        return f"{path} is in an engine of type kv (version 2), which has no such path. Correct the path or the mount."
     if "unsupported path" in text or "unsupported operation" in text or status == 405:
-        return f"The engine at {mount_of(path)} cannot {doing}. Is it of another type?"
+        return f"The engine that {path} is in cannot {capability} it. Is it of another type?"
     if "path is already in use" in text:
         return f"{path} is not free in Vault at {url}: there is an engine at {said.split()[-1]}. Choose another path."
     if "plugin not found in the catalog" in text:
@@ -85,11 +86,6 @@ def from_login(url: str, method: str, exc: Any) -> VaultError:
         said = "permission denied. Is this method enabled at the path (mount_point), and are the credentials right?"
         return VaultError(f"Vault at {url} refused the login with {method}: {said}", 403)
     return VaultError(f"Vault at {url} refused the login with {method}: {said}.", 403)
-
-
-def mount_of(path: str) -> str:
-    parts = path.split("/")
-    return "/".join(parts[:2] if parts[0] in ("auth", "sys") else parts[:1])
 
 
 def not_vault(url: str, status: int, text: str) -> str:

@@ -26,9 +26,10 @@ def places(server, tmp_path_factory):
     """What the sentences name: {url}, {mount}, {kv}, tokens with few rights."""
     server.client.sys.enable_secrets_engine("pki", "errors-pki", config={"max_lease_ttl": "100h"})
     server.client.sys.enable_secrets_engine("kv", "errors-kv", options={"version": "1"})
-    server.client.sys.enable_secrets_engine("kv", "errors-kv2", options={"version": "2"})
+    for path in ("errors-kv2", "errors-infra/kv2"):
+        server.client.sys.enable_secrets_engine("kv", path, options={"version": "2"})
     yield SimpleNamespace(url=server.url, mount="errors-pki", kv="errors-kv", kv2="errors-kv2")
-    for mount in ("errors-pki", "errors-kv", "errors-kv2"):
+    for mount in ("errors-pki", "errors-kv", "errors-kv2", "errors-infra/kv2"):
         server.client.sys.disable_secrets_engine(mount)
 
 
@@ -40,14 +41,14 @@ REFUSED = {
     "nothing mounted": (
         URLS,
         dict(path="nosuch/config/urls", data={"a": 1}),
-        "Nothing is mounted at nosuch in Vault at {url}. "
-        "Enable the engine first, or correct the path nosuch/config/urls.",
+        "Nothing is mounted at nosuch/config/urls or above it in Vault at {url}. "
+        "Enable the engine first, or correct the path.",
     ),
     "no login method mounted": (
         URLS,
         dict(path="auth/nosuch/role/x", data={"a": 1}),
-        "Nothing is mounted at auth/nosuch in Vault at {url}. "
-        "Enable the engine first, or correct the path auth/nosuch/role/x.",
+        "Nothing is mounted at auth/nosuch/role/x or above it in Vault at {url}. "
+        "Enable the engine first, or correct the path.",
     ),
     "kv where pki should be": (
         "vault_pki_root",
@@ -57,12 +58,25 @@ REFUSED = {
     "kv version 2 where pki should be": (
         "vault_pki_root",
         {**ROOT, "mount": "{kv2}"},
-        "At {kv2} is a kv engine (version 2), which has no {kv2}/issuers.",
+        "{kv2}/issuers is in an engine of type kv (version 2), which has no such path. Correct the path or the mount.",
     ),
     "no mount for the root": (
         "vault_pki_root",
         {**ROOT, "mount": "nosuch"},
-        "Nothing is mounted at nosuch in Vault at {url}. Enable the engine first, or correct the path nosuch/issuers.",
+        "Nothing is mounted at nosuch/issuers or above it in Vault at {url}. "
+        "Enable the engine first, or correct the path.",
+    ),
+    "no mount for the root, beside another mount": (
+        "vault_pki_root",
+        {**ROOT, "mount": "errors-infra/pki"},
+        "Nothing is mounted at errors-infra/pki/issuers or above it in Vault at {url}. "
+        "Enable the engine first, or correct the path.",
+    ),
+    "kv version 2 further down": (
+        URLS,
+        dict(path="errors-infra/kv2/role", data={"a": 1}),
+        "errors-infra/kv2/role is in an engine of type kv (version 2), which has no such path. "
+        "Correct the path or the mount.",
     ),
     "engine of another type": (
         "vault_engine",
@@ -94,7 +108,7 @@ REFUSED = {
     "a path that the engine does not know": (
         URLS,
         dict(path="{mount}/foo/bar", data={"a": 1}),
-        "The engine at {mount} cannot read {mount}/foo/bar. Is it of another type?",
+        "The engine that {mount}/foo/bar is in cannot read it. Is it of another type?",
     ),
     "a value that Vault refuses": (
         URLS,

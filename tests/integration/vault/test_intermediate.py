@@ -87,7 +87,7 @@ def test_a_second_one_leaves_the_default_alone(run, arguments):
         ({"ttl": "9000h"}, "The mount {root} issues for 90d at most, wanted is 375d."),
         ({"parent_issuer": "nobody"}, "There is no issuer nobody in {root} to sign with, only: root."),
         ({"parent_mount": "{child}"}, "mount and parent_mount are the same"),
-        ({"mount": "nosuch"}, "Nothing is mounted at nosuch in Vault at"),
+        ({"mount": "nosuch"}, "Nothing is mounted at nosuch/issuers or above it in Vault at"),
     ],
 )
 def test_refused_before_anything(run, child, mount, arguments, server, change, sentence):

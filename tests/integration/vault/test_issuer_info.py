@@ -29,7 +29,7 @@ def test_an_empty_mount_has_none(run, mount, server):
 
 def test_no_mount_and_another_type(run, path, server):
     message = run.error("vault_pki_issuer_info", mount=path, token=server.token, auth_method="token")
-    assert message.startswith(f"Nothing is mounted at {path} in Vault at {server.url}.")
+    assert message.startswith(f"Nothing is mounted at {path}/issuers or above it in Vault at {server.url}.")
     server.client.sys.enable_secrets_engine("kv", path, options={"version": "1"})
     message = run.error("vault_pki_issuer_info", mount=path, token=server.token, auth_method="token")
     assert message == f"At {path} is an engine of type kv, wanted is pki. Correct the option mount."

@@ -145,4 +145,4 @@ def test_refused_value_and_path_of_nothing(run, mount):
         f"Vault refused to update {mount}/config/urls: invalid URL found in Authority Information"
     )
     message = run.error("vault_resource", path="nosuch/config", data={"a": 1})
-    assert message.startswith("Nothing is mounted at nosuch in Vault at http://127.0.0.1:")
+    assert message.startswith("Nothing is mounted at nosuch/config or above it in Vault at http://127.0.0.1:")

@@ -44,8 +44,8 @@ def test_a_login_that_got_no_json():
 @pytest.mark.parametrize(
     ("status", "said", "sentence"),
     [
-        (400, "unsupported operation", "The engine at auth/x cannot patch auth/x/y. Is it of another type?"),
-        (405, "", "The engine at auth/x cannot patch auth/x/y. Is it of another type?"),
+        (400, "unsupported operation", "The engine that auth/x/y is in cannot patch it. Is it of another type?"),
+        (405, "", "The engine that auth/x/y is in cannot patch it. Is it of another type?"),
         (500, "", f"Vault at {URL} failed to patch auth/x/y: status 500."),
         (400, "", "Vault refused to patch auth/x/y: status 400."),
     ],
