@@ -114,4 +114,7 @@ def redacted(found: Any, given: Any) -> Any:
     if isinstance(found, Mapping):
         names = given if isinstance(given, Mapping) else {}
         return {name: redacted(value, names.get(name)) for name, value in found.items()}
+    if isinstance(found, list) and given is not None:
+        names = {name: value for one in members(given) if isinstance(one, Mapping) for name, value in one.items()}
+        return [redacted(one, names) if isinstance(one, Mapping | list) else one for one in found]
     return NOT_SHOWN if given is None and not empty(found) else found

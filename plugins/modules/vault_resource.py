@@ -128,8 +128,12 @@ def predicted(module: Any, vault: Vault, found: dict[str, Any]) -> dict[str, Any
 
 
 def differences(data: dict[str, Any], found: dict[str, Any]) -> _diff.Differences:
-    """They are shown, and what was not given is as different when its value is not seen."""
-    return _diff.differences(data, _diff.redacted(found, data))
+    """As they are shown."""
+    differing = _diff.differences(data, found)
+    return {
+        name: {"wanted": pair["wanted"], "found": _diff.redacted(pair["found"], pair["wanted"])}
+        for name, pair in differing.items()
+    }
 
 
 def present(module: Any, vault: Vault, found: dict[str, Any] | None) -> tuple[_diff.Differences, bool, dict]:

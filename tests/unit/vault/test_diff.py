@@ -146,6 +146,8 @@ def test_a_view_has_only_what_is_there():
         ({"a": None, "b": "", "c": [], "d": {}}, {}, {"a": None, "b": "", "c": [], "d": {}}),
         ({"a": [1]}, {"a": []}, {"a": [1]}),
         ({"a": "x"}, {"a": None}, {"a": "(not shown)"}),
+        ({"a": [{"b": 1, "c": 2}, 3]}, {"a": [{"b": 4}]}, {"a": [{"b": 1, "c": "(not shown)"}, 3]}),
+        ({"a": [[{"b": 1}], {"b": 2}]}, {"a": "text"}, {"a": [[{"b": "(not shown)"}], {"b": "(not shown)"}]}),
     ],
 )
 def test_only_values_of_names_that_were_given_are_shown(found, given, shown):
