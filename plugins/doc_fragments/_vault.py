@@ -114,7 +114,7 @@ options:
       - O(ttl) or O(not_after) is required for O(state=present), because Vault's own default is only 32 days.
     type: str
   not_after:
-    description: End of the certificate's life as an RFC 3339 time, such as V(2027-03-31T12:00:00Z).
+    description: End of the certificate's life, an ISO 8601 time such as V(2027-03-31T12:00:00Z). No zone means UTC.
     type: str
   not_before_duration:
     description: How far the start is dated back, a duration. Vault's default is 30s.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -71,6 +72,7 @@ SENT_AS_GIVEN = (
     "use_pss",
     "not_after",
 )
+# As lists, since a value such as "Acme, Inc." may hold a comma. Vault takes alt_names as one text only.
 SENT_AS_LIST = (
     *(name for name in SUBJECT if name not in SENT_AS_GIVEN),
     "alt_names",
@@ -88,14 +90,31 @@ def checked(params: dict[str, Any]) -> dict[str, Any]:
         raise VaultError("max_path_length has to be -1 for no limit, or 0 and more.")
     durations = {name: params[name] for name in ("ttl", "not_before_duration", "minimum_remaining") if params[name]}
     whole = {**params, "key_bits": bits, **{name: _duration.seconds(value) for name, value in durations.items()}}
-    if params["ttl"] and whole["ttl"] <= whole["minimum_remaining"]:
+    whole |= {name: list(dict.fromkeys(params[name])) for name in SENT_AS_LIST if params[name]}
+    check_networks(whole)
+    if params["not_after"]:
+        if moment(params["not_after"]) <= datetime.now(UTC):
+            raise VaultError(f"not_after {params['not_after']} is in the past. Give a later one.")
+        # The one way of ISO 8601 to write a time that Vault reads.
+        whole["not_after"] = moment(params["not_after"]).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if lifetime(whole) <= whole["minimum_remaining"]:
+        given = f"ttl {params['ttl']}" if params["ttl"] else f"not_after {params['not_after']}"
         raise VaultError(
-            f"ttl {params['ttl']} is not longer than minimum_remaining {params['minimum_remaining']}, "
+            f"{given} is not longer than minimum_remaining {params['minimum_remaining']}, "
             "so the certificate would be too old from the start."
         )
-    if params["not_after"] and moment(params["not_after"]) <= datetime.now(UTC):
-        raise VaultError(f"not_after {params['not_after']} is in the past. Give a later one.")
     return whole
+
+
+def check_networks(options: dict[str, Any]) -> None:
+    for name in ("permitted_ip_ranges", "excluded_ip_ranges"):
+        for text in options[name] or []:
+            try:
+                network = ipaddress.ip_network(text, strict=False)
+            except ValueError:
+                raise VaultError(f"{name}: {text!r} is no network. Write it like 10.0.0.0/8.") from None
+            if str(network) != text.lower():
+                raise VaultError(f"{name}: {text!r} is no network. Write it as {network}.")
 
 
 def moment(text: str) -> datetime:
@@ -109,7 +128,9 @@ def moment(text: str) -> datetime:
 def request(options: dict[str, Any]) -> dict[str, Any]:
     """What Vault is sent."""
     data = {name: options[name] for name in SENT_AS_GIVEN if options[name] is not None}
-    data |= {name: ",".join(options[name]) for name in SENT_AS_LIST if options[name]}
+    data |= {name: options[name] for name in SENT_AS_LIST if options[name]}
+    if options["alt_names"]:
+        data["alt_names"] = ",".join(options["alt_names"])
     data |= {name: f"{options[name]}s" for name in ("ttl", "not_before_duration") if options[name]}
     if options["max_path_length"] is not None:
         data["max_path_length"] = options["max_path_length"]
@@ -251,7 +272,7 @@ def predicted(options: dict[str, Any], everything: list[Issuer]) -> dict[str, An
         "common_name": options["common_name"],
         "key_type": options["key_type"],
         "key_bits": options["key_bits"] or None,
-        "path_length": options["max_path_length"] if (options["max_path_length"] or -1) >= 0 else None,
+        "path_length": None if options["max_path_length"] == -1 else options["max_path_length"],
         "is_default": True if options["default"] or not everything else None,
         "issuer_id": None,
         "certificate": None,

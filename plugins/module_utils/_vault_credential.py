@@ -92,10 +92,22 @@ def put(module: Any, credential: Credential, secret: SecretValue) -> None:
     made = credential.create()
     hide(module, made)
     try:
+        check_life(credential, made)
         secret.write(made)
     except VaultError:
         credential.revoke(made)
         raise
+
+
+def check_life(credential: Credential, made: str) -> None:
+    """Vault cuts without a word what is asked for to the max_lease_ttl of the login method or of the server."""
+    short = credential.differences(credential.look_up(made)).get("minimum_ttl")
+    if short:
+        raise VaultError(
+            f"Vault gives a {credential.kind.replace('_', ' ')} a life of {short['found']} only, less than minimum_ttl "
+            f"{short['wanted']}, so every run would replace it. The Secret was left as it is. Ask for a lower "
+            "minimum_ttl, or raise what limits it: the life asked for, or max_lease_ttl of the login (vault_engine)."
+        )
 
 
 def present(module: Any, credential: Credential, secret: SecretValue, value: str | None) -> dict[str, Any]:

@@ -41,19 +41,33 @@ class Token(Credential):
             raise
 
     def wanted(self) -> dict[str, Any]:
-        policies = set(self.params["policies"]) | (set() if self.params["no_default_policy"] else {"default"})
         return {
-            "policies": sorted(policies),
+            "policies": sorted(self.policies()),
             "renewable": self.params["renewable"],
             "orphan": self.params["no_parent"],
             "period": _duration.seconds(self.params["period"] or 0),
         }
+
+    def policies(self) -> set[str]:
+        """Vault's names of them. A root token has no other, and only no_default_policy keeps default out."""
+        named = {name.strip().lower() for name in self.params["policies"]}
+        if named == {"root"}:
+            return named
+        return named - {"default"} if self.params["no_default_policy"] else named | {"default"}
+
+    def gives_default(self) -> bool:
+        """Whether this login can pass on the policy default: without sudo, Vault adds only what it has itself."""
+        status, body = self.vault.exchange("GET", "auth/token/lookup-self")
+        return status == 200 and bool({"root", "default"} & set(body["data"]["policies"]))
 
     def facts(self, found: dict[str, Any]) -> dict[str, Any]:
         return {**_diff.view(found, FACTS), "period": found.get("period") or 0} if found else {}
 
     def differences(self, found: dict[str, Any]) -> _diff.Differences:
         differing = _diff.differences(self.wanted(), self.facts(found))
+        lacking = self.policies() - set(found.get("policies") or [])
+        if "policies" in differing and lacking == {"default"} and not self.gives_default():
+            del differing["policies"]
         if found.get("expire_time"):
             differing |= self.short_of_life(found.get("ttl") or 0)
         life, asked = found.get("creation_ttl") or 0, _duration.seconds(self.params["ttl"] or 0)

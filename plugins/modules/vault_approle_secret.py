@@ -36,7 +36,9 @@ options:
     type: str
     default: approle
   role:
-    description: Name of the role. How long its secret ids live is a setting of the role, C(secret_id_ttl).
+    description:
+      - Name of the role. How long its secret ids live is a setting of the role, C(secret_id_ttl).
+      - Vault cuts that to C(max_lease_ttl) of the login method, which is 32 days when nobody set it.
     type: str
     required: true
   key:

@@ -85,7 +85,7 @@ options:
     elements: str
   state:
     description:
-      - V(revoked) revokes it, which cannot be undone. It signs nothing any more.
+      - V(revoked) revokes it, which cannot be undone. It signs nothing any more. No setting may be given with it.
       - V(absent) deletes it and its key. B(The key is lost for ever.)
       - V(revoked) is refused for the default issuer; V(absent) also when it has signed something in this mount that is
         valid.
@@ -170,6 +170,7 @@ def describe(vault: Vault, issuer: Issuer) -> dict[str, Any]:
     data = vault.read(f"{issuer.mount}/issuer/{issuer.issuer_id}") or {}
     settings = {name: data[name] for name in SETTINGS if name in data}
     settings |= {name: data.get(name) or [] for name in URLS}
+    settings["enable_aia_url_templating"] = bool(data.get("enable_aia_url_templating"))  # OpenBao: none without URLs
     settings |= {"usage": sorted(data["usage"].split(",")), CHAIN: data.get(CHAIN) or []}
     return {**issuer.facts(), **settings, "revoked": data.get("revoked", False)}
 
@@ -232,6 +233,9 @@ def present(
 ) -> tuple[_diff.Differences, dict[str, Any]]:
     given = wanted(module.params, found)
     differing = _diff.differences(given, before)
+    algorithms = differing.get("revocation_signature_algorithm", {}).values()
+    if len({str(name).lower() for name in algorithms}) == 1:  # Vault takes any case, and tells its own
+        del differing["revocation_signature_algorithm"]
     if module.params[CHAIN] is not None:
         given[CHAIN] = chain(module.params, found, everything)
         if given[CHAIN] != before[CHAIN]:
@@ -242,10 +246,19 @@ def present(
         )
     if "leaf_not_after_behavior" in differing:
         check_behavior(vault, found, given["leaf_not_after_behavior"])
+    makes_default = module.params["default"] and not found.is_default
+    if makes_default and before["revoked"]:
+        raise VaultError(
+            f"Issuer {found.issuer_name} of {found.mount} is revoked, so it cannot be the default one. Name another."
+        )
+    acts = [("patch", f"{found.mount}/issuer/{found.issuer_id}")] if differing else []
+    acts += [("update", f"{found.mount}/config/issuers")] if makes_default else []
+    if len(acts) > 1:
+        vault.foresee(*acts)  # both or none
     if differing:
         data = {name: ",".join(given[name]) if name == "usage" else given[name] for name in differing}
         vault.patch(f"{found.mount}/issuer/{found.issuer_id}", data)
-    if module.params["default"] and not found.is_default:
+    if makes_default:
         differing["is_default"] = {"wanted": True, "found": False}
         _vault_pki.make_default(vault, found)
     return differing, {name: pair["wanted"] for name, pair in differing.items()}
@@ -254,6 +267,12 @@ def present(
 def revoked(
     module: Any, vault: Vault, found: Issuer, before: dict[str, Any], dummy: list[Issuer]
 ) -> tuple[_diff.Differences, dict[str, Any]]:
+    others = [name for name in ("rename_from", *SETTINGS, CHAIN) if module.params[name] is not None]
+    others += ["default"] if module.params["default"] else []
+    if others:
+        raise VaultError(
+            f"With state revoked nothing else is changed. Nothing was revoked. Leave out {', '.join(others)}."
+        )
     if before["revoked"]:
         return {}, {}
     if found.is_default and not module.params["force"]:

@@ -37,7 +37,9 @@ options:
     type: str
     default: token
   policies:
-    description: Policies of the token. Required for O(state=present). V(default) comes on top.
+    description:
+      - Policies of the token, in any case of letters. Required for O(state=present).
+      - V(default) comes on top, unless it is a root token or the login has no V(default) to give.
     type: list
     elements: str
   no_default_policy:

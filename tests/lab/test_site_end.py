@@ -99,7 +99,9 @@ def test_names_of_ones_own_in_a_cluster_and_a_vault_of_somebody_else(mesh):
     gone = mesh.play("playbooks/teardown.yml", "-e", "pki_confirm=yes", variables=variables)
     assert gone.rc == 0, gone.output[-4000:]
     assert mesh.run("helm", "list", "--all-namespaces", "--short") == ""
-    assert mesh.kubectl("get", "issuers,serviceaccounts,roles", "-n", "mesh", "-o", "name") == "serviceaccount/default\n"
+    assert (
+        mesh.kubectl("get", "issuers,serviceaccounts,roles", "-n", "mesh", "-o", "name") == "serviceaccount/default\n"
+    )
     assert mesh.container()["State"]["Running"]
     nodes = mesh.kubectl("get", "nodes", "-o", "name")
     assert nodes
