@@ -62,7 +62,7 @@ def parse_bundle(pem: str | bytes) -> list[x509.Certificate]:
             certificates.append(_load(base64.b64decode("".join(body.split()), validate=True)))
         except binascii.Error as exc:
             raise X509Error(f"{where} is not valid base64: take the PEM text again from its source") from exc
-        except ValueError as exc:
+        except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as exc:
             raise X509Error(f"{where} is not a valid X.509 certificate: {_cause(exc)}") from exc
     if not certificates:
         raise X509Error(
@@ -111,11 +111,12 @@ def _shown(label: str) -> str:
 def _load(der: bytes) -> x509.Certificate:
     certificate = x509.load_der_x509_certificate(der)
     # These are parsed when first asked for; asked here, a broken one is found with its place in the bundle.
-    dummy = (certificate.extensions, certificate.subject, certificate.issuer, certificate.serial_number)
+    told = (certificate.extensions, certificate.subject, certificate.issuer, certificate.serial_number)
+    dummy = (*told, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
     return certificate
 
 
-def _cause(exc: ValueError) -> str:
+def _cause(exc: Exception) -> str:
     return " ".join(str(exc).split())[:200] or type(exc).__name__
 
 
@@ -200,8 +201,10 @@ def signature_algorithm(certificate: x509.Certificate) -> str:
 
 
 def serial(certificate: x509.Certificate) -> str:
+    """Hex as Vault writes it. No serial number may be negative, and some are: they have a minus, as openssl has it."""
     number = certificate.serial_number
-    return number.to_bytes(max(1, (number.bit_length() + 7) // 8), "big").hex(":")
+    digits = abs(number).to_bytes(max(1, (number.bit_length() + 7) // 8), "big").hex(":")
+    return f"-{digits}" if number < 0 else digits
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
@@ -209,7 +212,8 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 
 def iso(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    """A time in UTC. Written by isoformat, since strftime writes the year 1 with one digit."""
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def _oid_name(oid: x509.ObjectIdentifier) -> str:

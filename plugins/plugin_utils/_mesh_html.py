@@ -233,7 +233,7 @@ def validities(report: Facts) -> Iterator[Facts]:
 def _row(one: Facts, what: str) -> Facts:
     start, end = datetime.fromisoformat(one["not_before"]), datetime.fromisoformat(one["not_after"])
     anchor = what.startswith("trust anchor")
-    warned = {"time": end - WARNED, "text": "linkerd check warns from here: have the next root out by then"}
+    warns = "linkerd check warns from here: have the next root out by then"
     return {
         "name": one["common_name"] or one["subject"],
         "what": what,
@@ -243,5 +243,5 @@ def _row(one: Facts, what: str) -> Facts:
         "end": end,
         "not_after": one["not_after"],
         "clusters": [],
-        "points": [warned] if anchor and start < end - WARNED else [],
+        "points": [{"time": end - WARNED, "text": warns}] if anchor and end - start > WARNED else [],
     }

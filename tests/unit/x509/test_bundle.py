@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
+import warnings
+from datetime import UTC, datetime
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from authority import NOW, key, make
+from authority import DAY, NOW, Made, key, make
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain
@@ -51,6 +55,70 @@ def test_garbage_is_named_by_its_place(text, why):
     with pytest.raises(_x509.X509Error, match=why) as caught:
         _x509.parse_bundle(text)
     assert len(str(caught.value)) < 400
+
+
+def altered(made: Made, old: bytes, new: bytes) -> str:
+    """The PEM text of a certificate with some bytes of others: what no library makes."""
+    der = made.certificate.public_bytes(Encoding.DER)
+    assert der.count(old) == 1
+    body = base64.encodebytes(der.replace(old, new)).decode()
+    return f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n"
+
+
+def extended(*extensions: tuple[str, str]) -> Made:
+    """With extensions of these OIDs and bytes."""
+    unknown = [x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), bytes.fromhex(raw)) for oid, raw in extensions]
+    return make("odd", extensions=tuple((one, False) for one in unknown))
+
+
+LATE = make("late", start=datetime(2051, 1, 1, tzinfo=UTC), end=datetime(2052, 1, 1, tzinfo=UTC))
+BEGINS = b"20510101000000Z"
+ODD = {
+    "of version 6": altered(ROOT, bytes.fromhex("a003020102"), bytes.fromhex("a003020105")),
+    "of version 2": altered(ROOT, bytes.fromhex("a003020102"), bytes.fromhex("a003020101")),
+    "with an extension twice": altered(
+        extended(("1.2.3.4.5", "0500"), ("1.2.3.4.6", "0500")),
+        bytes.fromhex("06042a030406"),
+        bytes.fromhex("06042a030405"),
+    ),
+    "with an X.400 address": extended(("2.5.29.17", "3004a3023000")).pem,
+    "with an EDI party": extended(("2.5.29.17", "3008a506a1040c027878")).pem,
+    "of the year 0": altered(LATE, BEGINS, b"00000101000000Z"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_certificate_that_the_library_does_not_read_is_named_by_its_place(name):
+    with pytest.raises(_x509.X509Error, match=r"^PEM block 2 \(line \d+, offset \d+\) is not a valid X\.509"):
+        _x509.parse_bundle(ROOT.pem + ODD[name])
+
+
+def openssl_tells(folder, pem: str, what: str) -> str:
+    (folder / "c").write_text(pem)
+    command = ["openssl", "x509", "-in", folder / "c", "-noout", what, "-dateopt", "iso_8601"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().partition("=")[2]
+
+
+def test_a_negative_serial_number_is_told_as_openssl_tells_it(tmp_path):
+    number = ROOT.certificate.serial_number
+    positive = number.to_bytes(number.bit_length() // 8 + 1, "big")
+    pem = altered(
+        ROOT, b"\x02" + bytes([len(positive)]) + positive, b"\x02" + bytes([len(positive)]) + b"\x81" + positive[1:]
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # cryptography means to refuse them one day
+        told = x509_certificates(pem)[0]["serial_number"]
+    assert told.startswith("-")
+    assert told.replace(":", "").upper() == openssl_tells(tmp_path, pem, "-serial")
+
+
+@pytest.mark.parametrize("year", ["0001", "0999"])
+def test_an_early_year_has_four_digits(year, tmp_path):
+    pem = altered(LATE, BEGINS, f"{year}0101000000Z".encode())
+    told = x509_certificates(pem)[0]["not_before"]
+    assert told == f"{year}-01-01T00:00:00Z"
+    assert datetime.fromisoformat(told) < NOW - DAY
+    assert openssl_tells(tmp_path, pem, "-startdate") == f"{int(year):4}-01-01 00:00:00Z"  # as many places, with blanks
 
 
 @pytest.mark.parametrize("text", [SECRET, ROOT.pem + SECRET, SECRET.replace("\n", "\\n"), SECRET[:-40]])

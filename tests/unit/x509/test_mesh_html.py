@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 import pytest
@@ -101,6 +101,13 @@ def test_the_time_line_of_what_is_over_and_of_what_begins():
     assert [(row["name"], row["over"]) for row in rows][:2] == [("old", True), ("new", True)]
     assert all(0 <= row["x"] <= row["to"] <= 100 for row in rows)
     assert "not valid yet" in mesh_report_html(found)
+
+
+def test_the_time_line_of_what_ended_in_the_first_month_of_all_time():
+    """cryptography makes none before 1950: a stand-in, the facts of a certificate with other dates."""
+    early = reading()
+    early["anchors"]["certificates"][0] |= {"not_before": "0001-01-01T00:00:00Z", "not_after": "0001-01-31T00:00:00Z"}
+    assert f"ended {(NOW - datetime(1, 1, 31, tzinfo=UTC)).days} days ago" in mesh_report_html(report(berlin=early))
 
 
 def test_a_mark_stands_where_the_disagreement_is():
