@@ -170,6 +170,12 @@ def of_cluster(cluster: Cluster, vault: Facts, found: Facts | None, at: datetime
         )
     yield from _signer(disagree, cluster, anchors)
     yield from _renewal(disagree, cluster, at)
+    if cluster.reading.get("pods_problem"):
+        yield disagree(
+            "pod_anchors_unreadable",
+            "pods",
+            f"The pods {cluster.reading['pods_problem'].rstrip('.')}. Allow the login to list pods of all namespaces.",
+        )
     for group in cluster.reading.get("pods", []):
         yield from _pods(disagree, group, anchors)
     yield from _check(disagree, cluster.check)

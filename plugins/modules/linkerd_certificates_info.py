@@ -107,7 +107,9 @@ renewal_time:
   type: str
   sample: "2026-11-25T11:00:00Z"
 pods:
-  description: Pods with a proxy, those with the same anchors together, the largest group first.
+  description:
+    - Pods with a proxy, those with the same anchors together, the largest group first.
+    - Empty where RV(pods_problem) is not.
   returned: success
   type: list
   elements: dict
@@ -132,8 +134,13 @@ pods:
       elements: str
       returned: always
       sample: [emojivoto/web-5f4b8c7d9-abcde]
+pods_problem:
+  description: Why the pods cannot be listed, as the rest of a sentence that begins with them. Else empty.
+  type: str
+  returned: success
 """
 
+import contextlib
 from typing import Any
 
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
@@ -141,8 +148,17 @@ from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import An
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography
 from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_sources as sources
-from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import ANSWER, Cluster, ClusterError, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import (
+    ANSWER,
+    Cluster,
+    ClusterError,
+    api_message,
+    run,
+)
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
+
+with contextlib.suppress(ImportError):  # AnsibleK8SModule says so
+    from kubernetes.dynamic.exceptions import DynamicApiError
 
 PAGE = 500  # pods in one answer
 
@@ -156,17 +172,21 @@ def read(cluster: Cluster, wanted: Wanted) -> tuple[dict[str, Any] | None, str]:
     return found, "" if found else "does not exist"
 
 
-def meshed_pods(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
+def meshed_pods(cluster: Cluster, namespace: str) -> tuple[list[dict[str, Any]], str]:
+    """All of them, or why not as the rest of a sentence."""
     resource, pods, more = cluster.client.resource("Pod", "v1"), [], None
     while True:
         selection = {"label_selector": sources.SELECTOR.format(namespace=namespace), "limit": PAGE}
         if more:
             selection["_continue"] = more
-        page = resource.get(**selection, _request_timeout=ANSWER).to_dict()
+        try:
+            page = resource.get(**selection, _request_timeout=ANSWER).to_dict()
+        except DynamicApiError as exc:
+            return [], f"may not be listed: {exc.status} {exc.reason}. {api_message(exc)}"
         pods += page["items"]
         more = page["metadata"].get("continue")
         if not more:
-            return pods
+            return pods, ""
 
 
 def collect(cluster: Cluster, namespace: str) -> dict[str, Any]:
@@ -174,13 +194,15 @@ def collect(cluster: Cluster, namespace: str) -> dict[str, Any]:
     secret, no_issuer = read(cluster, Wanted("v1", "Secret", sources.SECRET, namespace))
     certificate = read(cluster, Wanted("cert-manager.io/v1", "Certificate", sources.SECRET, namespace))[0]
     anchors = sources.anchors_source(config_map, namespace, no_anchors)
+    pods, no_pods = meshed_pods(cluster, namespace)
     return {
         "changed": False,
         "anchors": anchors,
         "issuer": sources.secret_source(secret, namespace, "tls.crt", no_issuer),
         "signer": sources.secret_source(secret, namespace, "ca.crt", no_issuer),
         "renewal_time": sources.renewal_time(certificate),
-        "pods": sources.pod_groups(meshed_pods(cluster, namespace), anchors["changed_at"]),
+        "pods": sources.pod_groups(pods, anchors["changed_at"]),
+        "pods_problem": no_pods,
     }
 
 

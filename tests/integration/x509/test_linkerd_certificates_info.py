@@ -107,22 +107,41 @@ def test_another_namespace_holds_nothing(ask):
     assert found["pods"] == []
 
 
+def allow(api: Any, user: str, **verbs: str) -> None:
+    """For each resource one verb, in all namespaces."""
+    rules = [{"apiGroups": [""], "resources": [resource], "verbs": [verb]} for resource, verb in verbs.items()]
+    api.call("POST", f"{RBAC}/clusterroles", {"metadata": {"name": user}, "rules": rules})
+    group = "rbac.authorization.k8s.io"
+    reference = {"apiGroup": group, "kind": "ClusterRole", "name": user}
+    binding = {"metadata": {"name": user}, "roleRef": reference}
+    api.call(
+        "POST",
+        f"{RBAC}/clusterrolebindings",
+        {**binding, "subjects": [{"apiGroup": group, "kind": "User", "name": user}]},
+    )
+
+
 def test_a_login_that_may_not_read_the_secret_is_told_so(api, ask):
-    rules = [
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
-        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]},
-    ]
-    api.call("POST", f"{RBAC}/clusterroles", {"metadata": {"name": "looker"}, "rules": rules})
-    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "looker"}
-    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "looker"}
-    binding = {"metadata": {"name": "looker"}, "roleRef": reference, "subjects": [subject]}
-    api.call("POST", f"{RBAC}/clusterrolebindings", binding)
+    allow(api, "looker", pods="list", configmaps="get")
     found = ask(impersonate_user="looker")
     assert found["anchors"]["problem"] == ""
     assert "may not be read: Secret linkerd/linkerd-identity-issuer cannot be read: 403" in found["issuer"]["problem"]
-    refused = ask(impersonate_user="nobody")
-    assert refused["failed"]
-    assert "403" in refused["msg"]
+    assert (found["pods_problem"], len(found["pods"])) == ("", 3)
+
+
+def test_a_login_that_may_not_list_pods_is_told_the_rest(api, ask):
+    allow(api, "reader", secrets="get", configmaps="get")
+    found = ask(impersonate_user="reader")
+    assert found["anchors"]["problem"] == found["issuer"]["problem"] == ""
+    assert found["issuer"]["certificates"][0]["certificate"] == ISSUER.pem
+    assert found["pods"] == []
+    assert found["pods_problem"].startswith("may not be listed: 403 Forbidden. pods is forbidden")
+
+
+def test_a_login_that_may_nothing_is_told_of_each_place(ask):
+    found = ask(impersonate_user="nobody")
+    assert all("403" in found[part]["problem"] for part in ("anchors", "issuer", "signer"))
+    assert "403" in found["pods_problem"]
 
 
 def test_a_cluster_that_does_not_answer(ask, tmp_path):

@@ -99,6 +99,11 @@ CASES = {
         {"pod_anchors_unreadable"},
         "No certificate found",
     ),
+    "pods that may not be listed": (
+        {"berlin": {**reading(pods=[]), "pods_problem": "may not be listed: 403 Forbidden. pods is forbidden"}},
+        {"pod_anchors_unreadable"},
+        "The pods may not be listed: 403 Forbidden. pods is forbidden. Allow the login to list pods",
+    ),
     "linkerd check": (
         {"berlin": (reading(), {"failed": True, "msg": "linkerd check found 1 problem(s). failed: identity"})},
         {"linkerd_check"},
