@@ -51,6 +51,7 @@ class Disagreement:
     message: str
     cluster: str | None = None
     reasons: list[dict[str, str]] = field(default_factory=list)
+    pods: list[str] = field(default_factory=list)
 
     def facts(self, allowed: Iterable[str]) -> Facts:
         return {
@@ -59,6 +60,7 @@ class Disagreement:
             "where": self.where,
             "message": self.message,
             "reasons": self.reasons,
+            "pods": self.pods,
             "allowed": self.code in allowed,
         }
 
@@ -142,8 +144,8 @@ def disagreements(
 
 
 def of_cluster(cluster: Cluster, vault: Facts, found: Facts | None, at: datetime) -> Iterator[Disagreement]:
-    def disagree(code: str, where: str, message: str, reasons: list[dict[str, str]] | None = None) -> Disagreement:
-        return Disagreement(code, where, message, cluster.name, reasons or [])
+    def disagree(code: str, where: str, message: str, **more: Any) -> Disagreement:
+        return Disagreement(code, where, message, cluster.name, **more)
 
     if cluster.problem:
         yield disagree("cluster_unreadable", "cluster", f"The cluster could not be asked: {cluster.problem}")
@@ -166,7 +168,7 @@ def of_cluster(cluster: Cluster, vault: Facts, found: Facts | None, at: datetime
             f"Linkerd would refuse the identity issuer {found['path'][0]['subject']}: {why} "
             "Deleting the Secret has cert-manager sign it anew; kubectl describe certificate -n "
             f"{_namespace(cluster)} linkerd-identity-issuer tells why it does not.",
-            found["reasons"],
+            reasons=found["reasons"],
         )
     yield from _signer(disagree, cluster, anchors)
     yield from _renewal(disagree, cluster, at)
@@ -247,16 +249,19 @@ def _renewal(disagree: Any, cluster: Cluster, at: datetime) -> Iterator[Disagree
 
 
 def _pods(disagree: Any, group: Facts, anchors: list[Facts]) -> Iterator[Disagreement]:
-    pods, where = _named(group["pods"]), f"{len(group['pods'])} pod(s)"
+    pods, where, whole = _named(group["pods"]), f"{len(group['pods'])} pod(s)", {"pods": group["pods"]}
     restart = "kubectl rollout restart of what they belong to gives them those of the ConfigMap."
     if group["problem"]:
-        yield disagree("pod_anchors_unreadable", where, f"The anchors of {pods}: {group['problem']}. {restart}")
+        yield disagree(
+            "pod_anchors_unreadable", where, f"The anchors of {pods}: {group['problem']}. {restart}", **whole
+        )
     elif group["evidence"] == "started_before":
         yield disagree(
             "pod_anchors_unknown",
             where,
             f"{pods} took the anchors when they started, and started before the ConfigMap was last written. What they "
             f"carry cannot be read from outside. {restart}",
+            **whole,
         )
     elif group["evidence"] == "spec" and anchors:
         has, should = _fingerprints(group["certificates"]), _fingerprints(anchors)
@@ -265,7 +270,7 @@ def _pods(disagree: Any, group: Facts, anchors: list[Facts]) -> Iterator[Disagre
         parts = [f"do not trust {_subjects(lacks)}"] if lacks else []
         parts += [f"trust {_subjects(more)}, which is not in the ConfigMap"] if more else []
         if parts:
-            yield disagree("pod_anchors_differ", where, f"{pods} {' and '.join(parts)}. {restart}")
+            yield disagree("pod_anchors_differ", where, f"{pods} {' and '.join(parts)}. {restart}", **whole)
 
 
 def _check(disagree: Any, check: Facts) -> Iterator[Disagreement]:

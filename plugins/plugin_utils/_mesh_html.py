@@ -15,16 +15,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 Facts = dict[str, Any]
 
-# What a disagreement stands against in the picture: boxes and arrows.
+# The boxes of the picture, and the arrows between them: root to issuer to pods, root to anchors to pods.
+PARTS = ("vault", "issuer", "anchors", "pods", "signed", "certifies", "published", "trusted")
+# What a disagreement stands against: parts of the picture, and places beside it.
 MARKS = {
     "vault_unreadable": ("vault",),
     "cluster_unreadable": ("anchors", "issuer", "pods"),
-    "anchors_unreadable": ("anchors",),
+    "anchors_unreadable": ("anchors", "signed", "certifies", "published", "trusted"),
     "anchor_not_a_root": ("anchors",),
     "anchor_expired": ("anchors",),
-    "anchor_not_in_vault": ("anchors", "published"),
-    "issuer_unreadable": ("issuer",),
-    "issuer_refused": ("issuer", "signed"),
+    "anchor_not_in_vault": ("vault", "anchors", "published"),
+    "issuer_unreadable": ("issuer", "signed", "certifies"),
+    "issuer_refused": ("issuer", "signed", "certifies"),
     "signer_unreadable": ("signer",),
     "signer_not_in_anchors": ("signer",),
     "renewal_overdue": ("issuer",),
@@ -32,6 +34,7 @@ MARKS = {
     "pod_anchors_unknown": ("pods", "trusted"),
     "pod_anchors_differ": ("pods", "trusted"),
     "linkerd_check": ("check",),
+    "clusters_differ": ("anchors",),
 }
 WARNED = timedelta(days=60)  # before its end linkerd check begins to warn of an anchor
 NEAR = timedelta(hours=6)  # the time line is even up to here and logarithmic beyond
@@ -86,28 +89,74 @@ def span(left: timedelta) -> str:
 
 
 def drawn(report: Facts, cluster: Facts) -> Facts:
-    """Marks (part -> what stands against it), the picture and the sources of a cluster."""
+    """What stands against a cluster, as a whole and by its parts, with their states, the picture and the sources."""
+    against = [item for item in report["disagreements"] if concerns(item, cluster)]
     marks: dict[str, list[Facts]] = {}
-    for item in report["disagreements"]:
-        if item["cluster"] in (None, cluster["name"]):
-            for part in MARKS.get(item["code"], ()):
-                marks.setdefault(part, []).append(item)
-    bad = {part for part, items in marks.items() if any(not item["allowed"] for item in items)}
-    places = list(sources(report, cluster, marks))
+    for item in against:
+        for part in MARKS[item["code"]]:
+            marks.setdefault(part, []).append(item)
+        if item["code"] == "anchor_not_in_vault" and not signed_by_vault(report, cluster):
+            marks.setdefault("signed", []).append(item)
+    blank = uncompared(report, cluster)
+    places = list(sources(report, cluster, marks, blank))
     shown: set[str] = set()
     for place in places:  # a certificate is told in full where it stands first
         place["shown"] = frozenset(shown)
         shown |= {one["fingerprint_sha256"] for one in place["certificates"]}
-    return {"marks": marks, "bad": bad, "picture": picture(report, cluster), "sources": places}
+    return {
+        "against": against,
+        "marks": marks,
+        "states": {part: state(marks.get(part, []), part not in blank) for part in PARTS},
+        "picture": picture(report, cluster),
+        "sources": places,
+    }
+
+
+def concerns(item: Facts, cluster: Facts) -> bool:
+    if item["code"] == "clusters_differ":
+        return bool(certificates(cluster, "anchors"))
+    return item["cluster"] in (None, cluster["name"])
+
+
+def signed_by_vault(report: Facts, cluster: Facts) -> bool:
+    """Whether the anchor that the identity issuer leads to is one of Vault's issuers."""
+    path = (cluster["chain"] or {}).get("path", [])
+    return bool({one["fingerprint_sha256"] for one in path[-1:]} & in_vault(report))
+
+
+def in_vault(report: Facts) -> set[str]:
+    return {one["fingerprint_sha256"] for one in report["vault"]["issuers"]}
+
+
+def certificates(cluster: Facts, part: str) -> list[Facts]:
+    found: list[Facts] = cluster.get(part, {}).get("certificates", [])
+    return found
+
+
+def uncompared(report: Facts, cluster: Facts) -> set[str]:
+    """Parts for which there is nothing that they could agree with."""
+    blank = {"signed", "published"} if report["vault"]["problem"] else set()
+    if not certificates(cluster, "anchors"):
+        blank |= {"vault", "issuer", "signer", "pods"}
+    if not cluster.get("pods"):
+        blank |= {"pods", "certifies", "trusted"}
+    return blank
+
+
+def state(against: list[Facts], compared: bool) -> str:
+    """Good is only what was compared and fits; what is expected not to fit is no alarm, but not good either."""
+    if any(not item["allowed"] for item in against):
+        return "bad"
+    return "good" if compared and not against else "neutral"
 
 
 def picture(report: Facts, cluster: Facts) -> Facts:
     """Boxes with their lines of text. Two ways lead from the root to the pods: who signs, and whom they trust."""
     path = (cluster["chain"] or {}).get("path", [])
     used = path[-1]["fingerprint_sha256"] if path else None
-    anchors, issuer = (cluster.get(part, {}).get("certificates", []) for part in ("anchors", "issuer"))
-    in_vault = {one["fingerprint_sha256"] for one in report["vault"]["issuers"]}
-    root = next((one for one in [*path[-1:], *anchors] if one["fingerprint_sha256"] in in_vault), None)
+    anchors, issuer = (certificates(cluster, part) for part in ("anchors", "issuer"))
+    known = in_vault(report)
+    root = next((one for one in [*path[-1:], *anchors] if one["fingerprint_sha256"] in known), None)
     shown = next((one for one in anchors if one["fingerprint_sha256"] == used), next(iter(anchors), None))
     between = path[1:-1] if (cluster["chain"] or {}).get("verified") else []
     count = sum(len(group["pods"]) for group in cluster.get("pods", []))
@@ -119,7 +168,7 @@ def picture(report: Facts, cluster: Facts) -> Facts:
             **box(shown, LINE),
             "kind": f"{len(anchors)} trust anchors" if anchors[1:] else "Trust anchor, ConfigMap",
         },
-        "pods": f"{count} pod{'' if count == 1 else 's'}",
+        "pods": "not listed" if cluster.get("pods_problem") else f"{count} pod{'' if count == 1 else 's'} with a proxy",
     }
 
 
@@ -144,10 +193,10 @@ def folded(text: str, width: int) -> list[str]:
     return [text[:cut], rest if len(rest) <= width else f"{rest[: width - 1]}…"]
 
 
-def sources(report: Facts, cluster: Facts, marks: dict[str, list[Facts]]) -> Iterator[Facts]:
-    """Each place with what is there, and what stands against it."""
+def sources(report: Facts, cluster: Facts, marks: dict[str, list[Facts]], blank: set[str]) -> Iterator[Facts]:
+    """Each place with what is there, what stands against it, and whether there was anything to compare it with."""
     vault = report["vault"]
-    used = {one["fingerprint_sha256"] for one in cluster.get("anchors", {}).get("certificates", [])}
+    used = {one["fingerprint_sha256"] for one in certificates(cluster, "anchors")}
     roots = [one for one in vault["issuers"] if one["fingerprint_sha256"] in used]
     yield {
         "what": "Root",
@@ -155,19 +204,30 @@ def sources(report: Facts, cluster: Facts, marks: dict[str, list[Facts]]) -> Ite
         "certificates": roots,
         "none": vault["problem"] or "None of its issuers is an anchor of this cluster.",
         "against": marks.get("vault", []),
+        "compared": "vault" not in blank,
     }
     for part, what in (("anchors", "Trust anchors"), ("issuer", "Identity issuer"), ("signer", "Its signer")):
         place = cluster.get(part)
         if place:
-            yield {"what": what, "none": place["problem"], "against": marks.get(part, []), **place}
+            against, compared = marks.get(part, []), part not in blank
+            yield {"what": what, "none": place["problem"], "against": against, "compared": compared, **place}
     for group in cluster.get("pods", []):
-        against = [item for item in marks.get("pods", []) if group["pods"][0] in item["message"]]
         yield {
             "what": f"{len(group['pods'])} pod{'' if len(group['pods']) == 1 else 's'}",
             "where": ", ".join(group["pods"]),
             "certificates": group["certificates"],
             "none": group["problem"] or STARTED[group["evidence"]],
-            "against": against,
+            "against": [item for item in marks.get("pods", []) if item["pods"] == group["pods"]],
+            "compared": "pods" not in blank,
+        }
+    if cluster.get("pods_problem"):
+        yield {
+            "what": "Pods",
+            "where": "Pods of all namespaces",
+            "certificates": [],
+            "none": cluster["pods_problem"],
+            "against": marks["pods"],
+            "compared": False,
         }
 
 
@@ -219,7 +279,7 @@ def validities(report: Facts) -> Iterator[Facts]:
     for cluster in report["clusters"]:
         parts = [("anchors", "trust anchor of"), ("issuer", "identity issuer of")]
         for part, what in parts:
-            for depth, one in enumerate(cluster.get(part, {}).get("certificates", [])):
+            for depth, one in enumerate(certificates(cluster, part)):
                 row = rows.setdefault(
                     one["fingerprint_sha256"], _row(one, "intermediate CA of" if depth and part == "issuer" else what)
                 )

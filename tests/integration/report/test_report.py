@@ -29,6 +29,14 @@ BAD = report(
     prague=DEEP,
     lost=(LOST, {}),
 )
+
+
+def broken(part: str) -> dict:
+    found = reading()
+    found[part] |= {"certificates": [], "problem": "does not exist"}
+    return found
+
+
 SCRIPT = "<script>alert('CN')</script>"
 IMAGE = "\"'><img src=x onerror=alert(1)>"
 
@@ -119,11 +127,30 @@ def test_the_picture_shows_where_it_does_not_fit(show):
         boxes = clusters[name].locator("g.box.bad .kind").all_text_contents()
         return [*boxes, *(f"{count} ways" for count in [clusters[name].locator("path.way.bad").count()] if count)]
 
-    assert bad("berlin") == bad("prague") == []
-    assert bad("oslo") == ["2 trust anchors", "Workloads", "2 ways"]
-    assert bad("rome") == ["Identity issuer, Secret", "2 ways"]
+    assert bad("berlin") == bad("prague") == ["Trust anchor, ConfigMap"]  # which differ from those of oslo
+    assert bad("oslo") == ["Root, its key stays in Vault", "2 trust anchors", "Workloads", "2 ways"]
+    assert bad("rome") == ["Identity issuer, Secret", "Trust anchor, ConfigMap", "2 ways"]
     assert "Intermediate CA" in clusters["prague"].locator("svg.chain").text_content()
     assert "does not answer: refused" in clusters["lost"].inner_text()
+
+
+def test_what_was_not_compared_is_neither_green_nor_red(show):
+    """No pod runs, Vault was not asked: two arrows to nothing, two from nothing."""
+    shown = show(report({"msg": "Vault refuses the connection."}, berlin=reading(pods=[])))
+    assert {hue(color) for color in shown.ask(STROKE, "path.way")} == {"other"}
+    assert shown.page.locator("path.way.neutral").count() == 4
+    shown = show(report(berlin=broken("anchors")))
+    states = shown.page.locator("dl.sources p.state .word").all_inner_texts()
+    assert states == [
+        "not compared",
+        "differs",
+        "not compared",
+        "not compared",
+        "not compared",
+        "not compared",
+        "agrees",
+    ]
+    assert {hue(color) for color in shown.ask(STROKE, "path.way")} == {"red"}
 
 
 def test_the_time_line(show):
@@ -152,10 +179,11 @@ def test_nothing_is_cut_off(show, width):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_can_be_read_in_light_and_in_dark(show, scheme):
-    shown = show(BAD, color_scheme=scheme)
+@pytest.mark.parametrize("what", [BAD, report(berlin=broken("anchors"))], ids=["bad", "not compared"])
+def test_it_can_be_read_in_light_and_in_dark(show, what, scheme):
+    shown = show(what, color_scheme=scheme)
     found = shown.ask(CONTRAST)
-    assert len(found) > 100
+    assert len(found) > (100 if what is BAD else 50)
     assert [one for one in found if one[0] < 4.5] == []
 
 

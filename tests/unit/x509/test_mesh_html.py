@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
@@ -47,7 +48,7 @@ def test_the_page_refuses_to_load_anything():
     page = mesh_report_html(report(berlin=reading()))
     assert "default-src 'none'; style-src 'unsafe-inline'" in page
     assert "http" not in page.replace("http-equiv", "").replace("http://127.0.0.1:8200", "")
-    assert "url(" not in page.replace("url(#good)", "").replace("url(#bad)", "")
+    assert "url(" not in re.sub(r"url\(#(good|bad|neutral)\)", "", page)
 
 
 @pytest.mark.parametrize(
@@ -110,12 +111,83 @@ def test_the_time_line_of_what_ended_in_the_first_month_of_all_time():
     assert f"ended {(NOW - datetime(1, 1, 31, tzinfo=UTC)).days} days ago" in mesh_report_html(report(berlin=early))
 
 
+def parts(drawn: dict, state: str) -> set[str]:
+    return {part for part, found in drawn["states"].items() if found == state}
+
+
+def lacking(part: str) -> dict:
+    found = reading()
+    found[part] |= {"certificates": [], "problem": "does not exist"}
+    return found
+
+
+WAYS = {"signed", "certifies", "published", "trusted"}
+# A report, what is bad in the picture of its first cluster, and what is neutral: not compared, or expected.
+STATES = {
+    "all agree": ({"berlin": reading()}, set(), set()),
+    "Vault has another root, which signed nothing here": (
+        {"vault_result": vault(NEXT), "berlin": reading()},
+        {"vault", "anchors", "signed", "published"},
+        set(),
+    ),
+    "Vault lacks an anchor that signed nothing": (
+        {"berlin": reading((ROOT, NEXT))},
+        {"vault", "anchors", "published"},
+        set(),
+    ),
+    "Vault was not asked": (
+        {"vault_result": {"msg": "refused"}, "berlin": reading()},
+        {"vault"},
+        {"signed", "published"},
+    ),
+    "no issuer": ({"berlin": lacking("issuer")}, {"issuer", "signed", "certifies"}, set()),
+    "no anchors": ({"berlin": lacking("anchors")}, {"anchors", *WAYS}, {"vault", "issuer", "pods"}),
+    "no pods": ({"berlin": reading(pods=[])}, set(), {"pods", "certifies", "trusted"}),
+    "pods that may not be listed": (
+        {"berlin": {**reading(pods=[]), "pods_problem": "may not be listed"}},
+        {"pods", "trusted"},
+        {"certifies"},
+    ),
+    "clusters differ": (
+        {"vault_result": vault(ROOT, NEXT), "berlin": reading(), "oslo": reading((ROOT, NEXT))},
+        {"anchors"},
+        set(),
+    ),
+    "a disagreement that is expected": (
+        {"allowed": ("anchor_not_in_vault",), "vault_result": vault(NEXT), "berlin": reading()},
+        set(),
+        {"vault", "anchors", "signed", "published"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_green_is_only_what_was_compared_and_fits(name):
+    given, bad, neutral = STATES[name]
+    found = report(**given)
+    drawn = html.drawn(found, found["clusters"][0])
+    assert (parts(drawn, "bad"), parts(drawn, "neutral")) == (bad, neutral)
+    assert set(drawn["states"]) == {"vault", "issuer", "anchors", "pods", *WAYS}
+
+
+def test_a_pod_is_not_taken_for_one_whose_name_begins_alike():
+    found = report(berlin=reading(pods=[pod("web-1", ROOT.pem), pod("web-10", NEXT.pem)]))
+    places = {place["where"]: place for place in html.drawn(found, found["clusters"][0])["sources"]}
+    assert places["emojivoto/web-1"]["against"] == []
+    assert [item["pods"] for item in places["emojivoto/web-10"]["against"]] == [["emojivoto/web-10"]]
+
+
+def test_a_cluster_that_differs_from_another_does_not_agree():
+    page = mesh_report_html(report(vault(ROOT, NEXT), berlin=reading(), oslo=reading((ROOT, NEXT), pods=[])))
+    assert page.count('<span class="badge bad">1 to settle</span>') == 2
+
+
 def test_a_mark_stands_where_the_disagreement_is():
     found = report(
         vault(ROOT, NEXT), berlin=reading((ROOT, NEXT), pods=[pod("web", ROOT.pem), pod("i", started=EARLIER)])
     )
     drawn = html.drawn(found, found["clusters"][0])
-    assert drawn["bad"] == {"pods", "trusted"}
+    assert parts(drawn, "bad") == {"pods", "trusted"}
     against = [item["code"] for place in drawn["sources"] for item in place["against"]]
     assert sorted(against) == ["pod_anchors_differ", "pod_anchors_unknown"]
     assert drawn["picture"]["anchors"]["kind"] == "2 trust anchors"
