@@ -31,6 +31,7 @@ CODES = frozenset(
         "anchor_expired",
         "anchor_not_in_vault",
         "issuer_refused",
+        "expires_soon",
         "signer_not_in_anchors",
         "renewal_overdue",
         "pod_anchors_unreadable",
@@ -161,15 +162,7 @@ def of_cluster(cluster: Cluster, vault: Facts, found: Facts | None, at: datetime
     if anchors:
         yield from _anchors(disagree, cluster, anchors, vault, at)
     if found is not None and not found["verified"]:
-        why = " ".join(f"{reason['message'].rstrip('.')}." for reason in found["reasons"])
-        yield disagree(
-            "issuer_refused",
-            cluster.reading["issuer"]["where"],
-            f"Linkerd would refuse the identity issuer {found['path'][0]['subject']}: {why} "
-            "Deleting the Secret has cert-manager sign it anew; kubectl describe certificate -n "
-            f"{_namespace(cluster)} linkerd-identity-issuer tells why it does not.",
-            reasons=found["reasons"],
-        )
+        yield from _issuer(disagree, cluster, found)
     yield from _signer(disagree, cluster, anchors)
     yield from _renewal(disagree, cluster, at)
     if cluster.reading.get("pods_problem"):
@@ -220,6 +213,33 @@ def _anchors(
             f"The cluster trusts {_subjects(strangers)}, which Vault at {vault['address']} does not have. It has: "
             f"{_subjects(vault['issuers']) or 'no issuer'}. "
             "Is this the right Vault, and has a Vault in dev mode lost its memory?",
+        )
+
+
+def is_refused(found: Facts) -> bool:
+    """Whether Linkerd itself would not take the issuer; that too little time is left is only the operator's wish."""
+    return any(reason["code"] != "expires_soon" for reason in found["reasons"])
+
+
+def _issuer(disagree: Any, cluster: Cluster, found: Facts) -> Iterator[Disagreement]:
+    where, subject, reasons = cluster.reading["issuer"]["where"], found["path"][0]["subject"], found["reasons"]
+    why = " ".join(f"{reason['message'].rstrip('.')}." for reason in reasons)
+    if is_refused(found):
+        yield disagree(
+            "issuer_refused",
+            where,
+            f"Linkerd would refuse the identity issuer {subject}: {why} "
+            "Deleting the Secret has cert-manager sign it anew; kubectl describe certificate -n "
+            f"{_namespace(cluster)} linkerd-identity-issuer tells why it does not.",
+            reasons=reasons,
+        )
+    else:
+        yield disagree(
+            "expires_soon",
+            where,
+            f"The identity issuer {subject} is good, with less time left than asked for: {why} An issuer is renewed by "
+            "renew_issuer.yml, and issued for longer with linkerd_identity_duration; an anchor needs a new root.",
+            reasons=reasons,
         )
 
 

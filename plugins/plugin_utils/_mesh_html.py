@@ -13,6 +13,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_report
+
 Facts = dict[str, Any]
 
 # The boxes of the picture, and the arrows between them: root to issuer to pods, root to anchors to pods.
@@ -27,6 +29,7 @@ MARKS = {
     "anchor_not_in_vault": ("vault", "anchors", "published"),
     "issuer_unreadable": ("issuer", "signed", "certifies"),
     "issuer_refused": ("issuer", "signed", "certifies"),
+    "expires_soon": ("issuer",),
     "signer_unreadable": ("signer",),
     "signer_not_in_anchors": ("signer",),
     "renewal_overdue": ("issuer",),
@@ -152,13 +155,14 @@ def state(against: list[Facts], compared: bool) -> str:
 
 def picture(report: Facts, cluster: Facts) -> Facts:
     """Boxes with their lines of text. Two ways lead from the root to the pods: who signs, and whom they trust."""
-    path = (cluster["chain"] or {}).get("path", [])
+    chain = cluster["chain"] or {"path": [], "reasons": []}
+    path = chain["path"]
     used = path[-1]["fingerprint_sha256"] if path else None
     anchors, issuer = (certificates(cluster, part) for part in ("anchors", "issuer"))
     known = in_vault(report)
     root = next((one for one in [*path[-1:], *anchors] if one["fingerprint_sha256"] in known), None)
     shown = next((one for one in anchors if one["fingerprint_sha256"] == used), next(iter(anchors), None))
-    between = path[1:-1] if (cluster["chain"] or {}).get("verified") else []
+    between = [] if _mesh_report.is_refused(chain) else path[1:-1]
     count = sum(len(group["pods"]) for group in cluster.get("pods", []))
     return {
         "root": box(root or next(iter(report["vault"]["issuers"]), None), 2 * LINE),

@@ -87,12 +87,18 @@ PASSED = {"passed": True, "categories": {"linkerd-identity": {"success": 39, "wa
 
 
 def report(
-    vault_result: dict[str, Any] | None = None, allowed: tuple[str, ...] = (), **clusters: Any
+    vault_result: dict[str, Any] | None = None,
+    allowed: tuple[str, ...] = (),
+    min_days: tuple[float, float] = (0, 0),
+    **clusters: Any,
 ) -> dict[str, Any]:
-    """A report at NOW; of a cluster give its reading, or its reading and what linkerd check said."""
+    """A report at NOW; of a cluster give its reading, or its reading and what linkerd check said.
+
+    The days are those that issuer and anchor have to have left.
+    """
     asked = [
         _mesh_report.Cluster.from_results(name, *(given if isinstance(given, tuple) else (given, PASSED)))
         for name, given in clusters.items()
     ]
-    wanted = _x509_chain.requirements(at=NOW, profile="linkerd")
+    wanted = _x509_chain.requirements(NOW, "linkerd", None, *min_days)
     return _mesh_report.report(_mesh_report.vault_facts(vault_result or vault()), asked, wanted, allowed)

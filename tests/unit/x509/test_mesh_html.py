@@ -140,6 +140,7 @@ STATES = {
         {"vault"},
         {"signed", "published"},
     ),
+    "less time left than asked for": ({"min_days": (3, 0), "berlin": reading()}, {"issuer"}, set()),
     "no issuer": ({"berlin": lacking("issuer")}, {"issuer", "signed", "certifies"}, set()),
     "no anchors": ({"berlin": lacking("anchors")}, {"anchors", *WAYS}, {"vault", "issuer", "pods"}),
     "no pods": ({"berlin": reading(pods=[])}, set(), {"pods", "certifies", "trusted"}),
@@ -198,9 +199,10 @@ def test_intermediates_are_drawn_between():
     issuer = make("identity", middle, own_key=key("p256", 44), end=NOW + DAY)
     deep = reading(issuer=issuer)
     deep["issuer"] = _mesh_sources.source("Secret linkerd/linkerd-identity-issuer, tls.crt", issuer.pem + middle.pem)
-    found = report(berlin=deep)
+    found, late = report(berlin=deep), report(min_days=(2, 0), berlin=deep)
     assert found["agreed"]
-    assert [box["name"] for box in html.drawn(found, found["clusters"][0])["picture"]["between"]] == ["middle"]
+    for one in (found, late):  # with less time left than asked for it is the same way
+        assert [box["name"] for box in html.drawn(one, one["clusters"][0])["picture"]["between"]] == ["middle"]
     assert "Intermediate CA" in mesh_report_html(found)
 
 

@@ -69,6 +69,22 @@ CASES = {
         {"issuer_refused"},
         "Linkerd would refuse the identity issuer CN=identity.linkerd.cluster.local: Its authority key identifier",
     ),
+    "an issuer with less left than asked for": (
+        {"min_days": (3, 0)},
+        {"expires_soon"},
+        "CN=identity.linkerd.cluster.local is good, with less time left than asked for: As leaf it has 2.0 days left, "
+        "wanted 3. An issuer is renewed by renew_issuer.yml",
+    ),
+    "an anchor with less left than asked for": (
+        {"min_days": (0, 100)},
+        {"expires_soon"},
+        "less time left than asked for: As anchor it has 89.0 days left, wanted 100. An issuer",
+    ),
+    "an issuer of another root, with less left than asked for": (
+        {"min_days": (3, 0), "vault_result": vault(ROOT, NEXT), "berlin": reading(issuer=BY_NEXT)},
+        {"issuer_refused"},
+        "As leaf it has 1.0 days left, wanted 3. Deleting the Secret",
+    ),
     "signer of another root": (
         {"berlin": reading(signer=NEXT)},
         {"signer_not_in_anchors"},
@@ -186,6 +202,7 @@ def test_the_filter():
     assert found["failures"] == []
     assert found["table"][-1] == "All agree."
     late = mesh_report({"berlin": reading()}, asked, at=NOW.isoformat(), issuer_min_days=3, anchor_min_days=90)
+    assert [item["code"] for item in late["disagreements"]] == ["expires_soon"]
     assert [reason["code"] for reason in late["disagreements"][0]["reasons"]] == ["expires_soon", "expires_soon"]
     assert late["clusters"][0]["check"] is None
 
