@@ -16,7 +16,7 @@ try:
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-    from cryptography.x509.oid import ExtensionOID, NameOID
+    from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
     MISSING = None
 except ImportError:
@@ -29,7 +29,7 @@ except ImportError:
             return self
 
     dsa = ec = ed448 = ed25519 = hashes = rsa = x509 = Anything()  # type: ignore[assignment]
-    Encoding = ExtensionOID = NameOID = PublicFormat = Anything()  # type: ignore[assignment, misc]
+    Encoding = ExtendedKeyUsageOID = ExtensionOID = NameOID = PublicFormat = Anything()  # type: ignore[assignment, misc]
 
     class InvalidSignature(Exception):  # type: ignore[no-redef]  # noqa: N818 - its name there
         """Never raised."""
@@ -40,6 +40,7 @@ except ImportError:
 
 __all__ = [
     "Encoding",
+    "ExtendedKeyUsageOID",
     "ExtensionOID",
     "InvalidSignature",
     "NameOID",

@@ -141,7 +141,7 @@ def certificate_facts(certificate: x509.Certificate) -> dict[str, Any]:
         "is_ca": bool(constraints and constraints.ca),
         "path_length": constraints.path_length if constraints else None,
         "key_usage": key_usage(certificate) or [],
-        "extended_key_usage": [_oid_name(oid) for oid in extension(certificate, ExtensionOID.EXTENDED_KEY_USAGE) or []],
+        "extended_key_usage": [oid_name(oid) for oid in extension(certificate, ExtensionOID.EXTENDED_KEY_USAGE) or []],
         "subject_alt_names": [
             _general_name(name) for name in extension(certificate, ExtensionOID.SUBJECT_ALTERNATIVE_NAME) or []
         ],
@@ -197,7 +197,7 @@ def is_signed_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
 
 
 def signature_algorithm(certificate: x509.Certificate) -> str:
-    return _oid_name(certificate.signature_algorithm_oid)
+    return oid_name(certificate.signature_algorithm_oid)
 
 
 def serial(certificate: x509.Certificate) -> str:
@@ -216,7 +216,7 @@ def iso(moment: datetime) -> str:
     return f"{moment.replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
-def _oid_name(oid: x509.ObjectIdentifier) -> str:
+def oid_name(oid: x509.ObjectIdentifier) -> str:
     name = oid._name
     return oid.dotted_string if name == "Unknown OID" else name
 

@@ -16,7 +16,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_names
-from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import ExtensionOID, x509
+from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import (
+    ExtendedKeyUsageOID,
+    ExtensionOID,
+    x509,
+)
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509_path import Builder, Node, Reason
 
 UNDERSTOOD = {  # critical extensions that are checked, or that (policies, CRL addresses) only inform
@@ -39,18 +43,26 @@ class Profile:
 
     leaf_is_ca: bool = False
     leaf_keys: tuple[str, ...] = ()
-    leaf_signatures: tuple[str, ...] = ()
     anchor_keys: tuple[str, ...] = ()
+    signatures: tuple[str, ...] = ()  # of the leaf, and of the anchor itself
+    # Of every certificate of the path:
+    curves: tuple[str, ...] = ()
+    usages: tuple[x509.ObjectIdentifier, ...] = ()  # one of them, where extended key usages are limited
+    constraints: tuple[type[x509.GeneralName], ...] = ()  # kinds of names that a critical extension may limit
 
 
 PROFILES = {
     None: Profile(),
-    # The identity controller wants a CA; `linkerd check` wants these algorithms.
+    # The identity controller wants a CA; `linkerd check` wants these algorithms; the rest is what Go's crypto/x509,
+    # with which both verify, reads, and what it asks for where its caller names no usage.
     "linkerd": Profile(
         leaf_is_ca=True,
         leaf_keys=("ec:256",),
-        leaf_signatures=("ecdsa-with-SHA256", "sha256WithRSAEncryption"),
         anchor_keys=("ec:256", "rsa:2048", "rsa:4096"),
+        signatures=("ecdsa-with-SHA256", "sha256WithRSAEncryption"),
+        curves=("secp256r1", "secp384r1", "secp521r1"),
+        usages=(ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE),
+        constraints=(x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.UniformResourceIdentifier),
     ),
 }
 
@@ -217,7 +229,29 @@ def _profile(path: list[Node], profile: Profile, complete: bool) -> Iterator[Rea
         key_type, bits, dummy = _x509.key_facts(node.certificate)
         if not key_is(keys, key_type, bits):
             yield node.reason("key_type", f"As {what} its key is {key_type}:{bits}, wanted {' or '.join(keys)}")
-    if profile.leaf_signatures:
-        algorithm, wanted = _x509.signature_algorithm(leaf.certificate), " or ".join(profile.leaf_signatures)
-        if algorithm not in profile.leaf_signatures:
-            yield leaf.reason("signature_algorithm", f"It is signed with {algorithm}, wanted {wanted}")
+    for node in dict.fromkeys([leaf, anchor] if complete else [leaf]):
+        algorithm = _x509.signature_algorithm(node.certificate)
+        if profile.signatures and algorithm not in profile.signatures:
+            wanted = " or ".join(profile.signatures)
+            yield node.reason("signature_algorithm", f"It is signed with {algorithm}, wanted {wanted}")
+    for node in path:
+        yield from _readable(node, profile)
+
+
+def _readable(node: Node, profile: Profile) -> Iterator[Reason]:
+    """What a profile asks of every certificate of the path."""
+    curve = _x509.key_facts(node.certificate)[2]
+    if profile.curves and curve and curve not in profile.curves:
+        told = f"Its key is on the curve {curve}, which Linkerd cannot read, wanted {profile.curves[0]}"
+        yield node.reason("key_type", told)
+    usages = node.extension(ExtensionOID.EXTENDED_KEY_USAGE)
+    if profile.usages and usages is not None and not set(usages) & set(profile.usages):
+        found, wanted = ", ".join(_x509.oid_name(oid) for oid in usages), _x509.oid_name(profile.usages[0])
+        told = f"Its extended key usages are {found}, wanted {wanted} too, or none at all"
+        yield node.reason("extended_key_usage", told)
+    limits = node.extensions.get(ExtensionOID.NAME_CONSTRAINTS)
+    if profile.constraints and limits is not None and limits.critical:
+        trees = [*(limits.value.permitted_subtrees or ()), *(limits.value.excluded_subtrees or ())]
+        if not all(isinstance(tree, profile.constraints) for tree in trees):
+            told = "It limits a kind of names other than DNS, IP, email and URI, which Linkerd refuses"
+            yield node.reason("critical_extension", told)

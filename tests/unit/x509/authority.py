@@ -126,11 +126,11 @@ def verdict_on(chain: list[Made], anchors: list[Made], **wanted: Any) -> _x509_c
     return _x509_chain.verify(given, trusted, _x509_chain.requirements(at=NOW, **wanted))
 
 
-def openssl_verifies(folder: Path, chain: list[Made], anchors: list[Made], at: datetime = NOW) -> bool:
-    """The oracle. Partial chain: anchors need not be self-signed, as here."""
+def openssl_verifies(folder: Path, chain: list[Made], anchors: list[Made], at: datetime = NOW, *more: str) -> bool:
+    """The oracle, with further options. Partial chain: anchors need not be self-signed, as here."""
     files = {"leaf": chain[:1], "others": chain[1:] or chain[:1], "anchors": anchors}
     for name, certificates in files.items():
         (folder / name).write_text("".join(made.pem for made in certificates))
-    command = ["openssl", "verify", "-partial_chain", "-attime", str(int(at.timestamp()))]
+    command = ["openssl", "verify", "-partial_chain", "-attime", str(int(at.timestamp())), *more]
     command += ["-CAfile", folder / "anchors", "-untrusted", folder / "others", folder / "leaf"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0

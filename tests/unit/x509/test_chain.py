@@ -12,7 +12,9 @@ import pytest
 from authority import DAY, NOW, Made, key, make, named, openssl_verifies, signed_by_openssl
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
 
@@ -26,8 +28,12 @@ class Case:
     length: int | None = None
 
 
-def limits(permitted=None, excluded=None):
-    return ((x509.NameConstraints(permitted, excluded), True),)
+def limits(permitted=None, excluded=None, critical=True):
+    return ((x509.NameConstraints(permitted, excluded), critical),)
+
+
+def usages(*oids):
+    return ((x509.ExtendedKeyUsage(oids), False),)
 
 
 def san(*names):
@@ -228,6 +234,22 @@ def test_a_signature_that_can_be_forged(kind, digest, tmp_path):
         ({"own_key": key("rsa2048")}, {}, {"key_type"}),
         ({}, {"own_key": key("rsa2048")}, set()),
         ({"algorithm": hashes.SHA384()}, {"own_key": key("p384")}, {"key_type", "signature_algorithm"}),
+        ({}, {"algorithm": hashes.SHA384()}, {"signature_algorithm"}),
+        ({}, {"own_key": key("rsa4096"), "algorithm": hashes.SHA512()}, {"signature_algorithm"}),
+        ({"own_key": ec.generate_private_key(ec.SECP256K1())}, {}, {"key_type"}),
+        ({"own_key": ec.generate_private_key(ec.BrainpoolP256R1())}, {}, {"key_type"}),
+        ({}, {"own_key": ec.generate_private_key(ec.SECP256K1())}, {"key_type"}),
+        ({"extensions": usages(Usage.CLIENT_AUTH)}, {}, {"extended_key_usage"}),
+        ({"extensions": usages(Usage.CLIENT_AUTH, Usage.SERVER_AUTH)}, {}, set()),
+        ({"extensions": usages(Usage.ANY_EXTENDED_KEY_USAGE)}, {}, set()),
+        ({}, {"extensions": usages(Usage.EMAIL_PROTECTION)}, {"extended_key_usage"}),
+        (
+            {},
+            {"extensions": limits([x509.DirectoryName(named("identity.linkerd.cluster.local"))])},
+            {"critical_extension"},
+        ),
+        ({}, {"extensions": limits(None, [x509.DirectoryName(named("x"))], critical=False)}, set()),
+        ({}, {"extensions": limits([dns("cluster.local")])}, set()),
     ],
 )
 def test_linkerd_profile(issuer, root, codes):
@@ -236,6 +258,36 @@ def test_linkerd_profile(issuer, root, codes):
     wanted = _x509_chain.requirements(at=NOW, profile="linkerd")
     verdict = _x509_chain.verify([made.certificate], [anchor.certificate], wanted)
     assert {reason.code for reason in verdict.reasons} == codes
+
+
+@pytest.mark.parametrize(
+    ("middle", "code"),
+    [
+        ({"own_key": ec.generate_private_key(ec.SECP256K1())}, "key_type"),
+        ({"own_key": key("p384")}, None),
+        ({"extensions": usages(Usage.EMAIL_PROTECTION)}, "extended_key_usage"),
+        ({"extensions": limits([x509.DirectoryName(named("identity"))])}, "critical_extension"),
+    ],
+)
+def test_an_intermediate_that_only_linkerd_refuses(middle, code):
+    """Go, and so Linkerd, reads fewer curves and constraints than we do, and asks each CA for the usage serverAuth."""
+    between = make("between", ROOT, **{"own_key": key("p256", 4), **middle})
+    issuer = make("identity", between, own_key=key("p256", 1))
+    for profile, codes in ((None, set()), ("linkerd", {code} - {None})):
+        wanted = _x509_chain.requirements(at=NOW, profile=profile)
+        verdict = _x509_chain.verify([issuer.certificate, between.certificate], [ROOT.certificate], wanted)
+        assert {reason.code for reason in verdict.reasons} == codes
+
+
+@pytest.mark.parametrize(
+    "oids", [[Usage.SERVER_AUTH], [Usage.CLIENT_AUTH], [Usage.CLIENT_AUTH, Usage.SERVER_AUTH], [Usage.CODE_SIGNING]]
+)
+def test_openssl_takes_the_same_issuers_for_those_of_servers(oids, tmp_path):
+    issuer = make("identity", ROOT, own_key=key("p256", 1), extensions=usages(*oids))
+    server = make("server", issuer, own_key=key("p256", 2), ca=False, key_cert_sign=False)
+    wanted = _x509_chain.requirements(at=NOW, profile="linkerd")
+    verdict = _x509_chain.verify([issuer.certificate], [ROOT.certificate], wanted)
+    assert openssl_verifies(tmp_path, [server, issuer], [ROOT], NOW, "-purpose", "sslserver") is verdict.verified
 
 
 @pytest.mark.parametrize(

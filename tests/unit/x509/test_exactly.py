@@ -14,6 +14,7 @@ import pytest
 from authority import DAY, NOW, key, make, named, verdict_on
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import (
@@ -25,6 +26,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils import (
     _x509_path,
 )
 
+SECP256K1 = ec.generate_private_key(ec.SECP256K1())
 EAST = timezone(timedelta(hours=2))
 
 
@@ -264,11 +266,20 @@ def test_the_sentences_of_the_profile():
     assert reasons([issuer], [root], profile="linkerd") == [
         ("key_type", "As leaf its key is ec:384, wanted ec:256"),
         ("key_type", "As anchor its key is ed25519:256, wanted ec:256 or rsa:2048 or rsa:4096"),
-        ("signature_algorithm", "It is signed with ed25519, wanted ecdsa-with-SHA256 or sha256WithRSAEncryption"),
+        *[("signature_algorithm", "It is signed with ed25519, wanted ecdsa-with-SHA256 or sha256WithRSAEncryption")]
+        * 2,
     ]
     hashed = make("issuer", ROOT, own_key=key("p256", 2), algorithm=hashes.SHA384())
     told = "It is signed with ecdsa-with-SHA384, wanted ecdsa-with-SHA256 or sha256WithRSAEncryption"
     assert reasons([hashed], [ROOT], profile="linkerd") == [("signature_algorithm", told)]
+    strange = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH, x509.ObjectIdentifier("1.2.3")])
+    limit = x509.NameConstraints([x509.DirectoryName(named("issuer"))], None)
+    odd = make("issuer", ROOT, own_key=SECP256K1, extensions=((strange, False), (limit, True)))
+    assert reasons([odd], [ROOT], profile="linkerd") == [
+        ("key_type", "Its key is on the curve secp256k1, which Linkerd cannot read, wanted secp256r1"),
+        ("extended_key_usage", "Its extended key usages are clientAuth, 1.2.3, wanted serverAuth too, or none at all"),
+        ("critical_extension", "It limits a kind of names other than DNS, IP, email and URI, which Linkerd refuses"),
+    ]
     lost = make("lost", make("gone", own_key=key("p256", 5)), own_key=key("p384"))
     found = reasons([make("issuer", lost, own_key=key("p521")), lost], [ROOT], profile="linkerd")
     assert ("key_type", "As leaf its key is ec:521, wanted ec:256") in found
