@@ -47,6 +47,11 @@ def is_written(value: object) -> bool:
     return isinstance(value, str) and WHOLE.fullmatch(value.strip()) is not None
 
 
+def is_go(value: object) -> bool:
+    """Whether Go's time.ParseDuration reads it, as cert-manager does: no day, no week, no number without a unit."""
+    return isinstance(value, str) and WHOLE.fullmatch(value) is not None and not set("dw") & set(value)
+
+
 def text(value: object) -> str:
     """A duration for a person: 90d, 48h, 1h30m, 45s. Days only when it is days and more than two."""
     left = seconds(value)

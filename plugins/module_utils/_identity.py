@@ -19,7 +19,11 @@ SHORTEST, SHORTEST_RENEWAL = 3600, 300
 def lifetime(anchors: Sequence[x509.Certificate], duration: str, renew_before: str, now: datetime) -> dict[str, Any]:
     """`problems` as sentences, and `last_issue`: from then on the anchor ends before an issuer made anew would."""
     life, before = _duration.seconds(duration), _duration.seconds(renew_before)
-    problems = []
+    problems = [
+        f"cert-manager cannot read the duration {given}: write it in h, m and s, such as 48h."
+        for given in (duration, renew_before)
+        if not _duration.is_go(given)
+    ]
     if life < SHORTEST:
         problems.append(f"An identity issuer for {duration} is shorter than the 1h that cert-manager issues at least.")
     if before < SHORTEST_RENEWAL:

@@ -123,7 +123,10 @@ def moment(at: str | datetime | None) -> datetime:
         at = datetime.fromisoformat(at)
     if not isinstance(at, datetime):
         raise TypeError("at is a time in ISO 8601, such as 2026-11-24T12:00:00Z")
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    try:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError(f"at {at.isoformat()} is outside the years 1 to 9999 in UTC: give another time") from None
 
 
 def verify(chain: list[x509.Certificate], anchors: list[x509.Certificate], wanted: Requirements) -> Verdict:

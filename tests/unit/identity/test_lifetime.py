@@ -69,6 +69,27 @@ def test_what_cert_manager_refuses(duration, renew_before, part):
     assert part in problem
 
 
+@pytest.mark.parametrize("duration", ["2d", "1w", "1d12h", "172800", "48h ", 172800])
+def test_what_vault_reads_and_cert_manager_does_not(anchor, duration):
+    """Go's time.ParseDuration reads it for cert-manager: no day, no week, no number without a unit."""
+    (problem,) = identity_lifetime(anchor, duration, "25h", at="2026-11-24T12:00:00Z")["problems"]
+    assert problem == f"cert-manager cannot read the duration {duration}: write it in h, m and s, such as 48h."
+    problems = identity_lifetime(anchor, "960h", duration, at="2026-11-24T12:00:00Z")["problems"]
+    assert problems == [f"cert-manager cannot read the duration {duration}: write it in h, m and s, such as 48h."]
+
+
+@pytest.mark.parametrize("duration", ["48h", "47h60m", "2880m", "172800s", "47.5h30m", "48h0.5s", "172800000ms"])
+def test_what_cert_manager_reads(anchor, duration):
+    assert identity_lifetime(anchor, duration, "25h", at="2026-11-24T12:00:00Z")["problems"] == []
+
+
+def test_a_time_after_all_times(anchor):
+    with pytest.raises(
+        AnsibleFilterError, match=r"^Life of the identity issuer: at 9999-12-31T23:59:59-05:00 is outside"
+    ):
+        identity_lifetime(anchor, "48h", "25h", at="9999-12-31T23:59:59-05:00")
+
+
 def test_no_duration():
     with pytest.raises(AnsibleFilterError, match="Life of the identity issuer: 'soon' is not a duration"):
         identity_lifetime([], "soon", "1h")
