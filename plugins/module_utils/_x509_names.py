@@ -9,6 +9,7 @@ a DNS name.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -56,8 +57,12 @@ def forbidden(
     outside = [tree for tree in excluded if isinstance(tree, kind)]
     if (inside or outside) and kind not in MATCHERS:
         return "limits a kind of name that is not understood here, and so refuses"
+    if (inside or outside) and kind is x509.UniformResourceIdentifier and not _uri_host(name):
+        return "limits URIs by the name of their host, which is not in"
     if any(MATCHERS[kind](name, tree.value) for tree in outside):
         return "excludes"
+    if kind is x509.DNSName and any(_stands_for(name, tree.value) for tree in outside):
+        return "excludes a name that is covered by"
     if inside and not any(MATCHERS[kind](name, tree.value) for tree in inside):
         return "does not permit"
     return None
@@ -66,6 +71,12 @@ def forbidden(
 def _dns(name: str, tree: str) -> bool:
     name, tree = name.lower().rstrip("."), tree.lower().rstrip(".")
     return not tree or name == tree or name.endswith(tree if tree.startswith(".") else f".{tree}")
+
+
+def _stands_for(name: str, tree: str) -> bool:
+    """Whether a wildcard covers the name at the top of a tree. It stands for one label, so for none below that."""
+    name, tree = name.lower().rstrip("."), tree.lower().rstrip(".")
+    return name.startswith("*.") and not tree.startswith(".") and tree.partition(".")[2] == name.removeprefix("*.")
 
 
 def _host(host: str, tree: str) -> bool:
@@ -82,12 +93,21 @@ def _email(name: str, tree: str) -> bool:
     return _host(host, tree)
 
 
-def _uri(name: str, tree: str) -> bool:
+def _uri_host(name: str) -> str:
+    """The name of the host; empty without one, and where it is an address."""
     try:
         host = urlsplit(name).hostname or ""
     except ValueError:
-        host = ""
-    return _host(host, tree)
+        return ""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return ""
+
+
+def _uri(name: str, tree: str) -> bool:
+    return _host(_uri_host(name), tree)
 
 
 def _ip(name: Any, tree: Any) -> bool:
@@ -95,8 +115,15 @@ def _ip(name: Any, tree: Any) -> bool:
 
 
 def _directory(name: x509.Name, tree: x509.Name) -> bool:
-    wanted = list(tree.rdns)
-    return list(name.rdns)[: len(wanted)] == wanted
+    """Without regard to case and blanks, RFC 5280 section 7.1."""
+    wanted = [_folded(part) for part in tree.rdns]
+    return [_folded(part) for part in name.rdns][: len(wanted)] == wanted
+
+
+def _folded(part: x509.RelativeDistinguishedName) -> set[tuple[x509.ObjectIdentifier, str | bytes]]:
+    return {
+        (one.oid, " ".join(one.value.casefold().split()) if isinstance(one.value, str) else one.value) for one in part
+    }
 
 
 MATCHERS: dict[Kind, Callable[[Any, Any], bool]] = {

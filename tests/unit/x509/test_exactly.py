@@ -143,6 +143,7 @@ def test_names_and_their_limits(kind, name, tree, fits):
         ([x509.DNSName("a.example")], [], "does not permit"),
         ([], [x509.DNSName("example")], "excludes"),
         ([x509.DNSName("b.example")], [], None),
+        ([], [x509.DNSName("c.example")], None),
         ([x509.RegisteredID(x509.ObjectIdentifier("1.2.3"))], [], None),
     ],
 )

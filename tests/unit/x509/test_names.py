@@ -117,6 +117,61 @@ def test_an_address_without_a_host_is_inside_nothing(name):
 
 
 @pytest.mark.parametrize(
+    ("name", "openssl"),
+    [
+        ("urn:uuid:1", False),
+        ("spiffe:///x", False),
+        ("spiffe://10.0.0.1/x", True),  # openssl takes it, against RFC 5280 4.2.1.10; Go refuses it
+        ("https://[::1]:8443/x", True),
+        ("spiffe://good.test/x", True),
+    ],
+)
+def test_a_limit_on_addresses_refuses_one_without_a_name_of_a_host(name, openssl, tmp_path):
+    tree, uri = x509.UniformResourceIdentifier("evil.test"), x509.UniformResourceIdentifier(name)
+    root = make("root", extensions=(limits(excluded=[tree]),))
+    one = leaf(root, "leaf", alternatives(uri))
+    assert judge([one], [root]) == (set() if "good.test" in name else {"name_constraint"})
+    assert openssl_verifies(tmp_path, [one], [root]) is openssl
+    assert judge([leaf(plain := make("root"), "leaf", alternatives(uri))], [plain]) == set()
+
+
+def organization(name: str, unit: str | None = None) -> x509.Name:
+    units = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit)] if unit else []
+    return x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, name), *units])
+
+
+@pytest.mark.parametrize("excluded", [True, False])
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [("Evil Corp", True), ("EVIL  CORP", True), (" evil corp ", True), ("EvilCorp", False), ("Evil Corps", False)],
+)
+def test_names_of_directories_are_compared_without_case_and_blanks(name, inside, excluded, tmp_path):
+    """RFC 5280 7.1."""
+    tree = x509.DirectoryName(organization("Evil Corp"))
+    root = make("root", extensions=(limits(excluded=[tree]) if excluded else limits(tree),))
+    one = leaf(root, organization(name, "leaf"))
+    assert judge([one], [root]) == ({"name_constraint"} if inside is excluded else set())
+    assert openssl_verifies(tmp_path, [one], [root]) is (inside is not excluded)
+
+
+@pytest.mark.parametrize(
+    ("name", "tree", "refused"),
+    [  # as Go judges; openssl and RFC 5280 know no wildcards here
+        ("*.example.com", "secret.example.com", True),
+        ("*.EXAMPLE.com", "secret.example.COM.", True),
+        ("*.example.com", "a.secret.example.com", False),  # it stands for one label
+        ("*.example.com", "secret.example.org", False),
+        ("*.example.com", "example.com", True),
+        ("example.com", "secret.example.com", False),
+    ],
+)
+def test_a_wildcard_that_stands_for_an_excluded_name(name, tree, refused):
+    root = make("root", extensions=(limits(excluded=[x509.DNSName(tree)]),))
+    codes = judge([leaf(root, "leaf", alternatives(x509.DNSName(name)))], [root])
+    assert codes == ({"name_constraint"} if refused else set())
+
+
+@pytest.mark.parametrize(
     ("name", "tree", "inside"),
     [
         ("a.example", "", True),
