@@ -39,7 +39,7 @@ def chain_verdict(
     anchors: object,
     at: str | datetime | None = None,
     profile: str | None = None,
-    key_types: list[str] | None = None,
+    key_types: list[str] | str | None = None,
     leaf_min_days: float = 0,
     anchor_min_days: float = 0,
 ) -> _x509_chain.Verdict:

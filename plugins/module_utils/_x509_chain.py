@@ -96,11 +96,13 @@ class Verdict:
 def requirements(
     at: str | datetime | None = None,
     profile: str | None = None,
-    key_types: list[str] | None = None,
+    key_types: list[str] | str | None = None,
     leaf_min_days: float = 0,
     anchor_min_days: float = 0,
 ) -> Requirements:
-    """From what a playbook gives."""
+    """From what a playbook gives; a list may be a text with commas, as everywhere in Ansible."""
+    if isinstance(key_types, str):
+        key_types = [one.strip() for one in key_types.split(",")]
     if profile not in PROFILES:
         raise _x509.X509Error(f"There is no profile {profile!r}. Choose one of: {', '.join(filter(None, PROFILES))}")
     try:

@@ -298,6 +298,9 @@ def test_openssl_takes_the_same_issuers_for_those_of_servers(oids, tmp_path):
         ({"anchor_min_days": 60}, {"expires_soon"}),
         ({"key_types": ["ec:256"]}, set()),
         ({"key_types": ["rsa", "ec:384"]}, {"key_type"}),
+        ({"key_types": "ec"}, set()),  # as Ansible takes a text where a list is wanted
+        ({"key_types": "rsa, ec:256"}, set()),
+        ({"key_types": "rsa"}, {"key_type"}),
     ],
 )
 def test_further_requirements(more, codes):
