@@ -60,8 +60,8 @@ def _count(items: list[str], what: str) -> str:
 
 
 def failures(report: Facts) -> list[str]:
-    """The disagreements that are not allowed, as sentences."""
-    return [sentence(item) for item in report["disagreements"] if not item["allowed"]]
+    """The disagreements that are not allowed, as sentences with their codes, which is what can be allowed."""
+    return [f"{sentence(item)} [{item['code']}]" for item in report["disagreements"] if not item["allowed"]]
 
 
 def sentence(item: Facts) -> str:

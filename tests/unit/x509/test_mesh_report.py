@@ -144,7 +144,8 @@ def test_a_disagreement(name):
     found = report(**{"berlin": reading(), **given})
     assert {item["code"] for item in found["disagreements"]} == codes
     assert not found["agreed"]
-    assert sentence in _mesh_table.failures(found)[0]
+    told = _mesh_table.failures(found)[0]
+    assert sentence in told and told.endswith(tuple(f" [{code}]" for code in codes))
     assert "PRIVATE" not in str(found)
 
 
