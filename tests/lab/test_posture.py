@@ -19,6 +19,7 @@ from conftest import ROOT
 
 PATH = "pki/issuer/linkerd-root-1/sign-intermediate"
 IDENTITY = "identity.linkerd.cluster.local"
+TRUST = ("linkerd-identity-trust-roots", "ca-bundle.crt")
 BUILT_IN = {"kubernetes.io/tls", "helm.sh/release.v1"}
 
 
@@ -67,9 +68,9 @@ def issued(mesh) -> str:
     return secret(mesh, "linkerd-identity-issuer", "tls.crt")
 
 
-def accepted(mesh, issuer: str) -> bool:
+def accepted(mesh, issuer: str, root_number: int = 1) -> bool:
     """By openssl, with the root that Vault itself tells."""
-    root = mesh.vault("GET", "pki/issuer/linkerd-root-1/json")[1]["data"]["certificate"]
+    root = mesh.vault("GET", f"pki/issuer/linkerd-root-{root_number}/json")[1]["data"]["certificate"]
     (mesh.folder / "root.pem").write_text(root)
     (mesh.folder / "issuer.pem").write_text(issuer)
     return "OK" in mesh.run("openssl", "verify", "-CAfile", f"{mesh.folder}/root.pem", f"{mesh.folder}/issuer.pem")
@@ -261,22 +262,6 @@ def test_a_controller_that_lags_is_restarted(mesh):
     assert accepted(mesh, secret(mesh, "linkerd-identity-issuer", "tls.crt"))
 
 
-def test_a_previous_root_stays_trusted_beside_the_new_one(mesh):
-    variables = {"vault_pki_root_issuer_name": "linkerd-root-2", "vault_pki_previous_root": "linkerd-root-1"}
-    run = mesh.play("playbooks/site.yml", "--tags", "vault_pki,cert_manager,linkerd", variables=variables)
-    assert run.rc == 0, run.output[-4000:]
-    wanted = [
-        mesh.vault("GET", f"pki/issuer/linkerd-root-{number}/json")[1]["data"]["certificate"] for number in (1, 2)
-    ]
-    mesh.until(lambda: mesh.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt").count("BEGIN CERT") == 2)
-    bundle = mesh.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt")
-    assert all(pem.strip() in bundle for pem in wanted)
-    path = mesh.kubectl("get", "issuer", "vault", "-n", "linkerd", "-o", "jsonpath={.spec.vault.path}")
-    assert path == "pki/issuer/linkerd-root-2/sign-intermediate"
-    back = mesh.play("playbooks/site.yml", "--tags", "vault_pki,cert_manager,linkerd")
-    assert back.rc == 0, back.output[-4000:]
-
-
 def test_a_duration_that_the_root_cannot_cover_is_refused_before_anything(mesh):
     run = mesh.play(
         "playbooks/site.yml", "--tags", "vault_pki,linkerd", variables={"linkerd_identity_duration": "2400h"}
@@ -334,6 +319,35 @@ def test_without_a_login_the_wait_after_a_failure_is_capped(mesh):
     assert back.rc == 0, back.output[-4000:]
     config = mesh.data("configmap", "cert-manager", "config.yaml", "cert-manager")
     assert "certificateRequestMaximumBackoffDuration: 1h" in config
+
+
+def restarted(mesh) -> None:
+    mesh.kubectl("rollout", "restart", "deployment", "-n", "linkerd")
+    for name in mesh.kubectl("get", "deployments", "-n", "linkerd", "-o", "name").split():
+        mesh.kubectl("rollout", "status", name, "-n", "linkerd", "--timeout=180s")
+
+
+def test_a_root_is_changed_in_three_runs(mesh):
+    """As the guide has it: the new root signs once Linkerd trusts it, the old one goes once it signs no more."""
+    new = {"vault_pki_root_issuer_name": "linkerd-root-2"}
+    both = {**new, "vault_pki_previous_root": "linkerd-root-1"}
+    for number, variables in enumerate(({**both, "vault_pki_client_path": PATH}, both, new), start=1):
+        for arguments in (("--check",), ()):
+            run = mesh.play("playbooks/site.yml", *arguments, variables=variables)
+            assert run.rc == 0, run.output[-4000:]
+        path = mesh.kubectl("get", "issuer", "vault", "-n", "linkerd", "-o", "jsonpath={.spec.vault.path}")
+        assert path == (PATH if number == 1 else PATH.replace("root-1", "root-2"))
+        anchors = 1 if number == 3 else 2
+        mesh.until(lambda n=anchors: mesh.data("configmap", *TRUST).count("BEGIN CERT") == n)
+        if number == 2:
+            assert mesh.play("playbooks/renew_issuer.yml", variables=variables).rc == 0
+        else:
+            lags = mesh.play("playbooks/verify.yml", variables=variables)
+            assert lags.rc != 0 and "[pod_anchors_unknown]" in lags.flat, lags.output[-4000:]
+            restarted(mesh)
+        verified = mesh.play("playbooks/verify.yml", variables=variables)
+        assert verified.rc == 0, verified.output[-4000:]
+        assert accepted(mesh, secret(mesh, "linkerd-identity-issuer", "tls.crt"), min(number, 2))
 
 
 def test_no_secret_was_printed_by_any_run(mesh):
