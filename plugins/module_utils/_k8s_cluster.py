@@ -42,11 +42,17 @@ class Cluster:
     def __init__(self, client: K8SClient) -> None:
         self.client = client
 
+    def resource(self, wanted: Wanted) -> Any:
+        """Where the API server has objects of the kind; a ClusterError when it would not find this one there."""
+        resource = self.client.resource(wanted.kind, wanted.api_version)
+        if resource.namespaced and not wanted.namespace:  # without one the client asks where none can be
+            raise ClusterError(f"{wanted} lacks a namespace, and every {wanted.kind} is in one. Say which.")
+        return resource
+
     def get(self, wanted: Wanted) -> dict[str, Any] | None:
         """The object; None when there is none, or its kind or namespace does not exist."""
         try:
-            resource = self.client.resource(wanted.kind, wanted.api_version)
-            found = resource.get(name=wanted.name, namespace=wanted.namespace, _request_timeout=ANSWER)
+            found = self.resource(wanted).get(name=wanted.name, namespace=wanted.namespace, _request_timeout=ANSWER)
         except ResourceNotFoundError:
             return None
         except DynamicApiError as exc:
@@ -66,10 +72,11 @@ class Cluster:
     def refusal(self, definition: dict[str, Any]) -> tuple[str | None, bool]:
         """Why the API server, with the webhooks that it asks, would not take an object now, and whether that is for
         good: it is no valid object. Stores nothing."""
-        head = definition["metadata"]
+        wanted = Wanted.named(definition)
         try:
-            resource = self.client.resource(definition["kind"], definition["apiVersion"])
-            resource.create(body=definition, namespace=head.get("namespace"), dry_run="All", _request_timeout=ANSWER)
+            self.resource(wanted).create(
+                body=definition, namespace=wanted.namespace, dry_run="All", _request_timeout=ANSWER
+            )
         except ResourceNotFoundError:
             return "is of a kind that the cluster does not know. Install what brings its CustomResourceDefinition", True
         except DynamicApiError as exc:
@@ -82,8 +89,7 @@ class Cluster:
         before = found["metadata"]["resourceVersion"] if found else None
         limit = max(1, math.ceil(min(seconds, 30)))
         try:
-            resource = self.client.resource(wanted.kind, wanted.api_version)
-            for event in resource.watch(namespace=wanted.namespace, name=wanted.name, timeout=limit):
+            for event in self.resource(wanted).watch(namespace=wanted.namespace, name=wanted.name, timeout=limit):
                 if event["raw_object"]["metadata"]["resourceVersion"] != before:
                     return
         except (ResourceNotFoundError, ApiException, DynamicApiError, HTTPError):

@@ -63,6 +63,14 @@ class Wanted:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
+def lacking(definition: dict[str, Any]) -> list[str]:
+    """What a manifest needs to be a named object and has not."""
+    head = definition.get("metadata")
+    name = head.get("name") if isinstance(head, dict) else None
+    needed = {"apiVersion": definition.get("apiVersion"), "kind": definition.get("kind"), "metadata.name": name}
+    return [key for key, value in needed.items() if not (isinstance(value, str) and value)]
+
+
 def unmet(found: dict[str, Any] | None, wanted: Wanted) -> str | None:
     """Why an object is not yet what is wanted, as the rest of a sentence; None when it is."""
     if found is None:

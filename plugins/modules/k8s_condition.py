@@ -27,13 +27,15 @@ options:
     type: str
     default: v1
   kind:
-    description: Kind of the object. Required unless O(objects) or O(accepts) is given.
+    description: Kind of the object. Required with O(name), and unless O(objects) or O(accepts) is given.
     type: str
   name:
-    description: Name of the object.
+    description: Name of the object. Required with O(kind).
     type: str
   namespace:
-    description: Namespace of the object, none for objects of the cluster.
+    description:
+      - Namespace of the object, none for objects of the cluster.
+      - An object of a kind that lives in namespaces has to have one. It is an error otherwise, in check mode too.
     type: str
   condition:
     description:
@@ -90,10 +92,11 @@ options:
     description:
       - Definitions that the API server has to accept, together with the admission webhooks that it asks. They are sent
         as a dry run, so nothing is stored. An object of that name may exist.
+      - Each needs C(apiVersion), C(kind), C(metadata.name) and, where O(namespace) would be needed,
+        C(metadata.namespace).
       - A webhook answers some seconds after its Deployment is available. This waits for it.
     type: list
     elements: dict
-    default: []
   state:
     description: V(absent) waits until the objects are gone.
     type: str
@@ -245,8 +248,12 @@ def result(wanted: Wanted, reason: str | None, seconds: float, found: dict | Non
 def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
     params = module.params
     absent, timeout = params["state"] == "absent", 0 if module.check_mode else params["timeout"]
+    accepts = params["accepts"] or []
+    for number, definition in enumerate(accepts, 1):
+        if lacks := judge.lacking(definition):
+            raise ClusterError(f"Definition {number} in accepts lacks {', '.join(lacks)}. Give it that, as text.")
     started, results, sentences = time.monotonic(), [], []
-    for options in params["objects"] or ([params] if params["kind"] else []):
+    for options in params["objects"] or ([params] if params["kind"] is not None else []):
         wanted = Wanted.from_options(options)
         item = wait(cluster, wanted, absent, started, timeout)
         found = item.pop("_found")
@@ -254,7 +261,7 @@ def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
         if not item["fulfilled"] and not module.check_mode:
             ground = None if absent or found else cluster.missing_ground(wanted)
             sentences.append(ground or cluster.explain(wanted, item["reason"], found))
-    for definition in params["accepts"]:
+    for definition in accepts:
         item = wait_accepted(cluster, definition, started, timeout)
         del item["_found"]
         results.append(item)
@@ -282,7 +289,7 @@ def argument_spec() -> dict:
         **copy.deepcopy(AUTH_ARG_SPEC),
         **wanted,
         "objects": dict(type="list", elements="dict", options=item),
-        "accepts": dict(type="list", elements="dict", default=[]),
+        "accepts": dict(type="list", elements="dict"),
         "state": dict(type="str", choices=["present", "absent"], default="present"),
         "timeout": dict(type="int", default=120),
     }
@@ -294,7 +301,7 @@ def main() -> None:
         supports_check_mode=True,
         required_one_of=[["kind", "objects", "accepts"]],
         mutually_exclusive=[["kind", "objects"], ["name", "objects"]],
-        required_by={"kind": ["name"]},
+        required_together=[["kind", "name"]],
     )
     run(module, lambda cluster: work(module, cluster))
 

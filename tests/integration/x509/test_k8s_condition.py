@@ -258,3 +258,43 @@ def test_check_mode_looks_once_and_never_fails(run):
     answer = run(check=True, kind="Secret", name="none", namespace="nowhere", timeout=60)
     assert not answer.get("failed") and not answer["objects"][0]["fulfilled"]
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+@pytest.mark.parametrize("check", [False, True])
+def test_a_namespace_that_was_forgotten_is_said_at_once(api, run, state, check):
+    api.call("POST", "/api/v1/namespaces/linkerd/secrets", {"metadata": {"name": "here"}})
+    answer = run(check=check, kind="Secret", name="here", state=state, timeout=60)
+    api.call("DELETE", "/api/v1/namespaces/linkerd/secrets/here")
+    assert answer["failed"]
+    assert answer["msg"] == "Secret here lacks a namespace, and every Secret is in one. Say which."
+
+
+def test_a_namespace_beside_an_object_of_the_cluster_is_no_error(run):
+    answer = run(kind="Namespace", name="default", namespace="linkerd", timeout=0)
+    assert answer["objects"][0]["fulfilled"]
+
+
+@pytest.mark.parametrize("options", [{}, {"accepts": [ASKED]}])
+def test_a_kind_that_was_forgotten_is_said(run, options):
+    answer = run(name="x", namespace="linkerd", **options)
+    assert answer["failed"] and "kind" in answer["msg"]
+
+
+def test_nothing_to_wait_for_is_an_error(run):
+    assert "one of the following is required: kind, objects, accepts" in run(timeout=0)["msg"]
+
+
+@pytest.mark.parametrize(
+    ("definition", "sentence"),
+    [
+        (ASKED | {"metadata": {"name": "asked"}}, "ConfigMap asked lacks a namespace, and every ConfigMap is in one."),
+        (ASKED | {"metadata": {"generateName": "a-"}}, "Definition 2 in accepts lacks metadata.name."),
+        ({"data": {"very": "secret"}}, "Definition 2 in accepts lacks apiVersion, kind, metadata.name."),
+        (ASKED | {"metadata": "asked"}, "Definition 2 in accepts lacks metadata.name."),
+    ],
+)
+def test_a_definition_that_lacks_its_name_is_said(run, definition, sentence):
+    answer = run(accepts=[ASKED, definition], timeout=60)
+    assert answer["failed"] and answer["msg"].startswith(sentence)
+    assert "secret" not in answer["msg"]
