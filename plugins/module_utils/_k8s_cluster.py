@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import K8SClient, get_api_client
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
@@ -18,6 +18,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condit
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
 
 try:
+    from kubernetes import watch
     from kubernetes.client.exceptions import ApiException
     from kubernetes.config import ConfigException
     from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
@@ -26,6 +27,10 @@ except ImportError:
     pass  # AnsibleK8SModule says so, before any of these is needed
 
 ANSWER = 15  # seconds that the API server may take to answer
+SILENCE = 5  # seconds after its end that a watch may still be silent
+PAUSE = 1  # seconds before an API server that could not answer is asked again
+
+T = TypeVar("T")
 
 
 class ClusterError(Exception):
@@ -36,11 +41,40 @@ class ClusterError(Exception):
         self.facts = facts
 
 
+class BusyError(ClusterError):
+    """What may pass by itself: the API server is busy, starts or has lost its etcd."""
+
+
 class Cluster:
     """The objects of one cluster."""
 
     def __init__(self, client: K8SClient) -> None:
         self.client = client
+        self.answered = False
+
+    def ask(self, call: Callable[..., Any], **request: Any) -> Any:
+        """One request. A refusal is an answer, too."""
+        try:
+            answer = call(**request, _request_timeout=ANSWER)
+        except DynamicApiError:
+            self.answered = True
+            raise
+        self.answered = True
+        return answer
+
+    def patiently(self, read: Callable[[], T], until: float) -> T:
+        """What is read, as soon as it can be. Until that time (monotonic) what may pass is no error; nor is an API
+        server that does not answer any more, but one that never did."""
+        while True:
+            try:
+                return read()
+            except BusyError:
+                if time.monotonic() >= until:
+                    raise
+            except HTTPError as exc:
+                if not self.answered or time.monotonic() >= until:
+                    raise ClusterError(no_answer(exc)) from exc
+            time.sleep(PAUSE)
 
     def resource(self, wanted: Wanted) -> Any:
         """Where the API server has objects of the kind; a ClusterError when it would not find this one there."""
@@ -52,21 +86,30 @@ class Cluster:
     def get(self, wanted: Wanted) -> dict[str, Any] | None:
         """The object; None when there is none, or its kind or namespace does not exist."""
         try:
-            found = self.resource(wanted).get(name=wanted.name, namespace=wanted.namespace, _request_timeout=ANSWER)
+            found = self.ask(self.resource(wanted).get, name=wanted.name, namespace=wanted.namespace)
         except ResourceNotFoundError:
             return None
         except DynamicApiError as exc:
             if exc.status == 404:
                 return None
-            raise ClusterError(f"{wanted} cannot be read: {exc.status} {exc.reason}. {api_message(exc)}") from exc
+            raise unreadable(str(wanted), exc) from exc
         return dict(found.to_dict())
 
     def every(self, api_version: str, kind: str, namespace: str | None, **selection: str) -> list[dict[str, Any]]:
-        """For explanations: nothing when it cannot be read."""
+        """All objects of a kind; none when the kind does not exist."""
         try:
             resource = self.client.resource(kind, api_version)
-            return list(resource.get(namespace=namespace, _request_timeout=ANSWER, **selection).to_dict()["items"])
-        except (ResourceNotFoundError, DynamicApiError, HTTPError):
+            return list(self.ask(resource.get, namespace=namespace, **selection).to_dict()["items"])
+        except ResourceNotFoundError:
+            return []
+        except DynamicApiError as exc:
+            raise unreadable(f"{kind}s of {namespace or 'the cluster'}", exc) from exc
+
+    def told(self, api_version: str, kind: str, namespace: str | None, **selection: str) -> list[dict[str, Any]]:
+        """For explanations: nothing when it cannot be read."""
+        try:
+            return self.every(api_version, kind, namespace, **selection)
+        except (ClusterError, HTTPError):
             return []
 
     def refusal(self, definition: dict[str, Any]) -> tuple[str | None, bool]:
@@ -74,9 +117,7 @@ class Cluster:
         good: it is no valid object. Stores nothing."""
         wanted = Wanted.named(definition)
         try:
-            self.resource(wanted).create(
-                body=definition, namespace=wanted.namespace, dry_run="All", _request_timeout=ANSWER
-            )
+            self.ask(self.resource(wanted).create, body=definition, namespace=wanted.namespace, dry_run="All")
         except ResourceNotFoundError:
             return "is of a kind that the cluster does not know. Install what brings its CustomResourceDefinition", True
         except DynamicApiError as exc:
@@ -85,11 +126,19 @@ class Cluster:
         return None, False
 
     def wait_for_change(self, wanted: Wanted, found: dict[str, Any] | None, seconds: float) -> None:
-        """Returns at the first change of the object, at the latest after the given time."""
+        """Returns at the first change of the object, at the latest a moment after the given time."""
         before = found["metadata"]["resourceVersion"] if found else None
         limit = max(1, math.ceil(min(seconds, 30)))
         try:
-            for event in self.resource(wanted).watch(namespace=wanted.namespace, name=wanted.name, timeout=limit):
+            # resource.watch() would wait for ever where the other side falls silent
+            for event in watch.Watch().stream(  # type: ignore[no-untyped-call]
+                self.resource(wanted).get,
+                namespace=wanted.namespace,
+                field_selector=f"metadata.name={wanted.name}",
+                serialize=False,
+                timeout_seconds=limit,
+                _request_timeout=(ANSWER, limit + SILENCE),
+            ):
                 if event["raw_object"]["metadata"]["resourceVersion"] != before:
                     return
         except (ResourceNotFoundError, ApiException, DynamicApiError, HTTPError):
@@ -115,7 +164,7 @@ class Cluster:
         details: list[tuple[str, list[str]]] = []
         if found and wanted.api_version.startswith("cert-manager.io/") and wanted.kind == "Certificate":
             details += self.certificate_details(wanted, found)
-        events = self.every(
+        events = self.told(
             "v1",
             "Event",
             wanted.namespace or "default",
@@ -125,7 +174,7 @@ class Cluster:
         return judge.explain(wanted, why, found, details)
 
     def certificate_details(self, wanted: Wanted, found: dict[str, Any]) -> list[tuple[str, list[str]]]:
-        requests = self.every(wanted.api_version, "CertificateRequest", wanted.namespace)
+        requests = self.told(wanted.api_version, "CertificateRequest", wanted.namespace)
         request = judge.newest_request(requests, wanted.name)
         title = f"Newest CertificateRequest {request['metadata']['name']}" if request else ""
         details = [(title, [judge.sentence(item) for item in judge.conditions(request or {})])]
@@ -134,7 +183,10 @@ class Cluster:
         namespace = wanted.namespace if kind == "Issuer" else None
         issuer = Wanted(wanted.api_version, kind, reference.get("name") or "", namespace, "Ready")
         if kind in ("Issuer", "ClusterIssuer"):
-            state = judge.unmet(self.get(issuer), issuer)
+            try:
+                state = judge.unmet(self.get(issuer), issuer)
+            except (ClusterError, HTTPError):
+                state = "cannot be read"
             details.append(("Its issuer", [f"{issuer} {state}"] if state else []))
         return details
 
@@ -146,6 +198,16 @@ def api_message(exc: Any) -> str:
         return ""
 
 
+def unreadable(what: str, exc: Any) -> ClusterError:
+    kind = BusyError if exc.status == 429 or exc.status >= 500 else ClusterError
+    return kind(f"{what} cannot be read: {exc.status} {exc.reason}. {api_message(exc)}")
+
+
+def no_answer(exc: Any) -> str:
+    cause = getattr(exc, "reason", None) or exc
+    return f"The cluster's API server does not answer: {cause}. Is it running, is the kubeconfig its own?"
+
+
 def run(module: AnsibleK8SModule, work: Callable[[Cluster], dict[str, Any]]) -> None:
     """The body of a module: connect, work, and turn what goes wrong into one sentence."""
     try:
@@ -155,10 +217,7 @@ def run(module: AnsibleK8SModule, work: Callable[[Cluster], dict[str, Any]]) -> 
     except (CoreException, ConfigException) as exc:
         module.fail_json(msg=f"{exc}. Look at kubeconfig and context.")
     except HTTPError as exc:
-        cause = getattr(exc, "reason", None) or exc
-        module.fail_json(
-            msg=f"The cluster's API server does not answer: {cause}. Is it running, is the kubeconfig its own?"
-        )
+        module.fail_json(msg=no_answer(exc))
     except (ApiException, DynamicApiError) as exc:
         module.fail_json(msg=f"The cluster's API server refuses: {exc.status} {exc.reason}. {api_message(exc)}")
     module.exit_json(**result)

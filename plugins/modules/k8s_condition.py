@@ -107,6 +107,8 @@ options:
       - Seconds to wait at most. V(0) looks once.
       - A kind or a namespace that does not exist, and a definition in O(accepts) that is not valid, are an error after
         10 seconds already.
+      - An API server that cannot answer for a moment is asked again until then. One that does not answer at all is an
+        error at once.
     type: int
     default: 120
 requirements:
@@ -208,14 +210,15 @@ PAUSE = 0.2  # seconds between two questions where there is nothing to watch
 
 def wait(cluster: Cluster, wanted: Wanted, absent: bool, started: float, timeout: float) -> dict:
     """Waits for one object. One after the other is as good as all at once, for all have to be so."""
+    until = started + timeout
     while True:
+        found = cluster.patiently(lambda: cluster.get(wanted), until)
         waited = time.monotonic() - started
-        found = cluster.get(wanted)
         reason = ("still exists" if found else None) if absent else judge.unmet(found, wanted)
         if reason is None or waited >= timeout:
             return result(wanted, reason, waited, found)
         if found is None and waited >= GRACE:
-            ground = cluster.missing_ground(wanted)
+            ground = cluster.patiently(lambda: cluster.missing_ground(wanted), until)
             if ground:
                 raise ClusterError(ground)
         cluster.wait_for_change(wanted, found, min(timeout - waited, GRACE if found is None else timeout))
@@ -225,7 +228,7 @@ def wait_accepted(cluster: Cluster, definition: dict, started: float, timeout: f
     """Asks until an object would be taken, or never will be."""
     wanted = Wanted.named(definition)
     while True:
-        reason, for_good = cluster.refusal(definition)
+        reason, for_good = cluster.patiently(lambda: cluster.refusal(definition), started + timeout)
         waited = time.monotonic() - started
         if reason is None or waited >= (min(GRACE, timeout) if for_good else timeout):
             return result(wanted, reason, waited, None)

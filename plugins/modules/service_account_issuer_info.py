@@ -66,7 +66,7 @@ from ansible_collections.kubernetes.core.plugins.module_utils.args_common import
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _jwk
-from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import Cluster, ClusterError, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import ANSWER, Cluster, ClusterError, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
 
 try:
@@ -80,7 +80,8 @@ CA = Wanted("v1", "ConfigMap", "kube-root-ca.crt", "kube-system")
 def document(api: Any, call: str) -> dict[str, Any]:
     """The answer as it is; the client would make a text of it that is no JSON. Newer ones have a name for that."""
     raw = getattr(api, f"{call}_without_preload_content", None)
-    answer = raw() if raw else getattr(api, call)(_preload_content=False)
+    request = {"_request_timeout": ANSWER}
+    answer = raw(**request) if raw else getattr(api, call)(_preload_content=False, **request)
     return json.loads(answer.data if answer.data is not None else answer.read())
 
 

@@ -15,7 +15,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from forwarder_standin import Forwarder
 
+KINDS = {"Certificate": "certificates", "CertificateRequest": "certificaterequests", "Issuer": "issuers"}
 TOKEN = "only-for-this-test"
 UNVERIFIED = ssl._create_unverified_context()  # noqa: S323 - the server signs its own certificate
 
@@ -135,3 +137,50 @@ def wait_until_up(api: Kubernetes, processes: list, log: Path) -> None:
             if time.monotonic() > deadline or any(process.poll() is not None for process in processes):
                 raise RuntimeError(f"the API server did not start: {log.read_text()[-2000:]}") from None
             time.sleep(0.2)
+
+
+@pytest.fixture(scope="session")
+def kinds(kubernetes):
+    """The API server with cert-manager's kinds, bare."""
+    for kind, plural in KINDS.items():
+        kubernetes.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd(kind, plural))
+    for plural in KINDS.values():
+        for dummy in range(100):
+            try:
+                kubernetes.call("GET", f"/apis/cert-manager.io/v1/namespaces/default/{plural}")
+                break
+            except OSError:
+                time.sleep(0.1)
+    return kubernetes
+
+
+def crd(kind: str, plural: str) -> dict:
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.cert-manager.io"},
+        "spec": {
+            "group": "cert-manager.io",
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "schema": {
+                        "openAPIV3Schema": {"type": "object", "properties": {"spec": anything, "status": anything}}
+                    },
+                }
+            ],
+        },
+    }
+
+
+@pytest.fixture
+def forwarder(kubernetes, tmp_path):
+    between = Forwarder(kubernetes.url, kubernetes.kubeconfig, tmp_path)
+    yield between
+    between.close()

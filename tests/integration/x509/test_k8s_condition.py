@@ -11,10 +11,10 @@ import time
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from forwarder_standin import DROP, SILENT, WATCH
 
 from ansible_collections.servicemesh.pki.plugins.modules import k8s_condition
 
-KINDS = {"Certificate": "certificates", "CertificateRequest": "certificaterequests", "Issuer": "issuers"}
 GROUP = "/apis/cert-manager.io/v1/namespaces/linkerd"
 CERTIFICATE = f"{GROUP}/certificates/identity"
 WANTED = {"api_version": "cert-manager.io/v1", "kind": "Certificate", "name": "identity", "namespace": "linkerd"}
@@ -29,31 +29,6 @@ NOBODY = {
 }
 
 
-def crd(kind: str, plural: str) -> dict:
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.cert-manager.io"},
-        "spec": {
-            "group": "cert-manager.io",
-            "scope": "Namespaced",
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
-            "versions": [
-                {
-                    "name": "v1",
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "schema": {
-                        "openAPIV3Schema": {"type": "object", "properties": {"spec": anything, "status": anything}}
-                    },
-                }
-            ],
-        },
-    }
-
-
 def head(kind: str, name: str, **metadata) -> dict:
     return {"apiVersion": "cert-manager.io/v1", "kind": kind, "metadata": {"name": name, **metadata}}
 
@@ -64,18 +39,9 @@ def ready(status: str, generation: int, reason: str = "Ready", message: str = ""
 
 
 @pytest.fixture(scope="session")
-def api(kubernetes):
-    for kind, plural in KINDS.items():
-        kubernetes.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd(kind, plural))
-    kubernetes.call("POST", "/api/v1/namespaces", {"metadata": {"name": "linkerd"}})
-    for plural in KINDS.values():
-        for dummy in range(100):
-            try:
-                kubernetes.call("GET", f"{GROUP}/{plural}")
-                break
-            except OSError:
-                time.sleep(0.1)
-    return kubernetes
+def api(kinds):
+    kinds.call("POST", "/api/v1/namespaces", {"metadata": {"name": "linkerd"}})
+    return kinds
 
 
 @pytest.fixture
@@ -298,3 +264,59 @@ def test_a_definition_that_lacks_its_name_is_said(run, definition, sentence):
     answer = run(accepts=[ASKED, definition], timeout=60)
     assert answer["failed"] and answer["msg"].startswith(sentence)
     assert "secret" not in answer["msg"]
+
+
+@pytest.fixture
+def two(api):
+    """One that is there, so that the API server has answered, and the one that is waited for."""
+    for name in ("first", "second"):
+        api.call("POST", MAPS, {"metadata": {"name": name}})
+    yield [{"kind": "ConfigMap", "name": name, "namespace": "linkerd"} for name in ("first", "second")]
+    for name in ("first", "second"):
+        api.call("DELETE", f"{MAPS}/{name}")
+
+
+@pytest.mark.parametrize("fault", [500, 503, 429, DROP])
+def test_an_api_server_that_cannot_answer_for_a_moment_is_asked_again(two, run, forwarder, fault):
+    forwarder.wrong("/configmaps/second", fault, times=6)  # more often than the client asks again by itself
+    answer = run(kubeconfig=str(forwarder.kubeconfig), objects=two, timeout=100)
+    assert [item["fulfilled"] for item in answer["objects"]] == [True, True]
+
+
+def test_a_definition_is_sent_again_after_the_connection_broke(two, run, forwarder):
+    forwarder.wrong("/configmaps?dryRun", DROP, times=6, method="POST")
+    answer = run(kubeconfig=str(forwarder.kubeconfig), objects=two, accepts=[ASKED], timeout=100)
+    assert answer["objects"][2]["fulfilled"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"), [(503, "ConfigMap linkerd/second cannot be read: 503"), (DROP, "answer")]
+)
+def test_the_last_error_is_named_when_the_time_is_over(two, run, forwarder, fault, sentence):
+    forwarder.wrong("/configmaps/second", fault, times=1000)
+    answer = run(kubeconfig=str(forwarder.kubeconfig), objects=two, timeout=2)
+    assert answer["failed"] and sentence in answer["msg"]
+
+
+def test_a_refusal_is_not_waited_for(two, run, forwarder):
+    forwarder.wrong("/configmaps/second", 403, times=1)
+    answer = run(kubeconfig=str(forwarder.kubeconfig), objects=two, timeout=100)
+    assert answer["failed"] and "ConfigMap linkerd/second cannot be read: 403" in answer["msg"]
+
+
+def test_an_api_server_that_never_answers_is_an_error_soon(two, run, forwarder):
+    options = {"kubeconfig": str(forwarder.kubeconfig), "objects": two}
+    assert run(**options, timeout=0)["objects"][0]["fulfilled"]  # the client knows the kinds from now on
+    forwarder.close()
+    started = time.monotonic()
+    answer = run(**options, timeout=100)
+    assert answer["failed"] and "The cluster's API server does not answer" in answer["msg"]
+    assert time.monotonic() - started < 50
+
+
+def test_a_watch_that_falls_silent_does_not_outlive_the_limit(two, run, forwarder):
+    forwarder.wrong(WATCH, SILENT, times=1)
+    started = time.monotonic()
+    answer = run(kubeconfig=str(forwarder.kubeconfig), objects=two, state="absent", timeout=1)
+    assert answer["failed"] and "still exists" in answer["msg"]
+    assert time.monotonic() - started < 60

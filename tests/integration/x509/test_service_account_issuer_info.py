@@ -1,0 +1,42 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module against a real API server, which signs tokens itself. Its CA's ConfigMap is ours: no controller runs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from forwarder_standin import SILENT
+
+from ansible_collections.servicemesh.pki.plugins.modules import service_account_issuer_info
+
+MAPS = "/api/v1/namespaces/kube-system/configmaps"
+
+
+@pytest.fixture
+def ask(kubernetes, forwarder, capsys):
+    kubernetes.call("POST", MAPS, {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "the CA"}})
+
+    def call() -> dict:
+        with patch_module_args({"kubeconfig": str(forwarder.kubeconfig)}), pytest.raises(SystemExit):
+            service_account_issuer_info.main()
+        return json.loads(capsys.readouterr().out)
+
+    yield call
+    kubernetes.call("DELETE", f"{MAPS}/kube-root-ca.crt")
+
+
+def test_what_the_api_server_tells(ask, kubernetes):
+    answer = ask()
+    assert answer["issuer"] == kubernetes.call("GET", "/.well-known/openid-configuration")["issuer"]
+    assert len(answer["public_keys"]) == len(kubernetes.call("GET", "/openid/v1/jwks")["keys"])
+
+
+@pytest.mark.parametrize("path", ["/openid/v1/jwks", "/.well-known/openid-configuration"])
+def test_an_api_server_that_falls_silent_is_an_error(ask, forwarder, monkeypatch, path):
+    monkeypatch.setattr(service_account_issuer_info, "ANSWER", 1)
+    forwarder.wrong(path, SILENT, times=1)
+    assert "The cluster's API server does not answer" in ask()["msg"]
