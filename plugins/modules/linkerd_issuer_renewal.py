@@ -13,6 +13,8 @@ description:
   - Tells cert-manager to issue the Certificate anew, as C(cmctl renew) does, by the condition C(Issuing) in its status.
   - Waits until the new certificate is in the Secret, or until cert-manager says that the attempt failed. Then the error
     holds what its CertificateRequest and its issuer say, and the old certificate stays in use.
+  - When the time is over before that, or the API server can no longer be asked, the error says that the outcome is not
+    known. cert-manager goes on with it.
   - Waits for the event C(IssuerUpdated) of Linkerd's identity controller, which comes when Kubernetes has shown the
     changed Secret to its pod, within two minutes as a rule. The event C(IssuerUpdateSkipped) is an error with Linkerd's
     own words.
@@ -39,12 +41,15 @@ options:
     type: str
     default: linkerd
   timeout:
-    description: Seconds to wait at most for the new certificate.
+    description:
+      - Seconds to wait at most for the new certificate.
+      - An API server that cannot answer for a moment is asked again until then.
     type: int
     default: 120
   event_timeout:
     description:
       - Seconds to wait at most for Linkerd's event. When it does not come, RV(in_use) is false, which is no error.
+      - Events that cannot be read are an error, before anything is renewed.
     type: int
     default: 180
 requirements:
@@ -73,7 +78,7 @@ certificate:
   description:
     - Facts of the first certificate in the Secret as it is now, as P(servicemesh.pki.x509_certificates#filter) gives
       them. In check mode those of the one that would be replaced.
-    - Empty when there is none yet.
+    - Empty when there is none yet, or what is there is no certificate.
   returned: success
   type: dict
 in_use:
@@ -105,14 +110,18 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition imp
 
 API = "cert-manager.io/v1"
 IDENTITY = "linkerd-identity"
+UNKNOWN = "The renewal was asked for, and its outcome is not known."
 SHOWN = ("subject", "serial_number", "not_before", "not_after", "fingerprint_sha256")
 
 
 def certificate(cluster: Cluster, found: dict[str, Any]) -> dict[str, Any]:
-    """Facts of the certificate in the Secret. The key beside it is not looked at."""
+    """Facts of the certificate in the Secret, none where it is no certificate. The key beside it is not looked at."""
     secret = cluster.get(Wanted("v1", "Secret", found["spec"]["secretName"], found["metadata"]["namespace"]))
     text = ((secret or {}).get("data") or {}).get("tls.crt")
-    return _x509.certificate_facts(_x509.parse_bundle(base64.b64decode(text))[0]) if text else {}
+    try:
+        return _x509.certificate_facts(_x509.parse_bundle(base64.b64decode(text))[0]) if text else {}
+    except _x509.X509Error:
+        return {}
 
 
 def issuing(found: dict[str, Any]) -> dict[str, Any]:
@@ -134,36 +143,48 @@ def start(cluster: Cluster, found: dict[str, Any]) -> None:
     }
     others = [item for item in judge.conditions(found) if item.get("type") != "Issuing"]
     found = {**found, "status": {**found.get("status", {}), "conditions": [*others, condition]}}
-    cluster.client.resource("Certificate", API).status.replace(body=found, namespace=found["metadata"]["namespace"])
+    status = cluster.client.resource("Certificate", API).status
+    cluster.ask(status.replace, body=found, namespace=found["metadata"]["namespace"])
 
 
-def renewed(found: dict[str, Any], before: dict[str, Any]) -> bool:
-    """Whether a newer revision is there and ready; a ClusterError when the attempt failed."""
+def failure(found: dict[str, Any], before: dict[str, Any]) -> str | None:
+    """What cert-manager says of an attempt that failed since."""
     status, old = found.get("status") or {}, before.get("status") or {}
     if (status.get("failedIssuanceAttempts") or 0) > (old.get("failedIssuanceAttempts") or 0) or (
         status.get("lastFailureTime") and status["lastFailureTime"] != old.get("lastFailureTime")
     ):
-        raise ClusterError(f"cert-manager could not renew it: {judge.sentence(issuing(found))}")
+        return judge.sentence(issuing(found))
+    return None
+
+
+def renewed(found: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether a newer revision is there and ready."""
+    status, old = found.get("status") or {}, before.get("status") or {}
     newer = (status.get("revision") or 0) > (old.get("revision") or 0)
     wanted = Wanted(API, "Certificate", found["metadata"]["name"], found["metadata"]["namespace"], "Ready")
     return newer and issuing(found).get("status") != "True" and judge.unmet(found, wanted) is None
 
 
-def wait(cluster: Cluster, wanted: Wanted, before: dict[str, Any], timeout: int) -> None:
-    started = time.monotonic()
-    found: dict[str, Any] | None = before
-    try:
-        while (passed := time.monotonic() - started) < timeout:
-            found = cluster.get(wanted)
-            if found is None:
-                raise ClusterError(f"{wanted} was removed a moment ago. Run again when it is there.")
-            if renewed(found, before):
-                return
-            cluster.wait_for_change(wanted, found, timeout - passed)
-        why = f"was not renewed within {timeout} s"
-    except ClusterError as exc:
-        why = f"was not renewed. {exc}"
-    raise ClusterError(f"The old certificate stays in use. {cluster.explain(wanted, why.rstrip('.'), found)}")
+def wait(cluster: Cluster, wanted: Wanted, before: dict[str, Any], timeout: int) -> dict[str, Any]:
+    """Facts of the new certificate. Only an attempt that failed tells that the old one stays."""
+    until = time.monotonic() + timeout
+    while True:
+        try:
+            found = cluster.patiently(lambda: cluster.get(wanted), until)
+            if found and renewed(found, before):
+                return cluster.patiently(lambda: certificate(cluster, before), until)
+        except ClusterError as exc:
+            raise ClusterError(f"{UNKNOWN} {exc}") from exc
+        if found is None:
+            raise ClusterError(f"{UNKNOWN} {wanted} was removed a moment ago. Run again when it is there.")
+        if failed := failure(found, before):
+            why = f"was not renewed. cert-manager could not renew it: {failed.rstrip('.')}"
+            raise ClusterError(f"The old certificate stays in use. {cluster.explain(wanted, why, found)}")
+        left = until - time.monotonic()
+        if left <= 0:
+            why = f"was not renewed within {timeout} s"
+            raise ClusterError(f"{UNKNOWN} {cluster.explain(wanted, why, found)}")
+        cluster.wait_for_change(wanted, found, left)
 
 
 def events(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
@@ -173,15 +194,18 @@ def events(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
 
 def wait_for_linkerd(cluster: Cluster, namespace: str, before: set[str], timeout: int) -> bool:
     """Whether Linkerd took the new issuer; a ClusterError when it refused it."""
-    started = time.monotonic()
+    until = time.monotonic() + timeout
     while True:
-        said = words.since(events(cluster, namespace), before)
+        try:
+            said = words.since(cluster.patiently(lambda: events(cluster, namespace), until), before)
+        except ClusterError as exc:
+            raise ClusterError(f"The new certificate is there, but not whether Linkerd uses it: {exc}") from exc
         if said.skipped:
             raise ClusterError(
                 f"Linkerd does not take the new identity issuer and goes on with the old one: {said.skipped}. "
                 "Look at the chain: ansible-playbook playbooks/verify.yml"
             )
-        if said.updated or time.monotonic() - started >= timeout:
+        if said.updated or time.monotonic() >= until:
             return said.updated
         time.sleep(1)
 
@@ -195,12 +219,12 @@ def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
         raise ClusterError(cluster.missing_ground(wanted) or f"{wanted} does not exist. Make it first (role linkerd).")
     old = certificate(cluster, found)
     shown = {"before": {name: old[name] for name in SHOWN if old}, "after": {"subject": "a new certificate"}}
+    before = words.versions(events(cluster, namespace))
     if module.check_mode:
         return dict(changed=True, certificate=old, in_use=False, diff=shown)
-    before = words.versions(events(cluster, namespace))
     start(cluster, found)
-    wait(cluster, wanted, found, params["timeout"])
-    issued, new = time.monotonic() - started, certificate(cluster, found)
+    new = wait(cluster, wanted, found, params["timeout"])
+    issued = time.monotonic() - started
     in_use = wait_for_linkerd(cluster, namespace, before, params["event_timeout"])
     return dict(
         changed=True,
@@ -208,7 +232,7 @@ def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
         in_use=in_use,
         issued_after=round(issued, 1),
         in_use_after=round(time.monotonic() - started, 1),
-        diff={**shown, "after": {name: new[name] for name in SHOWN}},
+        diff={**shown, "after": {name: new[name] for name in SHOWN if new}},
     )
 
 
