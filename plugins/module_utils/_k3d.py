@@ -9,10 +9,25 @@ from collections.abc import Iterable
 from typing import Any
 
 NODE_ROLES = ("server", "agent")
+API_PORT = ":6443/"  # in host:container/protocol
+CHANNELS = ("latest", "stable")  # k3d asks k3s which image that is now; so it does for +v1.35
 
 
 def wanted_ports(config: dict[str, Any]) -> set[str]:
-    """``host:container/protocol`` of each port that a k3d config publishes where it says, ranges one by one."""
+    """``host:container/protocol`` of each port that a k3d config publishes where it says, ranges one by one.
+
+    Without the API server's, as in found_ports().
+    """
+    return {pair for pair in _published(config) if API_PORT not in pair}
+
+
+def probed_ports(config: dict[str, Any], cluster: dict[str, Any] | None) -> list[int]:
+    """The TCP ports of the host that have to be free, but for those of a cluster that is to go."""
+    own = _bound(cluster) if cluster else set()
+    return sorted({int(pair.partition(":")[0]) for pair in _published(config) - own if pair.endswith("/tcp")})
+
+
+def _published(config: dict[str, Any]) -> set[str]:
     return {pair for entry in config.get("ports") or [] for pair in port_pairs(entry["port"]) if pair[0] != ":"}
 
 
@@ -34,13 +49,16 @@ def _port_range(text: str) -> list[int]:
 
 
 def found_ports(cluster: dict[str, Any]) -> set[str]:
-    """The same of an existing cluster, without the port of the API server, which k3d chooses."""
+    """The same of an existing cluster, without the port of the API server, which k3d publishes by itself."""
+    return {pair for pair in _bound(cluster) if API_PORT not in pair}
+
+
+def _bound(cluster: dict[str, Any]) -> set[str]:
     return {
         port_pairs(f"{binding['HostPort']}:{container}")[0]
         for node in cluster["nodes"]
         for container, bindings in (node.get("portMappings") or {}).items()
         for binding in bindings or []
-        if container.partition("/")[0] != "6443"
     }
 
 
@@ -51,16 +69,41 @@ def _settled_ports(config: dict[str, Any], cluster: dict[str, Any]) -> set[str]:
     return {port for port in found_ports(cluster) if port.partition(":")[2] not in free}
 
 
-def _arguments(config: dict[str, Any], role: str) -> set[str]:
+def _arguments(config: dict[str, Any], node: dict[str, Any]) -> set[str]:
     return {
         entry["arg"]
         for entry in ((config.get("options") or {}).get("k3s") or {}).get("extraArgs") or []
-        if any(_filter_covers(node_filter, role) for node_filter in entry.get("nodeFilters") or ["server:*"])
+        if any(_filter_covers(node_filter, node) for node_filter in entry.get("nodeFilters") or ["server:*"])
     }
 
 
-def _filter_covers(node_filter: str, role: str) -> bool:
-    return node_filter.split(":")[0].rstrip("s") in (role, "all")
+def _filter_covers(node_filter: str, node: dict[str, Any]) -> bool:
+    """Whether k3d's ``group[:subset[:suffix]]`` is about a node, whose name ends with its number."""
+    group, dummy, rest = node_filter.partition(":")
+    return group == "all" or (
+        group.rstrip("s") == node["role"] and _in_subset(node["name"].rpartition("-")[2], rest.partition(":")[0])
+    )
+
+
+def _in_subset(number: str, subset: str) -> bool:
+    """A subset is ``*``, ``0``, ``0,2`` or ``1-3``, of which one end may be open."""
+    if subset in ("", "*"):
+        return True
+    spans = [part.partition("-") for part in subset.split(",")]
+    return any(
+        int(first or 0) <= int(number) <= int(last or (number if dash else first))
+        for first, dash, last in spans
+        if (first + last).isdecimal()
+    )
+
+
+def _whole_image(name: str) -> str:
+    """An image's name as Docker completes it, where no registry or no owner is given."""
+    path, dummy, rest = name.partition("/")
+    if not rest:
+        return f"docker.io/library/{name}"
+    has_registry = "." in path or ":" in path or path == "localhost"
+    return name if has_registry else f"docker.io/{name}"
 
 
 def _nodes(cluster: dict[str, Any], role: str) -> list[dict[str, Any]]:
@@ -93,7 +136,8 @@ def differences(config: dict[str, Any], cluster: dict[str, Any], images: dict[st
     """What of a k3d Simple config an existing cluster does not have: name -> (wanted, found).
 
     Compared: servers, agents, network, published ports, image (where ``images``, node name -> image name,
-    knows it), parts switched off and other k3s arguments. Everything else k3d does not tell afterwards.
+    knows it, and no channel is wanted), parts switched off and other k3s arguments of each node. Everything else k3d
+    does not tell afterwards.
     """
     servers, agents = _nodes(cluster, "server"), _nodes(cluster, "agent")
     pairs: dict[str, tuple[Any, Any]] = {
@@ -105,15 +149,16 @@ def differences(config: dict[str, Any], cluster: dict[str, Any], images: dict[st
         found = sorted({network for node in servers for network in node.get("Networks") or []})
         pairs["network"] = (config["network"], config["network"] if config["network"] in found else ", ".join(found))
     known = sorted({images[node["name"]] for node in servers + agents if node["name"] in images})
-    if config.get("image") and known:
-        pairs["image"] = (config["image"], ", ".join(known))
-    for role, nodes in (("server", servers), ("agent", agents)):
-        command = set.intersection(*(set(node.get("Cmd") or []) for node in nodes)) if nodes else set()
-        off, others = _split_disables(_arguments(config, role))
+    image = config.get("image") or ""
+    other = [name for name in known if _whole_image(name) != _whole_image(image)]
+    if other and image and image not in CHANNELS and not image.startswith("+"):
+        pairs["image"] = (image, ", ".join(known))
+    for node in servers + agents:
+        off, others = _split_disables(_arguments(config, node))
+        command = set(node.get("Cmd") or [])
         found_off = _split_disables(command)[0]
-        if nodes:
-            pairs[f"parts disabled on each {role}"] = (sorted(off), sorted(found_off))
-            pairs[f"k3s arguments of each {role}"] = (sorted(others), sorted(others & command))
+        pairs[f"parts disabled on {node['name']}"] = (sorted(off), sorted(found_off))
+        pairs[f"k3s arguments of {node['name']}"] = (sorted(others), sorted(others & command))
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 

@@ -13,9 +13,11 @@ description:
   - Makes a cluster with k3d, starts one that is stopped, removes one.
   - A cluster of that name that differs from the config is an error that names every difference,
     unless O(recreate=true).
-  - Compared are servers, agents, network, published ports, image, disabled k3s parts and other k3s arguments.
-    k3d tells nothing else of an existing cluster.
-  - A port of the host that is taken is an error that says by whom, before anything is made.
+  - Compared are servers, agents, network, published ports, image, and of each node the disabled k3s parts and other k3s
+    arguments. k3d tells nothing else of an existing cluster.
+  - Not compared are an image that is a channel of k3s (V(latest), V(stable), V(+v1.35)), for what it means changes, and
+    the port of the API server.
+  - A TCP port of the host that is taken is an error that says by whom, before anything is made.
   - A cluster that k3d was making when it was killed has nodes that never started. It is made anew.
 extends_documentation_fragment:
   - servicemesh.pki._attributes
@@ -234,9 +236,7 @@ def merge_kubeconfig(k3d: K3d, check: bool) -> bool:
 
 def refuse_taken_ports(k3d: K3d, config: dict, cluster: dict | None) -> None:
     """Says who has a port before anything is removed or made; a cluster that is to go gives up its own."""
-    own = _k3d.found_ports(cluster) if cluster else set()
-    wanted = sorted({int(port.split(":")[0]) for port in _k3d.wanted_ports(config) - own})
-    found = _ports.taken(k3d.module, wanted, k3d.params["docker_path"])
+    found = _ports.taken(k3d.module, _k3d.probed_ports(config, cluster), k3d.params["docker_path"])
     if found:
         k3d.module.fail_json(
             msg=f"Cluster {k3d.name} cannot publish its ports. {_ports.sentences(found)} "

@@ -146,6 +146,14 @@ def test_a_taken_port_is_named_with_its_owner_before_anything_is_made(k3d, error
     assert changes(k3d) == []
 
 
+def test_a_port_for_udp_is_free_beside_a_listener_for_tcp(k3d, ok):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        assert ok("k3d_cluster", name="c", config={"ports": [{"port": f"{port}:53/udp"}]})["changed"]
+
+
 def test_k3d_missing(only_standins, error):
     assert error("k3d_cluster", name="c") == (
         "k3d is not installed: no program 'k3d' in PATH. Install it (https://k3d.io) or name it in k3d_path."

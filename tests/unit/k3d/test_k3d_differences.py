@@ -84,19 +84,19 @@ def test_each_difference_is_named(change, name, wanted, found):
 def test_a_part_that_is_not_disabled():
     found = _k3d.differences(WORKSHOP, workshop_cluster(cmd=["--disable=traefik", "--node-label=a=b"]), IMAGES)
     assert found == {
-        "parts disabled on each server": (["local-storage", "metrics-server", "traefik"], ["traefik"]),
+        "parts disabled on k3d-c-server-0": (["local-storage", "metrics-server", "traefik"], ["traefik"]),
     }
 
 
 def test_a_part_that_is_disabled_and_not_asked_for():
     assert _k3d.differences({}, cluster(node("server", cmd=["--disable=traefik"])), {}) == {
-        "parts disabled on each server": ([], ["traefik"]),
+        "parts disabled on k3d-c-server-0": ([], ["traefik"]),
     }
 
 
 def test_another_argument_that_is_missing():
     assert _k3d.differences(WORKSHOP, workshop_cluster(cmd=DISABLED), IMAGES) == {
-        "k3s arguments of each server": (["--node-label=a=b"], []),
+        "k3s arguments of k3d-c-server-0": (["--node-label=a=b"], []),
     }
 
 
@@ -104,13 +104,13 @@ def test_agents_have_arguments_of_their_own():
     two = workshop_cluster()
     two["nodes"].append(node("agent", cmd=["--disable=traefik"]))
     assert _k3d.differences(WORKSHOP | {"agents": 1}, two, IMAGES) == {
-        "parts disabled on each agent": (["local-storage", "metrics-server", "traefik"], ["traefik"]),
+        "parts disabled on k3d-c-agent-0": (["local-storage", "metrics-server", "traefik"], ["traefik"]),
     }
 
 
 def test_one_server_of_two_without_the_argument_counts():
     two = cluster(node("server", cmd=DISABLED), node("server", number=1))
-    assert "parts disabled on each server" in _k3d.differences(WORKSHOP | {"servers": 2}, two, {})
+    assert "parts disabled on k3d-c-server-1" in _k3d.differences(WORKSHOP | {"servers": 2}, two, {})
 
 
 def test_an_image_that_nobody_knows_is_not_compared():
@@ -121,7 +121,7 @@ def test_every_argument_names_its_nodes():
     argument = "--kubelet-arg=x"
     config = {"options": {"k3s": {"extraArgs": [{"arg": argument, "nodeFilters": ["all"]}]}}, "agents": 1}
     found = _k3d.differences(config, cluster(node("server"), node("agent", cmd=[argument])), {})
-    assert found == {"k3s arguments of each server": ([argument], [])}
+    assert found == {"k3s arguments of k3d-c-server-0": ([argument], [])}
 
 
 @pytest.mark.parametrize(
@@ -179,3 +179,66 @@ def test_a_port_that_k3d_chooses_is_no_difference(port):
     assert _k3d.wanted_ports(config) == set()
     node = {"role": "server", "portMappings": {"80/tcp": [{"HostPort": "41234"}]}, "State": {}}
     assert "ports" not in _k3d.differences(config, {"nodes": [{**node, "name": "n"}]}, {})
+
+
+@pytest.mark.parametrize(
+    ("node_filter", "having"),
+    [
+        ("server:0", {0}),
+        ("servers:0", {0}),
+        ("server:0,2", {0, 2}),
+        ("server:1-2", {1, 2}),
+        ("server:1-", {1, 2}),
+        ("server:-1", {0, 1}),
+        ("server:*", {0, 1, 2}),
+        ("server", {0, 1, 2}),
+        ("all", {0, 1, 2}),
+        ("agent:0", set()),
+    ],
+)
+def test_an_argument_is_for_the_nodes_of_its_filter(node_filter, having):
+    """The syntax is k3d's: https://k3d.io/stable/design/concepts"""
+    extra = [{"arg": "--cluster-cidr=10.1.0.0/16", "nodeFilters": [node_filter]}]
+    extra.append({"arg": "--disable=traefik", "nodeFilters": [node_filter]})
+    config = {"servers": 3, "options": {"k3s": {"extraArgs": extra}}}
+    arguments = [entry["arg"] for entry in extra]
+    as_made = [node("server", number=number, cmd=arguments if number in having else []) for number in range(3)]
+    assert _k3d.differences(config, cluster(*as_made), {}) == {}
+    without = _k3d.differences(config, cluster(*[node("server", number=number) for number in range(3)]), {})
+    assert set(without) == {
+        f"{what} k3d-c-server-{number}" for number in having for what in ("parts disabled on", "k3s arguments of")
+    }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("rancher/k3s:v1", "docker.io/rancher/k3s:v1"),
+        ("docker.io/rancher/k3s:v1", "rancher/k3s:v1"),
+        ("docker.io/library/k3s:v1", "k3s:v1"),
+        ("latest", "docker.io/rancher/k3s:v1"),
+        ("stable", "docker.io/rancher/k3s:v1"),
+        ("+v1.21", "docker.io/rancher/k3s:v1"),
+    ],
+)
+def test_two_names_of_one_image_and_channels_are_no_difference(wanted, found):
+    assert _k3d.differences({"image": wanted}, cluster(node("server")), {"k3d-c-server-0": found}) == {}
+
+
+def test_an_image_of_another_registry_is_another():
+    found = _k3d.differences(
+        {"image": "rancher/k3s:1"}, cluster(node("server")), {"k3d-c-server-0": "a.b/rancher/k3s:1"}
+    )
+    assert found == {"image": ("rancher/k3s:1", "a.b/rancher/k3s:1")}
+
+
+def test_a_published_port_of_the_api_server_is_no_difference():
+    config = {"ports": [{"port": "16443:6443", "nodeFilters": ["server:0:direct"]}]}
+    made = cluster(node("server", ports={"6443/tcp": [{"HostIp": "0.0.0.0", "HostPort": "16443"}]}))  # noqa: S104
+    assert _k3d.differences(config, made, {}) == {}
+    assert _k3d.probed_ports(config, None) == [16443]  # it has to be free all the same
+    assert _k3d.probed_ports(config, made) == []
+
+
+def test_only_ports_of_tcp_are_probed():
+    assert _k3d.probed_ports({"ports": [{"port": "53:53/udp"}, {"port": "80-81:80-81"}]}, None) == [80, 81]
