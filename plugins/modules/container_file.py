@@ -38,8 +38,11 @@ options:
     type: path
     required: true
   mode:
-    description: Mode of the file on this host, octal.
-    type: str
+    description:
+      - Mode of the file on this host, as in M(ansible.builtin.file).
+      - A text is octal, such as V('0644'), or symbolic, such as V(u=rw,g=r,o=r). A number is the mode itself, so YAML's
+        unquoted V(0644) is that mode, and V(644) is another one.
+    type: raw
     default: "0644"
 author:
   - The servicemesh.pki authors (@servicemesh)
@@ -126,7 +129,7 @@ def main() -> None:
             container=dict(type="str", required=True),
             path=dict(type="path", required=True),
             dest=dict(type="path", required=True),
-            mode=dict(type="str", default="0644"),
+            mode=dict(type="raw", default="0644"),
         ),
         supports_check_mode=True,
     )
