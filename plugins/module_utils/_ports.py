@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+HIGHEST = 65535
 LISTEN = "0A"  # state column of /proc/net/tcp, proc(5)
 
 
@@ -60,6 +61,9 @@ def container(module: Any, docker: str | None, port: int) -> str | None:
 
 def taken(module: Any, ports: list[int], docker_path: str) -> list[dict[str, Any]]:
     """Those of the ports that something listens on, each with its owner."""
+    none = [str(port) for port in ports if not 1 <= port <= HIGHEST]
+    if none:
+        module.fail_json(msg=f"No TCP port: {', '.join(none)}. Give numbers from 1 to {HIGHEST}.")
     docker = module.get_bin_path(docker_path)
     found = []
     for port in ports:

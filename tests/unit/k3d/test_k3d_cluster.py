@@ -154,6 +154,12 @@ def test_a_port_for_udp_is_free_beside_a_listener_for_tcp(k3d, ok):
         assert ok("k3d_cluster", name="c", config={"ports": [{"port": f"{port}:53/udp"}]})["changed"]
 
 
+def test_a_port_that_is_none_is_refused_before_anything_is_made(k3d, error):
+    message = error("k3d_cluster", name="c", config={"ports": [{"port": "70000:80"}]})
+    assert message == "No TCP port: 70000. Give numbers from 1 to 65535."
+    assert changes(k3d) == []
+
+
 def test_k3d_missing(only_standins, error):
     assert error("k3d_cluster", name="c") == (
         "k3d is not installed: no program 'k3d' in PATH. Install it (https://k3d.io) or name it in k3d_path."

@@ -82,3 +82,12 @@ def test_the_container_is_named_before_the_process(only_standins, ok):
         server.listen()
         result = ok("host_port_info", ports=[server.getsockname()[1]])
     assert result["taken"][0]["owner"].startswith("container web, process ")
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536, 70000])
+def test_what_is_no_port_is_refused(only_standins, error, port):
+    assert error("host_port_info", ports=[80, port]) == f"No TCP port: {port}. Give numbers from 1 to 65535."
+
+
+def test_the_last_port_is_one(only_standins, ok):
+    assert not ok("host_port_info", ports=[65535])["changed"]
