@@ -58,6 +58,8 @@ class SecretsStandIn:
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def answer(self, method: str, path: list[str], body: dict | None, dry: bool = False) -> tuple[int, dict]:
+        if not path:
+            return 404, {"message": "not served here"}
         namespace = path[0]
         if self.refuse == method:
             return 403, {"message": "secrets is forbidden"}

@@ -1,0 +1,16 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_foreign_discovery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """kubernetes.core keeps what an API server serves in a file named by its address, and ports come back."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
