@@ -19,6 +19,8 @@ class Token(Credential):
 
     def check(self) -> None:
         """Vault cuts the life of a token without an error, so it is refused before, where the login may know."""
+        if not self.params["policies"]:
+            raise VaultError("policies is empty, so Vault would give all those of the login. Name at least one.")
         asked = _duration.seconds(self.params["period"] or self.params["ttl"] or 0)
         if asked and asked <= self.minimum:
             raise VaultError(

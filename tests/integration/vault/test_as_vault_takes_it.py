@@ -84,6 +84,12 @@ def test_policies_of_a_token(run, cluster, server, wish, found):
     assert done["facts"]["policies"] == found
 
 
+def test_no_policy_at_all_would_be_every_policy_of_the_login(run, cluster, kube):
+    message = run.error("vault_token_secret", **cluster, policies=[], ttl="100h")
+    assert message == "policies is empty, so Vault would give all those of the login. Name at least one."
+    assert kube.secrets == {}
+
+
 def test_a_login_without_the_policy_default_cannot_give_it(run, cluster, server):
     rules = ['path "auth/token/*" { capabilities = ["create", "update"] }']
     login = server.token_for(*rules, no_default_policy=True)
