@@ -15,6 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import server as vault_server
+from secrets_standin import SecretsStandIn
 
 NUMBERS = itertools.count(1)
 FOREIGN = ("VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "VAULT_CACERT", "VAULT_SKIP_VERIFY")
@@ -66,3 +67,19 @@ def mount(server: vault_server.Server, path: str) -> str:
     """A PKI engine that may issue for 90 days."""
     server.client.sys.enable_secrets_engine("pki", path, config={"max_lease_ttl": "2160h"})
     return path
+
+
+@pytest.fixture
+def roots(run: vault_server.Runner, mount: str) -> str:
+    """The mount with two roots; the first is the default."""
+    for name in ("one", "two"):
+        run.ok("vault_pki_root", mount=mount, issuer_name=name, common_name=f"{name}.test", ttl="100h")
+    return mount
+
+
+@pytest.fixture
+def kube() -> Iterator[SecretsStandIn]:
+    """A stand-in for Kubernetes, with the namespace of cert-manager."""
+    standin = SecretsStandIn("cert-manager")
+    yield standin
+    standin.stop()

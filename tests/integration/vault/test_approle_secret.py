@@ -8,16 +8,8 @@ from __future__ import annotations
 import base64
 
 import pytest
-from secrets_standin import SecretsStandIn
 
 PLACE = ("cert-manager", "vault-approle")
-
-
-@pytest.fixture
-def kube():
-    standin = SecretsStandIn("cert-manager")
-    yield standin
-    standin.stop()
 
 
 @pytest.fixture

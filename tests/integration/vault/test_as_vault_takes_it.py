@@ -9,17 +9,9 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from secrets_standin import SecretsStandIn
 
 SECRET = {"secret_namespace": "cert-manager", "secret_name": "credential"}
 ROOT = dict(issuer_name="root-1", common_name="root.test")
-
-
-@pytest.fixture
-def kube():
-    standin = SecretsStandIn("cert-manager")
-    yield standin
-    standin.stop()
 
 
 @pytest.fixture
@@ -120,13 +112,6 @@ def test_a_secret_id_that_vault_cuts_below_the_least_life_is_not_kept(run, clust
     assert kube.secrets == {}
     assert not server.client.list(f"auth/{path}/role/r/secret-id")
     server.client.sys.disable_auth_method(path)
-
-
-@pytest.fixture
-def roots(run, mount):
-    for name in ("one", "two"):
-        run.ok("vault_pki_root", mount=mount, issuer_name=name, common_name=f"{name}.test", ttl="100h")
-    return mount
 
 
 def test_a_right_that_is_missing_for_the_half_is_told_before_any_of_it(run, roots, server):

@@ -5,16 +5,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-
-@pytest.fixture
-def roots(run, mount):
-    """Two roots; the first is the default."""
-    for name in ("one", "two"):
-        run.ok("vault_pki_root", mount=mount, issuer_name=name, common_name=f"{name}.test", ttl="100h")
-    return mount
-
 
 def read(server, mount: str, name: str) -> dict:
     return server.client.read(f"{mount}/issuer/{name}")["data"]

@@ -9,16 +9,8 @@ import base64
 import time
 
 import pytest
-from secrets_standin import SecretsStandIn
 
 PLACE = ("cert-manager", "vault-token")
-
-
-@pytest.fixture
-def kube():
-    standin = SecretsStandIn("cert-manager")
-    yield standin
-    standin.stop()
 
 
 @pytest.fixture
