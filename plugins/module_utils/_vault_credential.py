@@ -88,20 +88,23 @@ def decide(credential: Credential, value: str | None, found: dict[str, Any]) -> 
     return ("replaced" if reasons else "none"), reasons
 
 
-def put(module: Any, credential: Credential, secret: SecretValue) -> None:
+def put(module: Any, credential: Credential, secret: SecretValue) -> dict[str, Any]:
+    """What Vault tells of the new one."""
     made = credential.create()
     hide(module, made)
     try:
-        check_life(credential, made)
+        found = credential.look_up(made)
+        check_life(credential, found)
         secret.write(made)
     except VaultError:
         credential.revoke(made)
         raise
+    return found
 
 
-def check_life(credential: Credential, made: str) -> None:
+def check_life(credential: Credential, found: dict[str, Any]) -> None:
     """Vault cuts without a word what is asked for to the max_lease_ttl of the login method or of the server."""
-    short = credential.differences(credential.look_up(made)).get("minimum_ttl")
+    short = credential.differences(found).get("minimum_ttl")
     if short:
         raise VaultError(
             f"Vault gives a {credential.kind.replace('_', ' ')} a life of {short['found']} only, less than minimum_ttl "
@@ -117,10 +120,10 @@ def present(module: Any, credential: Credential, secret: SecretValue, value: str
     action, reasons = decide(credential, value, found)
     before = after = credential.facts(found)
     if action != "none":
-        act(module, credential, secret, action, value or "", found)
+        now = act(module, credential, secret, action, value or "", found)
         known = before if action == "renewed" else credential.wanted()
         foreseen = {**known, "expire_time": None}
-        after = foreseen if module.check_mode else credential.facts(credential.look_up(secret.read() or ""))
+        after = foreseen if module.check_mode else credential.facts(now)
     return result(action, reasons, before, after)
 
 
@@ -136,20 +139,23 @@ def check_namespace(module: Any, secret: SecretValue) -> None:
 
 def act(
     module: Any, credential: Credential, secret: SecretValue, action: str, value: str, found: dict[str, Any]
-) -> None:
-    """Fails before anything is made when a right is missing. Check mode goes no further, and asks Kubernetes, too."""
+) -> dict[str, Any]:
+    """What Vault tells afterwards. Fails before anything is made when a right is missing. Check mode goes no further,
+    and asks Kubernetes, too."""
     renews, replaces = action == "renewed", retired(credential, value, found)
     acts = ["renew"] if renews else ["create", *(["revoke"] if replaces else [])]
     credential.vault.foresee(*(right for one in acts for right in credential.rights(one)))
     if module.check_mode:
         if not renews and secret.has_namespace():
             secret.write("foreseen", dry_run=True)
-    elif renews:
+        return {}
+    if renews:
         credential.renew(value)
-    else:
-        put(module, credential, secret)
-        if replaces:
-            credential.revoke(value)
+        return credential.look_up(value)
+    now = put(module, credential, secret)
+    if replaces:
+        credential.revoke(value)
+    return now
 
 
 def absent(module: Any, credential: Credential, secret: SecretValue, value: str | None) -> dict[str, Any]:
