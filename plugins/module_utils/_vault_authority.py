@@ -93,10 +93,10 @@ def checked(params: dict[str, Any]) -> dict[str, Any]:
     whole |= {name: list(dict.fromkeys(params[name])) for name in SENT_AS_LIST if params[name]}
     check_networks(whole)
     if params["not_after"]:
-        if moment(params["not_after"]) <= datetime.now(UTC):
+        end = moment(params["not_after"])
+        if end <= datetime.now(UTC):
             raise VaultError(f"not_after {params['not_after']} is in the past. Give a later one.")
-        # The one way of ISO 8601 to write a time that Vault reads.
-        whole["not_after"] = moment(params["not_after"]).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        whole["not_after"] = _x509.iso(end.astimezone(UTC))  # the one way of ISO 8601 that Vault reads
     if lifetime(whole) <= whole["minimum_remaining"]:
         given = f"ttl {params['ttl']}" if params["ttl"] else f"not_after {params['not_after']}"
         raise VaultError(
