@@ -10,10 +10,11 @@ import os
 import shlex
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab import contents, engine
-from lab.parts import build_all
+from lab.parts import Part, build_all
 from lab.places import LabError, cache, run_folder
 from lab.progress import Progress
 from lab.recipes import GO, LINKERD, VERSIONS
@@ -24,16 +25,36 @@ def env_file() -> Path:
     return cache() / "env.json"
 
 
-def build() -> None:
-    """build what is missing, start nothing"""
-    if os.geteuid() != 0:
+def build(*names: str) -> None:
+    """build what is missing, start nothing; with names of parts, only those and what they need"""
+    wanted = selected(names)
+    if os.geteuid() != 0 and contents.DEBIAN in wanted:
         raise LabError("the lab makes a Debian root file system and runs a container engine; run it as root")
     if shutil.which("go") is None:
         raise LabError("Go is missing; install Go 1.26 or newer and put it on PATH")
     start = time.monotonic()
-    built = build_all(contents.PARTS, lambda total: Progress(cache() / "timings.json", total))
-    state = f"{built} built in {time.monotonic() - start:.0f} s" if built else "all there already"
-    print(f"lab: {len(contents.PARTS)} parts, {state}", flush=True)
+    built = build_all(wanted, lambda total: Progress(cache() / "timings.json", total))
+    state = f"{built} built in {time.monotonic() - start:.0f} s" if built else "all built before"
+    print(f"lab: {len(wanted)} parts, {state}", flush=True)
+
+
+def selected(names: Sequence[str]) -> list[Part]:
+    """The named parts and everything they need, in the order of building; without names, all but the optional ones.
+
+    Raises LabError for a name that is no part.
+    """
+    every = (*contents.PARTS, *contents.OPTIONAL_PARTS)
+    known = {part.name: part for part in every}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise LabError(f"no part is called {', '.join(unknown)}; the parts are {', '.join(known)}")
+    wanted: set[Part] = set()
+    missing = [known[name] for name in names] or list(contents.PARTS)
+    while missing:
+        part = missing.pop()
+        wanted.add(part)
+        missing += part.needs
+    return [part for part in every if part in wanted]
 
 
 def up() -> None:

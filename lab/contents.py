@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lab import recipes
+from lab.hashicorp import HASHICORP_VAULT
 from lab.images import Content, Image, Link, write_archive, write_layer
 from lab.parts import Part, Workshop
 from lab.places import SOURCES
@@ -243,3 +244,5 @@ PARTS = (
     WHEELS, DEBIAN, KUBERNETES, CONTAINERD, OWN, COREDNS, CERT_MANAGER, TRUST_MANAGER, PROXY_INIT, HELM, K3D,
     LINKERD_PROGRAMS, CHARTS, GATEWAY_API, TOOLS, POD_IMAGES, ENGINE_IMAGES,
 )  # fmt: skip
+# Built only when they are named.
+OPTIONAL_PARTS = (HASHICORP_VAULT,)

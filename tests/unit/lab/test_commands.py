@@ -110,3 +110,20 @@ def test_second_command_waits_for_the_first(capsys):
     thread.join(5)
     assert order == ["first", "second"]
     assert "another lab command is at work" in capsys.readouterr().err
+
+
+def test_build_of_named_parts_takes_what_they_need_and_nothing_else():
+    names = [part.name for part in commands.selected(["tools", "kubernetes"])]
+    assert names == ["wheels", "kubernetes", "helm", "k3d", "linkerd", "tools"]
+
+
+def test_build_without_names_leaves_out_the_optional_parts():
+    assert commands.selected([]) == list(contents.PARTS)
+    assert [part.name for part in commands.selected(["hashicorp-vault"])] == ["hashicorp-vault"]
+
+
+def test_build_of_an_unknown_part_names_it_and_the_parts(capsys, monkeypatch, own_cache):
+    monkeypatch.setattr("sys.argv", ["lab", "build", "kubernetes", "k8s"])
+    assert main() == 1
+    message = capsys.readouterr().err
+    assert "k8s" in message and "containerd" in message
