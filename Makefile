@@ -60,16 +60,16 @@ molecule: venv  ## each role in the lab; SCENARIO=name for one
 	@nox -s molecule -- $(SCENARIO)
 
 # One session by its name: make sanity, make mutation, ...
-.PHONY: lint typing licences changelog docs docsite unit coverage build galaxy sanity ee mutation ruff
-lint typing licences changelog docs docsite unit coverage build galaxy sanity ee mutation: venv
+.PHONY: lint typing licences changelog docs docsite unit coverage build galaxy workflow sanity ee mutation ruff
+lint typing licences changelog docs docsite unit coverage build galaxy workflow sanity ee mutation: venv
 	@nox -s $@
 
 ruff: venv
 	@ruff check
 	@ruff format
 
-test: venv browser  ## the checks and tests that CI runs
-	@nox -s $(STATIC) coverage sanity galaxy ee lab
+test: venv browser  ## the checks and tests that CI runs; builds what they need first
+	@nox -s $(STATIC) workflow coverage sanity galaxy ee lab
 
 .PHONY: bench requirements help
 bench: venv  ## measured figures, beside the workshop done by hand

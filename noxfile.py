@@ -34,6 +34,7 @@ DEPENDENCIES = (
     "kubernetes/core",
 )
 COLLECTIONS = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
+ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.9"
 COVERAGE = {"lines": 95, "branches": 90}
 MUTMUT = f"""[mutmut]
 source_paths = {NAME}/plugins/module_utils
@@ -112,12 +113,14 @@ def vault(session: nox.Session) -> None:
     product = os.environ.get("VAULT")  # hashicorp, or a version of OpenBao, instead of the pinned one
     program = session.run("python", "tests/integration/vault/products.py", product, silent=True) if product else ""
     chosen = {"SERVICEMESH_PKI_TEST_VAULT_PROGRAM": (str(program).splitlines() or [""])[-1]}
+    build_programs(session)
     session.run("pytest", "tests/integration", *session.posargs, env=chosen)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
     """The tests of `unit` and `vault`, and how much of the plugins they reach; too little is an error."""
+    build_programs(session)
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "tests/unit", "tests/integration", *session.posargs)
     session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
@@ -183,6 +186,12 @@ def sanity(session: nox.Session) -> None:
 
 
 @nox.session
+def workflow(session: nox.Session) -> None:
+    """The workflow on GitHub, by actionlint, which Go builds."""
+    session.run("go", "run", ACTIONLINT)
+
+
+@nox.session
 def ee(session: nox.Session) -> None:
     """An execution environment that holds the artifact: everything up to the container engine's build."""
     place = Path(session.create_tmp())
@@ -221,6 +230,11 @@ def mutation(session: nox.Session) -> None:
         told = str(session.run("mutmut", "results", silent=True))
     session.log(told)
     session.log(f"{told.count(': survived')} survived")
+
+
+def build_programs(session: nox.Session) -> None:
+    """What the integration tests run beside Vault: a kube-apiserver and the linkerd CLI, built once, with progress."""
+    session.run("python", "-m", "lab", "build", "kubernetes", "linkerd")
 
 
 def made(session: nox.Session) -> Path:
