@@ -1,9 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the checkout importable as ansible_collections.servicemesh.pki in every test, and sets how examples are drawn.
+"""Makes the checkout importable as ansible_collections.servicemesh.pki in every test, sets how examples are drawn, and
+registers the plugin that counts skipped tests.
 
-They are the same in each run, however busy the machine is; HYPOTHESIS_PROFILE=search draws others, and more of them.
+Examples are the same in each run, however busy the machine is; HYPOTHESIS_PROFILE=search draws others, and more.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from pathlib import Path
 import ansible_collections  # the dependencies, from the ansible wheel
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 from hypothesis import HealthCheck, settings
+from skips import pytest_make_collect_report, pytest_runtest_makereport, pytest_terminal_summary
+
+__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport", "pytest_terminal_summary"]  # hooks of pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 COLLECTIONS = [str(ROOT / ".collections"), str(Path(ansible_collections.__path__[0]).parent)]

@@ -65,6 +65,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def accepts_connections(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def start(*arguments: str, scheme: str = "http") -> Server:
     """Vault in dev mode: in memory, unsealed. Its root token is random."""
     program = os.environ.get("SERVICEMESH_PKI_TEST_VAULT_PROGRAM") or shutil.which("bao")
@@ -77,10 +82,10 @@ def start(*arguments: str, scheme: str = "http") -> Server:
         stderr=subprocess.DEVNULL,
     )
     server = Server(f"{scheme}://127.0.0.1:{port}", token, process)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         with contextlib.suppress(requests.ConnectionError, requests.Timeout):
-            health = requests.get(f"{server.url}/v1/sys/health", timeout=2, verify=False)  # noqa: S501 a new CA
+            health = requests.get(f"{server.url}/v1/sys/health", timeout=10, verify=False)  # noqa: S501 a new CA
             if health.status_code == 200:
                 return server
         time.sleep(0.05)

@@ -85,9 +85,7 @@ def test_jwt(server, client, path):
 
 def test_a_namespace(server, path):
     if server.product != "OpenBao":
-        pytest.skip(
-            "HashiCorp Vault has namespaces in its Enterprise edition only; test_unknown_namespace is about that"
-        )
+        pytest.skip("platform: HashiCorp Vault has namespaces in its Enterprise edition only")
     server.client.adapter.request("post", f"/v1/sys/namespaces/{path}")
     login = dict(url=server.url, token=server.token, namespace=path)
     try:

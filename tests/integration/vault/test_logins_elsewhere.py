@@ -68,11 +68,18 @@ def test_cert(tls, tmp_path):
 
 
 @pytest.fixture
-def directory(tmp_path):
+def ldap_method(server) -> None:
+    catalog = f"{server.url}/v1/sys/plugins/catalog/auth/ldap"
+    if requests.get(catalog, headers={"X-Vault-Token": server.token}, timeout=60).status_code != 200:
+        pytest.skip("platform: this Vault has no built-in ldap; OpenBao has it as a plugin from 2.7 on")
+
+
+@pytest.fixture
+def directory(ldap_method, tmp_path):
     """A real directory with one person in it, who is uid=ann,dc=test with the password l3tmein."""
     slapd = shutil.which("slapd", path="/usr/sbin:/usr/local/sbin:/usr/lib/openldap")
     if not slapd:
-        pytest.skip("no slapd on this machine; Debian has it in the package of that name")
+        pytest.skip("no slapd on this machine: apt-get install slapd installs it")
     (tmp_path / "data").mkdir()
     (tmp_path / "slapd.conf").write_text(
         "include /etc/ldap/schema/core.schema\n"
@@ -86,21 +93,22 @@ def directory(tmp_path):
     )
     add = [slapd, "-T", "add", "-f", str(tmp_path / "slapd.conf")]
     subprocess.run(add, input=people, text=True, check=True, capture_output=True)
-    url = f"ldap://127.0.0.1:{vault_server.free_port()}"
+    port = vault_server.free_port()
+    url = f"ldap://127.0.0.1:{port}"
     process = subprocess.Popen(
         [slapd, "-h", url, "-f", str(tmp_path / "slapd.conf"), "-d", "0"], stderr=subprocess.DEVNULL
     )
-    time.sleep(0.5)
-    assert process.poll() is None, "slapd ended"
+    end = time.monotonic() + 60
+    while not vault_server.accepts_connections(port):
+        assert process.poll() is None, "slapd ended"
+        assert time.monotonic() < end, "slapd does not answer"
+        time.sleep(0.05)
     yield url
     process.terminate()
     process.wait(10)
 
 
 def test_ldap(server, path, directory):
-    catalog = f"{server.url}/v1/sys/plugins/catalog/auth/ldap"
-    if requests.get(catalog, headers={"X-Vault-Token": server.token}, timeout=5).status_code != 200:
-        pytest.skip("this Vault has no built-in ldap; OpenBao has it as a plugin from 2.7 on")
     server.client.sys.create_or_update_policy(path, READ_ONE)
     server.client.sys.enable_auth_method("ldap", path=path)
     server.client.write_data(f"auth/{path}/config", data={"url": directory, "userdn": "dc=test", "userattr": "uid"})

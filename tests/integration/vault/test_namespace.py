@@ -13,7 +13,7 @@ import pytest
 def inside(server, path):
     """A client of a new namespace."""
     if server.product != "OpenBao":
-        pytest.skip("this Vault has no namespaces")
+        pytest.skip("platform: HashiCorp Vault has namespaces in its Enterprise edition only")
     server.client.write_data(f"sys/namespaces/{path}", data={})
     yield hvac.Client(url=server.url, token=server.token, namespace=path)
     server.client.delete(f"sys/namespaces/{path}")

@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import ssl
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 from forwarder_standin import Forwarder
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+from lab import contents
+from lab.parts import Part
 
 KINDS = {"Certificate": "certificates", "CertificateRequest": "certificaterequests", "Issuer": "issuers"}
 TOKEN = "only-for-this-test"
@@ -28,17 +32,18 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def part(pattern: str) -> Path | None:
-    """A program of the lab, if it has been built."""
-    cache = os.environ.get("SERVICEMESH_PKI_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "servicemesh-pki"
-    )
-    return next(Path(cache, "lab", "parts").glob(pattern), None)
+def built(part: Part, name: str) -> Path:
+    """A program of the lab, in the version that lab/versions.toml names."""
+    program = part.folder / name
+    if not program.exists():
+        pytest.skip(f"{part.title} is not in the lab's cache: make lab builds it")
+    return program
 
 
 @pytest.fixture(scope="session")
-def lab_part():
-    return part
+def linkerd() -> Path:
+    """Linkerd's CLI."""
+    return built(contents.LINKERD_PROGRAMS, "linkerd")
 
 
 class Kubernetes:
@@ -63,9 +68,7 @@ class Kubernetes:
 
 @pytest.fixture(scope="session")
 def kubernetes(tmp_path_factory):
-    program = part("kubernetes-*/kubernetes")
-    if program is None:
-        pytest.skip("no Kubernetes in the cache yet: make lab builds it")
+    program = built(contents.KUBERNETES, "kubernetes")
     folder = tmp_path_factory.mktemp("kubernetes")
     client, peer, secure = free_port(), free_port(), free_port()
     (folder / "tokens.csv").write_text(f"{TOKEN},tester,1,system:masters\n")

@@ -11,6 +11,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.servicemesh.pki.plugins.modules import linkerd_check
+from lab import recipes
 
 
 @pytest.fixture
@@ -24,12 +25,9 @@ def run(capsys):
 
 
 @pytest.fixture
-def options(kubernetes, lab_part):
-    program = lab_part("linkerd-*/linkerd")
-    if program is None:
-        pytest.skip("no linkerd in the cache yet: make lab builds it")
+def options(kubernetes, linkerd):
     kubeconfig = str(kubernetes.kubeconfig)
-    return {"linkerd_path": str(program), "kubeconfig": kubeconfig, "expected_version": "edge-23.4.3", "wait": 1}
+    return {"linkerd_path": str(linkerd), "kubeconfig": kubeconfig, "expected_version": recipes.LINKERD, "wait": 1}
 
 
 def test_a_cluster_without_linkerd_fails_with_the_checks_name_and_page(run, options):

@@ -17,12 +17,13 @@ from ansible_collections.servicemesh.pki.plugins.module_utils import _ports
 @pytest.fixture(params=[(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::1")])  # noqa: S104
 def listener(request):
     family, address = request.param
-    with socket.socket(family) as server:
-        try:
-            server.bind((address, 0))
-        except OSError:
-            pytest.skip("this machine has no IPv6")
-        server.listen()
+    try:
+        server = socket.create_server((address, 0), family=family)
+    except OSError:
+        if family is not socket.AF_INET6:
+            raise
+        pytest.skip("platform: this machine has no IPv6")
+    with server:
         yield server
 
 
