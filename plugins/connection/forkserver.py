@@ -113,10 +113,12 @@ def environment_of(command: str) -> dict[str, str] | None:
         words = shlex.split(inner)
     except ValueError:
         return None
+    if words[-3:] == ["&&", "sleep", "0"]:  # ansible-core before 2.21 appends it
+        del words[-3:]
     # Another shell may be a wrapper, which changes what Python finds.
-    if shell != ["/bin/sh", "-c"] or words[-4:] != [sys.executable, "&&", "sleep", "0"]:
+    if shell != ["/bin/sh", "-c"] or words[-1:] != [sys.executable]:
         return None
-    found = [ASSIGNMENT.fullmatch(word) for word in words[:-4]]
+    found = [ASSIGNMENT.fullmatch(word) for word in words[:-1]]
     return {match[1]: match[2] for match in found if match} if all(found) else None
 
 

@@ -304,6 +304,9 @@ def test_what_is_asked_is_neither_in_arguments_nor_on_the_disk(asking):
         (f"/bin/sh -c 'A=1 B='\"'\"'two words'\"'\"' {sys.executable} && sleep 0'", {"A": "1", "B": "two words"}),
         (f"/bin/sh -c 'A='\"'\"'x && y'\"'\"' {sys.executable} && sleep 0'", {"A": "x && y"}),
         (f"/bin/sh -c 'A= {sys.executable} && sleep 0'", {"A": ""}),
+        (f"/bin/sh -c {sys.executable}", {}),  # as ansible-core writes it since 2.21
+        (f"/bin/sh -c 'A=1 {sys.executable}'", {"A": "1"}),
+        (f"/bin/sh -c '{sys.executable} && sleep 1'", None),
         (f"/opt/wrapper -c '{sys.executable} && sleep 0'", None),
         ("/bin/sh -c '/usr/bin/another-python && sleep 0'", None),
         (f"/bin/sh -c 'sudo {sys.executable} && sleep 0'", None),
