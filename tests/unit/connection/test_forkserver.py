@@ -29,7 +29,7 @@ from ansible_collections.servicemesh.pki.plugins.connection.forkserver import en
 from ansible_collections.servicemesh.pki.plugins.plugin_utils import _forkserver
 
 
-def soon(condition: Callable[[], Any], seconds: float = 10) -> Any:
+def soon(condition: Callable[[], Any], seconds: float = 120) -> Any:
     """What the condition says, as soon as it says something."""
     end = time.monotonic() + seconds
     while not (told := condition()) and time.monotonic() < end:
@@ -247,7 +247,7 @@ def test_who_connects_and_asks_nothing_holds_up_others_for_a_while_only(tmp_path
             silent.sendall(part)
             accepting = threading.Thread(target=_forkserver.Server(listener, -1, []).accept, daemon=True)
             accepting.start()
-            accepting.join(10)
+            accepting.join(120)
             assert not accepting.is_alive()
             assert silent.recv(1) == b""
 
@@ -259,7 +259,7 @@ def test_a_question_that_was_not_taken_has_run_nothing_and_a_plain_python_can_do
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(asking, "x" * 1_000_000)
             listener.accept()[0].close()
-            assert asked.result(timeout=10) is None
+            assert asked.result(timeout=120) is None
 
 
 def test_the_server_ends_with_its_parent_and_ends_what_runs(asking):
@@ -269,7 +269,7 @@ def test_the_server_ends_with_its_parent_and_ends_what_runs(asking):
         soon(server.children)
         asking.end()
         with contextlib.suppress(_forkserver.LostError):
-            assert running.result(timeout=20)[0] == -signal.SIGTERM
+            assert running.result(timeout=120)[0] == -signal.SIGTERM
     soon(lambda: ended(server))
 
 
