@@ -20,6 +20,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERY = 0.25  # seconds between two looks at the processes
+ORPHANS_MAY_TAKE = 10  # seconds until what a command leaves behind has ended
 
 
 class BenchError(Exception):
@@ -81,7 +82,7 @@ def adopt_orphans() -> None:
 
 def orphans(left: set[psutil.Process]) -> float:
     """Processor seconds of what a command has left behind, which is to end by itself."""
-    spent, end = 0.0, time.monotonic() + 10
+    spent, end = 0.0, time.monotonic() + ORPHANS_MAY_TAKE
     for process in left:
         while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
             if time.monotonic() > end:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 
 import pytest
 
@@ -102,14 +103,16 @@ def test_second_command_waits_for_the_first(capsys):
         with only_one():
             order.append("second")
 
+    thread, printed, end = threading.Thread(target=second), "", time.monotonic() + 120
     with only_one():
-        thread = threading.Thread(target=second)
         thread.start()
-        thread.join(0.3)
+        while "another lab command is at work" not in printed and time.monotonic() < end:
+            printed += capsys.readouterr().err
+            time.sleep(0.02)
         order.append("first")
-    thread.join(5)
+    thread.join(120)
     assert order == ["first", "second"]
-    assert "another lab command is at work" in capsys.readouterr().err
+    assert "another lab command is at work" in printed
 
 
 def test_build_of_named_parts_takes_what_they_need_and_nothing_else():
