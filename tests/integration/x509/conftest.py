@@ -51,6 +51,7 @@ class Kubernetes:
 
     def __init__(self, url: str, kubeconfig: Path) -> None:
         self.url, self.kubeconfig = url, kubeconfig
+        self.token_key = ""  # the public key that verifies tokens of service accounts, by openssl
 
     def call(self, method: str, path: str, body: dict | None = None, kind: str = "application/json") -> dict:
         request = urllib.request.Request(
@@ -59,7 +60,7 @@ class Kubernetes:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": kind},
         )
-        with urllib.request.urlopen(request, context=UNVERIFIED, timeout=10) as answer:
+        with urllib.request.urlopen(request, context=UNVERIFIED, timeout=120) as answer:
             return json.loads(answer.read() or b"{}")
 
     def status(self, path: str, status: dict) -> None:
@@ -122,6 +123,8 @@ def kubernetes(tmp_path_factory):
             processes.append(subprocess.Popen(command, executable=program, stdout=log, stderr=log))
         try:
             api = Kubernetes(f"https://127.0.0.1:{secure}", kubeconfig)
+            public = ["openssl", "pkey", "-in", folder / "sa.key", "-pubout"]
+            api.token_key = subprocess.run(public, check=True, capture_output=True, text=True).stdout
             wait_until_up(api, processes, folder / "log")
             yield api
         finally:
@@ -131,7 +134,7 @@ def kubernetes(tmp_path_factory):
 
 
 def wait_until_up(api: Kubernetes, processes: list, log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while True:
         try:
             api.call("GET", "/api/v1/namespaces/default")
@@ -147,12 +150,14 @@ def kinds(kubernetes):
     """The API server with cert-manager's kinds, bare."""
     for kind, plural in KINDS.items():
         kubernetes.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd(kind, plural))
+    deadline = time.monotonic() + 300
     for plural in KINDS.values():
-        for dummy in range(100):
+        while True:
             try:
                 kubernetes.call("GET", f"/apis/cert-manager.io/v1/namespaces/default/{plural}")
                 break
             except OSError:
+                assert time.monotonic() < deadline, f"the API server does not serve {plural}"
                 time.sleep(0.1)
     return kubernetes
 

@@ -34,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif fault == SILENT:
             self.begin(200)
-            self.server.forwarder.closed.wait(90)  # longer than any test that passes
+            self.server.forwarder.closed.wait(900)  # longer than any test that passes
             self.close_connection = True
         elif fault:
             status = {"kind": "Status", "status": "Failure", "code": fault, "message": "etcdserver: leader changed"}
@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
             self.write(json.dumps(status).encode())
             self.write(b"")
         else:
-            server = http.client.HTTPSConnection(self.server.forwarder.address, context=UNVERIFIED, timeout=60)
+            server = http.client.HTTPSConnection(self.server.forwarder.address, context=UNVERIFIED, timeout=300)
             server.request(self.command, self.path, body, dict(self.headers))
             answer = server.getresponse()
             self.begin(answer.status)

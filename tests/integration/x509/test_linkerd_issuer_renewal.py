@@ -101,7 +101,7 @@ def renew(forwarder, capsys):
 
 def test_a_renewal_that_linkerd_takes(mesh, renew):
     with mesh.answers(DONE, "IssuerUpdated"):
-        answer = renew(timeout=60, event_timeout=60)
+        answer = renew(timeout=900, event_timeout=900)
     assert (answer["changed"], answer["in_use"]) == (True, True)
     assert answer["certificate"]["subject"] == NEXT.certificate.subject.rfc4514_string()
 
@@ -110,7 +110,7 @@ def test_a_renewal_that_linkerd_takes(mesh, renew):
 def test_what_is_no_certificate_is_renewed_too(mesh, renew, check):
     mesh.secret("no certificate")
     with mesh.answers(DONE):
-        answer = renew(check=check, timeout=60, event_timeout=0)
+        answer = renew(check=check, timeout=900, event_timeout=0)
     assert answer["changed"], answer["msg"]
     assert bool(answer["certificate"]) is not check
     assert mesh.asked_for() is False
@@ -120,7 +120,7 @@ def test_what_is_no_certificate_is_renewed_too(mesh, renew, check):
 def test_an_api_server_that_is_away_for_a_moment_ends_no_wait(mesh, renew, forwarder, fault):
     forwarder.wrong("/certificates/linkerd-identity-issuer", fault, times=6, after=1)
     with mesh.answers(DONE):
-        answer = renew(timeout=100, event_timeout=0)
+        answer = renew(timeout=900, event_timeout=0)
     assert answer["changed"], answer["msg"]
 
 
@@ -139,7 +139,7 @@ def test_a_renewal_that_takes_too_long_may_still_come(mesh, renew):
 
 def test_only_a_failed_attempt_leaves_the_old_certificate(mesh, renew):
     with mesh.answers({"revision": 1, "failedIssuanceAttempts": 1, "conditions": [READY, FAILED]}):
-        message = renew(timeout=60)["msg"]
+        message = renew(timeout=900)["msg"]
     assert message.startswith("The old certificate stays in use.")
     assert "Issuing=False (Failed) permission denied" in message
 
@@ -148,7 +148,7 @@ def test_events_that_cannot_be_read_are_an_error_before_anything_is_asked_for(me
     mesh.event("old", "IssuerUpdated")
     for check in (True, False):
         forwarder.wrong("/events", 503, times=1)
-        assert "Events of renewal cannot be read: 503" in renew(check=check, timeout=60, event_timeout=0)["msg"]
+        assert "Events of renewal cannot be read: 503" in renew(check=check, timeout=900, event_timeout=0)["msg"]
     assert not mesh.asked_for()
 
 
@@ -156,13 +156,13 @@ def test_an_old_event_says_nothing_of_the_new_certificate(mesh, renew, forwarder
     mesh.event("old", "IssuerUpdated")
     forwarder.wrong("/events", 503, times=1, after=1)
     with mesh.answers(DONE):
-        answer = renew(timeout=60, event_timeout=3)
+        answer = renew(timeout=900, event_timeout=3)
     assert (answer["changed"], answer["in_use"]) == (True, False)
 
 
 def test_events_that_can_no_longer_be_read_are_said(mesh, renew, forwarder):
     forwarder.wrong("/events", 403, times=1000, after=1)
     with mesh.answers(DONE):
-        message = renew(timeout=60, event_timeout=60)["msg"]
+        message = renew(timeout=900, event_timeout=900)["msg"]
     assert message.startswith("The new certificate is there, but not whether Linkerd uses it:")
     assert "Events of renewal cannot be read: 403" in message

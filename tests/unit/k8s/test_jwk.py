@@ -29,14 +29,18 @@ def test_an_rsa_key():
     assert _jwk.public_key_pem({"kty": "RSA", "n": encoded(modulus), "e": "AQAB", "use": "sig"}) == public
 
 
-@pytest.mark.parametrize(("curve", "name"), [("prime256v1", "P-256"), ("secp384r1", "P-384"), ("secp521r1", "P-521")])
-def test_an_ec_key(curve, name):
+@pytest.mark.parametrize(
+    ("curve", "name", "size"), [("prime256v1", "P-256", 32), ("secp384r1", "P-384", 48), ("secp521r1", "P-521", 66)]
+)
+def test_an_ec_key(curve, name, size):
     private = openssl("ecparam", "-name", curve, "-genkey", "-noout")
     public = openssl("pkey", "-pubout", given=private)
-    shown = openssl("pkey", "-pubin", "-noout", "-text", given=public)
-    point = re.sub(r"[\s:]", "", re.search(r"pub:\s*([0-9a-f:\s]+?)\s*ASN1", shown).group(1))[2:]
-    half = len(point) // 2
-    key = {"kty": "EC", "crv": name, "x": encoded(point[:half]), "y": encoded(point[half:])}
+    # RFC 5480: the key ends with the point, 04 and both coordinates.
+    der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=public.encode(), capture_output=True,
+                         check=True).stdout  # fmt: skip
+    point = der[-2 * size :]
+    assert der[-2 * size - 1] == 4
+    key = {"kty": "EC", "crv": name, "x": encoded(point[:size].hex()), "y": encoded(point[size:].hex())}
     assert _jwk.public_key_pem(key) == public
 
 

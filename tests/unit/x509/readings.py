@@ -40,8 +40,8 @@ def pod(
     name: str, pem: str | None = None, *, started: str = LATER, native: bool = False, **more: Any
 ) -> dict[str, Any]:
     """An injected pod with its anchors, or one of the control plane, which takes them from the ConfigMap."""
-    variable: dict[str, Any] = {"name": _mesh_sources.VARIABLE}
-    reference = {"name": _mesh_sources.CONFIG_MAP, "key": _mesh_sources.BUNDLE_KEY}
+    variable: dict[str, Any] = {"name": "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"}
+    reference = {"name": "linkerd-identity-trust-roots", "key": "ca-bundle.crt"}
     variable |= {"value": pem} if pem else {"valueFrom": {"configMapKeyRef": reference}}
     proxy = {"name": "linkerd-proxy", "env": [{"name": "OTHER", "value": "x"}, variable]}
     status = [{"name": "linkerd-proxy", "state": {"running": {"startedAt": started}}}]

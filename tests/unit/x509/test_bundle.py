@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import subprocess
 import warnings
 from datetime import UTC, datetime
@@ -93,10 +94,10 @@ def test_a_certificate_that_the_library_does_not_read_is_named_by_its_place(name
         _x509.parse_bundle(ROOT.pem + ODD[name])
 
 
-def openssl_tells(folder, pem: str, what: str) -> str:
+def openssl_tells(folder, pem: str, *what: str) -> str:
     (folder / "c").write_text(pem)
-    command = ["openssl", "x509", "-in", folder / "c", "-noout", what, "-dateopt", "iso_8601"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().partition("=")[2]
+    command = ["openssl", "x509", "-in", folder / "c", "-noout", *what, "-dateopt", "iso_8601"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().rpartition("=")[2]
 
 
 def test_a_negative_serial_number_is_told_as_openssl_tells_it(tmp_path):
@@ -118,7 +119,8 @@ def test_an_early_year_has_four_digits(year, tmp_path):
     told = x509_certificates(pem)[0]["not_before"]
     assert told == f"{year}-01-01T00:00:00Z"
     assert datetime.fromisoformat(told) < NOW - DAY
-    assert openssl_tells(tmp_path, pem, "-startdate") == f"{int(year):4}-01-01 00:00:00Z"  # as many places, with blanks
+    shown, dummy, day = openssl_tells(tmp_path, pem, "-startdate").strip().partition("-")
+    assert (int(shown), day) == (int(year), "01-01 00:00:00Z")
 
 
 @pytest.mark.parametrize("text", [SECRET, ROOT.pem + SECRET, SECRET.replace("\n", "\\n"), SECRET[:-40]])
@@ -188,14 +190,16 @@ def test_openssl_reads_the_same_forms(name, tmp_path):
 
 
 def test_facts_are_those_of_openssl(tmp_path):
-    (tmp_path / "c").write_text(ISSUER.pem)
     facts = x509_certificates(ISSUER.pem)[0]
-    command = ["openssl", "x509", "-in", tmp_path / "c", "-noout", "-fingerprint", "-sha256", "-serial", "-ext"]
-    command.append("subjectKeyIdentifier,authorityKeyIdentifier")
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.replace(":", "").lower()
-    assert facts["fingerprint_sha256"] in shown and facts["ski"] in shown and facts["aki"] in shown
-    assert facts["serial_number"].replace(":", "") in shown
-    assert facts["aki"] == x509_certificates(ROOT.pem)[0]["ski"]
+    for name, option in {
+        "fingerprint_sha256": ["-fingerprint", "-sha256"],
+        "serial_number": ["-serial"],
+        "ski": ["-ext", "subjectKeyIdentifier"],
+        "aki": ["-ext", "authorityKeyIdentifier"],
+    }.items():
+        shown = openssl_tells(tmp_path, ISSUER.pem, *option).lower()
+        assert re.findall(r"[0-9a-f]+", shown.replace(":", ""))[-1] == facts[name].replace(":", ""), (name, shown)
+    assert facts["aki"] == x509_certificates(ROOT.pem)[0]["ski"] != facts["ski"]
     assert (facts["not_before"], facts["not_after"]) == ("2026-11-23T12:00:00Z", "2026-12-24T12:00:00Z")
     assert (facts["is_ca"], facts["path_length"], facts["key_usage"]) == (True, None, ["keyCertSign", "cRLSign"])
     assert (facts["key_type"], facts["key_bits"], facts["curve"]) == ("ec", 256, "secp256r1")
