@@ -56,7 +56,7 @@ class Server:
     def stop(self) -> None:
         if self.process:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(120)
 
 
 def free_port() -> int:

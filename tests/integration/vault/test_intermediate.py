@@ -118,7 +118,7 @@ def test_runs_at_the_same_moment_make_one_intermediate(child, arguments, server)
     with context.Manager() as manager, ProcessPoolExecutor(runs, mp_context=context) as pool:
         start = manager.Barrier(runs)
         jobs = [pool.submit(race, start, server.url, server.token, arguments) for _run in range(runs)]
-        results = [job.result(120) for job in jobs]
+        results = [job.result(600) for job in jobs]
     assert not [result["msg"] for result in results if result.get("failed")]
     assert sum(result["changed"] for result in results) == 1
     assert len(server.client.list(f"{child}/keys")["data"]["keys"]) == 1, "a run left a key"

@@ -105,7 +105,7 @@ def directory(ldap_method, tmp_path):
         time.sleep(0.05)
     yield url
     process.terminate()
-    process.wait(10)
+    process.wait(120)
 
 
 def test_ldap(server, path, directory):

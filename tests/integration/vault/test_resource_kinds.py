@@ -169,6 +169,11 @@ def engine(run, path, server):
     server.client.sys.disable_secrets_engine(f"{path}-engine")
 
 
+def own_warnings(done: dict) -> list:
+    """Without those that Vault itself gives, which are about the rest of the engine."""
+    return [warning for warning in done.get("warnings") or [] if "Vault says about" not in str(warning)]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_four_ways_the_same_and_another(run, engine, ca, kind):
     type_of_engine, name, *wishes = KINDS[kind]
@@ -178,11 +183,11 @@ def test_four_ways_the_same_and_another(run, engine, ca, kind):
     )
     where = f"{engine(type_of_engine)}/{name}"
     done = run.four_ways("vault_resource", path=where, data=data)
-    assert "tells something else" not in str(done.get("warnings"))
+    assert own_warnings(done) == []
     same = run.ok("vault_resource", path=where, data=written_otherwise)
     assert not same["changed"], same["differences"]
     done = run.four_ways("vault_resource", path=where, data=another)
-    assert "tells something else" not in str(done.get("warnings"))
+    assert own_warnings(done) == []
     if not name.startswith("config"):
         run.four_ways("vault_resource", path=where, state="absent")
 

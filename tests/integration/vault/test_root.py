@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import subprocess
 from concurrent.futures import ProcessPoolExecutor
 
@@ -139,7 +140,7 @@ def test_too_little_life_left_is_a_difference(run, mount, server):
     data = {"issuer_name": "root-1", "common_name": ROOT["common_name"], "key_type": "ec", "ttl": "10h"}
     server.client.write_data(f"{mount}/issuers/generate/root/internal", data={**data, "max_path_length": 1})
     message = run.error("vault_pki_root", mount=mount, **{**ROOT, "ttl": "30h"}, minimum_remaining="20h")
-    assert "minimum_remaining: wanted 20h, found 9h59m" in message
+    assert re.search("minimum_remaining: wanted 20h, found 9h5[0-9]m", message)
     assert "ttl: wanted 30h, found 10h" in message
 
 
@@ -243,7 +244,7 @@ def test_runs_at_the_same_moment_make_one_root(mount, server):
         with context.Manager() as manager, ProcessPoolExecutor(runs, mp_context=context) as pool:
             start = manager.Barrier(runs)
             jobs = [pool.submit(race, start, number, server.url, server.token, mount) for number in range(runs)]
-            results = [job.result(60) for job in jobs]
+            results = [job.result(600) for job in jobs]
         assert not [result["msg"] for result in results if result.get("failed")]
         assert sum(result["changed"] for result in results) == 1
         assert len({result["issuer"]["issuer_id"] for result in results}) == 1

@@ -60,18 +60,20 @@ def playbook(server, mount: str, login: str, kube: SecretsStandIn) -> list[dict]
 
 
 class Watch(threading.Thread):
-    """Reads the command lines of all processes until it is stopped."""
+    """Reads the command lines of all processes with this mark in their environment until it is stopped."""
 
-    def __init__(self) -> None:
+    def __init__(self, mark: str) -> None:
         super().__init__(daemon=True)
-        self.seen, self.stopped = set(), threading.Event()
+        self.mark, self.seen, self.stopped = f"SECRETS_TEST={mark}\0".encode(), set(), threading.Event()
 
     def run(self) -> None:
         while not self.stopped.wait(0.002):
             for entry in os.listdir("/proc"):
                 if entry.isdigit():
                     with contextlib.suppress(OSError):
-                        self.seen.add(Path(f"/proc/{entry}/cmdline").read_bytes().decode(errors="replace"))
+                        command = Path(f"/proc/{entry}/cmdline").read_bytes()
+                        if self.mark in Path(f"/proc/{entry}/environ").read_bytes():
+                            self.seen.add(command.decode(errors="replace"))
 
 
 @pytest.fixture
@@ -105,7 +107,7 @@ def test_nobody_sees_a_secret(server, path, kube, tmp_path):
     book = tmp_path / "book.yml"
     book.write_text(yaml.safe_dump(playbook(server, path, f"{path}-login", kube)))
     (tmp_path / "tmp").mkdir()
-    watch = Watch()
+    watch = Watch(str(tmp_path))
     watch.start()
     done = subprocess.run(
         ["ansible-playbook", "-vvv", "--diff", "-i", "localhost,", "-c", "local", str(book)],
@@ -113,6 +115,7 @@ def test_nobody_sees_a_secret(server, path, kube, tmp_path):
         env={
             **os.environ,
             **secrets,
+            "SECRETS_TEST": str(tmp_path),
             "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"),
             "ANSIBLE_LOG_PATH": str(tmp_path / "log"),
         },

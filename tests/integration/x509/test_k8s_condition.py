@@ -295,7 +295,8 @@ def test_a_definition_is_sent_again_after_the_connection_broke(two, run, forward
 
 
 @pytest.mark.parametrize(
-    ("fault", "sentence"), [(503, "ConfigMap linkerd/second cannot be read: 503"), (DROP, "The cluster's API server does not answer")]
+    ("fault", "sentence"),
+    [(503, "ConfigMap linkerd/second cannot be read: 503"), (DROP, "The cluster's API server does not answer")],
 )
 def test_the_last_error_is_named_when_the_time_is_over(two, run, forwarder, fault, sentence):
     forwarder.wrong("/configmaps/second", fault, times=1000)

@@ -24,7 +24,9 @@ def test_an_event_that_is_said_again_counts():
 
 
 def test_a_refusal_is_told_in_linkerds_words():
-    said = words.since([event("3", "IssuerUpdateSkipped", "Skipping issuer\n update as certs could not be read.")], set())
+    said = words.since(
+        [event("3", "IssuerUpdateSkipped", "Skipping issuer\n update as certs could not be read.")], set()
+    )
     assert said == words.Said(False, "Skipping issuer update as certs could not be read")
 
 
