@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
+from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_certified, _x509, _x509_chain
 
 Facts = dict[str, Any]
 NOT_ASKED = "it was not asked. Does --limit leave it out?"
@@ -40,6 +40,7 @@ CODES = frozenset(
         "linkerd_check",
         "clusters_differ",
     }
+    | _mesh_certified.CODES
 )
 
 
@@ -102,7 +103,10 @@ def report(
 ) -> Facts:
     """Everything that was read, and every disagreement in it."""
     chains = {cluster.name: chain(cluster, wanted) for cluster in clusters}
-    found = list(disagreements(vault, clusters, chains, wanted.at))
+    leaves = {
+        cluster.name: _mesh_certified.evaluate(cluster.reading, vault["issuers"], wanted.at) for cluster in clusters
+    }
+    found = list(disagreements(vault, clusters, chains, leaves, wanted.at))
     facts = [item.facts(tuple(allowed)) for item in found]
     return {
         "at": _x509.iso(wanted.at),
@@ -115,6 +119,7 @@ def report(
                 "problem": cluster.problem,
                 **cluster.reading,
                 "chain": chains[cluster.name],
+                "certified": leaves[cluster.name],
                 "check": check_facts(cluster.check),
             }
             for cluster in clusters
@@ -131,7 +136,11 @@ def chain(cluster: Cluster, wanted: _x509_chain.Requirements) -> Facts | None:
 
 
 def disagreements(
-    vault: Facts, clusters: list[Cluster], chains: dict[str, Facts | None], at: datetime
+    vault: Facts,
+    clusters: list[Cluster],
+    chains: dict[str, Facts | None],
+    leaves: dict[str, Facts | None],
+    at: datetime,
 ) -> Iterator[Disagreement]:
     if vault["problem"]:
         yield Disagreement("vault_unreadable", "Vault", f"Vault could not be asked for its issuers: {vault['problem']}")
@@ -140,11 +149,13 @@ def disagreements(
             "no_clusters", "inventory", "No cluster was asked, so nothing is proved. Is the group clusters empty?"
         )
     for cluster in clusters:
-        yield from of_cluster(cluster, vault, chains[cluster.name], at)
+        yield from of_cluster(cluster, vault, chains[cluster.name], leaves[cluster.name], at)
     yield from between_clusters(clusters)
 
 
-def of_cluster(cluster: Cluster, vault: Facts, found: Facts | None, at: datetime) -> Iterator[Disagreement]:
+def of_cluster(
+    cluster: Cluster, vault: Facts, found: Facts | None, leaves: Facts | None, at: datetime
+) -> Iterator[Disagreement]:
     def disagree(code: str, where: str, message: str, **more: Any) -> Disagreement:
         return Disagreement(code, where, message, cluster.name, **more)
 
@@ -173,6 +184,8 @@ def of_cluster(cluster: Cluster, vault: Facts, found: Facts | None, at: datetime
         )
     for group in cluster.reading.get("pods", []):
         yield from _pods(disagree, group, anchors)
+    if leaves is not None:
+        yield from _mesh_certified.disagreements(disagree, leaves)
     yield from _check(disagree, cluster.check)
 
 

@@ -86,8 +86,8 @@ def pod_groups(pods: list[Object], changed: str | None) -> list[dict[str, Any]]:
     """
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
     for pod in pods:
-        meta, status = pod["metadata"], pod.get("status") or {}
-        if meta.get("deletionTimestamp") or status.get("phase") in ("Succeeded", "Failed"):
+        meta = pod["metadata"]
+        if is_over(pod):
             continue
         variable = next(_variables(pod), None)
         if variable is None:
@@ -113,12 +113,21 @@ def pod_groups(pods: list[Object], changed: str | None) -> list[dict[str, Any]]:
     return sorted(groups.values(), key=lambda group: (-len(group["pods"]), group["pods"][0]))
 
 
-def _variables(pod: Object) -> Iterator[dict[str, Any]]:
-    """The variable in the proxy of a pod, which is an init container where sidecars are native."""
+def is_over(pod: Object) -> bool:
+    """Whether a pod has finished or is terminating."""
+    phase = (pod.get("status") or {}).get("phase")
+    return bool(pod["metadata"].get("deletionTimestamp")) or phase in ("Succeeded", "Failed")
+
+
+def proxy(pod: Object) -> Object | None:
+    """The container of the proxy, which is an init container where sidecars are native."""
     spec = pod["spec"]
-    for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
-        if container["name"] == PROXY:
-            yield from (entry for entry in container.get("env") or [] if entry["name"] == VARIABLE)
+    containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
+    return next((container for container in containers if container["name"] == PROXY), None)
+
+
+def _variables(pod: Object) -> Iterator[dict[str, Any]]:
+    yield from (entry for entry in (proxy(pod) or {}).get("env") or [] if entry["name"] == VARIABLE)
 
 
 def _evidence(pod: Object, changed: str | None) -> str:

@@ -15,6 +15,13 @@ EVIDENCE = {
     "started_before": "started before the ConfigMap's last change",
 }
 
+UNREAD = {
+    "without": "without a certificate",
+    "starting": "just started, without a certificate so far",
+    "unreadable": "whose certificate could not be read",
+    "forbidden": "whose certificate was not read, for lack of permission",
+}
+
 
 def table(report: Facts) -> list[str]:
     return list(_lines(report))
@@ -34,6 +41,7 @@ def _lines(report: Facts) -> Iterator[str]:
                 yield from _certificate(one)
         for group in cluster.get("pods", []):
             yield f"  {len(group['pods'])} pod(s) {EVIDENCE[group['evidence']]}{_short(group['certificates'])}"
+        yield from _leaves(cluster["certified"])
         check = cluster["check"]
         if check:
             yield f"  linkerd check: {check['succeeded']} passed, {_count(check['allowed'], 'expected warning')}"
@@ -45,6 +53,25 @@ def _certificate(one: Facts) -> Iterator[str]:
     issuer = one["ski"] if one["self_signed"] else one["aki"]
     yield f"    Issuer:  {_identifier(issuer)}  {one['issuer']}"
     yield f"    Subject: {_identifier(one['ski'])}  {one['subject']}, until {one['not_after']}"
+
+
+def _leaves(found: Facts | None) -> Iterator[str]:
+    """Who certified how many pods, and of how many it is not known."""
+    if found is None:
+        return
+    for group in found["groups"]:
+        issuer, root = group["issuer"], group["root"]
+        yield f"  {len(group['pods'])} pod(s) certified, the first until {group['first_end']}, by"
+        if issuer is None:
+            yield f"    an unknown issuer, {group['issuer_name']}"
+            continue
+        yield from _certificate(issuer)
+        if root and root["subject"] != issuer["issuer"]:
+            yield f"    Root:    {_identifier(root['ski'])}  {root['subject']}"
+    for part, what in UNREAD.items():
+        if found[part]:
+            yield f"  {len(found[part])} pod(s) {what}"
+            yield f"    {found[part][0]['pod']}: {found[part][0]['problem']}"
 
 
 def _identifier(value: str | None) -> str:

@@ -12,7 +12,8 @@ version_added: 0.2.0
 description:
   - Reads from one cluster everything public that tells whom its mesh trusts, which are the trust anchors in the
     ConfigMap C(linkerd-identity-trust-roots), the identity issuer and its signer in the Secret
-    C(linkerd-identity-issuer), and the trust anchors that running pods carry.
+    C(linkerd-identity-issuer), the trust anchors that running pods carry, and on request the certificates that
+    their proxies present.
   - The issuer's private key is beside its certificate in the Secret. It is neither looked at nor returned, so the task
     needs no C(no_log).
   - What is missing or cannot be read in one of the places is told there and is no failure.
@@ -26,12 +27,27 @@ options:
     description: Namespace of Linkerd's control plane.
     type: str
     default: linkerd
+  leaves:
+    description:
+      - Whether to read the certificate that each meshed pod presents, as C(linkerd identity) does - a connection
+        through the API server to the proxy's admin port, and there a TLS handshake. Up to 16 pods are read at a time.
+      - Pods that have finished or are terminating are left out.
+    type: bool
+    default: false
+    version_added: 0.3.0
+  leaves_timeout:
+    description: Seconds that reading the certificates of all pods may take. Pods that are left then are not read.
+    type: int
+    default: 60
+    version_added: 0.3.0
 requirements:
   - kubernetes >= 24.2.0
   - cryptography
 notes:
   - Needs C(get) on that ConfigMap and that Secret, C(list) on pods of all namespaces, and if it may C(get) on the
     Certificate C(linkerd-identity-issuer) of cert-manager.
+  - O(leaves) needs C(create) on C(pods/portforward) in the pods' namespaces, before Kubernetes 1.35 C(get) on it.
+    Without these permissions the module does not fail, and RV(leaves_missing) has the reason.
 author:
   - The servicemesh.pki authors (@servicemesh)
 """
@@ -134,6 +150,83 @@ pods:
       elements: str
       returned: always
       sample: [emojivoto/web-5f4b8c7d9-abcde]
+leaves:
+  description:
+    - The certificates that proxies present, those with the same certificates above them together, the largest group
+      first. None without O(leaves).
+    - They are read, not verified. P(servicemesh.pki.mesh_report#filter) judges them.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    certificates:
+      description:
+        - What the proxies present above their own certificate, which is the identity issuer that certified them first.
+          Keys as in RV(anchors).
+      type: list
+      elements: dict
+      returned: always
+    leaves:
+      description: The proxies' own certificates.
+      type: list
+      elements: dict
+      returned: always
+      contains:
+        pod:
+          description: Namespace and name of the pod.
+          type: str
+          returned: always
+          sample: emojivoto/web-5f4b8c7d9-abcde
+        identity:
+          description: The name that it was asked for.
+          type: str
+          returned: always
+          sample: web.emojivoto.serviceaccount.identity.linkerd.cluster.local
+        started_at:
+          description: When the proxy started.
+          type: str
+          returned: always
+        serial_number:
+          description: Serial number, as Vault writes it. The identity controller counts from 1 again after each start.
+          type: str
+          returned: always
+        not_before: &time
+          description: ISO 8601, UTC.
+          type: str
+          returned: always
+        not_after: *time
+        fingerprint_sha256:
+          description: SHA-256 of the certificate, hex.
+          type: str
+          returned: always
+        certificate:
+          description: The certificate as PEM.
+          type: str
+          returned: always
+leaves_missing:
+  description: Pods whose certificate was not read. None without O(leaves).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    pod:
+      description: Namespace and name of the pod.
+      type: str
+      returned: always
+    started_at:
+      description: When the proxy started. None before its first start.
+      type: str
+      returned: always
+    code:
+      description:
+        - V(refused) when the pod presents none, V(starting) when its proxy has not started, V(forbidden) when the API
+          server does not permit the connection, V(unreadable) when the pod was not reached.
+      type: str
+      returned: always
+    problem:
+      description: Why, as the rest of a sentence.
+      type: str
+      returned: always
 pods_problem:
   description: Why the pods cannot be listed, as the rest of a sentence that begins with them. Else empty.
   type: str
@@ -146,7 +239,7 @@ from typing import Any
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography
+from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _linkerd_leaves
 from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_sources as sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import (
     ANSWER,
@@ -189,12 +282,26 @@ def meshed_pods(cluster: Cluster, namespace: str) -> tuple[list[dict[str, Any]],
             return pods, ""
 
 
-def collect(cluster: Cluster, namespace: str) -> dict[str, Any]:
+def read_leaves(
+    cluster: Cluster, namespace: str, pods: list[dict[str, Any]], seconds: float
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def again() -> list[dict[str, Any]]:
+        found, problem = meshed_pods(cluster, namespace)
+        return pods if problem else found
+
+    return _linkerd_leaves.read_all(cluster.client.client.client, pods, seconds, again)
+
+
+def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
+    namespace = params["linkerd_namespace"]
     config_map, no_anchors = read(cluster, Wanted("v1", "ConfigMap", sources.CONFIG_MAP, namespace))
     secret, no_issuer = read(cluster, Wanted("v1", "Secret", sources.SECRET, namespace))
     certificate = read(cluster, Wanted("cert-manager.io/v1", "Certificate", sources.SECRET, namespace))[0]
     anchors = sources.anchors_source(config_map, namespace, no_anchors)
     pods, no_pods = meshed_pods(cluster, namespace)
+    leaves, missing = None, None
+    if params["leaves"]:
+        leaves, missing = read_leaves(cluster, namespace, pods, params["leaves_timeout"])
     return {
         "changed": False,
         "anchors": anchors,
@@ -203,16 +310,23 @@ def collect(cluster: Cluster, namespace: str) -> dict[str, Any]:
         "renewal_time": sources.renewal_time(certificate),
         "pods": sources.pod_groups(pods, anchors["changed_at"]),
         "pods_problem": no_pods,
+        "leaves": leaves,
+        "leaves_missing": missing,
     }
 
 
 def main() -> None:
     module = AnsibleK8SModule(
-        argument_spec={**AUTH_ARG_SPEC, "linkerd_namespace": dict(type="str", default="linkerd")},
+        argument_spec={
+            **AUTH_ARG_SPEC,
+            "linkerd_namespace": dict(type="str", default="linkerd"),
+            "leaves": dict(type="bool", default=False),
+            "leaves_timeout": dict(type="int", default=60),
+        },
         supports_check_mode=True,
     )
     _cryptography.require(module)
-    run(module, lambda cluster: collect(cluster, module.params["linkerd_namespace"]))
+    run(module, lambda cluster: collect(cluster, module.params))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_report
+from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_report, _mesh_table
 
 Facts = dict[str, Any]
 
@@ -36,6 +36,12 @@ MARKS = {
     "pod_anchors_unreadable": ("pods", "trusted"),
     "pod_anchors_unknown": ("pods", "trusted"),
     "pod_anchors_differ": ("pods", "trusted"),
+    "pod_leaf_unknown_issuer": ("leaves", "certifies"),
+    "pod_leaf_untrusted": ("leaves", "certifies"),
+    "pod_leaf_expired": ("leaves", "certifies"),
+    "pod_leaf_near_end": ("leaves",),
+    "pod_without_leaf": ("leaves", "certifies"),
+    "pod_leaf_unreadable": ("leaves",),
     "linkerd_check": ("check",),
     "clusters_differ": ("anchors",),
 }
@@ -142,7 +148,9 @@ def uncompared(report: Facts, cluster: Facts) -> set[str]:
     if not certificates(cluster, "anchors"):
         blank |= {"vault", "issuer", "signer", "pods"}
     if not cluster.get("pods"):
-        blank |= {"pods", "certifies", "trusted"}
+        blank |= {"pods", "trusted"}
+    if not (cluster["certified"] or {}).get("certified"):
+        blank |= {"certifies", "leaves"}
     return blank
 
 
@@ -172,8 +180,20 @@ def picture(report: Facts, cluster: Facts) -> Facts:
             **box(shown, LINE),
             "kind": f"{len(anchors)} trust anchors" if anchors[1:] else "Trust anchor, ConfigMap",
         },
-        "pods": "not listed" if cluster.get("pods_problem") else f"{count} pod{'' if count == 1 else 's'} with a proxy",
+        "pods": "not listed" if cluster.get("pods_problem") else f"{pods(count)} with a proxy",
+        "leaves": certified_line(cluster["certified"]),
     }
+
+
+def pods(count: int) -> str:
+    return f"{count} pod{'' if count == 1 else 's'}"
+
+
+def certified_line(found: Facts | None) -> str:
+    if found is None or not found["groups"]:
+        return "their certificates were not read"
+    first = min(group["first_end"] for group in found["groups"])
+    return f"{found['certified']} certified, the first until {datetime.fromisoformat(first):%-d %b, %H:%M} UTC"
 
 
 def box(one: Facts | None, width: int) -> Facts:
@@ -217,13 +237,14 @@ def sources(report: Facts, cluster: Facts, marks: dict[str, list[Facts]], blank:
             yield {"what": what, "none": place["problem"], "against": against, "compared": compared, **place}
     for group in cluster.get("pods", []):
         yield {
-            "what": f"{len(group['pods'])} pod{'' if len(group['pods']) == 1 else 's'}",
+            "what": pods(len(group["pods"])),
             "where": ", ".join(group["pods"]),
             "certificates": group["certificates"],
             "none": group["problem"] or STARTED[group["evidence"]],
             "against": [item for item in marks.get("pods", []) if item["pods"] == group["pods"]],
             "compared": "pods" not in blank,
         }
+    yield from leaves(cluster, marks.get("leaves", []), "leaves" not in blank)
     if cluster.get("pods_problem"):
         yield {
             "what": "Pods",
@@ -233,6 +254,34 @@ def sources(report: Facts, cluster: Facts, marks: dict[str, list[Facts]], blank:
             "against": marks["pods"],
             "compared": False,
         }
+
+
+def leaves(cluster: Facts, against: list[Facts], compared: bool) -> Iterator[Facts]:
+    """The certificates that pods present: their issuers and roots, and the pods of which none was read."""
+    found = cluster["certified"]
+    if found is None:
+        return
+    for group in found["groups"]:
+        yield {
+            "what": f"Certificates of {pods(len(group['pods']))}",
+            "where": f"presented by {', '.join(group['pods'])}",
+            "certificates": [one for one in (group["issuer"], group["root"]) if one],
+            "none": f"Signed by an unknown issuer, {group['issuer_name']}.",
+            "note": f"The first of them expires at {moment(group['first_end'])} ({group['first_end_pod']}).",
+            "against": [item for item in against if set(item["pods"]) & set(group["pods"])],
+            "compared": compared and group["compared"],
+        }
+    for part, text in _mesh_table.UNREAD.items():
+        if found[part]:
+            missing = [one["pod"] for one in found[part]]
+            yield {
+                "what": f"{pods(len(missing))} {text}",
+                "where": ", ".join(missing),
+                "certificates": [],
+                "none": f"{found[part][0]['pod']}: {found[part][0]['problem']}",
+                "against": [item for item in against if set(item["pods"]) & set(missing)],
+                "compared": False,
+            }
 
 
 STARTED = {

@@ -6,15 +6,23 @@
 from __future__ import annotations
 
 import base64
+from datetime import datetime
 from typing import Any
 
 from authority import DAY, NOW, Made, key, make
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_report, _mesh_sources, _x509_chain
+from ansible_collections.servicemesh.pki.plugins.module_utils import (
+    _mesh_leaves,
+    _mesh_report,
+    _mesh_sources,
+    _x509_chain,
+)
 
 ROOT = make("root.linkerd.cluster.local", start=NOW - DAY, end=NOW + 89 * DAY)
 NEXT = make("root.linkerd.cluster.local", own_key=key("p256", 40), start=NOW - DAY / 24, end=NOW + 365 * DAY)
 ISSUER = make("identity.linkerd.cluster.local", ROOT, own_key=key("p256", 41), start=NOW - DAY / 12, end=NOW + 2 * DAY)
+HOUR = DAY / 24
 WRITTEN, LATER, EARLIER = "2026-11-24T11:00:00Z", "2026-11-24T11:00:09Z", "2026-11-24T10:59:00Z"
 
 
@@ -36,6 +44,20 @@ def secret(issuer: Made, signer: Made | None) -> dict[str, Any]:
     return {"metadata": {}, "data": {**data, **({"ca.crt": encoded(signer.pem)} if signer else {})}}
 
 
+def field(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def leaf_of(name: str, issuer: Made = ISSUER, *, start: datetime = NOW - HOUR, end: datetime = NOW + 23 * HOUR) -> Made:
+    return make(name, issuer, own_key=key("p256", 45), ca=None, key_cert_sign=False, start=start, end=end)
+
+
+def presented(pod: dict[str, Any], leaf: Made, *above: Made) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """As read from a proxy that presents these certificates."""
+    [target] = _mesh_leaves.targets([pod])
+    return _mesh_leaves.leaf(target, [one.certificate.public_bytes(Encoding.DER) for one in (leaf, *above)])
+
+
 def pod(
     name: str, pem: str | None = None, *, started: str = LATER, native: bool = False, **more: Any
 ) -> dict[str, Any]:
@@ -43,11 +65,14 @@ def pod(
     variable: dict[str, Any] = {"name": "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"}
     reference = {"name": "linkerd-identity-trust-roots", "key": "ca-bundle.crt"}
     variable |= {"value": pem} if pem else {"valueFrom": {"configMapKeyRef": reference}}
-    proxy = {"name": "linkerd-proxy", "env": [{"name": "OTHER", "value": "x"}, variable]}
+    identity = {"name": _mesh_leaves.LOCAL_NAME, "value": "$(_pod_sa).$(_pod_ns).serviceaccount.identity.linkerd.cl"}
+    env = [{"name": "OTHER", "value": "x"}, variable, field("_pod_sa", "spec.serviceAccountName")]
+    env += [field("_pod_ns", "metadata.namespace"), identity]
+    proxy = {"name": "linkerd-proxy", "env": env, "ports": [{"name": "linkerd-admin", "containerPort": 4191}]}
     status = [{"name": "linkerd-proxy", "state": {"running": {"startedAt": started}}}]
     namespace = "emojivoto" if pem else "linkerd"
     return {
-        "metadata": {"name": name, "namespace": namespace, **more},
+        "metadata": {"name": name, "namespace": namespace, "uid": f"uid of {name}", **more},
         "spec": {"containers": [{"name": "app"}], "initContainers": [proxy]}
         if native
         else {"containers": [{"name": "app"}, proxy]},
@@ -61,17 +86,30 @@ def reading(
     signer: Made | None = ROOT,
     pods: list[dict[str, Any]] | None = None,
     renewal: str | None = "2026-11-25T09:00:00Z",
+    leaves: list[tuple[dict[str, Any], list[dict[str, Any]]]] | None = None,
+    missing: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
+    """Each pod presents a leaf of the issuer, unless leaves or missing are given."""
     found = _mesh_sources.anchors_source(config_map(*anchors), "linkerd")
     pem = "".join(one.pem for one in anchors)
     pods = [pod("linkerd-identity-0"), pod("web-0", pem), pod("web-1", pem, native=True)] if pods is None else pods
+    if leaves is None:
+        leaves = (
+            [] if missing else [presented(one, leaf_of("web", issuer), issuer) for one in pods if is_certified(one)]
+        )
     return {
         "anchors": found,
         "issuer": _mesh_sources.secret_source(secret(issuer, signer), "linkerd", "tls.crt"),
         "signer": _mesh_sources.secret_source(secret(issuer, signer), "linkerd", "ca.crt"),
         "renewal_time": renewal,
         "pods": _mesh_sources.pod_groups(pods, found["changed_at"]),
+        "leaves": _mesh_leaves.groups(leaves),
+        "leaves_missing": missing or [],
     }
+
+
+def is_certified(one: dict[str, Any]) -> bool:
+    return any(target.started_at for target in _mesh_leaves.targets([one]))
 
 
 def vault(*issuers: Made) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_report
 from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_report, _mesh_table
 from ansible_collections.servicemesh.pki.plugins.plugin_utils import _mesh_html
 
+# Their cases are in test_mesh_certified.py.
+LEAVES = {"pod_leaf_unknown_issuer", "pod_leaf_untrusted", "pod_leaf_expired", "pod_leaf_near_end"}
+LEAVES |= {"pod_without_leaf", "pod_leaf_unreadable"}
 BY_NEXT = make("identity.linkerd.cluster.local", NEXT, own_key=key("p256", 41), end=NOW + DAY)
 EXPIRED = make("root.linkerd.cluster.local", own_key=key("p256", 42), start=NOW - 9 * DAY, end=NOW - DAY)
 FAILED = {"failed": True, "msg": "The cluster's API server does not answer: refused."}
@@ -66,7 +69,7 @@ CASES = {
     ),
     "issuer of another root": (
         {"vault_result": vault(ROOT, NEXT), "berlin": reading(issuer=BY_NEXT)},
-        {"issuer_refused"},
+        {"issuer_refused", "pod_leaf_untrusted"},
         "Linkerd would refuse the identity issuer CN=identity.linkerd.cluster.local: Its authority key identifier",
     ),
     "an issuer with less left than asked for": (
@@ -82,7 +85,7 @@ CASES = {
     ),
     "an issuer of another root, with less left than asked for": (
         {"min_days": (3, 0), "vault_result": vault(ROOT, NEXT), "berlin": reading(issuer=BY_NEXT)},
-        {"issuer_refused"},
+        {"issuer_refused", "pod_leaf_untrusted"},
         "As leaf it has 1.0 days left, wanted 3. Deleting the Secret",
     ),
     "signer of another root": (
@@ -151,7 +154,7 @@ def test_a_disagreement(name):
 
 def test_every_code_has_a_case_and_the_picture_knows_it():
     seen = set().union(*(codes for dummy, codes, dummy in CASES.values())) | {"no_clusters"}
-    assert seen == _mesh_report.CODES
+    assert seen | LEAVES == _mesh_report.CODES
     assert set(_mesh_html.MARKS) == _mesh_report.CODES - {"no_clusters"}
 
 
@@ -167,6 +170,7 @@ def test_all_disagreements_of_all_clusters_are_told_at_once():
         ("oslo", "cluster_unreadable"),
         ("rome", "issuer_refused"),
         ("rome", "signer_not_in_anchors"),
+        ("rome", "pod_leaf_untrusted"),
         (None, "clusters_differ"),
     ]
 
@@ -191,6 +195,7 @@ def test_the_table_has_the_workshops_form():
     assert f"Issuer:  {aki}  CN=root.linkerd.cluster.local" in text
     assert f"Subject: {ski}  CN=identity.linkerd.cluster.local, until 2026-11-26T12:00:00Z" in text
     assert "2 pod(s) carry these anchors" in text
+    assert f"  3 pod(s) certified, the first until 2026-11-25T11:00:00Z, by\n    Issuer:  {aki}" in text
     assert "linkerd check: 39 passed, 1 expected warning" in text
     assert lines[-1] == "All agree."
     assert max(map(len, lines)) <= 110

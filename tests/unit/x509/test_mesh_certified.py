@@ -1,0 +1,211 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Certificates that proxies present, as the report judges them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from authority import DAY, NOW, key, make, openssl_verifies
+from readings import HOUR, ISSUER, NEXT, ROOT, leaf_of, pod, presented, reading, report, vault
+
+from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_report_html
+from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_leaves, _mesh_table
+
+BY_NEXT = make("identity.linkerd.cluster.local", NEXT, own_key=key("p256", 46), end=NOW + 2 * DAY)
+MIDDLE = make("middle", ROOT, own_key=key("p256", 47), end=NOW + 60 * DAY)
+BELOW_MIDDLE = make("identity.linkerd.cluster.local", MIDDLE, own_key=key("p256", 48), end=NOW + 2 * DAY)
+STARTED = "2026-11-24T11:00:09Z"  # nearly an hour before NOW
+YOUNG = "2026-11-24T11:59:00Z"
+
+
+def web(number: int = 0) -> dict[str, Any]:
+    return pod(f"web-{number}", ROOT.pem)
+
+
+def codes(found: dict[str, Any]) -> list[str]:
+    return [item["code"] for item in found["disagreements"]]
+
+
+def groups(found: dict[str, Any]) -> list[tuple[str, str | None, list[str]]]:
+    """Fingerprints of issuer and root, and the pods."""
+    return [
+        (group["issuer"]["fingerprint_sha256"], group["root"]["fingerprint_sha256"], group["pods"])
+        for group in found["clusters"][0]["certified"]["groups"]
+    ]
+
+
+def fingerprint(made: Any) -> str:
+    return vault(made)["issuers"][0]["fingerprint_sha256"]
+
+
+def test_workloads_are_counted_by_issuer_and_root():
+    leaves = [presented(web(number), leaf_of("web"), ISSUER) for number in range(3)]
+    leaves.append(presented(web(9), leaf_of("web", BY_NEXT), BY_NEXT))
+    both = reading((ROOT, NEXT), pods=[pod("web-0", ROOT.pem + NEXT.pem)], leaves=leaves)
+    found = report(vault(ROOT, NEXT), berlin=both)
+    assert codes(found) == []
+    assert found["clusters"][0]["certified"]["certified"] == 4
+    assert groups(found) == [
+        (fingerprint(ISSUER), fingerprint(ROOT), [f"emojivoto/web-{number}" for number in range(3)]),
+        (fingerprint(BY_NEXT), fingerprint(NEXT), ["emojivoto/web-9"]),
+    ]
+
+
+@pytest.mark.parametrize("above", [(), (ISSUER,)])
+def test_a_leaf_without_its_chain_is_attributed_to_the_issuer_of_the_secret(above):
+    found = report(berlin=reading(leaves=[presented(web(), leaf_of("web"), *above)]))
+    assert codes(found) == []
+    assert groups(found)[0][:2] == (fingerprint(ISSUER), fingerprint(ROOT))
+
+
+def test_a_root_beyond_an_intermediate_ca():
+    leaf = presented(web(), leaf_of("web", BELOW_MIDDLE), BELOW_MIDDLE, MIDDLE)
+    found = report(berlin=reading(leaves=[leaf]))
+    assert codes(found) == []
+    assert groups(found)[0][:2] == (fingerprint(BELOW_MIDDLE), fingerprint(ROOT))
+    assert any(line.startswith("    Root: ") for line in _mesh_table.table(found))
+
+
+# A leaf and what is presented above it, the code, and what the message names.
+REFUSED = {
+    "a leaf of the previous root": (leaf_of("web", BY_NEXT), (BY_NEXT,), "pod_leaf_untrusted"),
+    "a leaf of a root that Vault does not have": (leaf_of("web", BY_NEXT), (BY_NEXT, NEXT), "pod_leaf_untrusted"),
+    "a leaf whose signer is not at hand": (leaf_of("web", BY_NEXT), (), "pod_leaf_unknown_issuer"),
+    "a leaf signed by another key than its issuer's": (
+        make("web", ISSUER, sign_with=key("p256", 49), own_key=key("p256", 45), ca=None, key_cert_sign=False),
+        (ISSUER,),
+        "pod_leaf_unknown_issuer",
+    ),
+    "a leaf of an issuer that is not a CA any more": (
+        leaf_of("web", old := make("identity", ROOT, own_key=key("p256", 41), end=NOW - HOUR)),
+        (old,),
+        "pod_leaf_untrusted",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_meshed_clients_refuse(tmp_path, name):
+    leaf, above, code = REFUSED[name]
+    assert not openssl_verifies(tmp_path, [leaf, *above, ISSUER], [ROOT])
+    found = report(vault(ROOT, NEXT), berlin=reading(leaves=[presented(web(), leaf, *above)]))
+    assert codes(found) == [code]
+    assert found["disagreements"][0]["pods"] == ["emojivoto/web-0"]
+    assert not found["agreed"]
+
+
+def test_the_root_of_a_refused_leaf_is_named_where_vault_has_it():
+    found = report(vault(ROOT, NEXT), berlin=reading(leaves=[presented(web(), leaf_of("web", BY_NEXT), BY_NEXT)]))
+    assert groups(found)[0][:2] == (fingerprint(BY_NEXT), fingerprint(NEXT))
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        (NOW - HOUR, ["pod_leaf_expired"]),
+        (NOW + HOUR, ["pod_leaf_near_end"]),
+        (NOW + 3.59 * HOUR, ["pod_leaf_near_end"]),
+        (NOW + 3.61 * HOUR, []),  # 15 % of 24 h are 3.6 h
+        (NOW + 23 * HOUR, []),
+    ],
+)
+def test_the_end_of_a_leaf_is_relative_to_its_validity(end, expected):
+    leaf = leaf_of("web", start=end - 24 * HOUR, end=end)
+    found = report(berlin=reading(leaves=[presented(web(), leaf, ISSUER)]))
+    assert codes(found) == expected
+    assert all(item["pods"] == ["emojivoto/web-0"] for item in found["disagreements"])
+
+
+def unread(code: str, started: str | None = STARTED, name: str = "web-0") -> dict[str, Any]:
+    return {"pod": f"emojivoto/{name}", "started_at": started, "code": code, "problem": "why not"}
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected", "part"),
+    [
+        (unread("refused"), ["pod_without_leaf"], "without"),
+        (unread("refused", YOUNG), [], "starting"),
+        (unread("starting", None), [], "starting"),
+        (unread("unreadable"), ["pod_leaf_unreadable"], "unreadable"),
+        (unread("unreadable", YOUNG), [], "starting"),
+        (unread("forbidden"), [], "forbidden"),
+    ],
+)
+def test_a_pod_whose_certificate_was_not_read(missing, expected, part):
+    found = report(berlin=reading(missing=[missing]))
+    assert codes(found) == expected
+    assert found["clusters"][0]["certified"][part] == [{"pod": "emojivoto/web-0", "problem": "why not"}]
+    assert any(line.startswith(f"  1 pod(s) {_mesh_table.UNREAD[part]}") for line in _mesh_table.table(found))
+    assert "emojivoto/web-0: why not" in mesh_report_html(found)
+
+
+def test_leaves_that_were_not_asked_for_are_no_part_of_the_report():
+    found = report(berlin={**reading(), "leaves": None, "leaves_missing": None})
+    assert found["agreed"] and found["clusters"][0]["certified"] is None
+    assert "their certificates were not read" in mesh_report_html(found)
+
+
+def test_one_disagreement_names_all_its_pods():
+    missing = [unread("refused", name=f"web-{number}") for number in range(300)]
+    [item] = report(berlin=reading(missing=missing))["disagreements"]
+    assert len(item["pods"]) == 300 and "and 297 more" in item["message"] and len(item["message"]) < 400
+
+
+def test_leaves_are_allowed_like_other_disagreements():
+    found = report(allowed=("pod_without_leaf",), berlin=reading(missing=[unread("refused")]))
+    assert found["agreed"] and codes(found) == ["pod_without_leaf"]
+
+
+def test_a_cluster_without_anchors_compares_no_leaf():
+    lost = reading()
+    lost["anchors"] |= {"certificates": [], "problem": "does not exist"}
+    found = report(berlin=lost)
+    assert codes(found) == ["anchors_unreadable"]
+    assert [group["trusted"] for group in found["clusters"][0]["certified"]["groups"]] == [False]
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_the_proxy_of_a_pod(native):
+    [target] = _mesh_leaves.targets([pod("web-0", ROOT.pem, native=native)])
+    assert (target.name, target.uid, target.port) == ("emojivoto/web-0", "uid of web-0", 4191)
+    assert target.server_name == "default.emojivoto.serviceaccount.identity.linkerd.cl"
+    assert (target.started_at, target.obstacle) == (STARTED, "")
+
+
+def test_another_admin_port_and_another_account():
+    one = pod("web-0", ROOT.pem)
+    one["spec"]["serviceAccountName"] = "voting"
+    one["spec"]["containers"][1]["ports"] = [
+        {"name": "x", "containerPort": 1},
+        {"name": "linkerd-admin", "containerPort": 2},
+    ]
+    [target] = _mesh_leaves.targets([one])
+    assert (target.port, target.server_name.split(".")[0]) == (2, "voting")
+
+
+@pytest.mark.parametrize(
+    ("state", "started", "obstacle"),
+    [
+        ({"waiting": {"reason": "CrashLoopBackOff"}}, "2026-11-24T08:00:00Z", "(CrashLoopBackOff)"),
+        ({"terminated": {"reason": "Error"}}, "2026-11-24T08:00:00Z", "(Error)"),
+        ({"waiting": {"reason": "PodInitializing"}}, None, ""),
+        ({}, None, ""),
+    ],
+)
+def test_a_proxy_that_does_not_run(state, started, obstacle):
+    one = pod("web-0", ROOT.pem)
+    one["status"] |= {"startTime": "2026-11-24T08:00:00Z"}
+    one["status"]["containerStatuses"][0]["state"] = state
+    [target] = _mesh_leaves.targets([one])
+    assert target.started_at == started
+    assert obstacle in target.obstacle and bool(target.obstacle) == bool(obstacle)
+
+
+def test_pods_that_are_terminating_finished_or_without_a_proxy_are_no_targets():
+    over, plain = pod("over", ROOT.pem), pod("plain", ROOT.pem)
+    over["status"]["phase"] = "Succeeded"
+    plain["spec"]["containers"][1]["name"] = "other"
+    assert _mesh_leaves.targets([over, plain, pod("going", ROOT.pem, deletionTimestamp=STARTED)]) == []
