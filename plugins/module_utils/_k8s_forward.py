@@ -206,9 +206,10 @@ def _refusal(exc: Any) -> ForwardError:
         message = json.loads(body)["message"]  # a Status, as the API server answers
     except (ValueError, KeyError, TypeError):
         message = body.decode(errors="replace")
-    message = " ".join(message.split())[:300]
-    code = "forbidden" if exc.status_code in (401, 403) else "unreadable"
-    return ForwardError(code, f"the API server refuses the connection with {exc.status_code}: {message}")
+    message = " ".join(message.split()).rstrip(":.")[:300]
+    if exc.status_code in (401, 403):
+        return ForwardError("forbidden", f"{message}. It needs get and create on pods/portforward")
+    return ForwardError("unreadable", f"the API server refuses the connection with {exc.status_code}: {message}")
 
 
 def _cause(exc: BaseException) -> str:

@@ -46,8 +46,8 @@ requirements:
 notes:
   - Needs C(get) on that ConfigMap and that Secret, C(list) on pods of all namespaces, and if it may C(get) on the
     Certificate C(linkerd-identity-issuer) of cert-manager.
-  - O(leaves) needs C(create) on C(pods/portforward) in the pods' namespaces, before Kubernetes 1.35 C(get) on it.
-    Without these permissions the module does not fail, and RV(leaves_missing) has the reason.
+  - O(leaves) needs C(get) and C(create) on C(pods/portforward) in the pods' namespaces. Kubernetes before 1.35 checks
+    C(get) alone. Without these permissions the module does not fail, and RV(leaves_missing) has the reason.
 author:
   - The servicemesh.pki authors (@servicemesh)
 """

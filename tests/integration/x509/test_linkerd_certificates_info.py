@@ -107,9 +107,9 @@ def test_another_namespace_holds_nothing(ask):
     assert found["pods"] == []
 
 
-def allow(api: Any, user: str, **verbs: str) -> None:
-    """For each resource one verb, in all namespaces."""
-    rules = [{"apiGroups": [""], "resources": [resource], "verbs": [verb]} for resource, verb in verbs.items()]
+def allow(api: Any, user: str, **verbs: Any) -> None:
+    """For each resource its verbs, in all namespaces."""
+    rules = [{"apiGroups": [""], "resources": [resource], "verbs": list(found)} for resource, found in verbs.items()]
     api.call("POST", f"{RBAC}/clusterroles", {"metadata": {"name": user}, "rules": rules})
     group = "rbac.authorization.k8s.io"
     reference = {"apiGroup": group, "kind": "ClusterRole", "name": user}
@@ -122,7 +122,7 @@ def allow(api: Any, user: str, **verbs: str) -> None:
 
 
 def test_a_login_that_may_not_read_the_secret_is_told_so(api, ask):
-    allow(api, "looker", pods="list", configmaps="get")
+    allow(api, "looker", pods=["list"], configmaps=["get"])
     found = ask(impersonate_user="looker")
     assert found["anchors"]["problem"] == ""
     assert "may not be read: Secret linkerd/linkerd-identity-issuer cannot be read: 403" in found["issuer"]["problem"]
@@ -130,7 +130,7 @@ def test_a_login_that_may_not_read_the_secret_is_told_so(api, ask):
 
 
 def test_a_login_that_may_not_list_pods_is_told_the_rest(api, ask):
-    allow(api, "reader", secrets="get", configmaps="get")
+    allow(api, "reader", secrets=["get"], configmaps=["get"])
     found = ask(impersonate_user="reader")
     assert found["anchors"]["problem"] == found["issuer"]["problem"] == ""
     assert found["issuer"]["certificates"][0]["certificate"] == ISSUER.pem
@@ -157,3 +157,34 @@ def test_a_cluster_that_does_not_answer(ask, tmp_path):
     failed = ask(kubeconfig=str(tmp_path / "kubeconfig"))
     assert failed["failed"]
     assert "does not answer" in failed["msg"]
+
+
+def test_leaves_are_read_only_on_request(ask):
+    found = ask()
+    assert (found["leaves"], found["leaves_missing"]) == (None, None)
+
+
+def test_pods_that_no_kubelet_runs_are_not_reached(ask):
+    """There is no node here. What a proxy presents is read in tests/lab/test_leaves.py."""
+    found = ask(leaves=True)
+    assert found["leaves"] == []
+    pods = ("emojivoto/web-0", "emojivoto/web-1", "emojivoto/web-2", "linkerd/identity-0")
+    assert {one["pod"]: one["code"] for one in found["leaves_missing"]} == dict.fromkeys(pods, "unreadable")
+
+
+@pytest.mark.parametrize("verbs", [(), ("get",), ("create",)])
+def test_a_login_that_may_not_forward_ports_is_not_an_error(api, ask, verbs):
+    """Both verbs are needed: a web socket is opened by GET, and Kubernetes 1.35 and newer ask for create as well."""
+    user = f"lister-{'-'.join(verbs)}"
+    allow(api, user, pods=["list"], **({"pods/portforward": verbs} if verbs else {}))
+    found = ask(impersonate_user=user, leaves=True)
+    assert {one["code"] for one in found["leaves_missing"]} == {"forbidden"}
+    assert "needs get and create on pods/portforward" in found["leaves_missing"][0]["problem"]
+    assert len(found["leaves_missing"]) == 4
+
+
+def test_a_login_that_may_forward_ports_is_not_refused(api, ask):
+    """The permissions that the documentation names."""
+    allow(api, "forwarder", **{"pods": ["list"], "pods/portforward": ["get", "create"]})
+    found = ask(impersonate_user="forwarder", leaves=True)
+    assert {one["code"] for one in found["leaves_missing"]} == {"unreadable"}

@@ -1,0 +1,154 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The TLS part against `openssl s_server`. A real API server and kubelet carry it in tests/lab/test_leaves.py."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_forward as forward
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "x509"))
+
+from readings import ISSUER, ROOT, leaf_of
+
+NAME = "web.emojivoto.serviceaccount.identity.linkerd.cluster.local"
+
+
+class Direct:
+    """A connection without an API server between, for the TLS part alone."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def receive(self) -> bytes:
+        return self._socket.recv(65536)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Starts openssl s_server with a leaf and its issuer, and further options; returns its port and its leaf."""
+    leaf = leaf_of(NAME)
+    key = leaf.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "leaf.pem").write_bytes(leaf.pem.encode() + key)
+    (tmp_path / "issuer.pem").write_text(ISSUER.pem)
+    (tmp_path / "root.pem").write_text(ROOT.pem)
+    processes = []
+
+    def start(*options: str) -> int:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+        command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", "leaf.pem", "-quiet"]
+        processes.append(subprocess.Popen([*command, *options], cwd=tmp_path, stdin=subprocess.PIPE))
+        for dummy in range(100):
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return port
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError("openssl s_server does not listen")
+
+    yield start, leaf
+    for process in processes:
+        process.kill()
+        process.wait(timeout=10)
+
+
+def certificates(found: list[bytes]) -> list[x509.Certificate]:
+    return [x509.load_der_x509_certificate(one) for one in found]
+
+
+CHAIN = ("-cert_chain", "issuer.pem")
+DEMANDS = ("-Verify", "3", "-verify_return_error", "-CAfile", "root.pem")
+
+
+@pytest.mark.parametrize(
+    ("options", "above"),
+    [
+        (("-tls1_3", *CHAIN), [ISSUER.certificate]),
+        (("-tls1_3",), []),
+        (("-tls1_2", *CHAIN), [ISSUER.certificate]),
+        (
+            ("-tls1_3", *CHAIN, *DEMANDS),
+            [ISSUER.certificate],
+        ),  # refuses a client without a certificate, after its flight
+    ],
+)
+def test_the_whole_chain_is_read(server, options, above):
+    start, leaf = server
+    found = forward.presented(Direct(start(*options)), NAME)
+    assert certificates(found) == [leaf.certificate, *above]
+
+
+def test_a_python_without_the_chain_reads_the_leaf(server, monkeypatch):
+    """A stand-in for the session: no Python that this collection runs on is without it."""
+    leaf = server[1].certificate.public_bytes(Encoding.DER)
+    assert forward.chain(SimpleNamespace(getpeercert=lambda binary_form: leaf)) == [leaf]
+    assert forward.chain(SimpleNamespace(getpeercert=lambda binary_form: None)) == []
+
+
+def test_the_encoding_is_that_of_python():
+    import _ssl
+
+    assert forward.ENCODING_DER == _ssl.ENCODING_DER
+
+
+@pytest.fixture
+def plain() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_a_server_that_does_not_speak_tls_presents_none(plain, answer):
+    connection = Direct(plain.getsockname()[1])
+    other, dummy = plain.accept()
+    other.sendall(answer)
+    other.shutdown(socket.SHUT_WR)
+    with pytest.raises(forward.ForwardError) as refused:
+        forward.presented(connection, NAME)
+    other.close()
+    assert refused.value.code == "refused"
+
+
+def test_a_server_that_has_no_common_version_presents_none(server):
+    with pytest.raises(forward.ForwardError, match="handshake") as refused:
+        forward.presented(Direct(server[0]("-tls1_1")), NAME)
+    assert refused.value.code == "refused"
+
+
+def test_a_name_that_no_hello_can_hold_is_named():
+    with pytest.raises(forward.ForwardError, match=f"{'x' * 64}.emojivoto") as refused:
+        forward.presented(SimpleNamespace(), f"{'x' * 64}.emojivoto")
+    assert refused.value.code == "unreadable"
+
+
+def settings(**given) -> SimpleNamespace:
+    values = {"verify_ssl": True, "ssl_ca_cert": None, "assert_hostname": None, "cert_file": None, "key_file": None}
+    return SimpleNamespace(**{**values, **given})
+
+
+def test_the_api_server_is_verified_as_the_client_library_does(tmp_path):
+    (tmp_path / "ca").write_text(ROOT.pem)
+    strict = forward.tls_context(settings(ssl_ca_cert=str(tmp_path / "ca")))
+    assert (strict.verify_mode, strict.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert len(strict.get_ca_certs()) == 1
+    loose = forward.tls_context(settings(ssl_ca_cert=str(tmp_path / "ca"), assert_hostname=False))
+    assert (loose.verify_mode, loose.check_hostname) == (ssl.CERT_REQUIRED, False)
+    assert forward.tls_context(settings(verify_ssl=False)).verify_mode == ssl.CERT_NONE
