@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import K8SClient, get_api_client
@@ -15,10 +16,12 @@ from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import An
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condition as judge
+from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_pods
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
 
 try:
     from kubernetes import watch
+    from kubernetes.client import CoreV1Api
     from kubernetes.client.exceptions import ApiException
     from kubernetes.config import ConfigException
     from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
@@ -27,6 +30,7 @@ except ImportError:
     pass  # AnsibleK8SModule says so, before any of these is needed
 
 ANSWER = 15  # seconds that the API server may take to answer
+LOG_LINES, LOG_BYTES = 20, 65536  # of a container that crashed
 SILENCE = 5  # seconds after its end that a watch may still be silent
 PAUSE = 1  # seconds before an API server that could not answer is asked again
 
@@ -170,8 +174,46 @@ class Cluster:
             wanted.namespace or "default",
             field_selector=f"involvedObject.kind={wanted.kind},involvedObject.name={wanted.name}",
         )
+        causes = self.causes(wanted, found)
+        details.append(("Its pods", _k8s_pods.summary(self.with_log(cause, wanted) for cause in causes)))
         details.append(("Last events", judge.event_lines(events)))
-        return judge.explain(wanted, why, found, details)
+        return judge.explain(wanted, why, found, details, _k8s_pods.command(causes, wanted.namespace))
+
+    def causes(self, wanted: Wanted, found: dict[str, Any] | None) -> list[_k8s_pods.Cause]:
+        """Why the pods of a workload are not ready; nothing for other objects, and where it cannot be read."""
+        if not found or not _k8s_pods.is_workload(wanted.api_version, wanted.kind):
+            return []
+        causes: list[_k8s_pods.Cause] = []
+        pods = [found]
+        if wanted.kind != "Pod":
+            selection = {"label_selector": _k8s_pods.selector(found)}
+            owner: dict[str, Any] | None = found
+            if wanted.kind == "Deployment":
+                replica_sets = self.told("apps/v1", "ReplicaSet", wanted.namespace, **selection)
+                owner = _k8s_pods.newest(_k8s_pods.owned(replica_sets, found))
+            if owner is None:
+                return []
+            causes += _k8s_pods.controller_causes(owner)
+            pods = _k8s_pods.owned(self.told("v1", "Pod", wanted.namespace, **selection), owner)
+        events = self.told("v1", "Event", wanted.namespace, field_selector="involvedObject.kind=Pod") if pods else []
+        return causes + [cause for pod in pods for cause in _k8s_pods.pod_causes(pod, events)]
+
+    def with_log(self, cause: _k8s_pods.Cause, wanted: Wanted) -> _k8s_pods.Cause:
+        """A crash with the last line that the container printed, where it can be read."""
+        line = self.last_line(cause, wanted.namespace or "") if cause.crashed else ""
+        return replace(cause, message=f"{cause.message}, last log line: {line}") if line else cause
+
+    def last_line(self, cause: _k8s_pods.Cause, namespace: str) -> str:
+        read = CoreV1Api(self.client.client.client).read_namespaced_pod_log
+        options: dict[str, Any] = {"container": cause.container, "tail_lines": LOG_LINES, "limit_bytes": LOG_BYTES}
+        for previous in (True, False):  # the first run has no previous one
+            try:
+                log = read(cause.pod, namespace, previous=previous, **options, _request_timeout=ANSWER)
+            except (ApiException, HTTPError):
+                continue
+            if lines := [line for line in str(log).splitlines() if line.strip()]:
+                return " ".join(lines[-1].split())[:300]
+        return ""
 
     def certificate_details(self, wanted: Wanted, found: dict[str, Any]) -> list[tuple[str, list[str]]]:
         requests = self.told(wanted.api_version, "CertificateRequest", wanted.namespace)

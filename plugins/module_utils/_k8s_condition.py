@@ -23,6 +23,12 @@ ADVICE = (
     ("a max path length of zero", "The signing CA may not sign another CA: its path length has to be 1 or more."),
     ("SourceNotFound", "A source of the bundle is missing in the trust namespace: make it, with the key named there."),
     ("failed calling webhook", "The webhook does not answer yet: look at its pod."),
+    ("InvalidImageName", "Correct the name of the image."),
+    ("ErrImage", "Check that the image exists, and that the nodes reach its registry and can log in to it."),
+    ("ImagePullBackOff", "Check that the image exists, and that the nodes reach its registry and can log in to it."),
+    ("CreateContainerConfigError", "Create what the container refers to, or correct its specification."),
+    ("Unschedulable", "Add nodes, or correct what the pods request: resources, node selector, affinity, tolerations."),
+    ("exceeded quota", "Raise the quota of the namespace, or lower what the pods request."),
 )
 
 
@@ -136,14 +142,26 @@ def event_lines(events: list[dict[str, Any]], last: int = 3) -> list[str]:
     return [f"{event.get('reason')}: {' '.join((event.get('message') or '').split())}" for event in newest]
 
 
-def explain(wanted: Wanted, why: str, found: dict[str, Any] | None, details: list[tuple[str, list[str]]]) -> str:
-    """The whole story for one object: what is unmet, what others say about it, what to do."""
+def explain(
+    wanted: Wanted,
+    why: str,
+    found: dict[str, Any] | None,
+    details: list[tuple[str, list[str]]],
+    command: str | None = None,
+) -> str:
+    """Everything about one object: what is unmet, what other objects report about it, what to do.
+
+    The command shows more than the message; by default it describes the object.
+    """
     parts = [f"{wanted} {why}."]
     others = [sentence(item) for item in conditions(found or {}) if item.get("type") != wanted.condition]
     for title, lines in [("Other conditions", others), *details]:
         if lines:
             parts.append(f"{title}: {'; '.join(dict.fromkeys(lines))}.")
-    parts.append(advice(" ".join(parts)) or f"See: {describe_command(wanted)}")
+    known = advice(" ".join(parts))
+    parts += [known] if known else []
+    if command or not known:
+        parts.append(f"See: {command or describe_command(wanted)}")
     return " ".join(part.replace("..", ".") for part in parts)
 
 

@@ -17,6 +17,11 @@ description:
   - Several objects are waited for in one task. The limit is for all of them together.
   - When the time is over the error holds what the object's conditions and events say, for a Certificate of cert-manager
     also what its newest CertificateRequest and its issuer say.
+  - For a Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or Pod the error names why pods are not ready - the reason
+    and message of their containers, of the scheduler, of the quota, and the last log line of a container that crashed.
+  - The module stops early when one of its workloads has a cause that waiting does not help against. That is at once
+    for an image whose name is not valid, after 30 s for pods that a quota or an admission rule refuses, and after 60 s
+    for an image that its registry refuses, and for a ConfigMap or Secret that is still missing.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - servicemesh.pki._attributes
@@ -114,6 +119,8 @@ options:
 requirements:
   - kubernetes >= 24.2.0
 notes:
+  - To name why pods are not ready it needs C(list) on pods, events and ReplicaSets, and C(get) on C(pods/log) for the
+    log line. What it may not read is left out.
   - In check mode the module looks once and reports; it neither waits nor fails, for what is waited for may not have
     been made.
 author:
@@ -187,6 +194,29 @@ objects:
       description: What is missing, or the empty string.
       type: str
       returned: always
+    causes:
+      description: Why the pods of a workload are not ready. Empty for other objects, when fulfilled, and in check mode.
+      type: list
+      elements: dict
+      returned: always
+      contains:
+        pod:
+          description: Name of the pod, empty where no pod could be created.
+          type: str
+          returned: always
+        container:
+          description: Name of the container, empty where the reason is the pod's.
+          type: str
+          returned: always
+        reason:
+          description: Reason as Kubernetes has it.
+          type: str
+          returned: always
+          sample: ImagePullBackOff
+        message:
+          description: Message as Kubernetes has it.
+          type: str
+          returned: always
     seconds:
       description: Seconds from the start of the task until it was so, or until the module gave up.
       type: float
@@ -195,43 +225,79 @@ objects:
 
 import copy
 import time
+from functools import partial
 from typing import Any
 
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condition as judge
+from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_pods
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import Cluster, ClusterError, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
 
 GRACE = 10  # seconds that a kind, its current schema or a namespace may take to appear
-PAUSE = 0.2  # seconds between two questions where there is nothing to watch
+PAUSE = 0.2  # seconds between two requests where there is nothing to watch
+POLL = 3  # seconds between two looks at the pods of workloads, which can fail without a change of the workload
 
 
-def wait(cluster: Cluster, wanted: Wanted, absent: bool, started: float, timeout: float) -> dict:
+class Waiting:
+    """What all waits of a task have in common: its start, its limit, and the workloads that may be beyond help."""
+
+    def __init__(self, cluster: Cluster, wanted: list[Wanted], timeout: float) -> None:
+        self.cluster, self.started, self.timeout = cluster, time.monotonic(), timeout
+        self.workloads = [one for one in wanted if _k8s_pods.is_workload(one.api_version, one.kind)]
+        self.stopped = False  # whether waiting for any of the objects is in vain
+        self._patience = _k8s_pods.Patience()
+
+    @property
+    def waited(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def until(self) -> float:
+        return self.started + self.timeout
+
+    @property
+    def is_over(self) -> bool:
+        return self.stopped or self.waited >= self.timeout
+
+    def look_at_workloads(self) -> None:
+        """Stop when one of the workloads, also one that is waited for later, has a cause that does not pass."""
+        for wanted in self.workloads:
+            found = self.cluster.patiently(partial(self.cluster.get, wanted), self.until)
+            causes = self.cluster.causes(wanted, found) if judge.unmet(found, wanted) else []
+            if self._patience.worn_out(str(wanted), causes, time.monotonic()):
+                self.stopped = True
+
+
+def wait(waiting: Waiting, wanted: Wanted, absent: bool) -> dict:
     """Waits for one object. One after the other is as good as all at once, for all have to be so."""
-    until = started + timeout
+    cluster = waiting.cluster
     while True:
-        found = cluster.patiently(lambda: cluster.get(wanted), until)
-        waited = time.monotonic() - started
+        found = cluster.patiently(lambda: cluster.get(wanted), waiting.until)
         reason = ("still exists" if found else None) if absent else judge.unmet(found, wanted)
-        if reason is None or waited >= timeout:
-            return result(wanted, reason, waited, found)
-        if found is None and waited >= GRACE:
-            ground = cluster.patiently(lambda: cluster.missing_ground(wanted), until)
+        if reason is None or waiting.is_over:
+            return result(wanted, reason, waiting.waited, found)
+        if found is None and waiting.waited >= GRACE:
+            ground = cluster.patiently(lambda: cluster.missing_ground(wanted), waiting.until)
             if ground:
                 raise ClusterError(ground)
-        cluster.wait_for_change(wanted, found, min(timeout - waited, GRACE if found is None else timeout))
+        if not absent:
+            waiting.look_at_workloads()
+        if not waiting.stopped:
+            longest = GRACE if found is None else waiting.timeout
+            longest = POLL if waiting.workloads and not absent else longest
+            cluster.wait_for_change(wanted, found, min(waiting.timeout - waiting.waited, longest))
 
 
-def wait_accepted(cluster: Cluster, definition: dict, started: float, timeout: float) -> dict:
+def wait_accepted(waiting: Waiting, definition: dict) -> dict:
     """Asks until an object would be taken, or never will be."""
     wanted = Wanted.named(definition)
     while True:
-        reason, for_good = cluster.patiently(lambda: cluster.refusal(definition), started + timeout)
-        waited = time.monotonic() - started
-        if reason is None or waited >= (min(GRACE, timeout) if for_good else timeout):
-            return result(wanted, reason, waited, None)
+        reason, for_good = waiting.cluster.patiently(lambda: waiting.cluster.refusal(definition), waiting.until)
+        if reason is None or waiting.is_over or (for_good and waiting.waited >= GRACE):
+            return result(wanted, reason, waiting.waited, None)
         time.sleep(PAUSE)
 
 
@@ -243,6 +309,7 @@ def result(wanted: Wanted, reason: str | None, seconds: float, found: dict | Non
         "condition": wanted.condition,
         "fulfilled": reason is None,
         "reason": reason or "",
+        "causes": [],
         "seconds": round(seconds, 1),
         "_found": found,
     }
@@ -255,24 +322,28 @@ def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
     for number, definition in enumerate(accepts, 1):
         if lacks := judge.lacking(definition):
             raise ClusterError(f"Definition {number} in accepts lacks {', '.join(lacks)}. Give it that, as text.")
-    started, results, sentences = time.monotonic(), [], []
-    for options in params["objects"] or ([params] if params["kind"] is not None else []):
-        wanted = Wanted.from_options(options)
-        item = wait(cluster, wanted, absent, started, timeout)
+    objects = [Wanted.from_options(one) for one in params["objects"] or ([params] if params["kind"] else [])]
+    waiting, results, sentences = Waiting(cluster, objects, timeout), [], []
+    for wanted in objects:
+        item = wait(waiting, wanted, absent)
         found = item.pop("_found")
         results.append(item)
         if not item["fulfilled"] and not module.check_mode:
             ground = None if absent or found else cluster.missing_ground(wanted)
+            item["causes"] = [] if absent else [cause.facts() for cause in cluster.causes(wanted, found)]
             sentences.append(ground or cluster.explain(wanted, item["reason"], found))
     for definition in accepts:
-        item = wait_accepted(cluster, definition, started, timeout)
+        item = wait_accepted(waiting, definition)
         del item["_found"]
         results.append(item)
         if not item["fulfilled"] and not module.check_mode:
             sentences.append(judge.explain_refusal(Wanted.named(definition), item["reason"]))
     if sentences:
         waited = max(item["seconds"] for item in results)
-        raise ClusterError(f"Not so after {waited:g} s: {' '.join(sentences)}", objects=results)
+        verdict = (
+            "Stopped after {:g} s, since waiting longer does not help" if waiting.stopped else "Not so after {:g} s"
+        )
+        raise ClusterError(f"{verdict.format(waited)}: {' '.join(sentences)}", objects=results)
     return dict(changed=False, objects=results)
 
 

@@ -26,8 +26,8 @@ TOLD = re.compile(
     r"\b(exc|err|error|said|why|ground|sentences?|message|msg|reasons?|ended|stderr|explain|strerror|api_message|too_long"
     r"|missing_right|not_enough|results?)\b"
 )
-# Raised inside a function for its caller; no words of theirs are shown.
-PARTS = ("AssertionError", "KeyError", "TypeError")
+# Raised inside a function for its caller, which shows no words of theirs, or makes them the rest of its sentence.
+PARTS = ("AssertionError", "ForwardError", "KeyError", "TypeError")
 INSTRUCTION = re.compile(
     r"\b(add|answer|ask|change|enable|check|choose|compare|correct|delete|describe|export|give|install"
     r"|leave|log in|look|make|name|needs?|point|put|raise|read|remove|restart|run|say|see|set|sign|start"
