@@ -1,0 +1,138 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Causes from pods, and how long they are waited for. Against a real API server: tests/integration/x509."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_pods as pods
+
+
+def pod(*containers: dict[str, Any], **more: Any) -> dict[str, Any]:
+    meta = {"name": "web-1", "namespace": "shop", "uid": "1"}
+    return {"metadata": meta, "status": {"phase": "Pending", "containerStatuses": list(containers), **more}}
+
+
+def container(name: str = "app", restarts: int = 0, last: dict[str, Any] | None = None, **state: Any) -> dict[str, Any]:
+    return {"name": name, "state": state, "lastState": last or {}, "restartCount": restarts}
+
+
+def event(reason: str, message: str, **more: Any) -> dict[str, Any]:
+    return {"metadata": {}, "involvedObject": {"uid": "1"}, "reason": reason, "message": message, **more}
+
+
+def one(found: dict[str, Any], *events: dict[str, Any]) -> pods.Cause:
+    [cause] = pods.pod_causes(found, list(events))
+    return cause
+
+
+PULL = 'Failed to pull image "x": rpc error: code = NotFound desc = not found'
+OLD = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+
+
+def test_up_to_kubernetes_1_30_the_event_has_why_an_image_is_not_pulled():
+    found = pod(container(waiting={"reason": "ImagePullBackOff", "message": 'Back-off pulling image "x"'}))
+    cause = one(found, event("Failed", PULL), event("Failed", "Error: ErrImagePull"), event("Other", "pull image"))
+    assert "not found" in cause.message and cause.patience == 60
+    new = pod(container(waiting={"reason": "ImagePullBackOff", "message": "Back-off: ErrImagePull: rpc error"}))
+    assert one(new, event("Failed", PULL)).message == "Back-off: ErrImagePull: rpc error"
+
+
+@pytest.mark.parametrize(
+    ("crashed", "words"),
+    [
+        (
+            container(waiting={"reason": "CrashLoopBackOff"}, last=OLD, restarts=2),
+            "exit code 137 (OOMKilled) after 2 restarts",
+        ),
+        (container(terminated={"exitCode": 1, "reason": "Error"}, restarts=1), "exit code 1 (Error) after 1 restart"),
+        (
+            container(terminated={"exitCode": 1, "reason": "StartError", "message": 'exec: "x": not found in $PATH'}),
+            'exec: "x": not found in $PATH',
+        ),
+    ],
+)
+def test_a_container_that_crashed(crashed, words):
+    cause = one(pod(crashed))
+    assert words in cause.message and cause.crashed and cause.patience is None
+    assert pods.command([cause], "shop") == "kubectl logs web-1 --container app --previous --namespace shop"
+
+
+@pytest.mark.parametrize(
+    "fine",
+    [
+        pod(container(terminated={"exitCode": 0})),
+        pod(container(waiting={"reason": "PodInitializing"})),
+        pod(container(running={}), conditions=[{"type": "Ready", "status": "True"}]),
+        {**pod(container(waiting={"reason": "InvalidImageName"})), "metadata": {"name": "x", "deletionTimestamp": "t"}},
+    ],
+)
+def test_pods_that_nothing_is_wrong_with(fine):
+    assert pods.pod_causes(fine, []) == []
+
+
+def test_the_last_warning_of_a_pod_that_runs_and_is_not_ready():
+    events = [
+        event("Unhealthy", "Readiness probe failed: 503", type="Warning", lastTimestamp="2026-01-02T00:00:00Z"),
+        event("BackOff", "before", type="Warning", lastTimestamp="2026-01-01T00:00:00Z"),
+        event("Pulled", "later", type="Normal", lastTimestamp="2026-01-03T00:00:00Z"),
+        {**event("Unhealthy", "of another pod", type="Warning"), "involvedObject": {"uid": "2"}},
+    ]
+    assert one(pod(container(running={})), *events).message == "Readiness probe failed: 503"
+
+
+def test_a_pod_that_was_evicted():
+    assert one(pod(phase="Failed", reason="Evicted", message="low on memory")).reason == "Evicted"
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "seconds"),
+    [
+        ("InvalidImageName", "couldn't parse image name", 0),
+        ("ErrImagePull", "manifest unknown", 60),
+        ("ImagePullBackOff", "pull access denied, repository does not exist", 60),
+        ("ErrImagePull", "dial tcp: i/o timeout", None),
+        ("ErrImageNeverPull", "Container image is not present with pull policy of Never", None),
+        ("CreateContainerConfigError", 'secret "x" not found', 60),
+        ("CreateContainerConfigError", "container's runAsUser breaks non-root policy", 0),
+        ("FailedCreate", 'error looking up service account shop/web: serviceaccount "web" not found', None),
+        ("FailedCreate", 'pods "x" is forbidden: exceeded quota: q, requested: pods=1', 30),
+        ("FailedCreate", 'pods "x" is forbidden: maximum memory usage per Container is 1Gi', 30),
+        ("Unschedulable", "0/1 nodes are available", None),
+        ("CrashLoopBackOff", "exit code 1", None),
+    ],
+)
+def test_how_long_a_cause_is_waited_for(reason, message, seconds):
+    assert pods.Cause("x", reason, message).patience == seconds
+
+
+def test_patience_is_for_one_cause_of_one_workload_without_a_break():
+    patience, cause = pods.Patience(), pods.Cause("x", "ErrImagePull", "not found", container="app")
+    again = pods.Cause("y", "ImagePullBackOff", "not found", container="app")
+    assert not patience.worn_out("a", [cause], 0)
+    assert not patience.worn_out("b", [cause], 30)
+    assert patience.worn_out("a", [again], 60)  # the kubelet tried again in between
+    assert not patience.worn_out("b", [], 61)
+    assert not patience.worn_out("b", [cause], 95)
+    assert patience.worn_out("b", [cause], 155)
+
+
+def test_the_selector_in_a_query():
+    expressions = [
+        {"key": "tier", "operator": "In", "values": ["a", "b"]},
+        {"key": "tier", "operator": "NotIn", "values": ["c"]},
+        {"key": "track", "operator": "Exists"},
+        {"key": "canary", "operator": "DoesNotExist"},
+    ]
+    spec = {"selector": {"matchLabels": {"app": "web"}, "matchExpressions": expressions}}
+    assert pods.selector({"spec": spec}) == "app=web,tier in (a,b),tier notin (c),track,!canary"
+
+
+def test_the_replica_set_of_the_current_template():
+    sets = [{"metadata": {"name": text, "annotations": {pods.REVISION: text}}} for text in ("2", "10", "9", "x")]
+    assert pods.newest(sets)["metadata"]["name"] == "10"
+    assert pods.newest([]) is None
