@@ -10,6 +10,12 @@ from typing import Any
 
 # Their existence is all there is to wait for, or their data keys.
 WITHOUT_CONDITIONS = ("ConfigMap", "Namespace", "Secret", "ServiceAccount")
+# The kinds that roll a template out, with the names of their counts: wanted, of the current template, all, available.
+ROLLED_OUT = {
+    "DaemonSet": ("desiredNumberScheduled", "updatedNumberScheduled", "currentNumberScheduled", "numberAvailable"),
+    "Deployment": ("", "updatedReplicas", "replicas", "availableReplicas"),
+    "StatefulSet": ("", "updatedReplicas", "replicas", "availableReplicas"),
+}
 
 # A part of a message, and what its reader should do.
 ADVICE = (
@@ -43,11 +49,13 @@ class Wanted:
     condition: str | None = None
     status: str = "True"
     keys: tuple[str, ...] = field(default=())
+    rollout: bool = False
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> Wanted:
         condition = options.get("condition")
-        if condition is None and not options.get("keys") and options["kind"] not in WITHOUT_CONDITIONS:
+        proved = options.get("keys") or options.get("rollout") or options["kind"] in WITHOUT_CONDITIONS
+        if condition is None and not proved:
             condition = "Ready"
         return cls(
             api_version=options["api_version"],
@@ -57,6 +65,7 @@ class Wanted:
             condition=condition,
             status=options.get("status") or "True",
             keys=tuple(options.get("keys") or ()),
+            rollout=bool(options.get("rollout")),
         )
 
     @classmethod
@@ -86,6 +95,8 @@ def unmet(found: dict[str, Any] | None, wanted: Wanted) -> str | None:
     missing = [key for key in wanted.keys if key not in data_keys(found)]
     if missing:
         return f"has no data for {', '.join(missing)}"
+    if wanted.rollout and (unfinished := rollout(found, wanted.kind)):
+        return unfinished
     if wanted.condition is None:
         return None
     condition = next((item for item in conditions(found) if item.get("type") == wanted.condition), None)
@@ -97,6 +108,23 @@ def unmet(found: dict[str, Any] | None, wanted: Wanted) -> str | None:
     seen = condition.get("observedGeneration") or found.get("status", {}).get("observedGeneration")
     if generation and seen and seen < generation:
         return f"is {wanted.condition}={wanted.status} for generation {seen} only, wanted generation {generation}"
+    return None
+
+
+def rollout(found: dict[str, Any], kind: str) -> str | None:
+    """Why a workload does not run its current template alone, as the rest of a sentence; None when it does."""
+    status, spec = found.get("status") or {}, found.get("spec") or {}
+    if (status.get("observedGeneration") or 0) < (found["metadata"].get("generation") or 0):
+        return "has a specification that its controller has not observed"
+    named, *others = ROLLED_OUT[kind]
+    updated, total, available = (status.get(name) or 0 for name in others)
+    wanted = (status.get(named) or 0) if named else 1 if spec.get("replicas") is None else spec["replicas"]
+    if updated < wanted:
+        return f"has {updated} of {wanted} pods with its current template"
+    if total > updated:
+        return f"has {total - updated} pod(s) of an earlier template left"
+    if available < wanted:
+        return f"has {available} of {wanted} pods available"
     return None
 
 

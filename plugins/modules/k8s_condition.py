@@ -60,6 +60,14 @@ options:
     type: list
     elements: str
     default: []
+  rollout:
+    description:
+      - Whether all pods of a Deployment, StatefulSet or DaemonSet have to be of its current template and available. The
+        condition C(Available) of a Deployment is true already while pods of an earlier template are.
+      - No condition is waited for then, unless O(condition) names one.
+    type: bool
+    default: false
+    version_added: 0.3.0
   objects:
     description: Objects to wait for, in place of O(kind) and its companions.
     type: list
@@ -93,6 +101,11 @@ options:
         type: list
         elements: str
         default: []
+      rollout:
+        description: As O(rollout).
+        type: bool
+        default: false
+        version_added: 0.3.0
   accepts:
     description:
       - Definitions that the API server has to accept, together with the admission webhooks that it asks. They are sent
@@ -151,6 +164,15 @@ EXAMPLES = r"""
         kind: Bundle
         name: linkerd-identity-trust-roots
         condition: Synced
+
+- name: Wait until the restarted identity controller runs
+  servicemesh.pki.k8s_condition:
+    api_version: apps/v1
+    kind: Deployment
+    name: linkerd-identity
+    namespace: linkerd
+    rollout: true
+    timeout: 300
 
 - name: cert-manager runs, and its webhook answers
   servicemesh.pki.k8s_condition:
@@ -323,6 +345,9 @@ def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
         if lacks := judge.lacking(definition):
             raise ClusterError(f"Definition {number} in accepts lacks {', '.join(lacks)}. Give it that, as text.")
     objects = [Wanted.from_options(one) for one in params["objects"] or ([params] if params["kind"] else [])]
+    for wanted in objects:
+        if wanted.rollout and wanted.kind not in judge.ROLLED_OUT:
+            raise ClusterError(f"{wanted} has no rollout. Use rollout with a {', '.join(judge.ROLLED_OUT)} only.")
     waiting, results, sentences = Waiting(cluster, objects, timeout), [], []
     for wanted in objects:
         item = wait(waiting, wanted, absent)
@@ -356,6 +381,7 @@ def argument_spec() -> dict:
         condition=dict(type="str"),
         status=dict(type="str", choices=["True", "False", "Unknown"], default="True"),
         keys=dict(type="list", elements="str", default=[], no_log=False),
+        rollout=dict(type="bool", default=False),
     )
     item = copy.deepcopy(wanted)
     item["kind"]["required"] = item["name"]["required"] = True

@@ -305,3 +305,20 @@ def test_check_mode_names_no_cause_and_does_not_fail(workload, run):
     workload.pod(workload.replica_set(), **waits("InvalidImageName"))
     answer = run(timeout=30, _ansible_check_mode=True)
     assert not answer.get("failed") and answer["objects"][0]["causes"] == []
+
+
+def test_a_rollout_that_old_pods_hide(workload, run):
+    """As after a restart whose new pod cannot start: the old one keeps the Deployment available."""
+    available = {**UNAVAILABLE, "status": "True"}
+    counts = {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
+    workload.api.status(f"{APPS}/deployments/web", {**counts, "conditions": [available]})
+    workload.pod(workload.replica_set(2), **waits("InvalidImageName"))
+    assert run(timeout=5)["objects"][0]["fulfilled"]
+    answer = run(condition=None, rollout=True, timeout=30)
+    assert answer["objects"][0]["causes"][0]["reason"] == "InvalidImageName"
+    assert "has 1 pod(s) of an earlier template left" in answer["msg"]
+
+
+def test_a_rollout_of_what_rolls_nothing_out_is_an_error(run):
+    answer = run(api_version="v1", kind="Pod", condition=None, rollout=True)
+    assert answer["failed"] and answer["msg"].startswith("Pod waits/web has no rollout.")

@@ -108,3 +108,34 @@ def test_a_refused_definition_is_named_with_the_cause_and_what_to_do():
         "Secret b/a is refused: failed calling webhook x. The webhook does not answer yet: look at its pod."
     )
     assert judge.explain_refusal(wanted, "is refused") == "Secret b/a is refused."
+
+
+def rolled(kind="Deployment", generation=2, asked=2, **status):
+    return {"kind": kind, "metadata": {"generation": generation}, "spec": {"replicas": asked}, "status": status}
+
+
+DONE = {"observedGeneration": 2, "updatedReplicas": 2, "replicas": 2, "availableReplicas": 2}
+DAEMONS = {"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 3}
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (rolled(**DONE), None),
+        (rolled(**{**DONE, "observedGeneration": 1}), "has not observed"),
+        (rolled(**{**DONE, "updatedReplicas": 1}), "1 of 2 pods with its current template"),
+        (rolled(**{**DONE, "replicas": 3}), "1 pod(s) of an earlier template"),
+        (rolled(**{**DONE, "availableReplicas": 1}), "1 of 2 pods available"),
+        (rolled(asked=0, observedGeneration=2), None),
+        (rolled(asked=None, observedGeneration=2), "0 of 1 pods with its current template"),
+        (rolled("StatefulSet", **DONE), None),
+        (rolled("DaemonSet", **DAEMONS), None),
+        (rolled("DaemonSet", **{**DAEMONS, "numberAvailable": 2}), "2 of 3 pods available"),
+        (rolled("DaemonSet", **{**DAEMONS, "updatedNumberScheduled": 0}), "0 of 3 pods with its current template"),
+    ],
+)
+def test_a_rollout(given, why):
+    wanted = judge.Wanted.from_options({"api_version": "apps/v1", "kind": given["kind"], "name": "x", "rollout": True})
+    assert wanted.condition is None
+    answer = judge.unmet(given, wanted)
+    assert answer is None if why is None else why in answer
