@@ -20,7 +20,7 @@ def pem_bundle(value: object, what: str = "The input") -> list[x509.Certificate]
     certificates = []
     for text in texts:
         if not isinstance(text, str | bytes):
-            raise AnsibleFilterError(f"{what} is to be PEM text or a list of it, not {type(text).__name__}")
+            raise AnsibleFilterError(f"{what} must be PEM text or a list of PEM texts, not {type(text).__name__}")
         try:
             certificates += _x509.parse_bundle(text)
         except _x509.X509Error as exc:

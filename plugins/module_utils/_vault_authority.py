@@ -101,7 +101,7 @@ def checked(params: dict[str, Any]) -> dict[str, Any]:
         given = f"ttl {params['ttl']}" if params["ttl"] else f"not_after {params['not_after']}"
         raise VaultError(
             f"{given} is not longer than minimum_remaining {params['minimum_remaining']}, "
-            "so the certificate would be too old from the start."
+            "so the certificate would be too old from the start. Ask for a lower minimum_remaining."
         )
     return whole
 

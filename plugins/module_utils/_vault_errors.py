@@ -52,7 +52,7 @@ def reason(url: str, capability: str, path: str, status: int, said: str) -> str:
     if "versioned k/v" in text:
         return f"{path} is in an engine of type kv (version 2), which has no such path. Correct the path or the mount."
     if "unsupported path" in text or "unsupported operation" in text or status == 405:
-        return f"The engine that {path} is in cannot {capability} it. Is it of another type?"
+        return f"The engine that {path} is in cannot {capability} it. Correct the path, or the engine's type."
     if "path is already in use" in text:
         return f"{path} is not free in Vault at {url}: there is an engine at {said.split()[-1]}. Choose another path."
     if "plugin not found in the catalog" in text:
@@ -95,7 +95,7 @@ def not_vault(url: str, status: int, text: str) -> str:
     page = "an HTML page" if "<html" in text.lower() else "something that is no JSON"
     page += f" ({title.group(1).strip()})" if title else ""
     said = f"{page}, status {status}" if status else page
-    return f"The server at {url} answered with {said}. Either it is not Vault, or a proxy is in between."
+    return f"The server at {url} answered with {said}. Check the address: this is not Vault, or a proxy is in between."
 
 
 def from_transport(url: str, exc: Exception) -> VaultError:
@@ -121,7 +121,8 @@ def from_transport(url: str, exc: Exception) -> VaultError:
     elif "Connection refused" in text:
         said = "refuses the connection. Is it running, and is the port right?"
     elif "CA certificate bundle" in text:
-        return VaultError(f"The file of ca_cert (VAULT_CACERT) is missing: {text.rsplit(':', 1)[-1].strip()}.")
+        file = text.rsplit(":", 1)[-1].strip()
+        return VaultError(f"The file of ca_cert (VAULT_CACERT) is missing: {file}. Correct the path.")
     else:
         said = f"cannot be reached: {innermost(exc)}"
     return VaultError(f"Vault at {url} {said}" + ("" if said.endswith("?") else "."))

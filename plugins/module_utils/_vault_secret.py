@@ -68,7 +68,8 @@ class SecretValue:
         except (HTTPError, OSError) as exc:
             host = self.configuration.host
             raise VaultError(
-                f"Kubernetes at {host} cannot be reached: {type(exc).__name__}. Is the cluster up?"
+                f"Kubernetes at {host} cannot be reached: {type(exc).__name__}. "
+                "Check that the cluster runs, and its address."
             ) from exc
 
     def on_secret(self, doing: str, act: str, *, dry_run: bool = False, **arguments: Any) -> dict[str, Any] | None:

@@ -78,7 +78,7 @@ def _text(pem: str | bytes) -> str:
         try:
             pem = pem.decode("utf-8")
         except UnicodeDecodeError as exc:
-            raise X509Error(f"The input is not PEM: byte at offset {exc.start} is not UTF-8") from exc
+            raise X509Error(f"The input is not PEM: byte at offset {exc.start} is not UTF-8. Give PEM text") from exc
     # Wherever it stands and however broken it is: before anything else, so that no other message comes first.
     if "PRIVATE KEY" in pem:
         raise X509Error(f"The input holds a private key (offset {pem.index('PRIVATE KEY')}). Give only certificates")
@@ -93,7 +93,7 @@ def _blocks(text: str) -> Iterator[tuple[str, int, int, str]]:
         head = text.find(DASHES, start + len(BEGIN), start + 100)
         label = text[start + len(BEGIN) : head]
         if head < 0 or "\n" in label:
-            raise X509Error(f"The BEGIN line at line {line}, offset {start} does not end in -----, as it has to")
+            raise X509Error(f"The BEGIN line at line {line}, offset {start} must end in -----")
         head += len(DASHES)
         end = text.find(DASHES, head)
         tail = f"{END}{label}{DASHES}"

@@ -153,7 +153,7 @@ def check_parent(options: dict[str, Any], parent: Issuer) -> None:
     if datetime.now(UTC) + timedelta(seconds=authority.lifetime(options)) > end:
         raise VaultError(f"{name} lives until {end.isoformat()}, and what it signs must not outlive it. Ask for less.")
     if not parent.key_id:
-        raise VaultError(f"{name} has no key in this Vault, so it cannot sign.")
+        raise VaultError(f"{name} has no key in this Vault, so it cannot sign. Sign with another issuer.")
 
 
 def signs_at(options: dict[str, Any], parent: Issuer) -> str:

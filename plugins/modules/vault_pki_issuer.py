@@ -207,7 +207,7 @@ def check_behavior(vault: Vault, found: Issuer, behavior: str) -> None:
     if product == "OpenBao":
         raise VaultError(
             f"OpenBao at {vault.url} does not know the leaf_not_after_behavior always_enforce_err. Nothing was "
-            "changed. It knows err, truncate and permit."
+            "changed. Use err, truncate or permit."
         )
 
 

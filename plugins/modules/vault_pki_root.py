@@ -155,7 +155,9 @@ def generate(vault: Vault, options: dict[str, Any]) -> tuple[bool, Issuer]:
         ours = False
     found, dummy = _vault_pki.locate(vault, mount, name)
     if found is None:
-        raise VaultError(f"Issuer {name} of {mount} was there a moment ago and is gone: another run removes it.")
+        raise VaultError(
+            f"Issuer {name} of {mount} was there a moment ago and is gone. Run again, and one thing at a time."
+        )
     return ours, found
 
 

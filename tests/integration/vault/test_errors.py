@@ -108,7 +108,7 @@ REFUSED = {
     "a path that the engine does not know": (
         URLS,
         dict(path="{mount}/foo/bar", data={"a": 1}),
-        "The engine that {mount}/foo/bar is in cannot read it. Is it of another type?",
+        "The engine that {mount}/foo/bar is in cannot read it. Correct the path, or the engine's type.",
     ),
     "a value that Vault refuses": (
         URLS,
@@ -150,7 +150,8 @@ REFUSED = {
     "too little life from the start": (
         "vault_pki_root",
         {**ROOT, "minimum_remaining": "10h"},
-        "ttl 10h is not longer than minimum_remaining 10h, so the certificate would be too old from the start.",
+        "ttl 10h is not longer than minimum_remaining 10h, so the certificate would be too old from the start. "
+        "Ask for a lower minimum_remaining.",
     ),
     "no such issuer": (
         "vault_pki_issuer",
@@ -448,11 +449,12 @@ def test_http_where_tls_is_spoken(tls):
 
 
 def test_a_ca_file_that_is_not_there(tls):
-    assert fails(tls.url, ca_cert="/nosuch/ca.pem") == "The file of ca_cert (VAULT_CACERT) is missing: /nosuch/ca.pem."
+    message = "The file of ca_cert (VAULT_CACERT) is missing: /nosuch/ca.pem. Correct the path."
+    assert fails(tls.url, ca_cert="/nosuch/ca.pem") == message
 
 
 JSON, HTML = "application/json", "text/html"
-NOT_VAULT = "Either it is not Vault, or a proxy is in between."
+NOT_VAULT = "Check the address: this is not Vault, or a proxy is in between."
 STANDBY = "Vault at {url} is a standby that serves no requests. Give the address of the active node."
 
 

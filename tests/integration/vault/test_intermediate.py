@@ -174,7 +174,7 @@ def test_parents_that_cannot_sign(run, child, mount, arguments, server):
     imported = server.client.write_data(f"{mount}/issuers/import/cert", data={"pem_bundle": public["certificate"]})
     parent = imported["data"]["imported_issuers"][0]
     message = run.error("vault_pki_intermediate", **{**arguments, "parent_issuer": parent})
-    assert message.endswith("has no key in this Vault, so it cannot sign.")
+    assert message.endswith("has no key in this Vault, so it cannot sign. Sign with another issuer.")
 
 
 def test_a_key_name_that_is_taken_and_a_wrong_mount(run, child, arguments, server):

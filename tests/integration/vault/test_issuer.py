@@ -59,7 +59,7 @@ def test_a_behavior_that_only_one_product_has(run, roots, server):
     if server.product == "OpenBao":
         assert run.error("vault_pki_issuer", **wish) == (
             f"OpenBao at {server.url} does not know the leaf_not_after_behavior always_enforce_err. "
-            "Nothing was changed. It knows err, truncate and permit."
+            "Nothing was changed. Use err, truncate or permit."
         )
     else:
         run.four_ways("vault_pki_issuer", **wish)

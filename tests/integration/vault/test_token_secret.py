@@ -129,7 +129,9 @@ def test_bad_luck_before_anything_changed(run, kube, arguments, server):
     assert message.startswith("The token may not update auth/token/lookup. A policy for it needs: path")
     kube.stop()
     message = run.error("vault_token_secret", **arguments)
-    assert message == f"Kubernetes at {kube.url} cannot be reached: NewConnectionError. Is the cluster up?"
+    assert message == (
+        f"Kubernetes at {kube.url} cannot be reached: NewConnectionError. Check that the cluster runs, and its address."
+    )
 
 
 @pytest.mark.parametrize(

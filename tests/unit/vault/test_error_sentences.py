@@ -37,15 +37,20 @@ def test_nothing_came_back(exc, sentence):
 def test_a_login_that_got_no_json():
     answer = SimpleNamespace(json=None, text="<html><title>Sign in</title></html>", errors=None)
     assert str(errors.from_login(URL, "ldap", answer)) == (
-        f"The server at {URL} answered with an HTML page (Sign in). Either it is not Vault, or a proxy is in between."
+        f"The server at {URL} answered with an HTML page (Sign in). "
+        "Check the address: this is not Vault, or a proxy is in between."
     )
 
 
 @pytest.mark.parametrize(
     ("status", "said", "sentence"),
     [
-        (400, "unsupported operation", "The engine that auth/x/y is in cannot patch it. Is it of another type?"),
-        (405, "", "The engine that auth/x/y is in cannot patch it. Is it of another type?"),
+        (
+            400,
+            "unsupported operation",
+            "The engine that auth/x/y is in cannot patch it. Correct the path, or the engine's type.",
+        ),
+        (405, "", "The engine that auth/x/y is in cannot patch it. Correct the path, or the engine's type."),
         (500, "", f"Vault at {URL} failed to patch auth/x/y: status 500."),
         (400, "", "Vault refused to patch auth/x/y: status 400."),
     ],

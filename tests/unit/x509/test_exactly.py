@@ -181,11 +181,11 @@ BEGUN = "-----BEGIN CERTIFICATE"
     [
         (
             f"one\ntwo\n{ROOT.pem}three\n{BEGUN}\nAAAA",
-            f"The BEGIN line at line {ROOT.pem.count(chr(10)) + 4}, offset {len(ROOT.pem) + 14} does not end in -----",
+            f"The BEGIN line at line {ROOT.pem.count(chr(10)) + 4}, offset {len(ROOT.pem) + 14} must end in -----",
         ),
         (
             f"-----BEGIN {'A' * 200}-----\nAAAA",
-            "The BEGIN line at line 1, offset 0 does not end in -----, as it has to",
+            "The BEGIN line at line 1, offset 0 must end in -----",
         ),
         (f"{BEGUN}-----\nAAAA", "The PEM block at line 1, offset 0 needs a line -----END CERTIFICATE-----"),
         (
