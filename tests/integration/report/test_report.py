@@ -96,10 +96,12 @@ def test_every_source_is_there_with_its_fingerprint(show):
     places = shown.page.locator("dl.sources > div").all_inner_texts()
     root, issuer = (one["certificates"][0] for one in (reading()["anchors"], reading()["issuer"]))
     assert [place.splitlines()[0] for place in places] == [
-        "Root", "Trust anchors", "Identity issuer", "Its signer", "2 pods", "1 pod", "linkerd check",
+        "Root", "Trust anchors", "Identity issuer", "Its signer", "2 pods", "1 pod", "Certificates of 3 pods",
+        "linkerd check",
     ]  # fmt: skip
-    for number, one in enumerate((root, root, issuer, root, root)):
+    for number, one in ((0, root), (1, root), (2, issuer), (3, root), (4, root), (6, issuer), (6, root)):
         assert one["fingerprint_sha256"] in places[number]
+    assert "emojivoto/web-0" in places[6] and "expires at 25 Nov 2026, 11:00 UTC" in places[6]
     assert f"{issuer['aki'][:16]} CN=root.linkerd.cluster.local" in places[2]
     assert f"{issuer['ski'][:16]} CN=identity.linkerd.cluster.local" in places[2]
     assert all("agrees" in place for place in places)
@@ -108,7 +110,7 @@ def test_every_source_is_there_with_its_fingerprint(show):
 def test_disagreements_are_told_first_and_in_red(show):
     shown = show(BAD)
     count = len(failures(BAD))
-    assert count == 8
+    assert count == 9
     assert shown.page.get_by_role("status").inner_text() == f"{count} things to settle"
     assert hue(shown.ask(COLOR, "h1")) == "red"
     told = shown.page.locator("ol.list li").all_inner_texts()
@@ -144,6 +146,7 @@ def test_what_was_not_compared_is_neither_green_nor_red(show):
     assert states == [
         "not compared",
         "differs",
+        "not compared",
         "not compared",
         "not compared",
         "not compared",
