@@ -121,8 +121,6 @@ class Connection:
             yield
         except websocket.WebSocketTimeoutException as exc:
             raise ForwardError("unreadable", "it did not respond in time") from exc
-        except websocket.WebSocketConnectionClosedException:
-            raise ForwardError("refused", "it closed the connection") from None
         except (websocket.WebSocketException, OSError) as exc:
             raise ForwardError("unreadable", f"the connection through the API server broke: {_cause(exc)}") from exc
 

@@ -13,8 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
+from api_server_standin import HEADS, StandIn
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -152,3 +154,120 @@ def test_the_api_server_is_verified_as_the_client_library_does(tmp_path):
     loose = forward.tls_context(settings(ssl_ca_cert=str(tmp_path / "ca"), assert_hostname=False))
     assert (loose.verify_mode, loose.check_hostname) == (ssl.CERT_REQUIRED, False)
     assert forward.tls_context(settings(verify_ssl=False)).verify_mode == ssl.CERT_NONE
+
+
+class Client:
+    """What a Forwarder needs of the client library's ApiClient."""
+
+    default_headers: ClassVar = {"User-Agent": "x", "Impersonate-User": "reader"}
+
+    def __init__(self, url: str) -> None:
+        auth = {"BearerToken": {"in": "header", "key": "authorization", "value": "Bearer secret"}}
+        more = {"host": url, "proxy": None, "no_proxy": None, "auth_settings": lambda: auth}
+        self.configuration = settings(**more)
+
+
+@pytest.fixture
+def standin():
+    made = []
+
+    def start(script=lambda server: None, **answer) -> StandIn:
+        made.append(StandIn(script, **answer))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+def read(server: StandIn, seconds: float = 10) -> list[bytes]:
+    until = forward.until(seconds)
+    with forward.Forwarder(Client(server.url)).connect("emojivoto", "web-0", 4191, until) as connection:
+        return forward.presented(connection, NAME)
+
+
+def error(server: StandIn, seconds: float = 10) -> tuple[str, str]:
+    with pytest.raises(forward.ForwardError) as refused:
+        read(server, seconds)
+    return refused.value.code, str(refused.value)
+
+
+def carry(port: int, piece: int):
+    """To a TLS server and back, in frames of that many bytes, with frames between that mean nothing."""
+
+    def script(server: StandIn) -> None:
+        for head in HEADS:
+            server.send(head)
+        direct = socket.create_connection(("127.0.0.1", port), timeout=10)
+        direct.sendall(server.receive()[1:])
+        for dummy in range(50):
+            data = direct.recv(piece)
+            server.send(b"ping", operation=9)
+            server.send(b"\x00" + data)
+            if data == b"":
+                return
+
+    return script
+
+
+@pytest.mark.parametrize("piece", [50, 65536])
+def test_a_handshake_in_frames(server, standin, piece):
+    start, leaf = server
+    between = standin(carry(start("-tls1_3", *CHAIN), piece))
+    assert certificates(read(between)) == [leaf.certificate, ISSUER.certificate]
+    assert between.request.startswith("GET /api/v1/namespaces/emojivoto/pods/web-0/portforward?ports=4191 HTTP/1.1\r\n")
+    assert "authorization: Bearer secret" in between.request and "Impersonate-User: reader" in between.request
+
+
+def say(*frames: bytes, close: bool = False):
+    def script(server: StandIn) -> None:
+        for frame in (*HEADS, *frames):
+            server.send(frame)
+        if close:
+            server.send(b"", operation=8)
+        server.receive()
+        server.receive()
+
+    return script
+
+
+REFUSED = b"\x01an error occurred forwarding 4191 -> 4191: dial tcp4 127.0.0.1:4191: connect: connection refused"
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "words"),
+    [
+        ({"script": say(REFUSED)}, "refused", "nothing listens on its port"),
+        ({"script": say(b"\x01network namespace is closed")}, "unreadable", "network namespace is closed"),
+        ({"script": say(b"\x00HTTP/1.1 400 Bad Request")}, "refused", "handshake failed"),
+        ({"script": say(close=True)}, "refused", "closed the connection"),
+        ({"script": lambda server: None}, "unreadable", "connection"),
+        (
+            {"status": "403 Forbidden", "body": b'{"kind": "Status", "message": "pods \\"web-0\\" is forbidden:"}'},
+            "forbidden",
+            'pods "web-0" is forbidden. It needs get and create on pods/portforward',
+        ),
+        ({"status": "401 Unauthorized", "body": b"not json"}, "forbidden", "not json"),
+        ({"status": "404 Not Found", "body": b'{"message": "pods \\"web-0\\" not found"}'}, "unreadable", "404"),
+        ({"status": "502 Bad Gateway"}, "unreadable", "502"),
+        ({"status": "302 Found\r\nLocation: http://elsewhere.invalid/"}, "unreadable", "connection"),
+    ],
+)
+def test_what_goes_wrong_between(standin, given, code, words):
+    found, message = error(standin(**given))
+    assert (found, words in message) == (code, True), message
+    assert "secret" not in message
+
+
+def test_a_pod_that_is_silent_is_given_up_in_time(standin):
+    started = time.monotonic()
+    assert error(standin(say()), seconds=1)[0] == "unreadable"
+    assert time.monotonic() - started < 5
+
+
+def test_an_api_server_that_is_away():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(forward.ForwardError) as refused:
+        forward.Forwarder(Client(url)).connect("emojivoto", "web-0", 4191, forward.until(5))
+    assert refused.value.code == "unreadable"
