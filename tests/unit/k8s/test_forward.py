@@ -198,7 +198,7 @@ def carry(port: int, piece: int):
     def script(server: StandIn) -> None:
         for head in HEADS:
             server.send(head)
-        direct = socket.create_connection(("127.0.0.1", port), timeout=10)
+        direct = socket.create_connection(("127.0.0.1", port), timeout=1)
         direct.sendall(server.receive()[1:])
         for dummy in range(50):
             data = direct.recv(piece)

@@ -1,0 +1,91 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a failed wait reports of real pods: the words are those of the kubelet, the scheduler and the controllers."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+APP = "waits-test"
+CRASH = ["/app", "get", "http://127.0.0.1:1/"]  # exits with 1, and its log has why
+
+
+def deployment(name: str, image: str, **more: object) -> dict:
+    container = {"name": "app", "image": image, "imagePullPolicy": "IfNotPresent", **more}
+    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}
+    meta = {"name": name, "namespace": APP}
+    spec = {"selector": {"matchLabels": {"app": name}}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
+
+
+@pytest.fixture(scope="module")
+def deployments(mesh):
+    image = mesh.told["test_app_image"]
+    meta = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": APP}}
+    items = [
+        meta,
+        deployment("unreached", "registry.invalid/none:1"),
+        deployment("misnamed", "Not:a:name"),
+        deployment("crashing", image, command=CRASH),
+        deployment("unset", image, envFrom=[{"configMapRef": {"name": "settings"}}]),
+        deployment("large", image, resources={"requests": {"cpu": "1000"}}),
+    ]
+    mesh.kubectl("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    yield
+    mesh.kubectl("delete", "namespace", APP)
+
+
+@pytest.fixture
+def wait(mesh, deployments, tmp_path):
+    def run(name: str, timeout: int) -> tuple[str, float]:
+        """The message, and the seconds that it was waited for."""
+        done = mesh.task(
+            tmp_path,
+            f"""
+- servicemesh.pki.k8s_condition:
+    api_version: apps/v1
+    kind: Deployment
+    name: {name}
+    namespace: {APP}
+    condition: Available
+    timeout: {timeout}
+  module_defaults:
+    group/servicemesh.pki.kubernetes: "{{{{ pki_kubernetes }}}}"
+""",
+        )
+        assert done.rc != 0, done.output[-3000:]
+        return done.flat, float(re.search(r"(?:Not so|Stopped) after ([\d.]+) s", done.flat)[1])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "timeout", "words"),
+    [
+        ("misnamed", 120, ["InvalidImageName", "Not:a:name", "Stopped after", "Correct the name of the image"]),
+        ("unreached", 20, ["ImagePull", "registry.invalid", "Check that the image exists"]),
+        ("crashing", 20, ["exit code 1 (Error)", "last log line: ", "127.0.0.1:1", "kubectl logs crashing-"]),
+        ("unset", 15, ["CreateContainerConfigError", 'configmap "settings" not found']),
+        ("large", 15, ["Unschedulable", "Insufficient cpu"]),
+    ],
+)
+def test_the_cause_is_in_the_message(wait, name, timeout, words):
+    message, waited = wait(name, timeout)
+    assert [one for one in words if one not in message] == [], message[-3000:]
+    assert waited < 60
+
+
+def test_a_quota_ends_the_wait(mesh, wait):
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few", "namespace": APP}}
+    items = [{**quota, "spec": {"hard": {"pods": "0"}}}]
+    mesh.kubectl("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    more = deployment("refused", mesh.told["test_app_image"])
+    mesh.kubectl("apply", "-f", "-", given=json.dumps(more))
+    message, waited = wait("refused", 200)
+    mesh.kubectl("delete", "resourcequota", "few", "-n", APP)
+    assert "exceeded quota: few" in message and "Stopped after" in message
+    assert 30 <= waited < 100
