@@ -97,8 +97,9 @@ def group_of(
 ) -> Facts:
     """A new group for a leaf. Its own validity is no reason of the group."""
     signers = known.above(leaf, presented)
-    wanted = _x509_chain.requirements(at)
-    verdict = _x509_chain.verify([leaf, *presented, *known.issuer], known.anchors, wanted) if known.anchors else None
+    # A meshed client has what was presented, and nothing else. Nothing above the leaf means that it could not be read.
+    chain = [leaf, *(presented or known.issuer)]
+    verdict = _x509_chain.verify(chain, known.anchors, _x509_chain.requirements(at)) if known.anchors else None
     own = {"expired", "not_yet_valid"}
     reasons = verdict.facts()["reasons"] if verdict else []
     subject = leaf.subject.rfc4514_string()
