@@ -179,8 +179,11 @@ class Cluster:
         details.append(("Last events", judge.event_lines(events)))
         return judge.explain(wanted, why, found, details, _k8s_pods.command(causes, wanted.namespace))
 
-    def causes(self, wanted: Wanted, found: dict[str, Any] | None) -> list[_k8s_pods.Cause]:
-        """Why the pods of a workload are not ready; nothing for other objects, and where it cannot be read."""
+    def causes(self, wanted: Wanted, found: dict[str, Any] | None, with_events: bool = True) -> list[_k8s_pods.Cause]:
+        """Why the pods of a workload are not ready; nothing for other objects, and where it cannot be read.
+
+        Without events, of which a namespace can have thousands, only what is in the status of pods.
+        """
         if not found or not _k8s_pods.is_workload(wanted.api_version, wanted.kind):
             return []
         causes: list[_k8s_pods.Cause] = []
@@ -195,7 +198,8 @@ class Cluster:
                 return []
             causes += _k8s_pods.controller_causes(owner)
             pods = _k8s_pods.owned(self.told("v1", "Pod", wanted.namespace, **selection), owner)
-        events = self.told("v1", "Event", wanted.namespace, field_selector="involvedObject.kind=Pod") if pods else []
+        kind = {"field_selector": "involvedObject.kind=Pod"}
+        events = self.told("v1", "Event", wanted.namespace, **kind) if pods and with_events else []
         return causes + [cause for pod in pods for cause in _k8s_pods.pod_causes(pod, events)]
 
     def with_log(self, cause: _k8s_pods.Cause, wanted: Wanted) -> _k8s_pods.Cause:

@@ -288,7 +288,7 @@ class Waiting:
         """Stop when one of the workloads, also one that is waited for later, has a cause that does not pass."""
         for wanted in self.workloads:
             found = self.cluster.patiently(partial(self.cluster.get, wanted), self.until)
-            causes = self.cluster.causes(wanted, found) if judge.unmet(found, wanted) else []
+            causes = self.cluster.causes(wanted, found, with_events=False) if judge.unmet(found, wanted) else []
             if self._patience.worn_out(str(wanted), causes, time.monotonic()):
                 self.stopped = True
 
