@@ -175,7 +175,10 @@ class K3d:
 
 
 def reason(stderr: str) -> str:
-    """The last error line of k3d, without its time and level, with what to do where that is known."""
+    """The first error line of k3d, without its time and level, with what to do where that is known.
+
+    It names the cause; those after it report that k3d rolls back.
+    """
     lines = [line.split("] ", 1)[-1].strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if "ailed" in line or "rror" in line] or lines or ["it said nothing"]
     hint = ""

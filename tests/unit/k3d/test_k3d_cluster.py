@@ -13,15 +13,24 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.servicemesh.pki.plugins.modules import k3d_cluster
+
 CONFIG = {
     "network": "pki-network",
     "options": {"k3s": {"extraArgs": [{"arg": "--disable=traefik", "nodeFilters": ["server:*"]}]}},
 }
+# As k3d 5 prints them, to a terminal in colours.
 NO_DOCKER = (
-    "ERRO[0000] Failed to list clusters\n"
     "FATA[0000] runtime failed to list nodes: docker failed to get containers with labels 'map[app:k3d]': failed to "
     "list containers: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
 )
+NOT_CREATED = """\x1b[36mINFO\x1b[0m[0000] Prep: Network
+\x1b[31mERRO\x1b[0m[0000] Failed Cluster Preparation: Failed Network Preparation: no address pool is left
+\x1b[31mERRO\x1b[0m[0000] Failed to create cluster >>> Rolling Back
+\x1b[36mINFO\x1b[0m[0000] Deleting cluster 'c'
+\x1b[31mERRO\x1b[0m[0000] failed to get cluster: No nodes found for given cluster
+\x1b[31mFATA\x1b[0m[0000] Cluster creation FAILED, all changes have been rolled back!
+"""
 NOT_PERMITTED = (
     "FATA[0000] runtime failed to list nodes: docker failed to get containers: permission denied while trying to "
     "connect to the Docker daemon socket at unix:///var/run/docker.sock: connect: permission denied\n"
@@ -169,8 +178,21 @@ def test_k3d_missing(only_standins, error):
 def test_docker_not_running(k3d, error):
     k3d.write("fail", NO_DOCKER)
     message = error("k3d_cluster", name="c")
-    assert message.startswith("k3d cluster list failed for cluster c: ")
+    assert message.startswith("k3d cluster list failed for cluster c: runtime failed to list nodes: docker failed")
     assert message.endswith("Is Docker running?")
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
+        (NOT_CREATED, "Failed Cluster Preparation: Failed Network Preparation: no address pool is left"),
+        ("INFO[0000] Prep: Network\nFATA[0001] flag needs an argument: an Error\n", "flag needs an argument: an Error"),
+        ("\nflag needs an argument\n", "flag needs an argument"),
+        ("", "it said nothing"),
+    ],
+)
+def test_the_cause_of_a_failure_is_the_first_error_not_that_of_the_rollback(printed, shown):
+    assert k3d_cluster.reason(printed) == shown
 
 
 def test_docker_not_permitted(k3d, error):
