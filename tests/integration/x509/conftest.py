@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -62,6 +63,14 @@ class Kubernetes:
         )
         with urllib.request.urlopen(request, context=UNVERIFIED, timeout=120) as answer:
             return json.loads(answer.read() or b"{}")
+
+    def namespace(self, name: str) -> None:
+        """Create it, unless another test has: nothing removes a namespace here."""
+        try:
+            self.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        except urllib.error.HTTPError as refusal:
+            if refusal.code != 409:
+                raise
 
     def status(self, path: str, status: dict) -> None:
         self.call("PATCH", f"{path}/status", {"status": status}, "application/merge-patch+json")

@@ -43,7 +43,7 @@ def ready(status: str, generation: int, reason: str = "Ready", message: str = ""
 
 @pytest.fixture(scope="session")
 def api(kinds):
-    kinds.call("POST", "/api/v1/namespaces", {"metadata": {"name": "linkerd"}})
+    kinds.namespace("linkerd")
     return kinds
 
 
@@ -119,6 +119,7 @@ def test_secret_keys_are_waited_for_and_never_shown(api, run):
     answer = run(objects=[{**wanted, "keys": ["tls.crt", "tls.key"]}], timeout=1)
     assert answer["objects"][0]["fulfilled"]
     failed = run(objects=[{**wanted, "keys": ["tls.crt", "ca.crt"]}], timeout=0)
+    api.call("DELETE", "/api/v1/namespaces/linkerd/secrets/s")
     assert "Secret linkerd/s has no data for ca.crt" in failed["msg"]
     assert "very-secret" not in json.dumps([answer, failed]) and "dmVyeS1zZWNyZXQ" not in json.dumps([answer, failed])
 
@@ -176,8 +177,9 @@ def test_what_the_api_server_accepts_is_not_stored(api, run):
 
 def test_an_object_that_exists_is_accepted(api, run):
     api.call("POST", MAPS, ASKED)
-    assert run(accepts=[ASKED], timeout=0)["objects"][0]["fulfilled"]
+    answer = run(accepts=[ASKED], timeout=0)
     api.call("DELETE", f"{MAPS}/asked")
+    assert answer["objects"][0]["fulfilled"]
 
 
 def test_a_webhook_that_does_not_answer_is_waited_for(run, webhook):

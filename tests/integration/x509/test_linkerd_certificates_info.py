@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-import urllib.error
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +26,7 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 @pytest.fixture(scope="module")
 def api(kubernetes):
     for name in ("linkerd", "emojivoto"):
-        with contextlib.suppress(urllib.error.HTTPError):  # another test has made it
-            kubernetes.call("POST", CORE, {"metadata": {"name": name}})
+        kubernetes.namespace(name)
     put(kubernetes, "configmaps", "linkerd-identity-trust-roots", {"data": {"ca-bundle.crt": ROOT.pem}})
     data = {"tls.crt": encoded(ISSUER.pem), "ca.crt": encoded(ROOT.pem), "tls.key": encoded("never to be seen")}
     put(kubernetes, "secrets", "linkerd-identity-issuer", {"type": "kubernetes.io/tls", "data": data})

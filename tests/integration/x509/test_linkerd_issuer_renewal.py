@@ -76,8 +76,7 @@ class Mesh:
 
 @pytest.fixture
 def mesh(kinds):
-    with contextlib.suppress(OSError):  # an earlier test has made it; nothing removes a namespace here
-        kinds.call("POST", "/api/v1/namespaces", {"metadata": {"name": "renewal"}})
+    kinds.namespace("renewal")
     name = {"name": "linkerd-identity-issuer"}
     body = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": name}
     kinds.call("POST", CERTIFICATES, {**body, "spec": {"secretName": name["name"], "issuerRef": {"name": "vault"}}})

@@ -94,4 +94,10 @@ def test_cluster_unreachable(helm, error):
     helm.write("fail", UNREACHABLE)
     message = error("helm_unfinished", releases=["r"], namespace="n")
     assert message.startswith("helm list failed in namespace n: Kubernetes cluster unreachable: ")
-    assert message.endswith("Is the cluster running, and is this its kubeconfig?")
+    assert message.endswith("connection refused. Is the cluster running, and is this its kubeconfig?")
+
+
+def test_another_failure_is_not_taken_for_a_cluster_that_cannot_be_reached(helm, error):
+    helm.write("fail", "Error: query: failed to query with labels: secrets is forbidden\n")
+    message = error("helm_unfinished", releases=["r"], namespace="n")
+    assert message == "helm list failed in namespace n: query: failed to query with labels: secrets is forbidden."

@@ -168,6 +168,10 @@ def test_the_summary_has_the_public_facts():
     }
 
 
+def test_a_port_that_is_exposed_and_not_published_is_none():
+    assert _k3d.found_ports(cluster(node("loadbalancer", ports={"80/tcp": None, "443/tcp": []}))) == set()
+
+
 def test_a_range_of_ports_is_its_ports():
     assert _k3d.port_pairs("8000-8001:80-81/udp") == ["8000:80/udp", "8001:81/udp"]
 

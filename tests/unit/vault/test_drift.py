@@ -69,8 +69,8 @@ def test_each_field_alone(root, given, expected):
 
 def test_a_subject_of_several_parts(root):
     name = x509.Name(
-        [x509.NameAttribute(authority.SUBJECT[part], value) for part, value in
-         [("common_name", "root"), ("organization", "b"), ("organization", "a"), ("serial_number", "7")]]
+        [x509.NameAttribute(x509.ObjectIdentifier(oid), value) for oid, value in
+         [("2.5.4.3", "root"), ("2.5.4.10", "b"), ("2.5.4.10", "a"), ("2.5.4.5", "7")]]
     )  # fmt: skip
     certificate = (
         x509.CertificateBuilder()
