@@ -23,7 +23,7 @@ CORE = "/api/v1/namespaces"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def api(kubernetes):
     for name in ("linkerd", "emojivoto"):
         kubernetes.namespace(name)

@@ -21,6 +21,8 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_pods
 from ansible_collections.servicemesh.pki.plugins.modules import k8s_condition
 
+# Seconds: a limit that is never waited for, and how long it may take where that is so, on a busy machine.
+LONG, SOON = 900, 300
 NAMESPACE = "waits"
 CORE, APPS = f"/api/v1/namespaces/{NAMESPACE}", f"/apis/apps/v1/namespaces/{NAMESPACE}"
 LABELS = {"app": "web"}
@@ -35,9 +37,9 @@ WANTED = {
 UNAVAILABLE = {"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable", "message": "None."}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def api(kubernetes):
-    kubernetes.call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    kubernetes.namespace(NAMESPACE)
     return kubernetes
 
 
@@ -82,7 +84,7 @@ class Workload:
         return self.api.call("POST", f"{group}/{kind}", {"metadata": meta, **body})
 
     def replica_set(self, revision: int = 1) -> dict:
-        meta = {"annotations": {_k8s_pods.REVISION: str(revision)}}
+        meta = {"annotations": {"deployment.kubernetes.io/revision": str(revision)}}
         name = f"{self.name}-{revision}"
         return self.make(APPS, "replicasets", name, self.deployment, metadata=meta, spec=self.spec(replicas=1))
 
@@ -158,7 +160,7 @@ CAUSES = {
 def test_the_cause_is_named_and_ends_the_wait_where_waiting_is_in_vain(workload, run, name):
     status, reason, stops = CAUSES[name]
     workload.pod(workload.replica_set(), **status)
-    limit = 3 if stops is None else 30
+    limit = 3 if stops is None else LONG
     answer = run(timeout=limit)
     [item] = answer["objects"]
     assert answer["failed"] and not item["fulfilled"]
@@ -169,7 +171,7 @@ def test_the_cause_is_named_and_ends_the_wait_where_waiting_is_in_vain(workload,
     if stops is None:
         assert item["seconds"] >= limit and answer["msg"].startswith("Not so after")
     else:
-        assert stops <= item["seconds"] < stops + 5 and answer["msg"].startswith("Stopped after")
+        assert stops <= item["seconds"] < SOON and answer["msg"].startswith("Stopped after")
 
 
 def test_a_config_map_that_comes_ends_the_wait_well(workload, run):
@@ -177,10 +179,10 @@ def test_a_config_map_that_comes_ends_the_wait_well(workload, run):
     available = {"conditions": [{**UNAVAILABLE, "status": "True"}]}
     timer = threading.Timer(3, workload.api.status, [f"{APPS}/deployments/web", available])
     timer.start()
-    answer = run(timeout=30)
+    answer = run(timeout=LONG)
     timer.join()
     assert answer["objects"][0]["fulfilled"] and answer["objects"][0]["causes"] == []
-    assert answer["objects"][0]["seconds"] < 6
+    assert answer["objects"][0]["seconds"] < SOON
 
 
 def test_a_cause_that_passed_and_came_again_is_waited_for_again(workload, run):
@@ -188,12 +190,14 @@ def test_a_cause_that_passed_and_came_again_is_waited_for_again(workload, run):
     workload.pod(workload.replica_set(), **waits("ErrImagePull", NOT_FOUND))
     path = f"{CORE}/pods/web-1-abc"
     timers = [
-        threading.Timer(3, workload.api.status, [path, waits("ContainerCreating")]),
+        threading.Timer(1, workload.api.status, [path, waits("ContainerCreating")]),
         threading.Timer(5, workload.api.status, [path, waits("ErrImagePull", NOT_FOUND)]),
     ]
     for timer in timers:
         timer.start()
-    answer = run(timeout=9)
+    answer = run(timeout=10)
+    for timer in timers:
+        timer.join()
     assert answer["msg"].startswith("Not so after")
 
 
@@ -216,17 +220,18 @@ def test_a_workload_that_is_waited_for_later_ends_the_wait_for_the_first(api, wo
     workload.pod(workload.replica_set(), **waits("InvalidImageName"))
     first = {**WANTED, "name": "other"}
     try:
-        answer = run(objects=[first, WANTED], timeout=60)
+        answer = run(objects=[first, WANTED], timeout=LONG)
     finally:
         other.remove()
     assert [item["fulfilled"] for item in answer["objects"]] == [False, False]
     assert answer["objects"][1]["causes"][0]["reason"] == "InvalidImageName"
-    assert answer["objects"][1]["seconds"] < 10
+    assert answer["objects"][1]["seconds"] < SOON
 
 
 def refusal(api: Any, spec: dict) -> str:
     """Why the API server takes no such pod, in its own words."""
-    for dummy in range(100):  # admission takes a moment to know what was just made
+    end = time.monotonic() + SOON
+    while time.monotonic() < end:  # admission takes a moment to know what was just made
         try:
             api.call("POST", f"{CORE}/pods?dryRun=All", {"metadata": {"name": "web-1-abc"}, "spec": spec})
         except urllib.error.HTTPError as exc:
@@ -263,11 +268,11 @@ def test_pods_that_cannot_be_created(workload, run, request, rule, words):
     failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
     path = f"{APPS}/replicasets/{replica_set['metadata']['name']}"
     workload.api.status(path, {"replicas": 0, "conditions": [failure]})
-    answer = run(timeout=30)
+    answer = run(timeout=LONG)
     [item] = answer["objects"]
     assert [(cause["pod"], cause["reason"]) for cause in item["causes"]] == [("", "FailedCreate")]
     assert words in item["causes"][0]["message"] and words in answer["msg"]
-    assert 3 <= item["seconds"] < 8
+    assert 3 <= item["seconds"] < SOON
 
 
 def test_a_warning_about_the_pod_is_named_where_its_status_has_no_reason(workload, run):
@@ -289,21 +294,21 @@ def test_many_pods_of_the_same_cause_are_one_line(workload, run):
     replica_set = workload.replica_set()
     for number in range(5):
         workload.pod(replica_set, f"web-1-{number}", **waits("InvalidImageName", f"invalid in pod {number}"))
-    answer = run(timeout=30)
+    answer = run(timeout=LONG)
     assert len(answer["objects"][0]["causes"]) == 5
     assert answer["msg"].count("InvalidImageName") == 1 and "(and 4 more alike)" in answer["msg"]
 
 
 def test_a_pod_itself(workload, run):
     workload.pod(workload.replica_set(), **waits("InvalidImageName", "couldn't parse image name"))
-    answer = run(api_version="v1", kind="Pod", name="web-1-abc", condition="Ready", timeout=30)
+    answer = run(api_version="v1", kind="Pod", name="web-1-abc", condition="Ready", timeout=LONG)
     assert answer["objects"][0]["causes"][0]["reason"] == "InvalidImageName"
-    assert answer["objects"][0]["seconds"] < 5
+    assert answer["objects"][0]["seconds"] < SOON
 
 
 def test_check_mode_names_no_cause_and_does_not_fail(workload, run):
     workload.pod(workload.replica_set(), **waits("InvalidImageName"))
-    answer = run(timeout=30, _ansible_check_mode=True)
+    answer = run(timeout=LONG, _ansible_check_mode=True)
     assert not answer.get("failed") and answer["objects"][0]["causes"] == []
 
 
@@ -313,8 +318,8 @@ def test_a_rollout_that_old_pods_hide(workload, run):
     counts = {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
     workload.api.status(f"{APPS}/deployments/web", {**counts, "conditions": [available]})
     workload.pod(workload.replica_set(2), **waits("InvalidImageName"))
-    assert run(timeout=5)["objects"][0]["fulfilled"]
-    answer = run(condition=None, rollout=True, timeout=30)
+    assert run(timeout=LONG)["objects"][0]["fulfilled"]
+    answer = run(condition=None, rollout=True, timeout=LONG)
     assert answer["objects"][0]["causes"][0]["reason"] == "InvalidImageName"
     assert "has 1 pod(s) of an earlier template left" in answer["msg"]
 

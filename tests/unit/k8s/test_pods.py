@@ -133,6 +133,9 @@ def test_the_selector_in_a_query():
 
 
 def test_the_replica_set_of_the_current_template():
-    sets = [{"metadata": {"name": text, "annotations": {pods.REVISION: text}}} for text in ("2", "10", "9", "x")]
+    sets = [
+        {"metadata": {"name": text, "annotations": {"deployment.kubernetes.io/revision": text}}}
+        for text in ("2", "10", "9", "x")
+    ]
     assert pods.newest(sets)["metadata"]["name"] == "10"
     assert pods.newest([]) is None
