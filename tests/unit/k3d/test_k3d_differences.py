@@ -146,6 +146,7 @@ def test_a_node_that_never_started_makes_a_cluster_incomplete():
     assert not _k3d.is_incomplete(workshop_cluster())
     assert _k3d.is_incomplete(cluster(node("server"), node("loadbalancer", running=False, status="created")))
     assert not _k3d.is_incomplete(cluster(node("server", running=False, status="exited")))
+    assert not _k3d.is_incomplete(cluster({**node("server"), "State": None}))
 
 
 def test_running_means_every_node_but_the_helpers():
@@ -198,6 +199,7 @@ def test_a_port_that_k3d_chooses_is_no_difference(port):
         ("server", {0, 1, 2}),
         ("all", {0, 1, 2}),
         ("agent:0", set()),
+        ("server:x", set()),
     ],
 )
 def test_an_argument_is_for_the_nodes_of_its_filter(node_filter, having):
@@ -229,11 +231,24 @@ def test_two_names_of_one_image_and_channels_are_no_difference(wanted, found):
     assert _k3d.differences({"image": wanted}, cluster(node("server")), {"k3d-c-server-0": found}) == {}
 
 
-def test_an_image_of_another_registry_is_another():
-    found = _k3d.differences(
-        {"image": "rancher/k3s:1"}, cluster(node("server")), {"k3d-c-server-0": "a.b/rancher/k3s:1"}
+@pytest.mark.parametrize("registry", ["a.b", "registry:5000", "localhost"])
+def test_an_image_of_another_registry_is_another(registry):
+    image = f"{registry}/rancher/k3s:1"
+    found = _k3d.differences({"image": "rancher/k3s:1"}, cluster(node("server")), {"k3d-c-server-0": image})
+    assert found == {"image": ("rancher/k3s:1", image)}
+    short = f"{registry}/k3s:1"
+    assert "image" in _k3d.differences(
+        {"image": f"docker.io/{short}"}, cluster(node("server")), {"k3d-c-server-0": short}
     )
-    assert found == {"image": ("rancher/k3s:1", "a.b/rancher/k3s:1")}
+
+
+def test_an_argument_without_a_filter_is_for_the_servers():
+    config = {"agents": 1, "options": {"k3s": {"extraArgs": [{"arg": "--x"}]}}}
+    made = cluster(node("server", cmd=["--x"]), node("agent"))
+    assert _k3d.differences(config, made, {}) == {}
+    assert set(_k3d.differences(config, cluster(node("server"), node("agent")), {})) == {
+        "k3s arguments of k3d-c-server-0"
+    }
 
 
 def test_a_published_port_of_the_api_server_is_no_difference():
