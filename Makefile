@@ -3,7 +3,7 @@ CACHE ?= $(or $(SERVICEMESH_PKI_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/se
 export SERVICEMESH_PKI_CACHE := $(CACHE)
 # One virtual environment for each set of requirements, shared by all checkouts.
 VENV := $(CACHE)/venv-$(shell sha256sum requirements.txt | cut -c1-12)
-# CORE=2.20 takes another ansible-core than the pinned one.
+# CORE=2.20 takes another ansible-core than the pinned one, where the Python at hand is new enough for it.
 ifdef CORE
 VENV := $(VENV)-$(CORE)
 endif
@@ -76,8 +76,8 @@ bench: venv  ## measured figures, beside the workshop done by hand
 	@python -m lab up
 	@python -m bench
 
-requirements: venv  ## pin requirements.in with hashes
-	@python -m uv pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url --no-header \
+requirements: venv  ## pin requirements.in with hashes, for every supported Python
+	@python -m uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header \
 	  requirements.in -o requirements.txt
 
 help:
