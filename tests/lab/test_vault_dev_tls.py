@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 
 import pytest
@@ -108,30 +109,28 @@ def test_its_ca_of_a_new_start_is_kept(vault):
     assert vault.ca.read_text() != before and vault.answers(NAME)
 
 
-@pytest.mark.parametrize(
-    ("path", "sentence"),
-    [
-        ("/tmp/vault-key.pem", "holds a private key, which stays in the container"),
-        ("/tmp/nosuch", "/tmp/nosuch of container tls-vault does not exist."),
-        ("/bin/bao", "/bin/bao of container tls-vault is no text."),
-        ("/tmp", "is no file"),
-    ],
-)
-def test_what_is_not_taken_out_of_a_container(vault, tmp_path, path, sentence):
-    task = f"- servicemesh.pki.container_file: {{container: {NAME}, path: {path}, dest: {tmp_path}/taken}}"
-    run = vault.task(tmp_path, task)
-    assert run.rc != 0 and sentence in run.flat, run.output[-2000:]
-    assert not (tmp_path / "taken").exists()
+@pytest.mark.parametrize(("path", "message"), [("/tmp/vault-key.pem", "holds none"), ("/tmp/nosuch", "/tmp/nosuch")])
+def test_nothing_but_certificates_is_taken_out_of_the_container(vault, path, message):
+    before = vault.ca.read_text()
+    run = vault.keep("-vvv", __vault_dev_tls_ca=path, vault_dev_timeout=1, vault_dev_secure_logging=True)
+    assert run.rc != 0 and message in run.flat, run.output[-2000:]
+    assert "PRIVATE KEY" not in run.output
+    assert vault.ca.read_text() == before
 
 
-def test_a_file_is_foretold_then_kept_with_its_mode(vault, tmp_path):
-    wanted = f"container: {NAME}, path: /tmp/vault-ca.pem, dest: {tmp_path}/a/ca.pem, mode: '0600'"
-    task = f"- servicemesh.pki.container_file: {{{wanted}}}"
-    assert vault.task(tmp_path, task, "--check", "--diff").changed == 1
-    assert not (tmp_path / "a").exists()
-    assert vault.task(tmp_path, task).changed == 1
-    assert (tmp_path / "a/ca.pem").stat().st_mode & 0o777 == 0o600
-    assert vault.task(tmp_path, task).changed == 0
+def test_a_lost_ca_file_is_predicted_then_written(vault):
+    written = vault.ca.read_text()
+    vault.ca.unlink()
+    for folder_too in (False, True):
+        if folder_too:
+            shutil.rmtree(vault.ca.parent)
+        predicted = vault.keep("--check", "--diff")
+        assert (predicted.rc, predicted.changed) == (0, 1), predicted.output[-3000:]
+        assert ("BEGIN CERTIFICATE" in predicted.output) is not folder_too
+        assert not vault.ca.exists()
+    assert vault.keep().rc == 0
+    assert vault.ca.read_text() == written
+    assert vault.ca.stat().st_mode & 0o777 == 0o644
 
 
 def test_absent_takes_the_ca_too(vault):
