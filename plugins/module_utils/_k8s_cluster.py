@@ -11,13 +11,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import K8SClient, get_api_client
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
-
 from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condition as judge
 from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_pods
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
+    AnsibleK8SModule,
+    CoreException,
+    K8SClient,
+    get_api_client,
+)
 
 try:
     from kubernetes import watch

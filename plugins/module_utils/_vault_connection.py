@@ -1,11 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The connection to Vault. Nothing else of this collection knows community.hashi_vault's internals.
-
-Options, environment variables and login methods are that collection's own. It calls these interfaces private, so a
-change there is mended here and nowhere else.
-"""
+"""The connection to Vault. Options, environment variables and auth methods are those of community.hashi_vault."""
 
 from __future__ import annotations
 
@@ -13,16 +9,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.community.hashi_vault.plugins.module_utils._hashi_vault_common import (
-    HashiVaultValueError,
-)
-from ansible_collections.community.hashi_vault.plugins.module_utils._hashi_vault_module import (
-    HashiVaultModule,
-)
-
 from ansible_collections.servicemesh.pki.plugins.module_utils import _diff
 from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_errors as errors
 from ansible_collections.servicemesh.pki.plugins.module_utils._duration import DurationError
+from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.hashi_vault import (
+    HashiVaultModule,
+    HashiVaultValueError,
+)
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 
 try:

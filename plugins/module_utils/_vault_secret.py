@@ -9,8 +9,7 @@ import base64
 import json
 from typing import Any
 
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client as core
-
+from ansible_collections.servicemesh.pki.plugins.module_utils._upstream import kubernetes_core as core
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 
 try:
@@ -50,7 +49,7 @@ class SecretValue:
         self.namespace, self.name, self.key = namespace, name, key
         self.where = f"Secret {namespace}/{name}"
         try:
-            self.configuration = core._create_configuration(core._create_auth_spec(**(cluster or {})))
+            self.configuration = core.create_configuration(core.create_auth_spec(**(cluster or {})))
         except (kubernetes.config.ConfigException, OSError, ValueError) as exc:
             raise VaultError(f"The connection to Kubernetes is not described: {exc}.") from exc
         self.configuration.retries = False

@@ -250,13 +250,14 @@ import time
 from functools import partial
 from typing import Any
 
-from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-
 from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condition as judge
 from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_pods
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import Cluster, ClusterError, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
+    AUTH_ARG_SPEC,
+    AnsibleK8SModule,
+)
 
 GRACE = 10  # seconds that a kind, its current schema or a namespace may take to appear
 PAUSE = 0.2  # seconds between two requests where there is nothing to watch

@@ -236,9 +236,6 @@ pods_problem:
 import contextlib
 from typing import Any
 
-from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-
 from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _linkerd_leaves
 from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_sources as sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import (
@@ -249,6 +246,10 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster impor
     run,
 )
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
+    AUTH_ARG_SPEC,
+    AnsibleK8SModule,
+)
 
 with contextlib.suppress(ImportError):  # AnsibleK8SModule says so
     from kubernetes.dynamic.exceptions import DynamicApiError

@@ -99,14 +99,15 @@ import base64
 import time
 from typing import Any
 
-from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-
 from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _x509
 from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condition as judge
 from ansible_collections.servicemesh.pki.plugins.module_utils import _linkerd_events as words
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import Cluster, ClusterError, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
+    AUTH_ARG_SPEC,
+    AnsibleK8SModule,
+)
 
 API = "cert-manager.io/v1"
 IDENTITY = "linkerd-identity"

@@ -62,12 +62,13 @@ ca_certificate:
 import json
 from typing import Any
 
-from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-
 from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _jwk
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import ANSWER, Cluster, ClusterError, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
+    AUTH_ARG_SPEC,
+    AnsibleK8SModule,
+)
 
 try:
     from kubernetes import client
