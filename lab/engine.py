@@ -21,6 +21,7 @@ from pathlib import Path
 
 from lab.images import LABEL
 from lab.places import SOURCES, LabError, cache, run_folder
+from lab.recipes import debian_release
 
 START_SECONDS, STOP_SECONDS = 60, 40
 PROBE = "servicemesh-pki-lab/probe:1"
@@ -137,7 +138,8 @@ def _images(address: str) -> list[str]:
 
 def _install() -> None:
     """Have Debian's engine and iptables; on a machine with systemd this also starts it."""
-    wanted = {"docker": "docker.io", "dockerd": "docker.io", "iptables": "iptables"}
+    client = "docker-cli" if debian_release() == "trixie" else "docker.io"  # a package of its own since Debian 13
+    wanted = {"docker": client, "dockerd": "docker.io", "iptables": "iptables"}
     if _answers(users_address()):
         return
     packages = sorted({package for program, package in wanted.items() if shutil.which(program) is None})

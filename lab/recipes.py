@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import platform
 import shutil
 import sys
 from collections.abc import Callable
@@ -147,23 +148,9 @@ def wheels(shop: Workshop) -> None:
 
 
 def debian(shop: Workshop) -> None:
-    """A small Debian for the images, from the mirror and through the proxy that this machine's apt uses."""
-    if shutil.which("debootstrap") is None:
-        shop.run("apt-get", "update", "-q")
-        shop.run("apt-get", "install", "-y", "-q", "--no-install-recommends", "debootstrap")
-    suite = VERSIONS["debian"]["suite"]
-    proxy = shop.run("apt-config", "shell", "proxy", "Acquire::http::Proxy")
-    env = {"http_proxy": proxy.split("'")[1]} if "'" in proxy else {}
+    """A small Debian for the images, of this machine's release."""
     root = shop.folder / "root"
-    shop.run(
-        "debootstrap",
-        "--variant=minbase",
-        f"--include={DEBIAN_PACKAGES}",
-        suite,
-        root,
-        debian_mirror(shop, suite),
-        env=env,
-    )
+    bootstrap(shop, *debian_source(shop), DEBIAN_PACKAGES, root)
     for left in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale", "usr/share/man"):
         shutil.rmtree(root / left)
     (root / "bin/sh").unlink()
@@ -171,13 +158,35 @@ def debian(shop: Workshop) -> None:
     shop.run("tar", "-C", root, "--numeric-owner", "--sort=name", "--mtime=@0", "-cf", shop.folder / "debian.tar", ".")
 
 
-def debian_mirror(shop: Workshop, suite: str) -> str:
-    """The first address that this machine's apt has for the suite."""
-    told = shop.run(
+def bootstrap(shop: Workshop, suite: str, mirror: str, packages: str, root: Path) -> None:
+    """A root file system of Debian, from a mirror and through the proxy that this machine's apt uses."""
+    if shutil.which("debootstrap") is None:
+        shop.run("apt-get", "update", "-q")
+        shop.run("apt-get", "install", "-y", "-q", "--no-install-recommends", "debootstrap")
+    proxy = shop.run("apt-config", "shell", "proxy", "Acquire::http::Proxy")
+    env = {"http_proxy": proxy.split("'")[1]} if "'" in proxy else {}
+    shop.run("debootstrap", "--variant=minbase", f"--include={packages}", suite, root, mirror, env=env)
+
+
+def debian_source(shop: Workshop) -> tuple[str, str]:
+    """Suite and mirror that this machine's apt has: of its own release, else the first that the lab works with.
+
+    LabError when apt has none of them.
+    """
+    output = shop.run(
         "apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)", "Created-By: Packages"
     )
-    for line in told.splitlines():
-        address, codename, component = line.split()
-        if (codename, component) == (suite, "main"):
-            return address
-    raise LabError(f"apt knows no mirror of Debian {suite}; the lab needs a machine with Debian {suite}")
+    mirrors: dict[str, str] = {}
+    for address, codename, component in (line.split() for line in output.splitlines()):
+        if component == "main":
+            mirrors.setdefault(codename, address)
+    suites = VERSIONS["debian"]["suites"]
+    for suite in (debian_release(), *suites):
+        if suite in suites and suite in mirrors:
+            return suite, mirrors[suite]
+    raise LabError(f"apt has no mirror of Debian {' or '.join(suites)}; run the lab on a machine with one of them")
+
+
+def debian_release() -> str:
+    """The name of this machine's release, such as bookworm; empty where it has none."""
+    return platform.freedesktop_os_release().get("VERSION_CODENAME", "")

@@ -1,0 +1,54 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which Debian the images are made of: a program that stands in for apt-get lists what a machine's apt has."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+import pytest
+
+from lab import recipes
+from lab.parts import Workshop
+from lab.places import LabError
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    def run(release: str, *targets: str) -> tuple[str, str]:
+        apt_get = tmp_path / "apt-get"
+        apt_get.write_text("#!/bin/sh\n" + "".join(f"echo '{target}'\n" for target in targets))
+        apt_get.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"VERSION_CODENAME": release})
+        return recipes.debian_source(Workshop(tmp_path, {}, tmp_path / "log"))
+
+    return run
+
+
+@pytest.mark.parametrize("release", ["bookworm", "trixie"])
+def test_of_two_releases_the_machines_own_is_taken(source, release):
+    targets = [f"http://one/{suite} {suite} {part}" for part in ("contrib", "main") for suite in ("bookworm", "trixie")]
+    assert source(release, *targets) == (release, f"http://one/{release}")
+
+
+def test_the_first_mirror_of_the_suite_itself_is_taken(source):
+    targets = [
+        "http://one updates main",
+        "http://two trixie contrib",
+        "http://three trixie main",
+        "http://4 trixie main",
+    ]
+    assert source("trixie", *targets) == ("trixie", "http://three")
+
+
+def test_the_release_that_apt_has_is_taken_when_the_machine_is_of_another(source):
+    assert source("sid", "http://one sid main", "http://two trixie main") == ("trixie", "http://two")
+
+
+@pytest.mark.parametrize("targets", [(), ("http://one noble main",), ("http://one trixie-updates main",)])
+def test_a_machine_without_one_is_an_error_that_names_them(source, targets):
+    with pytest.raises(LabError, match=r"no mirror of Debian bookworm or trixie"):
+        source("noble", *targets)
