@@ -163,9 +163,13 @@ def bootstrap(shop: Workshop, suite: str, mirror: str, packages: str, root: Path
     if shutil.which("debootstrap") is None:
         shop.run("apt-get", "update", "-q")
         shop.run("apt-get", "install", "-y", "-q", "--no-install-recommends", "debootstrap")
-    proxy = shop.run("apt-config", "shell", "proxy", "Acquire::http::Proxy")
-    env = {"http_proxy": proxy.split("'")[1]} if "'" in proxy else {}
-    shop.run("debootstrap", "--variant=minbase", f"--include={packages}", suite, root, mirror, env=env)
+    shop.run("debootstrap", "--variant=minbase", f"--include={packages}", suite, root, mirror, env=apt_proxy(shop))
+
+
+def apt_proxy(shop: Workshop) -> dict[str, str]:
+    """The environment variable for the proxy that this machine's apt uses; empty where it uses none."""
+    output = shop.run("apt-config", "shell", "proxy", "Acquire::http::Proxy")
+    return {"http_proxy": output.split("'")[1]} if "'" in output else {}
 
 
 def debian_source(shop: Workshop) -> tuple[str, str]:

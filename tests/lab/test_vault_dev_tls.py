@@ -118,13 +118,14 @@ def test_nothing_but_certificates_is_taken_out_of_the_container(vault, path, mes
     assert vault.ca.read_text() == before
 
 
-def test_a_lost_ca_file_is_predicted_then_written(vault):
+def test_a_lost_ca_file_is_predicted_then_written(vault, tmp_path):
+    (tmp_path / "role.yml").write_text(PLAY.partition("    - ansible.builtin.debug")[0])
     written = vault.ca.read_text()
     vault.ca.unlink()
     for folder_too in (False, True):
         if folder_too:
             shutil.rmtree(vault.ca.parent)
-        predicted = vault.keep("--check", "--diff")
+        predicted = vault.keep("--check", "--diff", playbook=str(tmp_path / "role.yml"))
         assert (predicted.rc, predicted.changed) == (0, 1), predicted.output[-3000:]
         assert ("BEGIN CERTIFICATE" in predicted.output) is not folder_too
         assert not vault.ca.exists()
