@@ -60,9 +60,14 @@ molecule: venv  ## each role in the lab; SCENARIO=name for one
 	@nox -s molecule -- $(SCENARIO)
 
 # One session by its name: make sanity, make mutation, ...
-.PHONY: lint typing licences changelog docs docsite unit coverage build galaxy workflow sanity ee mutation ruff
-lint typing licences changelog docs docsite unit coverage build galaxy workflow sanity ee mutation: venv
+.PHONY: lint typing licences changelog docs docsite unit coverage build galaxy workflow sanity ee mutation oldest flow ruff
+lint typing licences changelog docs docsite unit coverage build galaxy workflow sanity ee mutation oldest flow: venv
 	@nox -s $@
+
+# ENTRIES="unit sanity CORE=2.20" runs only these entries there, with that ansible-core.
+.PHONY: debian13
+debian13: venv  ## unit, Vault and sanity tests and the flow, on Debian 13
+	@nox -s debian13 -- $(ENTRIES)
 
 ruff: venv
 	@ruff check

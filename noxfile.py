@@ -9,13 +9,16 @@ follow `--`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -52,6 +55,7 @@ pytest_add_cli_args_test_selection =
     {NAME}/tests/unit/vault
 use_git_change_detection = false
 """
+FLOW = ("test_a_second_run_changes_nothing", "test_verify_shows_the_chain_and_changes_nothing")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -115,6 +119,33 @@ def vault(session: nox.Session) -> None:
     chosen = {"SERVICEMESH_PKI_TEST_VAULT_PROGRAM": (str(program).splitlines() or [""])[-1]}
     build_programs(session)
     session.run("pytest", "tests/integration", *session.posargs, env=chosen)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """The tests of `unit` and `vault` with the oldest supported set, tests/oldest.toml, on its Python."""
+    wanted = tomllib.loads((ROOT / "tests/oldest.toml").read_text())
+    place = oldest_environment(session, wanted)
+    build_programs(session)
+    paths = {"PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
+    session.run(
+        str(place / "bin/python"), "-m", "pytest", *(session.posargs or ["tests/unit", "tests/integration"]), env=paths
+    )
+
+
+@nox.session
+def debian13(session: nox.Session) -> None:
+    """Entries of the Makefile on Debian 13 in a chroot, for example `-- unit sanity CORE=2.20`; all without a name."""
+    entries = session.posargs or ["unit", "test-vault", "sanity", "flow"]
+    if "flow" in entries:
+        session.run("python", "-m", "lab", "up")
+    session.run("python", "tests/debian13.py", "make", *entries)
+
+
+@nox.session
+def flow(session: nox.Session) -> None:
+    """site.yml twice and verify.yml, in a lab that is up."""
+    session.run("pytest", *(f"tests/lab/test_site.py::{name}" for name in FLOW), *session.posargs)
 
 
 @nox.session
@@ -209,7 +240,7 @@ dependencies:
     lay(session, artifact, unpacked)
     lists = ("--write-pip", str(place / "pip.txt"), "--write-bindep", str(place / "bindep.txt"))
     session.run("ansible-builder", "introspect", str(unpacked), *lists)
-    wanted = set(re.findall(r"^[a-z]\S*", (ROOT / "meta/ee-requirements.txt").read_text(), re.M))
+    wanted = set(re.findall(r"^[a-z]\w*", (ROOT / "meta/ee-requirements.txt").read_text(), re.M))
     missing = wanted - set(re.findall(r"^[A-Za-z]\w*", (place / "pip.txt").read_text(), re.M))
     if missing:
         session.error(f"ansible-builder does not see {', '.join(sorted(missing))}")
@@ -230,6 +261,22 @@ def mutation(session: nox.Session) -> None:
         told = str(session.run("mutmut", "results", silent=True))
     session.log(told)
     session.log(f"{told.count(': survived')} survived")
+
+
+def oldest_environment(session: nox.Session, wanted: dict[str, Any]) -> Path:
+    """A virtual environment as `make venv` makes it, with the oldest supported versions put over it."""
+    texts = [(ROOT / name).read_text() for name in ("requirements.txt", "tests/oldest.toml")]
+    place = CACHE / f"venv-oldest-{hashlib.sha256(''.join(texts).encode()).hexdigest()[:12]}"
+    if (place / ".complete").exists():
+        return place
+    pip = ("uv", "pip", "install", "--quiet", "--python", str(place / "bin/python"))
+    ansible = {"ansible-core": wanted["ansible-core"], **wanted["wheel"]}
+    session.run("uv", "venv", "--quiet", "--clear", "--no-python-downloads", "--python", wanted["python"], str(place))
+    session.run(*pip, "--no-deps", "--require-hashes", "-r", "requirements.txt")
+    session.run(*pip, "--no-deps", *(f"{name}=={version}" for name, version in ansible.items()))
+    session.run(*pip, *(f"{name}=={version}" for name, version in wanted["libraries"].items()))
+    (place / ".complete").touch()
+    return place
 
 
 def build_programs(session: nox.Session) -> None:

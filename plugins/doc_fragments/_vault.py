@@ -16,7 +16,7 @@ attributes:
     membership:
       - servicemesh.pki.vault
 requirements:
-  - hvac (Python library) on the host that runs the module
+  - hvac >= 1.2.1 (Python library) on the host that runs the module
 notes:
   - Check mode asks Vault what the login may do, so it fails as the real run would. That takes the policy V(default),
     which every token has unless it was made without. Whether Vault takes a value is only known when it is written.

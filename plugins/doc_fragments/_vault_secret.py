@@ -9,7 +9,7 @@ from __future__ import annotations
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 requirements:
-  - kubernetes (Python library) on the host that runs the module
+  - kubernetes >= 24.2.0 (Python library) on the host that runs the module
 options:
   kubernetes:
     description:

@@ -42,7 +42,7 @@ options:
     version_added: 0.3.0
 requirements:
   - kubernetes >= 24.2.0
-  - cryptography
+  - cryptography >= 42.0.0
 notes:
   - Needs C(get) on that ConfigMap and that Secret, C(list) on pods of all namespaces, and if it may C(get) on the
     Certificate C(linkerd-identity-issuer) of cert-manager.

@@ -54,7 +54,7 @@ options:
     default: 180
 requirements:
   - kubernetes >= 24.2.0
-  - cryptography
+  - cryptography >= 42.0.0
 seealso:
   - module: servicemesh.pki.k8s_condition
 author:

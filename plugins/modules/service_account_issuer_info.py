@@ -20,7 +20,7 @@ extends_documentation_fragment:
   - servicemesh.pki._attributes.info_module
 requirements:
   - kubernetes >= 24.2.0
-  - cryptography
+  - cryptography >= 42.0.0
 author:
   - The servicemesh.pki authors (@servicemesh)
 """

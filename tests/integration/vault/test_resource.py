@@ -13,7 +13,7 @@ POLICY = 'path "pki/root/sign-intermediate" {\n  capabilities = ["update"]\n}\n'
 def test_a_policy_four_ways_and_gone_again(run, path, server):
     where = f"sys/policies/acl/{path}"
     done = run.four_ways("vault_resource", path=where, data={"policy": POLICY})
-    assert server.client.sys.read_acl_policy(path)["data"]["policy"] == POLICY
+    assert server.client.read(where)["data"]["policy"] == POLICY
     assert done["diff"]["before"] == {}
     assert done["diff"]["after"] == done["foretold"]["diff"]["after"] == {"policy": POLICY}
     run.four_ways("vault_resource", path=where, data={"policy": POLICY.replace("update", "read")})
