@@ -44,7 +44,7 @@ class StandIn:
 
 @pytest.fixture
 def read(monkeypatch):
-    """Reads pods one at a time; gives the leaves by pod, those without one by pod, and the connections that were made."""
+    """Reads pods one at a time; gives the leaves and what is missing, both by pod, and the connections made."""
 
     def run(
         answers: dict[str, list[Any]],
