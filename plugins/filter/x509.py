@@ -14,13 +14,19 @@ from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x50
 from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import x509
 
 
-def pem_bundle(value: object, what: str = "The input") -> list[x509.Certificate]:
-    """Certificates of a PEM text, or of a list of them."""
+def pem_texts(value: object, what: str) -> list[bytes]:
+    """The texts of a PEM text, or of a list of them."""
     texts = value if isinstance(value, list | tuple) else [value]
-    certificates = []
     for text in texts:
         if not isinstance(text, str | bytes):
             raise AnsibleFilterError(f"{what} must be PEM text or a list of PEM texts, not {type(text).__name__}")
+    return [text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text for text in texts]
+
+
+def pem_bundle(value: object, what: str = "The input") -> list[x509.Certificate]:
+    """Certificates of a PEM text, or of a list of them."""
+    certificates = []
+    for text in pem_texts(value, what):
         try:
             certificates += _x509.parse_bundle(text)
         except _x509.X509Error as exc:
@@ -42,12 +48,17 @@ def chain_verdict(
     key_types: list[str] | str | None = None,
     leaf_min_days: float = 0,
     anchor_min_days: float = 0,
+    **workload: str,
 ) -> _x509_chain.Verdict:
     try:
-        wanted = _x509_chain.requirements(at, profile, key_types, leaf_min_days, anchor_min_days)
-    except _x509.X509Error as exc:
+        name = _x509_chain.workload_name(**workload)
+        wanted = _x509_chain.requirements(at, profile, key_types, leaf_min_days, anchor_min_days, name)
+    except (_x509.X509Error, TypeError) as exc:
         raise AnsibleFilterError(str(exc)) from exc
-    return _x509_chain.verify(pem_bundle(chain, "The chain"), pem_bundle(anchors, "The anchors"), wanted)
+    given = {"The chain": chain, "The anchors": anchors}
+    first, second = (pem_bundle(value, what) for what, value in given.items())
+    texts = [pem_texts(value, what) for what, value in given.items()]
+    return _x509_chain.verify(first, second, wanted, (texts[0], texts[1]))
 
 
 def x509_chain(chain: object, anchors: object, **requirements: Any) -> dict[str, Any]:

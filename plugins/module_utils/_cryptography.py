@@ -14,7 +14,7 @@ try:
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+    from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
     from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
@@ -28,7 +28,7 @@ except ImportError:
         def __getattr__(self, name: str) -> Anything:
             return self
 
-    dsa = ec = ed448 = ed25519 = hashes = rsa = x509 = Anything()  # type: ignore[assignment]
+    dsa = ec = ed448 = ed25519 = hashes = padding = rsa = x509 = Anything()  # type: ignore[assignment]
     Encoding = ExtendedKeyUsageOID = ExtensionOID = NameOID = PublicFormat = Anything()  # type: ignore[assignment, misc]
 
     class InvalidSignature(Exception):  # type: ignore[no-redef]  # noqa: N818 - its name there
@@ -51,6 +51,7 @@ __all__ = [
     "ed448",
     "ed25519",
     "hashes",
+    "padding",
     "require",
     "rsa",
     "x509",

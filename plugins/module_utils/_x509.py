@@ -22,6 +22,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography impo
     ed448,
     ed25519,
     hashes,
+    padding,
     rsa,
     x509,
 )
@@ -44,6 +45,7 @@ KEY_TYPES = {
     ed448.Ed448PublicKey: "ed448",
     dsa.DSAPublicKey: "dsa",
 }
+WEAK_HASHES = ("md5", "sha1")
 KEY_SIZES = {"ed25519": 256, "ed448": 456}
 
 
@@ -52,17 +54,21 @@ class X509Error(ValueError):
 
 
 def parse_bundle(pem: str | bytes) -> list[x509.Certificate]:
-    """All certificates of a PEM bundle, in its order. Text around the blocks is allowed, other blocks are not."""
+    """All certificates of a PEM bundle, in its order. Raises X509Error.
+
+    Lenient: text around the blocks, indentation, a byte order mark and blocks joined on one line are allowed, as openssl
+    and people's files have them; other kinds of blocks are not. Linkerd reads less: see _x509_pem.
+    """
     certificates = []
     for number, (label, offset, line, body) in enumerate(_blocks(_text(pem)), start=1):
         where = f"PEM block {number} (line {line}, offset {offset})"
         if label not in LABELS:
             raise X509Error(f"{where} is {_shown(label)}, wanted CERTIFICATE")
         try:
-            certificates.append(_load(base64.b64decode("".join(body.split()), validate=True)))
+            certificates.append(_load(base64.b64decode("".join(_content(body).split()), validate=True)))
         except binascii.Error as exc:
             raise X509Error(f"{where} is not valid base64: take the PEM text again from its source") from exc
-        except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as exc:
+        except Exception as exc:  # cryptography raises more kinds than it documents, TypeError for example
             raise X509Error(f"{where} is not a valid X.509 certificate: {_cause(exc)}") from exc
     if not certificates:
         raise X509Error(
@@ -101,6 +107,16 @@ def _blocks(text: str) -> Iterator[tuple[str, int, int, str]]:
             raise X509Error(f"The PEM block at line {line}, offset {start} needs a line -----END {_shown(label)}-----")
         yield label, start, line, text[head:end]
         start = text.find(BEGIN, end + len(tail))
+
+
+def _content(body: str) -> str:
+    """The base64 of a block, without the headers that RFC 1421 allows before it."""
+    lines = body.lstrip("\r\n").splitlines()
+    while lines and ":" in lines[0]:
+        del lines[0]
+        while lines and lines[0][:1] in (" ", "\t") and lines[0].strip():
+            del lines[0]  # a header goes on
+    return "\n".join(lines)
 
 
 def _shown(label: str) -> str:
@@ -192,6 +208,23 @@ def is_signed_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
     try:
         child.verify_directly_issued_by(parent)
     except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):  # wrong, unknown, of another kind of key
+        return _is_weakly_signed_by(child, parent)
+    return True
+
+
+def _is_weakly_signed_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
+    """The same for MD5 and SHA-1, which cryptography verifies only on request."""
+    try:
+        key, algorithm = parent.public_key(), child.signature_hash_algorithm
+        if algorithm is None or algorithm.name not in WEAK_HASHES or child.issuer != parent.subject:
+            return False
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(child.signature, child.tbs_certificate_bytes, padding.PKCS1v15(), algorithm)
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(child.signature, child.tbs_certificate_bytes, ec.ECDSA(algorithm))
+        else:
+            return False
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
         return False
     return True
 

@@ -20,17 +20,59 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509_path import 
 Kind = type[x509.GeneralName]
 
 
+class Domains:
+    """DNS names as trees: each covers itself and all names below, with a leading dot only those below.
+
+    An excluded tree also covers a wildcard that stands for the name at its top.
+    """
+
+    def __init__(self, trees: Iterable[str], excluded: bool) -> None:
+        self.trees = {tree.lower() for tree in trees}
+        self.parents = {tree.partition(".")[2] for tree in self.trees if excluded and "." in tree.lstrip(".")}
+
+    def cover(self, name: str) -> bool:
+        name = name.lower()
+        if not self.trees:
+            return False
+        if "" in self.trees or name in self.trees or (name.startswith("*.") and name[2:] in self.parents):
+            return True
+        at = name.find(".")
+        while at >= 0:
+            if name[at + 1 :] in self.trees or (at > 0 and name[at:] in self.trees):
+                return True
+            at = name.find(".", at + 1)
+        return False
+
+
+class Networks:
+    """IP networks, each as its address and its mask in one."""
+
+    def __init__(self, trees: Iterable[bytes]) -> None:
+        self.by_mask: dict[bytes, set[int]] = {}
+        for tree in trees:
+            address, mask = tree[: len(tree) // 2], tree[len(tree) // 2 :]
+            self.by_mask.setdefault(mask, set()).add(int.from_bytes(address, "big") & int.from_bytes(mask, "big"))
+
+    def cover(self, address: bytes) -> bool:
+        number = int.from_bytes(address, "big")
+        return any(
+            len(mask) == len(address) and number & int.from_bytes(mask, "big") in found
+            for mask, found in self.by_mask.items()
+        )
+
+
 def violations(path: list[Node]) -> Iterator[Reason]:
     """Names in a path that a CA above them does not allow."""
     for height, authority in enumerate(path):
         constraints = authority.extension(ExtensionOID.NAME_CONSTRAINTS) if height else None
         if constraints is None:
             continue
+        permitted, excluded = Trees(constraints.permitted_subtrees), Trees(constraints.excluded_subtrees)
         for depth, node in enumerate(path[:height]):
             if depth > 0 and node.is_self_issued:
                 continue
             for kind, name in names(node):
-                why = forbidden(kind, name, constraints.permitted_subtrees or (), constraints.excluded_subtrees or ())
+                why = forbidden(kind, name, permitted, excluded)
                 if why:
                     shown = name.rfc4514_string() if isinstance(name, x509.Name) else name
                     yield node.reason("name_constraint", f"The CA {authority.subject} {why} its name {shown}")
@@ -49,48 +91,89 @@ def names(node: Node) -> Iterator[tuple[Kind, Any]]:
             yield x509.RFC822Name, attribute.value
 
 
-def forbidden(
-    kind: Kind, name: Any, permitted: Iterable[x509.GeneralName], excluded: Iterable[x509.GeneralName]
-) -> str | None:
+class Trees:
+    """The permitted, or the excluded, names of one CA, so that a name is looked up and not compared with each."""
+
+    def __init__(self, trees: Iterable[x509.GeneralName] | None) -> None:
+        by_kind: dict[Kind, list[Any]] = {}
+        for tree in trees or ():
+            by_kind.setdefault(type(tree), []).append(tree.value)
+        self.kinds = set(by_kind)
+        self.indexes = {kind: INDEXES[kind](found) for kind, found in by_kind.items() if kind in INDEXES}
+
+    def cover(self, kind: Kind, name: Any) -> bool:
+        return kind in self.indexes and self.indexes[kind].cover(name)
+
+    def reach(self, name: str) -> bool:
+        """Whether a wildcard stands for the name at the top of a tree."""
+        index = self.indexes.get(x509.DNSName)
+        return isinstance(index, DnsNames) and index.reach(name)
+
+
+def forbidden(kind: Kind, name: Any, permitted: Trees, excluded: Trees) -> str | None:
     """How the constraints treat a name that they do not allow. Only constraints of the name's own kind count."""
-    inside = [tree for tree in permitted if isinstance(tree, kind)]
-    outside = [tree for tree in excluded if isinstance(tree, kind)]
-    if (inside or outside) and kind not in MATCHERS:
+    limited = kind in permitted.kinds or kind in excluded.kinds
+    if limited and kind not in INDEXES:
         return "limits a kind of name that is not understood here, and so refuses"
-    if (inside or outside) and kind is x509.UniformResourceIdentifier and not _uri_host(name):
+    if limited and kind is x509.UniformResourceIdentifier and not _uri_host(name):
         return "limits URIs by the name of their host, which is not in"
-    if any(MATCHERS[kind](name, tree.value) for tree in outside):
+    if excluded.cover(kind, name):
         return "excludes"
-    if kind is x509.DNSName and any(_stands_for(name, tree.value) for tree in outside):
+    if kind is x509.DNSName and excluded.reach(name):
         return "excludes a name that is covered by"
-    if inside and not any(MATCHERS[kind](name, tree.value) for tree in inside):
+    if kind in permitted.kinds and not permitted.cover(kind, name):
         return "does not permit"
     return None
 
 
-def _dns(name: str, tree: str) -> bool:
-    name, tree = name.lower().rstrip("."), tree.lower().rstrip(".")
-    return not tree or name == tree or name.endswith(tree if tree.startswith(".") else f".{tree}")
+class DnsNames:
+    def __init__(self, trees: Iterable[str]) -> None:
+        plain = [tree.rstrip(".") for tree in trees]
+        self.below, self.wildcards = Domains(plain, excluded=False), Domains(plain, excluded=True)
+
+    def cover(self, name: str) -> bool:
+        return self.below.cover(name.rstrip("."))
+
+    def reach(self, name: str) -> bool:
+        return self.wildcards.cover(name.rstrip("."))
 
 
-def _stands_for(name: str, tree: str) -> bool:
-    """Whether a wildcard covers the name at the top of a tree. It stands for one label, so for none below that."""
-    name, tree = name.lower().rstrip("."), tree.lower().rstrip(".")
-    return name.startswith("*.") and not tree.startswith(".") and tree.partition(".")[2] == name.removeprefix("*.")
+class Hosts:
+    """Hosts of URIs and mail addresses: a tree is that host, or with a leading dot all below it."""
+
+    def __init__(self, trees: Iterable[str]) -> None:
+        self.trees = {tree.lower() for tree in trees}
+        self.dotted = any(tree.startswith(".") for tree in self.trees)
+
+    def cover(self, host: str) -> bool:
+        host = host.lower()
+        if not self.dotted or host in self.trees:
+            return host in self.trees and not host.startswith(".")
+        at = host.find(".", 1)
+        while at >= 0:
+            if host[at:] in self.trees:
+                return True
+            at = host.find(".", at + 1)
+        return False
 
 
-def _host(host: str, tree: str) -> bool:
-    """A host of a URI or a mail address: the tree is that host, or with a leading dot all below it."""
-    host, tree = host.lower(), tree.lower()
-    return host.endswith(tree) and host != tree if tree.startswith(".") else host == tree
+class Mails:
+    def __init__(self, trees: Iterable[str]) -> None:
+        found = [tree.rpartition("@") for tree in trees]
+        self.hosts = Hosts(host for dummy, at, host in found if not at)
+        self.boxes = {(local, host.lower()) for local, at, host in found if at}
+
+    def cover(self, name: str) -> bool:
+        local, at, host = name.rpartition("@")
+        return (bool(at) and (local, host.lower()) in self.boxes) or self.hosts.cover(host)
 
 
-def _email(name: str, tree: str) -> bool:
-    local, at, host = name.rpartition("@")
-    wanted_local, wanted_at, wanted_host = tree.rpartition("@")
-    if wanted_at:
-        return bool(at) and local == wanted_local and host.lower() == wanted_host.lower()
-    return _host(host, tree)
+class Uris:
+    def __init__(self, trees: Iterable[str]) -> None:
+        self.hosts = Hosts(trees)
+
+    def cover(self, name: str) -> bool:
+        return self.hosts.cover(_uri_host(name))
 
 
 def _uri_host(name: str) -> str:
@@ -106,30 +189,35 @@ def _uri_host(name: str) -> str:
     return ""
 
 
-def _uri(name: str, tree: str) -> bool:
-    return _host(_uri_host(name), tree)
+class Addresses:
+    def __init__(self, trees: Iterable[Any]) -> None:
+        self.networks = Networks(tree.network_address.packed + tree.netmask.packed for tree in trees)
+
+    def cover(self, name: Any) -> bool:
+        return hasattr(name, "packed") and self.networks.cover(name.packed)
 
 
-def _ip(name: Any, tree: Any) -> bool:
-    return getattr(name, "version", None) == getattr(tree, "version", None) and name in tree
-
-
-def _directory(name: x509.Name, tree: x509.Name) -> bool:
+class Directories:
     """Without regard to case and blanks, RFC 5280 section 7.1."""
-    wanted = [_folded(part) for part in tree.rdns]
-    return [_folded(part) for part in name.rdns][: len(wanted)] == wanted
+
+    def __init__(self, trees: Iterable[x509.Name]) -> None:
+        self.trees = {tuple(map(_folded, tree.rdns)) for tree in trees}
+
+    def cover(self, name: x509.Name) -> bool:
+        parts = tuple(map(_folded, name.rdns))
+        return any(parts[:length] in self.trees for length in range(len(parts) + 1))
 
 
-def _folded(part: x509.RelativeDistinguishedName) -> set[tuple[x509.ObjectIdentifier, str | bytes]]:
-    return {
+def _folded(part: x509.RelativeDistinguishedName) -> frozenset[tuple[x509.ObjectIdentifier, str | bytes]]:
+    return frozenset(
         (one.oid, " ".join(one.value.casefold().split()) if isinstance(one.value, str) else one.value) for one in part
-    }
+    )
 
 
-MATCHERS: dict[Kind, Callable[[Any, Any], bool]] = {
-    x509.DNSName: _dns,
-    x509.IPAddress: _ip,
-    x509.RFC822Name: _email,
-    x509.UniformResourceIdentifier: _uri,
-    x509.DirectoryName: _directory,
+INDEXES: dict[Kind, Callable[[Any], Any]] = {
+    x509.DNSName: DnsNames,
+    x509.IPAddress: Addresses,
+    x509.RFC822Name: Mails,
+    x509.UniformResourceIdentifier: Uris,
+    x509.DirectoryName: Directories,
 }

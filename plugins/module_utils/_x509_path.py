@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_der
 from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import (
     Encoding,
     ExtensionOID,
@@ -21,19 +21,21 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography impo
 
 MAX_DEPTH = 12  # certificates in a path
 MAX_EDGES = 1000  # pairs of certificates looked at: a hostile bundle has more paths than there is time
-WEAK_HASHES = ("md5", "sha1")
+SUBJECT_ALTERNATIVE_NAME, EMPTY = "2.5.29.17", b"\x30\x00"  # an empty sequence
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a certificate may not be trusted."""
+    """Why a certificate is not trusted, and by which parts of Linkerd it is not."""
 
     code: str
     message: str
     subject: str
+    refused_by: tuple[str, ...] = ()
 
-    def facts(self) -> dict[str, str]:
-        return {"code": self.code, "message": self.message, "subject": self.subject}
+    def facts(self) -> dict[str, Any]:
+        own = {"code": self.code, "message": self.message, "subject": self.subject}
+        return {**own, "refused_by": list(self.refused_by)}
 
 
 class Node:
@@ -46,6 +48,42 @@ class Node:
         self.issuer_bytes = certificate.issuer.public_bytes()
         self.is_self_issued = self.subject_bytes == self.issuer_bytes
         self.extensions = {item.oid: item for item in certificate.extensions}
+
+    @cached_property
+    def raw(self) -> _x509_der.Fields:
+        return _x509_der.fields(self.certificate)
+
+    def value(self, oid: str) -> bytes | None:
+        """The DER of an extension, by its dotted object identifier."""
+        found = self.raw.extensions.get(oid)
+        return None if found is None else found[1]
+
+    @cached_property
+    def constraints(self) -> Any:
+        """The basic constraints, or None."""
+        return self.extension(ExtensionOID.BASIC_CONSTRAINTS)
+
+    @cached_property
+    def usages(self) -> list[str] | None:
+        """The extended key usages as dotted object identifiers, None without the extension."""
+        found = self.extension(ExtensionOID.EXTENDED_KEY_USAGE)
+        return None if found is None else [oid.dotted_string for oid in found]
+
+    @property
+    def usage_names(self) -> list[str]:
+        return [_x509.oid_name(oid) for oid in self.extension(ExtensionOID.EXTENDED_KEY_USAGE) or ()]
+
+    @cached_property
+    def alternative_names(self) -> list[_x509_der.Element]:
+        """The subject alternative names as DER."""
+        return _x509_der.children(self.value(SUBJECT_ALTERNATIVE_NAME) or EMPTY)
+
+    @cached_property
+    def key_identifiers(self) -> tuple[bytes, bytes]:
+        """Subject and authority key identifier, empty where there is none."""
+        ski = self.extension(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+        aki = self.extension(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+        return (ski.digest if ski else b""), (aki.key_identifier or b"") if aki else b""
 
     @cached_property
     def key_bytes(self) -> bytes:
@@ -120,9 +158,7 @@ class Builder:
 
     def _obstacle(self, child: Node, parent: Node) -> Reason | None:
         if not identifiers_agree(child, parent):
-            return child.reason(
-                "aki_mismatch", f"Its authority key identifier is not the key identifier of the CA {parent.subject}"
-            )
+            return aki_mismatch(child, parent)
         if is_forgeable(child.certificate):
             algorithm = _x509.signature_algorithm(child.certificate)
             return child.reason("weak_signature", f"Its signature ({algorithm}) can be forged, or is of no known kind")
@@ -140,7 +176,7 @@ def is_forgeable(certificate: x509.Certificate) -> bool:
         algorithm = certificate.signature_hash_algorithm
     except UnsupportedAlgorithm:
         return True
-    return algorithm is not None and algorithm.name in WEAK_HASHES
+    return algorithm is not None and algorithm.name in _x509.WEAK_HASHES
 
 
 def _holds_ca(path: list[Node], parent: Node) -> bool:
@@ -155,6 +191,11 @@ def _unknown_issuer(node: Node, depth: int) -> Reason:
     if node.is_self_issued:
         return node.reason("unknown_issuer", "It is self-signed and not among the anchors")
     return node.reason("unknown_issuer", f"Its issuer {node.issuer} is neither in the chain nor among the anchors")
+
+
+def aki_mismatch(child: Node, parent: Node) -> Reason:
+    text = f"Its authority key identifier is not the key identifier of the CA {parent.subject}"
+    return child.reason("aki_mismatch", text)
 
 
 def identifiers_agree(child: Node, parent: Node) -> bool:

@@ -236,19 +236,19 @@ def test_a_signature_that_can_be_forged(kind, digest, tmp_path):
         ({"algorithm": hashes.SHA384()}, {"own_key": key("p384")}, {"key_type", "signature_algorithm"}),
         ({}, {"algorithm": hashes.SHA384()}, {"signature_algorithm"}),
         ({}, {"own_key": key("rsa4096"), "algorithm": hashes.SHA512()}, {"signature_algorithm"}),
-        ({"own_key": ec.generate_private_key(ec.SECP256K1())}, {}, {"key_type"}),
-        ({"own_key": ec.generate_private_key(ec.BrainpoolP256R1())}, {}, {"key_type"}),
-        ({}, {"own_key": ec.generate_private_key(ec.SECP256K1())}, {"key_type"}),
+        ({"own_key": ec.generate_private_key(ec.SECP256K1())}, {}, {"unparseable", "key_type"}),
+        ({"own_key": ec.generate_private_key(ec.BrainpoolP256R1())}, {}, {"unparseable", "key_type"}),
+        ({}, {"own_key": ec.generate_private_key(ec.SECP256K1())}, {"unparseable", "weak_signature"}),
         ({"extensions": usages(Usage.CLIENT_AUTH)}, {}, {"extended_key_usage"}),
         ({"extensions": usages(Usage.CLIENT_AUTH, Usage.SERVER_AUTH)}, {}, set()),
-        ({"extensions": usages(Usage.ANY_EXTENDED_KEY_USAGE)}, {}, set()),
+        ({"extensions": usages(Usage.ANY_EXTENDED_KEY_USAGE)}, {}, {"extended_key_usage"}),  # of the proxies
         ({}, {"extensions": usages(Usage.EMAIL_PROTECTION)}, {"extended_key_usage"}),
         (
             {},
             {"extensions": limits([x509.DirectoryName(named("identity.linkerd.cluster.local"))])},
-            {"critical_extension"},
+            {"critical_extension", "name_constraint"},
         ),
-        ({}, {"extensions": limits(None, [x509.DirectoryName(named("x"))], critical=False)}, set()),
+        ({}, {"extensions": limits(None, [x509.DirectoryName(named("x"))], critical=False)}, {"name_constraint"}),
         ({}, {"extensions": limits([dns("cluster.local")])}, set()),
     ],
 )
@@ -261,19 +261,19 @@ def test_linkerd_profile(issuer, root, codes):
 
 
 @pytest.mark.parametrize(
-    ("middle", "code"),
+    ("middle", "refused"),
     [
-        ({"own_key": ec.generate_private_key(ec.SECP256K1())}, "key_type"),
-        ({"own_key": key("p384")}, None),
-        ({"extensions": usages(Usage.EMAIL_PROTECTION)}, "extended_key_usage"),
-        ({"extensions": limits([x509.DirectoryName(named("identity"))])}, "critical_extension"),
+        ({"own_key": ec.generate_private_key(ec.SECP256K1())}, {"unparseable", "weak_signature"}),
+        ({"own_key": key("p384")}, set()),
+        ({"extensions": usages(Usage.EMAIL_PROTECTION)}, {"extended_key_usage"}),
+        ({"extensions": limits([x509.DirectoryName(named("identity"))])}, {"critical_extension", "name_constraint"}),
     ],
 )
-def test_an_intermediate_that_only_linkerd_refuses(middle, code):
+def test_an_intermediate_that_only_linkerd_refuses(middle, refused):
     """Go, and so Linkerd, reads fewer curves and constraints than we do, and asks each CA for the usage serverAuth."""
     between = make("between", ROOT, **{"own_key": key("p256", 4), **middle})
     issuer = make("identity", between, own_key=key("p256", 1))
-    for profile, codes in ((None, set()), ("linkerd", {code} - {None})):
+    for profile, codes in ((None, set()), ("linkerd", refused)):
         wanted = _x509_chain.requirements(at=NOW, profile=profile)
         verdict = _x509_chain.verify([issuer.certificate, between.certificate], [ROOT.certificate], wanted)
         assert {reason.code for reason in verdict.reasons} == codes
@@ -282,12 +282,16 @@ def test_an_intermediate_that_only_linkerd_refuses(middle, code):
 @pytest.mark.parametrize(
     "oids", [[Usage.SERVER_AUTH], [Usage.CLIENT_AUTH], [Usage.CLIENT_AUTH, Usage.SERVER_AUTH], [Usage.CODE_SIGNING]]
 )
-def test_openssl_takes_the_same_issuers_for_those_of_servers(oids, tmp_path):
+def test_openssl_takes_the_same_issuers_for_servers_and_clients(oids, tmp_path):
     issuer = make("identity", ROOT, own_key=key("p256", 1), extensions=usages(*oids))
     server = make("server", issuer, own_key=key("p256", 2), ca=False, key_cert_sign=False)
     wanted = _x509_chain.requirements(at=NOW, profile="linkerd")
     verdict = _x509_chain.verify([issuer.certificate], [ROOT.certificate], wanted)
-    assert openssl_verifies(tmp_path, [server, issuer], [ROOT], NOW, "-purpose", "sslserver") is verdict.verified
+    both = [
+        openssl_verifies(tmp_path, [server, issuer], [ROOT], NOW, "-purpose", f"ssl{use}")
+        for use in ("server", "client")
+    ]
+    assert all(both) is verdict.verified
 
 
 @pytest.mark.parametrize(

@@ -112,8 +112,8 @@ def test_a_self_issued_ca_is_not_limited(tmp_path):
 
 @pytest.mark.parametrize("name", ["http://[", "mailto:", "urn:x"])
 def test_an_address_without_a_host_is_inside_nothing(name):
-    assert not _x509_names._uri(name, ".example")
-    assert not _x509_names._uri(name, "example")
+    assert not _x509_names.Uris([".example"]).cover(name)
+    assert not _x509_names.Uris(["example"]).cover(name)
 
 
 @pytest.mark.parametrize(
@@ -184,12 +184,12 @@ def test_a_wildcard_that_stands_for_an_excluded_name(name, tree, refused):
     ],
 )
 def test_dns_trees(name, tree, inside):
-    assert _x509_names._dns(name, tree) is inside
+    assert _x509_names.DnsNames([tree]).cover(name) is inside
 
 
 def test_trees_of_the_other_version_of_ip():
-    assert not _x509_names._ip(ipaddress.ip_address("::1"), ipaddress.ip_network("0.0.0.0/0"))
-    assert _x509_names._ip(ipaddress.ip_address("::1"), ipaddress.ip_network("::/0"))
+    assert not _x509_names.Addresses([ipaddress.ip_network("0.0.0.0/0")]).cover(ipaddress.ip_address("::1"))
+    assert _x509_names.Addresses([ipaddress.ip_network("::/0")]).cover(ipaddress.ip_address("::1"))
 
 
 @pytest.mark.parametrize(

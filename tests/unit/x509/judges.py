@@ -1,0 +1,74 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the oracles and the profile answer for the same texts, in a form in which they can be compared."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import corpus
+import forge
+import oracles
+from authority import NOW
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
+
+CONTROLLER, PROXIES, CHECK = "identity controller", "proxies", "linkerd check"
+
+
+def ours(chain: bytes, anchors: bytes, at: datetime = NOW) -> Any:
+    """The profile's verdict, None where cryptography cannot parse a certificate: then the filter ends with an error."""
+    try:
+        found = [_x509.parse_bundle(text) for text in (chain, anchors)]
+    except _x509.X509Error:
+        return None
+    wanted = _x509_chain.requirements(at, "linkerd")
+    return _x509_chain.verify(found[0], found[1], wanted, ([chain], [anchors]))
+
+
+@dataclass(frozen=True)
+class Controller:
+    """The answer of Go."""
+
+    reads: bool
+    controller: bool
+    check: bool
+    intermediates: tuple[bytes, ...]
+    answer: str
+
+    @classmethod
+    def of(cls, chain: bytes, anchors: bytes, at: datetime = NOW) -> Controller:
+        found = oracles.ask_controller(chain, anchors, at)
+        reads = not (found["ReadChain"] or found["ReadAnchors"])
+        verifies = reads and not found["Verify"]
+        return cls(
+            reads,
+            verifies and not found["IsCA"],
+            verifies and not (found["IssuerAlg"] or found["AnchorAlgs"]),
+            tuple(base64.b64decode(der) for der in found["Intermediates"] or ()),
+            str({key: value for key, value in found.items() if key != "Intermediates"}),
+        )
+
+
+def signs_workloads(case: corpus.Case) -> bool:
+    return isinstance(case.chain[0].key, ec.EllipticCurvePrivateKey)
+
+
+def ask_proxies(case: corpus.Case, at: datetime = NOW) -> dict[str, str] | None:
+    """The answer of webpki for a workload below the issuer; None where the controller reads nothing or signs nothing."""
+    chain, anchors = case.texts
+    go = Controller.of(chain, anchors, at)
+    if not go.reads or not signs_workloads(case):
+        return None
+    try:
+        workload = corpus.workload(case.chain[0], at)
+    except (ValueError, x509.InvalidVersion):
+        return None
+    found = oracles.ask_proxies([forge.der(workload), *go.intermediates], anchors, at, corpus.WORKLOAD)
+    return {use: (found["anchors"] or found[use]).partition(" ")[0].partition("(")[0] for use in ("server", "client")}
