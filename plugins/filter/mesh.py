@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -21,12 +22,14 @@ def mesh_report(
     at: str | None = None,
     issuer_min_days: float = 0,
     anchor_min_days: float = 0,
+    trust_domain: str = "cluster.local",
 ) -> dict[str, Any]:
     unknown = sorted(set(allowed or ()) - _mesh_report.CODES)
     if unknown:
         raise AnsibleFilterError(f"There is no disagreement {', '.join(unknown)}. Choose from: {_codes()}")
     try:
         wanted = _x509_chain.requirements(at, "linkerd", None, issuer_min_days, anchor_min_days)
+        wanted = replace(wanted, trust_domain=trust_domain)
         clusters = [
             _mesh_report.Cluster.from_results(name, result, (checks or {}).get(name) or {})
             for name, result in certificates.items()

@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain, _x509_pem
 from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import x509
 
 
@@ -40,6 +40,10 @@ def x509_certificates(pem: object) -> list[dict[str, Any]]:
     return [_x509.certificate_facts(certificate) for certificate in pem_bundle(pem)]
 
 
+def x509_pem(pem: object) -> str:
+    return _x509_pem.encode(pem_bundle(pem))
+
+
 def chain_verdict(
     chain: object,
     anchors: object,
@@ -67,4 +71,4 @@ def x509_chain(chain: object, anchors: object, **requirements: Any) -> dict[str,
 
 class FilterModule:
     def filters(self) -> dict[str, Any]:
-        return {"x509_certificates": x509_certificates, "x509_chain": x509_chain}
+        return {"x509_certificates": x509_certificates, "x509_chain": x509_chain, "x509_pem": x509_pem}

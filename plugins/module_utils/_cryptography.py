@@ -16,8 +16,10 @@ try:
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    from cryptography.x509 import verification
     from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
+    VerificationError = verification.VerificationError
     MISSING = None
 except ImportError:
     MISSING = traceback.format_exc()
@@ -28,10 +30,13 @@ except ImportError:
         def __getattr__(self, name: str) -> Anything:
             return self
 
-    dsa = ec = ed448 = ed25519 = hashes = padding = rsa = x509 = Anything()  # type: ignore[assignment]
+    dsa = ec = ed448 = ed25519 = hashes = padding = rsa = verification = x509 = Anything()  # type: ignore[assignment]
     Encoding = ExtendedKeyUsageOID = ExtensionOID = NameOID = PublicFormat = Anything()  # type: ignore[assignment, misc]
 
     class InvalidSignature(Exception):  # type: ignore[no-redef]  # noqa: N818 - its name there
+        """Never raised."""
+
+    class VerificationError(Exception):  # type: ignore[no-redef]
         """Never raised."""
 
     class UnsupportedAlgorithm(Exception):  # type: ignore[no-redef]  # noqa: N818
@@ -46,6 +51,7 @@ __all__ = [
     "NameOID",
     "PublicFormat",
     "UnsupportedAlgorithm",
+    "VerificationError",
     "dsa",
     "ec",
     "ed448",
@@ -54,6 +60,7 @@ __all__ = [
     "padding",
     "require",
     "rsa",
+    "verification",
     "x509",
 ]
 

@@ -9,11 +9,16 @@ Everything here is a function of what was read: nothing is asked, nothing depend
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_certified, _x509, _x509_chain
+from ansible_collections.servicemesh.pki.plugins.module_utils import (
+    _mesh_certified,
+    _x509,
+    _x509_chain,
+    _x509_rules,
+)
 
 Facts = dict[str, Any]
 NOT_ASKED = "it was not asked. Does --limit leave it out?"
@@ -99,7 +104,7 @@ def vault_facts(result: Facts) -> Facts:
 
 
 def report(
-    vault: Facts, clusters: list[Cluster], wanted: _x509_chain.Requirements, allowed: Iterable[str] = ()
+    vault: Facts, clusters: list[Cluster], wanted: _x509_rules.Requirements, allowed: Iterable[str] = ()
 ) -> Facts:
     """Everything that was read, and every disagreement in it."""
     chains = {cluster.name: chain(cluster, wanted) for cluster in clusters}
@@ -127,12 +132,14 @@ def report(
     }
 
 
-def chain(cluster: Cluster, wanted: _x509_chain.Requirements) -> Facts | None:
+def chain(cluster: Cluster, wanted: _x509_rules.Requirements) -> Facts | None:
     """Whether the identity controller takes the issuer: what it reads is tls.crt and the ConfigMap, nothing else."""
     issuer, anchors = (_pem(cluster.certificates(part)) for part in ("issuer", "anchors"))
     if not issuer or not anchors:
         return None
-    return _x509_chain.verify(_x509.parse_bundle(issuer), _x509.parse_bundle(anchors), wanted).facts()
+    workload = _x509_chain.workload_name(linkerd_namespace=_namespace(cluster), trust_domain=wanted.trust_domain)
+    named = replace(wanted, workload=workload)
+    return _x509_chain.verify(_x509.parse_bundle(issuer), _x509.parse_bundle(anchors), named).facts()
 
 
 def disagreements(
@@ -200,7 +207,7 @@ def _anchors(
     disagree: Any, cluster: Cluster, anchors: list[Facts], vault: Facts, at: datetime
 ) -> Iterator[Disagreement]:
     where = cluster.reading["anchors"]["where"]
-    not_roots = [one for one in anchors if not (one["self_signed"] and one["is_ca"])]
+    not_roots = [one for one in anchors if not (one["self_signed"] and (one["is_ca"] or one["version"] == 1))]
     if not_roots:
         yield disagree(
             "anchor_not_a_root",
@@ -241,7 +248,7 @@ def _issuer(disagree: Any, cluster: Cluster, found: Facts) -> Iterator[Disagreem
         yield disagree(
             "issuer_refused",
             where,
-            f"Linkerd would refuse the identity issuer {subject}: {why} "
+            f"Linkerd refuses the identity issuer {subject} ({', '.join(found['refused_by'])}): {why} "
             "Deleting the Secret has cert-manager sign it anew; kubectl describe certificate -n "
             f"{_namespace(cluster)} linkerd-identity-issuer tells why it does not.",
             reasons=reasons,

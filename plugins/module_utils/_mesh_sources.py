@@ -14,7 +14,7 @@ import binascii
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_pem
 from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import Encoding, x509
 
 CONFIG_MAP, BUNDLE_KEY = "linkerd-identity-trust-roots", "ca-bundle.crt"
@@ -30,14 +30,22 @@ def with_pem(certificate: x509.Certificate) -> dict[str, Any]:
     return {**_x509.certificate_facts(certificate), "certificate": certificate.public_bytes(Encoding.PEM).decode()}
 
 
-def source(where: str, pem: str | bytes | None, problem: str = "") -> dict[str, Any]:
-    """What a place holds. What cannot be read there is a sentence, never an error, and never the text itself."""
+def source(
+    where: str, pem: str | bytes | None, problem: str = "", reader: _x509_pem.Reader = _x509_pem.read_as_go
+) -> dict[str, Any]:
+    """What a place holds. What cannot be read there is a sentence, never an error, and never the text itself.
+
+    The reader is that of the part of Linkerd that reads it: where this reads less than there is, that is the problem,
+    and the certificates are listed all the same.
+    """
     certificates: list[dict[str, Any]] = []
     if not problem and not pem:
         problem = "is not there"
     if not problem and pem:
         try:
             certificates = [with_pem(certificate) for certificate in _x509.parse_bundle(pem)]
+            read = reader(pem if isinstance(pem, bytes) else pem.encode("utf-8", "surrogatepass"))
+            problem = f"cannot be read by Linkerd as PEM: {read.problem}" if read.problem else ""
         except _x509.X509Error as exc:
             problem = f"cannot be read: {exc}"
     return {"where": where, "certificates": certificates, "problem": problem}
@@ -94,7 +102,7 @@ def pod_groups(pods: list[Object], changed: str | None) -> list[dict[str, Any]]:
             continue  # no proxy of Linkerd in it
         name = f"{meta['namespace']}/{meta['name']}"
         if variable.get("value"):
-            found, evidence = source(f"environment of {name}", variable["value"]), "spec"
+            found, evidence = source(f"environment of {name}", variable["value"], "", _x509_pem.read_as_rustls), "spec"
         else:
             found, evidence = source("", None, "-"), _evidence(pod, changed)
         key = (evidence, found["problem"], tuple(sorted(one["fingerprint_sha256"] for one in found["certificates"])))

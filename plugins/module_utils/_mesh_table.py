@@ -41,6 +41,8 @@ def _lines(report: Facts) -> Iterator[str]:
                 yield from _certificate(one)
         for group in cluster.get("pods", []):
             yield f"  {len(group['pods'])} pod(s) {EVIDENCE[group['evidence']]}{_short(group['certificates'])}"
+        for one in (cluster["chain"] or {}).get("unusual", []):
+            yield f"  Unusual, and accepted by Linkerd: {one['subject']}: {one['message']}"
         yield from _leaves(cluster["certified"])
         check = cluster["check"]
         if check:

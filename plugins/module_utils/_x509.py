@@ -56,8 +56,8 @@ class X509Error(ValueError):
 def parse_bundle(pem: str | bytes) -> list[x509.Certificate]:
     """All certificates of a PEM bundle, in its order. Raises X509Error.
 
-    Lenient: text around the blocks, indentation, a byte order mark and blocks joined on one line are allowed, as openssl
-    and people's files have them; other kinds of blocks are not. Linkerd reads less: see _x509_pem.
+    Lenient: text around the blocks, indentation, a byte order mark and blocks joined on one line are allowed; other
+    kinds of blocks are not. Linkerd reads less: see _x509_pem.
     """
     certificates = []
     for number, (label, offset, line, body) in enumerate(_blocks(_text(pem)), start=1):
@@ -146,6 +146,7 @@ def certificate_facts(certificate: x509.Certificate) -> dict[str, Any]:
         "subject": certificate.subject.rfc4514_string(),
         "issuer": certificate.issuer.rfc4514_string(),
         "common_name": names[-1].value if names else None,
+        "version": certificate.version.value + 1,
         "serial_number": serial(certificate),
         "ski": ski,
         "aki": aki,

@@ -6,9 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_linkerd, _x509_rules
+from ansible_collections.servicemesh.pki.plugins.module_utils import (
+    _x509,
+    _x509_linkerd,
+    _x509_rules,
+    _x509_second,
+)
 from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import x509
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509_path import MAX_EDGES, Builder, Node
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509_rules import Requirements, Verdict
@@ -84,7 +90,8 @@ def verify(
             _x509_linkerd.Texts.of("the trust anchors", anchors, of_anchors),
             wanted,
         )
-    return _generic(chain, anchors, wanted)
+    verdict = _generic(chain, anchors, wanted)
+    return replace(verdict, second_judge=lambda: _x509_second.judge(chain, anchors, wanted.at))
 
 
 def _generic(chain: list[x509.Certificate], anchors: list[x509.Certificate], wanted: Requirements) -> Verdict:

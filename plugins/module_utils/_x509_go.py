@@ -4,8 +4,8 @@
 """Whether Linkerd's identity controller and CLI verify an issuer. Private to this collection.
 
 They call Verify of Go's crypto/x509 without a name and without key usages, which means serverAuth (linkerd2:
-pkg/tls/cred.go). The rules are those of crypto/x509/verify.go in Go 1.26: a limit of 100 candidates, self-issued CAs count
-as any other, key identifiers only order the candidates, and anchors are checked like any CA.
+pkg/tls/cred.go). The rules are those of crypto/x509/verify.go in Go 1.26: a limit of 100 candidates, self-issued CAs
+count as any other, key identifiers only order the candidates, and anchors are checked like any CA.
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ class Search:
             yield child.reason(
                 "weak_signature", f"Go does not verify its signature ({name}) by a key of {parent.subject}"
             )
-        elif (
-            not self.signed(child, parent) or ((_x509.key_facts(parent.certificate)[1] or 0) < 1024 and kind == parse.RSA)
+        elif not self.signed(child, parent) or (
+            (_x509.key_facts(parent.certificate)[1] or 0) < 1024 and kind == parse.RSA
         ):
             yield child.reason("wrong_signature", f"Its signature was not made by the key of {parent.subject}")
 
@@ -183,7 +183,7 @@ def _is_usual_pss(parameters: list[der.Element]) -> bool:
     parts = {part.tag: part.value for part in der.elements(parameters[0].value)} if parameters else {}
     if not {0xA0, 0xA1, 0xA2} <= set(parts):
         return False
-    hashed = [item for item in der.children(parts[0xA0])]
+    hashed = der.children(parts[0xA0])
     mask, *inner = der.children(parts[0xA1])
     name = der.dotted(hashed[0].value)
     salt = int.from_bytes(next(der.elements(parts[0xA2])).value, "big")
@@ -224,7 +224,7 @@ def _whole(path: list[Link]) -> Iterator[Reason]:
     for node in path:
         usages = node.usages
         if usages and SERVER not in usages and ANY_USAGE not in usages:
-            found = ", ".join(node.usage_names)
+            found = ", ".join(getattr(node, "usage_names", usages))
             yield node.reason(
                 "extended_key_usage", f"Its extended key usages are {found}, wanted is serverAuth, or none"
             )

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Name constraints as Go's crypto/x509 applies them (constraints.go in Go 1.26). Private to this collection.
 
-They apply to the subject alternative names of every certificate below, self-issued ones too, and to no subject. Those on
-hosts of URIs and on domains of mail addresses cover subdomains, as those on DNS names do.
+They apply to the subject alternative names of every certificate below, self-issued ones too, and to no subject. Those
+on hosts of URIs and on domains of mail addresses cover subdomains, as those on DNS names do.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What of a certificate Go's crypto/x509 refuses to parse. Private to this collection.
 
-The identity controller and the CLI end with an error when one certificate of the texts they read does not parse, whether
-a chain needs it or not. The rules are those of crypto/x509/parser.go in Go 1.26. Only what cryptography parses arrives
-here, so encodings that both refuse have no rule.
+The identity controller and the CLI end with an error when one certificate of the texts they read does not parse,
+whether a chain needs it or not. The rules are those of crypto/x509/parser.go in Go 1.26. Only what cryptography parses
+arrives here, so encodings that both refuse have no rule.
 """
 
 from __future__ import annotations

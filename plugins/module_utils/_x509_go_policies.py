@@ -20,7 +20,8 @@ Level = dict[str, set[str]]  # each valid policy with those that the next certif
 def policies_hold(path: list[Link]) -> bool:
     """Whether the path, from the leaf to its anchor, satisfies the policy constraints within it."""
     above = len(path) - 1
-    explicit = mapping = inhibit_any = above + 1
+    explicit: float = above + 1
+    mapping = inhibit_any = explicit
     level: Level | None = {ANY: {ANY}}
     for place in range(above - 1, -1, -1):
         node = path[place]

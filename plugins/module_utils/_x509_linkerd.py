@@ -1,7 +1,8 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether Linkerd accepts an issuer and the workloads below it, and which part of it does not. Private to this collection.
+"""Whether Linkerd accepts an issuer and the workloads below it, and which part of it does not. Private to this
+collection.
 
 The identity controller and the CLI verify with Go, the proxies with rustls-webpki. What both accept is not refused,
 however unusual it is: that is listed beside the verdict.
@@ -9,6 +10,7 @@ however unusual it is: that is listed beside the verdict.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -126,7 +128,7 @@ def _parsed(nodes: list[Node]) -> Iterator[Reason]:
 
 
 def _signs(issuer: Node) -> Iterator[Reason]:
-    """What the identity controller demands of the issuer beside the path (linkerd2: pkg/identity/service.go, pkg/tls)."""
+    """What the identity controller demands of the issuer beside the path (linkerd2: pkg/identity, pkg/tls)."""
     if issuer.constraints is None or not issuer.constraints.ca:
         yield issuer.reason("not_a_ca", "It is not a CA (basic constraints), so what it signs is not trusted")
     if _x509_go.key_kind(issuer) != _x509_go_parse.EC:
@@ -158,7 +160,7 @@ def _unusual(
         wanted, key_types=(), leaf_min_life=wanted.leaf_min_life * 0, anchor_min_life=wanted.anchor_min_life * 0
     )
     found = list(_x509_rules.path_reasons(path, general, complete))
-    for child, parent in zip(path, path[1:], strict=False):
+    for child, parent in itertools.pairwise(path):
         if not _x509_path.identifiers_agree(child, parent):
             found.append(_x509_path.aki_mismatch(child, parent))
     yield from (reason for reason in found if (reason.code, reason.subject) not in known)

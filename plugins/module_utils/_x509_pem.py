@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """PEM text as the parts of Linkerd read it, and PEM text that all of them read. Private to this collection.
 
-The identity controller and the CLI read with Go's encoding/pem (linkerd2: pkg/tls/codec.go): a block starts at the start
-of a line and ends at the end of one, another type ends the reading, and text that holds no block is an error, a blank
-line after the last block included. The proxies read with rustls-pki-types (linkerd2-proxy: linkerd/meshtls/src/creds.rs):
-text around blocks and other types are skipped, headers within a block are an error.
+The identity controller and the CLI read with Go's encoding/pem (linkerd2: pkg/tls/codec.go): a block starts at the
+start of a line and ends at the end of one, another type ends the reading, and text that holds no block is an error, a
+blank line after the last block included. The proxies read with rustls-pki-types (linkerd2-proxy:
+linkerd/meshtls/src/creds.rs): text around blocks and other types are skipped, headers within a block are an error.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography impo
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509_path import Node, Reason
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509_search import validity
 
+Facts = dict[str, Any]
 UNDERSTOOD = {  # critical extensions that are checked, or that (policies, CRL addresses) only inform
     ExtensionOID.BASIC_CONSTRAINTS,
     ExtensionOID.KEY_USAGE,
@@ -26,6 +27,7 @@ UNDERSTOOD = {  # critical extensions that are checked, or that (policies, CRL a
     ExtensionOID.CERTIFICATE_POLICIES,
     ExtensionOID.CRL_DISTRIBUTION_POINTS,
 }
+REQUESTED = ("expires_soon", "key_type")  # reasons that only a request makes
 LEAST_BITS = {"ec": 256, "rsa": 2048}
 
 
@@ -39,6 +41,7 @@ class Requirements:
     leaf_min_life: timedelta = timedelta()
     anchor_min_life: timedelta = timedelta()
     workload: str = ""
+    trust_domain: str = "cluster.local"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Verdict:
     path: list[Node]
     reasons: list[Reason]
     unusual: list[Reason] = field(default_factory=list)
+    second_judge: Callable[[], Facts | None] = lambda: None  # asked only where the facts are wanted: it takes its time
 
     @property
     def verified(self) -> bool:
@@ -58,14 +62,20 @@ class Verdict:
         """The parts of Linkerd that refuse it, each once."""
         return list(dict.fromkeys(part for reason in self.reasons for part in reason.refused_by))
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {
             "verified": self.verified,
             "path": [_x509.certificate_facts(node.certificate) for node in self.path],
             "reasons": [reason.facts() for reason in self.reasons],
             "refused_by": self.refused_by,
             "unusual": [reason.facts() for reason in self.unusual],
+            "second_judge": self._second(),
         }
+
+    def _second(self) -> Facts | None:
+        found = self.second_judge()
+        ours = all(reason.code in REQUESTED for reason in self.reasons)
+        return None if found is None else {**found, "agrees": found["verified"] is ours}
 
 
 def path_reasons(path: list[Node], wanted: Requirements, complete: bool = True) -> Iterator[Reason]:

@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether Linkerd's proxies verify a workload below an issuer. Private to this collection.
 
-They verify with rustls-webpki (linkerd2-proxy: linkerd/meshtls/src/creds.rs), each workload as a server and as a client.
-The rules are those of rustls-webpki 0.103 (cert.rs, verify_cert.rs, trust_anchor.rs) with the signature algorithms that
-the proxy chooses (linkerd/rustls/src/crypto.rs). Of an anchor only its name, its key and its name constraints count.
+They verify with rustls-webpki (linkerd2-proxy: linkerd/meshtls/src/creds.rs), each workload as a server and as a
+client. The rules are those of rustls-webpki 0.103 (cert.rs, verify_cert.rs, trust_anchor.rs) with the signature
+algorithms that the proxy chooses (linkerd/rustls/src/crypto.rs). Of an anchor only its name, its key and its name
+constraints count.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def verify(
 
 
 class Search:
-    """One search for a path. Where it is strict it leaves a path at the first thing that webpki refuses, as that does."""
+    """One search for a path. Where it is strict it leaves a path at the first thing that webpki refuses."""
 
     def __init__(
         self,
@@ -138,12 +139,13 @@ class Search:
     def _end(self, path: list[Link], anchor: Node, reasons: list[Reason]) -> bool:
         """Judges a path that reaches an anchor: all of its signatures, then all names."""
         whole = [*path, anchor]
+        above = {place: node for place, node in enumerate(path) if isinstance(node, Node)}
         for place in range(len(path), 0, -1):
             self.signatures -= self.strict
             if self.signatures < 0:
                 self.too_much = f"The proxies give up after {MAX_SIGNATURES} signatures: give fewer of the same names"
                 return True
-            broken = list(self._signature(whole[place - 1], whole[place]))
+            broken = list(self._signature(whole[place - 1], anchor if place == len(path) else above[place]))
             if broken:
                 self.attempts.append(Attempt(path, [*reasons, *broken], False))
                 return False
@@ -213,7 +215,7 @@ def _problems(node: Node, anchor: bool) -> Iterator[tuple[str, str]]:
         yield "wrong_signature", "its signature is no whole number of bytes"
     if len(node.certificate.tbs_certificate_bytes) > MAX_SIZE:
         yield "too_complex", "it is larger than 64 kB"
-    for oid, (critical, value) in raw.extensions.items():
+    for oid, (critical, _value) in raw.extensions.items():
         if critical and oid not in UNDERSTOOD and not anchor:
             yield "critical_extension", f"they do not understand its critical extension {oid}"
     if not anchor:

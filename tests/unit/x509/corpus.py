@@ -1,7 +1,8 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Issuers and anchors that are judged by Linkerd's own verifiers: each oddity at each level of a chain, and shapes of chains.
+"""Issuers and anchors that are judged by Linkerd's own verifiers: each oddity at each level of a chain, and shapes of
+chains.
 
 The names of the cases are stable, and what an oracle answers to a case does not depend on its keys and signatures.
 """
@@ -263,7 +264,7 @@ def common_name(tag: int, value: bytes) -> bytes:
 
 
 def two_extensions(parts: forge.Parts) -> None:
-    (dummy, listed, dummy2) = forge.split(parts["extensions"])[0]
+    listed = forge.split(parts["extensions"])[0][1]
     items = forge.split(listed)[0][1]
     parts["extensions"] = tlv(0xA3, tlv(0x30, items + tlv(0x30, bytes.fromhex("06032a0304") + tlv(4, b"\5\0"))))
 

@@ -61,7 +61,7 @@ def signs_workloads(case: corpus.Case) -> bool:
 
 
 def ask_proxies(case: corpus.Case, at: datetime = NOW) -> dict[str, str] | None:
-    """The answer of webpki for a workload below the issuer; None where the controller reads nothing or signs nothing."""
+    """The answer of webpki for a workload below the issuer; None where the controller signs none."""
     chain, anchors = case.texts
     go = Controller.of(chain, anchors, at)
     if not go.reads or not signs_workloads(case):

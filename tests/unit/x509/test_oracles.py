@@ -1,11 +1,12 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The profile linkerd beside what it judges for: Go, as the identity controller and the CLI use it, and rustls-webpki, as
-the proxies use it, on the cases of corpus.py. The answers of the second are recorded, so that these tests need no Rust.
+"""The profile linkerd beside what it judges for: Go, as the identity controller and the CLI use it, and rustls-webpki,
+as the proxies use it, on the cases of corpus.py. The answers of the second are recorded, so that these tests need
+no Rust.
 
-No answer may differ. Where cryptography parses a certificate less leniently
-than Linkerd the filter ends with an error that names the block; those cases are in UNREAD.
+No answer may differ. Where cryptography parses a certificate less leniently than Linkerd the filter ends with an error
+that names the block; those cases are in UNREAD.
 """
 
 from __future__ import annotations

@@ -1,0 +1,260 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The profile linkerd on inputs that were once judged wrongly. The right answers are those of Go and of rustls-webpki.
+
+pem_headers.pem is refused for the proxies: Go reads headers within a block, rustls-pki-types 1.15 does not, and a proxy
+that cannot read its anchors does not start.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import corpus
+import forge
+import judges
+import oracles
+import pytest
+from ansible.errors import AnsibleFilterError
+from authority import DAY, NOW, make, verdict_on
+from cryptography import x509
+
+from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain, x509_pem
+from ansible_collections.servicemesh.pki.plugins.module_utils import (
+    _mesh_sources,
+    _x509,
+    _x509_go_parse,
+    _x509_path,
+    _x509_pem,
+)
+
+FOLDER = Path(__file__).parent / "cases"
+AT = datetime(2026, 11, 26, 14, tzinfo=UTC)
+
+
+def read(name: str) -> bytes:
+    return (FOLDER / name).read_bytes()
+
+
+GOOD = (read("pem/00_issuer_of_all.pem"), read("pem/00_root_of_all.pem"))
+GO, PROXIES, CHECK = judges.CONTROLLER, judges.PROXIES, judges.CHECK
+TEXTS = {
+    "trailing_blank_line": {GO, CHECK},
+    "bom": {GO, CHECK, PROXIES},
+    "no_newline_between_blocks": {GO, CHECK, PROXIES},
+    "X509_CERTIFICATE": {GO, CHECK, PROXIES},
+    "indented_END": {GO, CHECK, PROXIES},
+    "pem_headers": {PROXIES},
+}
+
+
+def test_a_good_chain_is_verified():
+    verdict = judges.ours(*GOOD, AT)
+    assert (verdict.verified, verdict.unusual) == (True, [])
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_text_that_a_part_of_linkerd_cannot_read(name):
+    anchors = read(f"pem/{name}.pem")
+    verdict = judges.ours(GOOD[0], anchors, AT)
+    assert set(verdict.refused_by) == TEXTS[name]
+    assert {"pem"} <= {reason.code for reason in verdict.reasons}
+    assert judges.Controller.of(GOOD[0], anchors, AT).controller is (GO not in TEXTS[name])
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_same_text_is_a_problem_of_its_source(name):
+    """A disagreement of the report, with the certificates that there are."""
+    text = read(f"pem/{name}.pem").decode()
+    found = _mesh_sources.anchors_source(
+        {"metadata": {"creationTimestamp": "-"}, "data": {"ca-bundle.crt": text}}, "linkerd"
+    )
+    assert bool(found["problem"]) is (GO in TEXTS[name])
+    assert found["certificates"]
+
+
+@pytest.mark.parametrize("text", [GOOD[0] + b"\n", b"\xef\xbb\xbf" + GOOD[0], GOOD[0] + b"# the issuer\n"])
+def test_a_chain_that_the_controller_cannot_read(text):
+    verdict = judges.ours(text, GOOD[1], AT)
+    assert {reason.code for reason in verdict.reasons} == {"pem"}
+    assert not judges.Controller.of(text, GOOD[1], AT).reads
+
+
+PROFILE = {
+    "A_root_pathlen0_issuer_same_cn": ("path_length", {"Go clients"}),
+    "C_name_constraint_without_san": ("name_constraint", {PROXIES}),
+    "critical_AKI_on_root": ("unparseable", {GO, CHECK}),
+    "webpki_policies": ("critical_extension", {PROXIES}),
+    "webpki_server": ("extended_key_usage", {PROXIES}),
+}
+
+
+@pytest.mark.parametrize("name", PROFILE)
+def test_chains_that_a_part_of_linkerd_refuses(name):
+    code, parts = PROFILE[name]
+    chain, anchors = (read(f"profile/{name}.{part}.pem") for part in ("chain", "anchors"))
+    verdict = judges.ours(chain, anchors, AT)
+    assert {reason.code for reason in verdict.reasons} == {code}
+    assert set(verdict.refused_by) == parts
+    assert judges.Controller.of(chain, anchors, AT).controller is (GO not in parts)
+
+
+@pytest.mark.parametrize("name", ["A_root_pathlen0_issuer_same_cn", "C_name_constraint_without_san"])
+def test_go_refuses_the_workload_below(name):
+    chain, anchors, workload = (read(f"profile/{name}.{part}.pem") for part in ("chain", "anchors", "workload"))
+    when = x509.load_pem_x509_certificate(workload).not_valid_before_utc + timedelta(hours=1)
+    whole = workload if workload.count(b"BEGIN") > 1 else workload + chain
+    assert oracles.ask_controller(whole, anchors, when)["Verify"]
+
+
+def test_a_key_with_explicit_parameters_does_not_parse_in_go():
+    verdict = judges.ours(read("profile/explicit_ec_issuer.pem"), read("profile/explicit_ec_root.pem"), AT)
+    assert {GO, CHECK} <= set(verdict.refused_by)
+    assert "unparseable" in {reason.code for reason in verdict.reasons}
+
+
+def test_a_broken_name_constraint_is_an_error_that_names_the_block():
+    with pytest.raises(AnsibleFilterError, match=r"PEM block 1 \(line 1, offset 0\) is not a valid X\.509 certificate"):
+        x509_certificates(read("name_constraint_invalid_ipv4.pem").decode())
+
+
+def test_a_root_signed_with_sha1_is_self_signed_and_weak():
+    text = read("sha1_self_signed_root.pem")
+    facts = x509_certificates(text.decode())[0]
+    assert (facts["self_signed"], facts["signature_algorithm"]) == (True, "sha1WithRSAEncryption")
+    root = _x509.parse_bundle(text)[0]
+    issuer = make("issuer", own_key=corpus.key("p256", 1)).certificate
+    assert not _x509.is_signed_by(issuer, root)
+    reasons = judges.ours(text, text, root.not_valid_before_utc + DAY).reasons
+    assert ("signature_algorithm", (CHECK,)) in {(reason.code, reason.refused_by) for reason in reasons}
+
+
+def test_joined_blocks_are_written_one_by_one():
+    """As two lookups of files that are joined by ~ give."""
+    one, two, three = (make(name, own_key=corpus.key("p256", 300 + number)).pem for number, name in enumerate("abc"))
+    text = x509_pem([one.rstrip() + two, f"# third\n{three}\n\n"])
+    assert text == one + two + three
+    assert len(_x509_pem.read_as_go(text.encode()).certificates) == 3
+    assert judges.Controller.of(GOOD[0], text.encode(), AT).answer.count("'Anchors': 3")
+
+
+def test_blocks_that_linkerd_skips_are_unusual():
+    """Both find the anchor that they need; the controller never reads the one after another type."""
+    case = corpus.two_tiers("")
+    crl = forge.pem(b"\x30\x00", "X509 CERTIFICATE")
+    text = case.texts[1] + crl
+    with pytest.raises(AnsibleFilterError):
+        x509_chain(case.texts[0].decode(), text.decode(), at=NOW.isoformat())
+    verdict = judges_of(case.texts[0], text, case)
+    assert verdict.verified
+    assert {reason.code for reason in verdict.unusual} == {"ignored_text"}
+    assert judges.Controller.of(case.texts[0], text).controller
+
+
+def judges_of(chain: bytes, anchors: bytes, case: corpus.Case):
+    """The verdict on certificates of a case, read from texts of which the lenient reader refuses one."""
+    wanted = judges._x509_chain.requirements(NOW, "linkerd")
+    certificates = [[made.certificate for made in some] for some in (case.chain, case.anchors)]
+    return judges._x509_chain.verify(*certificates, wanted, ([chain], [anchors]))
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("issuer: authority identifier of another key", "aki_mismatch"),
+        ("root forged: version 1", "not_a_ca"),
+        ("6 tiers", None),
+        ("root: no key usage", None),
+    ],
+)
+def test_what_both_accept_is_not_refused(name, code):
+    verdict = judges.ours(*corpus.cases()[name]().texts)
+    assert verdict.verified
+    assert {reason.code for reason in verdict.unusual} == ({code} if code else set())
+
+
+def test_the_name_of_the_workload_decides():
+    root = make("root", **corpus.limits([x509.DNSName("mesh.example")]))
+    issuer = make("identity", root, own_key=corpus.key("p256", 1))
+    asked = {"at": NOW.isoformat(), "profile": "linkerd"}
+    assert x509_chain(issuer.pem, root.pem, **asked)["refused_by"] == [PROXIES]
+    assert x509_chain(issuer.pem, root.pem, trust_domain="mesh.example", **asked)["verified"]
+    with pytest.raises(AnsibleFilterError, match="unexpected keyword argument"):
+        x509_chain(issuer.pem, root.pem, pod="web", **asked)
+
+
+def worst() -> dict[str, corpus.Case]:
+    many = [x509.DNSName(f"a{number}.cluster.local") for number in range(1000)]
+    trees = [x509.DNSName(f"d{number}.example") for number in range(1999)]
+    kinds = {
+        "DNS": ([*trees, x509.DNSName("cluster.local")], many),
+        "directories": (
+            [corpus.directory(f"x{one}") for one in range(2000)],
+            [corpus.directory(f"y{one}") for one in range(1000)],
+        ),
+        "mails": (
+            [corpus.mail(f"x@d{one}.example") for one in range(2000)],
+            [corpus.mail(f"a@b{one}.example") for one in range(1000)],
+        ),
+        "URIs": (
+            [corpus.uri(f"d{one}.example") for one in range(2000)],
+            [corpus.uri(f"a://b{one}.example") for one in range(1000)],
+        ),
+    }
+    limited = {
+        f"1000 names under 2000 {kind}": corpus.limited_issuer(corpus.limits(trees), *names)
+        for kind, (trees, names) in kinds.items()
+    }
+    return {**limited, **{f"1001 anchors, {with_}": corpus.same_names(1001, with_) for with_ in (True, False)}}
+
+
+@pytest.mark.parametrize("profile", [None, "linkerd"])
+def test_the_worst_inputs_take_less_than_half_a_second(profile):
+    """Of the processor's time, which other processes do not change much."""
+    for name, case in worst().items():
+        chain, anchors = (text.decode() for text in case.texts)
+        started = time.process_time()
+        found = x509_chain(chain, anchors, at=NOW.isoformat(), profile=profile)
+        assert time.process_time() - started < 0.5, name
+        if profile:
+            assert "too_complex" in {reason["code"] for reason in found["reasons"]}, name
+
+
+def test_what_cryptography_alone_would_answer():
+    root = make("root", own_key=corpus.key("rsa1024"))
+    leaf = make("leaf", root, own_key=corpus.key("p256", 2), ca=False, key_cert_sign=False)
+    good = make("leaf", make("root"), own_key=corpus.key("p256", 2), ca=False, key_cert_sign=False)
+    asked = {"at": NOW.isoformat()}
+    found = x509_chain(good.pem, make("root").pem, **asked)["second_judge"]
+    assert found == {"verified": True, "message": "", "agrees": True}
+    swapped = make("leaf", make("root"), own_key=corpus.key("p256", 2), aki=b"x" * 20)
+    assert x509_chain(swapped.pem, make("root").pem, **asked)["second_judge"]["agrees"] is False
+    weak = x509_chain(leaf.pem, root.pem, **asked)["second_judge"]
+    assert (weak["verified"], weak["agrees"]) == (False, True) and weak["message"]
+    assert x509_chain(good.pem, make("root").pem, leaf_min_days=90, **asked)["second_judge"]["agrees"]
+    assert x509_chain(good.pem, make("root").pem, profile="linkerd", **asked)["second_judge"] is None
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(corpus.cases()) if "anchors of one name" not in name])
+def test_go_parses_what_we_say_it_does(name):
+    """Each certificate of the corpus alone."""
+    case = corpus.cases()[name]()
+    for made in (*case.chain, *case.anchors):
+        try:
+            node = _x509_path.Node(made.certificate)
+        except (ValueError, TypeError):
+            continue  # cryptography reads its extensions only when they are asked for
+        problem = _x509_go_parse.problem(made.certificate, node.raw)
+        answer = oracles.ask_controller(made.pem.encode(), made.pem.encode(), NOW)
+        assert bool(answer["ReadChain"]) is bool(problem), (problem, answer["ReadChain"])
+
+
+def test_der_of_the_chain_is_what_the_controller_sends():
+    case = corpus.tiers(4)
+    answer = oracles.ask_controller(*case.texts, NOW)
+    assert [base64.b64decode(one) for one in answer["Intermediates"]] == [forge.der(made) for made in case.chain]
+    assert verdict_on(case.chain, case.anchors, profile="linkerd").verified
