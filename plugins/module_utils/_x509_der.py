@@ -42,13 +42,13 @@ def elements(data: bytes) -> Iterator[Element]:
     while at < len(data):
         start, at = at, at + 2
         if at > len(data):
-            raise ValueError("DER ends within an element")
+            raise ValueError("The input ends within a DER element: give whole certificates")
         size = data[at - 1]
         if size & 0x80:
             digits = size & 0x7F
             size, at = int.from_bytes(data[at : at + digits], "big"), at + digits
         if at + size > len(data):
-            raise ValueError("DER ends within an element")
+            raise ValueError("The input ends within a DER element: give whole certificates")
         yield Element(data[start], data[at : at + size], data[start : at + size])
         at += size
 

@@ -70,7 +70,8 @@ CASES = {
     "issuer of another root": (
         {"vault_result": vault(ROOT, NEXT), "berlin": reading(issuer=BY_NEXT)},
         {"issuer_refused", "pod_leaf_untrusted"},
-        "Linkerd would refuse the identity issuer CN=identity.linkerd.cluster.local: Its authority key identifier",
+        "Linkerd refuses the identity issuer CN=identity.linkerd.cluster.local (identity controller, linkerd check, "
+        "proxies): Its signature was not made by the key of CN=root.linkerd.cluster.local.",
     ),
     "an issuer with less left than asked for": (
         {"min_days": (3, 0)},

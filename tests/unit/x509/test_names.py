@@ -247,7 +247,7 @@ def test_the_ends_of_validity_are_inside(late, tmp_path):
 
 
 def test_plugins_offer_what_is_documented():
-    assert set(FilterModule().filters()) == {"x509_certificates", "x509_chain"}
+    assert set(FilterModule().filters()) == {"x509_certificates", "x509_chain", "x509_pem"}
     assert set(Offered().tests()) == {"issued_by", "trusted_by"}
 
 
