@@ -17,8 +17,11 @@ NOT_SHOWN = "(not shown)"
 
 
 def same(wanted: Any, found: Any) -> bool:
-    """Whether both mean the same to Vault, which replaces a mapping as a whole. Lists have no order."""
-    if empty(wanted) and empty(found):
+    """Whether two values of a field of the API mean the same. An absent field is None, and the same as an empty one.
+
+    A list has no order, and may be text with commas. A mapping has exactly its keys, see same_mapping().
+    """
+    if wanted in EMPTY and found in EMPTY:
         return True
     if isinstance(wanted, Mapping) or isinstance(found, Mapping):
         return isinstance(wanted, Mapping) and isinstance(found, Mapping) and same_mapping(wanted, found)
@@ -40,11 +43,22 @@ def same(wanted: Any, found: Any) -> bool:
 
 
 def same_mapping(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    return all(same(wanted.get(key), found.get(key)) for key in {*wanted, *found})
+    """Vault stores a mapping as it is sent and replaces it as a whole: a key counts, whatever its value.
+
+    SSH's `default_extensions` grants a permission by a key with an empty value.
+    """
+    return wanted.keys() == found.keys() and all(same_entry(wanted[key], found[key]) for key in wanted)
+
+
+def same_entry(wanted: Any, found: Any) -> bool:
+    """Values under one key of a mapping, where Vault takes no text with commas for a list."""
+    if wanted in EMPTY and found in EMPTY:
+        return True
+    return isinstance(wanted, list | tuple) == isinstance(found, list | tuple) and same(wanted, found)
 
 
 def empty(value: Any) -> bool:
-    """Nothing, or a mapping to nothing."""
+    """Nothing, or a mapping to nothing: there is no value to hide."""
     return value in EMPTY or (isinstance(value, Mapping) and all(map(empty, value.values())))
 
 

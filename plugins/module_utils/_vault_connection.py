@@ -144,6 +144,11 @@ class Vault:
         names = {name for title, one in schemas if title.endswith("Request") for name in one["properties"]}
         return page["info"]["title"].removesuffix(" API"), names
 
+    def takes_any_name(self, path: str) -> bool:
+        """Whether a write to the path stores every name, as kv does, so that a read returns all that was written."""
+        product, known = self.describe(path)
+        return bool(product) and not known
+
     def unknown(self, path: str, names: Iterable[str]) -> list[str]:
         """Those that a write to the path would not take. It warns of them, for a check."""
         product, known = self.describe(path)

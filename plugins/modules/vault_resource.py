@@ -16,9 +16,13 @@ description:
   - A diff, RV(differences) and warnings show values of those names only that O(data) has, also inside of its
     dictionaries. Of other names they show at most that something is there, so that deleting a secret does not show it.
   - A name that O(data) does not have is not compared. Most engines keep it on a write, some set it back to its default.
-  - A dictionary inside of O(data) is compared as a whole, because Vault replaces it as a whole, so that C(bound_claims)
-    without one of the claims removes that claim. An empty value is as good as none. An engine (C(sys/mounts),
-    C(sys/auth)) has more in it than was given from the start, so M(servicemesh.pki.vault_engine) is for it.
+  - A dictionary inside of O(data) is compared key by key, because Vault replaces it as a whole. A key that O(data) does
+    not have is removed, and a key with an empty value is a key, so that C(default_extensions) of an SSH role without
+    C(permit-pty) withdraws that permission. A list in such a dictionary is not compared with text with commas.
+  - An engine (C(sys/mounts), C(sys/auth)) adds defaults to its dictionaries, so use M(servicemesh.pki.vault_engine) for
+    it.
+  - For a name that O(data) has with an empty value, an object that does not have the name is the same, except where
+    Vault stores any name, as in an engine of type C(kv).
   - After a write the object is read back. What Vault did not take is a warning that names it.
 extends_documentation_fragment:
   - community.hashi_vault.connection
@@ -120,16 +124,18 @@ from ansible_collections.servicemesh.pki.plugins.module_utils import _diff
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
 
 
-def predicted(module: Any, vault: Vault, found: dict[str, Any]) -> dict[str, Any]:
+def predicted(module: Any, vault: Vault, found: dict[str, Any], differing: _diff.Differences) -> dict[str, Any]:
     params = module.params
     ignored = vault.unknown(params["path"], params["data"])
-    taken = {name: value for name, value in params["data"].items() if name not in ignored}
-    return {**found, **{name: value for name, value in taken.items() if not _diff.same(value, found.get(name))}}
+    return {**found, **{name: params["data"][name] for name in differing if name not in ignored}}
 
 
-def differences(data: dict[str, Any], found: dict[str, Any]) -> _diff.Differences:
+def differences(vault: Vault, path: str, data: dict[str, Any], found: dict[str, Any]) -> _diff.Differences:
     """As they are shown."""
     differing = _diff.differences(data, found)
+    missing = [name for name, value in data.items() if value is not None and name not in {*found, *differing}]
+    if missing and vault.takes_any_name(path):  # such as kv: there an empty value is stored like any other
+        differing |= {name: {"wanted": data[name], "found": None} for name in missing}
     return {
         name: {"wanted": pair["wanted"], "found": _diff.redacted(pair["found"], pair["wanted"])}
         for name, pair in differing.items()
@@ -138,15 +144,15 @@ def differences(data: dict[str, Any], found: dict[str, Any]) -> _diff.Difference
 
 def present(module: Any, vault: Vault, found: dict[str, Any] | None) -> tuple[_diff.Differences, bool, dict]:
     params, path = module.params, module.params["path"]
-    differing = differences(params["data"], found or {})
+    differing = differences(vault, path, params["data"], found or {})
     if found is not None and not differing:
         return {}, False, found
     vault.write(path, {**params["data"], **params["secret_data"]}, new=found is None)
     if module.check_mode:
-        return differing, True, predicted(module, vault, found or {})
+        return differing, True, predicted(module, vault, found or {}, differing)
     now = vault.read(path) or {}
     advice = " What Vault never tells belongs into secret_data."
-    vault.warn_of_ignored(path, differences(params["data"], now), advice)
+    vault.warn_of_ignored(path, differences(vault, path, params["data"], now), advice)
     return differing, True, now
 
 

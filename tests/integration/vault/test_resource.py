@@ -111,6 +111,58 @@ def test_a_dictionary_inside_of_data_is_compared_as_a_whole_as_vault_replaces_it
     assert (server.client.read(where)["data"]["bound_claims"] or {}) == claims
 
 
+@pytest.fixture
+def ssh(server, path):
+    """An SSH role that grants a terminal and port forwarding, each by a key without a value."""
+    server.client.sys.enable_secrets_engine("ssh", path)
+    data = dict(key_type="ca", allow_user_certificates=True)
+    server.client.write_data(f"{path}/roles/r", data={**data, "default_extensions": GRANTED})
+    return f"{path}/roles/r", data
+
+
+GRANTED = {"permit-pty": "", "permit-port-forwarding": ""}
+
+
+@pytest.mark.parametrize("left", [{"permit-pty": ""}, {}])
+def test_a_permission_that_leaves_the_description_leaves_vault(run, server, ssh, left):
+    where, data = ssh
+    done = run.four_ways("vault_resource", path=where, data={**data, "default_extensions": left})
+    assert set(done["differences"]) == {"default_extensions"}
+    assert set(done["differences"]["default_extensions"]["found"]) == set(GRANTED)
+    assert server.client.read(where)["data"]["default_extensions"] == left
+
+
+def test_a_mapping_that_the_description_does_not_have_is_left_alone(run, server, ssh):
+    where, data = ssh
+    assert not run.ok("vault_resource", path=where, data=data)["changed"]
+    assert server.client.read(where)["data"]["default_extensions"] == GRANTED
+
+
+def test_an_empty_value_is_stored_where_any_name_is(run, server, path):
+    server.client.sys.enable_secrets_engine("kv", path, options={"version": "1"})
+    server.client.write_data(f"{path}/a", data={"user": "x"})
+    done = run.four_ways("vault_resource", path=f"{path}/a", data={"user": "x", "note": ""})
+    assert set(done["differences"]) == {"note"}
+    assert server.client.read(f"{path}/a")["data"] == {"user": "x", "note": ""}
+
+
+@pytest.mark.parametrize("secret", [{"user": "x"}, {"user": "x", "none": ["a", ""]}])
+def test_keys_of_a_secret_of_kv_version_2_are_exact(run, server, path, secret):
+    server.client.sys.enable_secrets_engine("kv", path, options={"version": "2"})
+    server.client.write_data(f"{path}/data/a", data={"data": {"user": "x", "none": ""}})
+    run.four_ways("vault_resource", path=f"{path}/data/a", data={"data": secret})
+    assert server.client.read(f"{path}/data/a")["data"]["data"] == secret
+
+
+def test_a_claim_that_is_text_is_not_the_list_of_its_parts(run, server, role):
+    """Vault compares the claim of a token with the text as a whole."""
+    where, data = role
+    run.four_ways("vault_resource", path=where, data={**data, "bound_claims": {"team": ["a", "b"]}})
+    done = run.four_ways("vault_resource", path=where, data={**data, "bound_claims": {"team": "a,b"}})
+    assert set(done["differences"]) == {"bound_claims"}
+    assert server.client.read(where)["data"]["bound_claims"] == {"team": "a,b"}
+
+
 def test_a_secret_of_kv_version_2_is_compared_as_a_whole(run, server, stored):
     done = run.four_ways("vault_resource", path=stored, data={"data": {"user": "x"}})
     assert done["differences"]["data"]["found"] == {"user": "x", "password": "(not shown)", "none": ""}

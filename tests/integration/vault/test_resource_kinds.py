@@ -17,6 +17,7 @@ def public_key() -> str:
 
 KEY, OTHER_KEY = public_key(), public_key()
 POLICY = 'path "pki/root/sign-intermediate" {\n  capabilities = ["update"]\n}\n'
+SECRETS = ("pki", "ssh")  # engines of secrets; the others are auth methods
 SERVICE_ACCOUNT = "system:serviceaccount:linkerd:issuer"
 
 # type of the engine, object below it, what it shall have, the same otherwise written, another wish
@@ -59,7 +60,7 @@ KINDS = {
             token_ttl="10m",
         ),
         dict(
-            bound_audiences="vault://linkerd/vault", token_ttl="600s", bound_claims={"env": "test", "team": "pki,mesh"}
+            bound_audiences="vault://linkerd/vault", token_ttl="600s", bound_claims={"env": "test", "team": ["pki", "mesh"]}
         ),
         dict(
             role_type="jwt",
@@ -68,6 +69,18 @@ KINDS = {
             bound_audiences=["vault://linkerd/other"],
             bound_claims={"team": ["mesh"]},
         ),
+    ),
+    "role of ssh": (
+        "ssh",
+        "roles/admin",
+        dict(
+            key_type="ca",
+            allow_user_certificates=True,
+            default_extensions={"permit-pty": "", "permit-port-forwarding": ""},
+            ttl="10m",
+        ),
+        dict(default_extensions={"permit-port-forwarding": "", "permit-pty": ""}, ttl=600),
+        dict(key_type="ca", allow_user_certificates=True, default_extensions={"permit-pty": ""}),
     ),
     "config of kubernetes": (
         "kubernetes",
@@ -160,9 +173,9 @@ def engine(run, path, server):
     """Enables an engine at the path and returns where its objects are."""
 
     def enable(kind: str) -> str:
-        place = dict(path=f"{path}-engine", kind="secret" if kind == "pki" else "auth")
+        place = dict(path=f"{path}-engine", kind="secret" if kind in SECRETS else "auth")
         run.ok("vault_engine", **place, type=kind, max_lease_ttl="2160h")
-        return f"{'' if kind == 'pki' else 'auth/'}{path}-engine"
+        return f"{'' if kind in SECRETS else 'auth/'}{path}-engine"
 
     yield enable
     server.client.sys.disable_auth_method(f"{path}-engine")
