@@ -5,15 +5,30 @@
 
 from __future__ import annotations
 
+import secrets
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ansible.module_utils.api import retry_with_delays_and_condition
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _diff, _duration
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, hide
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_secret import SecretValue
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_secret import OutcomeUnknownError, SecretValue
 
+T = TypeVar("T")
+PAUSES = (0.5, 1, 2)  # seconds before Vault is asked again to take a credential back
 DEAD = {"wanted": "alive", "found": "expired, revoked or unknown to this Vault"}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A new credential. The accessor names it and cannot be used instead of it."""
+
+    value: str
+    accessor: str
 
 
 class Credential(ABC):
@@ -49,10 +64,28 @@ class Credential(ABC):
         """The capabilities and paths that the login needs to create, revoke or renew."""
 
     @abstractmethod
-    def create(self) -> str: ...
+    def create(self, mark: str) -> Made:
+        """Creates one. The mark is in what Vault tells of it, so that it can be found when the answer is lost."""
 
     @abstractmethod
-    def revoke(self, value: str) -> None: ...
+    def revoke(self, value: str) -> None:
+        """Revokes one. Vault reports no error for one that is revoked already."""
+
+    @abstractmethod
+    def discard(self, mark: str) -> None:
+        """Finds the one with the mark and revokes it. There may be none."""
+
+    @abstractmethod
+    def accessor(self, found: dict[str, Any]) -> str:
+        """The accessor of one that was looked up."""
+
+    @abstractmethod
+    def check_new(self, found: dict[str, Any]) -> None:
+        """A VaultError for a new one that is less than what was requested."""
+
+    @property
+    def title(self) -> str:
+        return self.kind.replace("_", " ")
 
     def can_renew(self, found: dict[str, Any]) -> bool:
         return False
@@ -88,26 +121,100 @@ def decide(credential: Credential, value: str | None, found: dict[str, Any]) -> 
     return ("replaced" if reasons else "none"), reasons
 
 
-def put(module: Any, credential: Credential, secret: SecretValue) -> dict[str, Any]:
-    """What Vault tells of the new one."""
-    made = credential.create()
-    hide(module, made)
+def again(call: Callable[[], T]) -> T:
+    """What Vault answers, where asking twice does no harm."""
+    retry = retry_with_delays_and_condition(PAUSES, lambda exc: isinstance(exc, VaultError) and not_answered(exc))
+    answer: T = retry(call)()
+    return answer
+
+
+def not_answered(exc: VaultError) -> bool:
+    return exc.lost or exc.facts.get("code") == "unreachable"
+
+
+def create(credential: Credential) -> Made:
+    """A new one. When the answer is lost, Vault may have one that nobody has: it is looked for and revoked."""
+    mark = secrets.token_hex(8)
     try:
-        found = credential.look_up(made)
+        return credential.create(mark)
+    except VaultError as exc:
+        if exc.lost:
+            try:
+                again(lambda: credential.discard(mark))
+            except VaultError as second:
+                exc.add(
+                    f"Vault may have made a {credential.title} that is in no Secret. It has the mark {mark}, and could "
+                    f"not be looked for: {second} Look for it, or wait until it expires.",
+                    left_behind=mark,
+                )
+        raise
+
+
+def put(module: Any, credential: Credential, secret: SecretValue) -> dict[str, Any]:
+    """Creates one and stores it; what Vault tells of it. Whatever fails, it is revoked unless it may be stored."""
+    made = create(credential)
+    hide(module, made.value)
+    try:
+        found = again(lambda: credential.look_up(made.value))
+        if not found:
+            raise VaultError(f"Vault does not know the {credential.title} that it made a moment ago. Run again.")
         check_life(credential, found)
-        secret.write(made)
-    except VaultError:
-        credential.revoke(made)
+        secret.write(made.value)
+    except OutcomeUnknownError as exc:
+        exc.add(
+            f"It is not known whether {secret.where} has the new {credential.title} (accessor {made.accessor}), so it "
+            "was not revoked, and neither was the one before. Run again when the cluster answers.",
+            accessor=made.accessor,
+        )
+        raise
+    except BaseException as exc:  # an interrupt, too
+        if isinstance(exc, VaultError) or not may_hold(secret, made.value):
+            withdraw(credential, made, exc)
         raise
     return found
 
 
+def may_hold(secret: SecretValue, value: str) -> bool:
+    try:
+        return secret.read() == value
+    except VaultError:
+        return True
+
+
+def withdraw(credential: Credential, made: Made, first: BaseException) -> None:
+    """Revokes one after an error, which stays the error that is reported."""
+    try:
+        again(lambda: credential.revoke(made.value))
+    except VaultError as second:
+        if isinstance(first, VaultError):
+            first.add(
+                f"The new {credential.title} is in no Secret and could not be revoked: {second} Revoke it by its "
+                f"accessor {made.accessor}.",
+                left_behind=made.accessor,
+            )
+
+
+def retire(credential: Credential, secret: SecretValue, value: str, found: dict[str, Any]) -> None:
+    """Revokes the one that was replaced."""
+    try:
+        again(lambda: credential.revoke(value))
+    except VaultError as exc:
+        accessor = credential.accessor(found)
+        exc.add(
+            f"{secret.where} has the new {credential.title}, and the one before is still valid. Revoke it by its "
+            f"accessor {accessor}.",
+            left_behind=accessor,
+        )
+        raise
+
+
 def check_life(credential: Credential, found: dict[str, Any]) -> None:
     """Vault cuts without a word what is asked for to the max_lease_ttl of the login method or of the server."""
+    credential.check_new(found)
     short = credential.differences(found).get("minimum_ttl")
     if short:
         raise VaultError(
-            f"Vault gives a {credential.kind.replace('_', ' ')} a life of {short['found']} only, less than minimum_ttl "
+            f"Vault gives a {credential.title} a life of {short['found']} only, less than minimum_ttl "
             f"{short['wanted']}, so every run would replace it. The Secret was left as it is. Ask for a lower "
             "minimum_ttl, or raise what limits it: the life asked for, or max_lease_ttl of the login (vault_engine)."
         )
@@ -150,11 +257,11 @@ def act(
             secret.write("foreseen", dry_run=True)
         return {}
     if renews:
-        credential.renew(value)
+        again(lambda: credential.renew(value))
         return credential.look_up(value)
     now = put(module, credential, secret)
     if replaces:
-        credential.revoke(value)
+        retire(credential, secret, value, found)
     return now
 
 
@@ -165,7 +272,7 @@ def absent(module: Any, credential: Credential, secret: SecretValue, value: str 
     if retired(credential, value, found):
         credential.vault.foresee(*credential.rights("revoke"))
         if not module.check_mode:
-            credential.revoke(value)
+            again(lambda: credential.revoke(value))
     secret.remove(dry_run=module.check_mode)
     return result("removed", {}, {"in_secret": True, **credential.facts(found)}, {})
 

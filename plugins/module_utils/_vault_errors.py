@@ -13,26 +13,44 @@ CAPABILITIES = {"GET": "read", "LIST": "list", "POST": "update", "PUT": "update"
 ENOUGH = {"create": ["create", "update"]}  # it depends on the engine which of them a new object needs
 
 
+# Exceptions of requests and urllib3 when nothing was sent. After any other one the request may have been carried out.
+NOT_SENT = {
+    *("ConnectTimeout", "ConnectTimeoutError", "NewConnectionError", "NameResolutionError", "ProxyError", "SSLError"),
+    *("MissingSchema", "InvalidSchema", "InvalidURL", "InvalidHeader"),
+}
+
+
 class VaultError(Exception):
-    """Ends the module. `said` is what Vault gave as its reason, `facts` go into the result."""
+    """Ends the module. `said` is what Vault gave as its reason, `facts` go into the result.
 
-    def __init__(self, sentence: str, status: int = 0, said: str = "", **facts: Any) -> None:
+    `code` is one of them: what went wrong in one word that does not change. `lost` is whether the request may have been
+    carried out all the same, because no answer came or one that does not say.
+    """
+
+    def __init__(self, sentence: str, status: int = 0, said: str = "", *, lost: bool = False, **facts: Any) -> None:
         super().__init__(sentence)
-        self.status, self.said, self.facts = status, said, facts
+        self.status, self.said, self.lost, self.facts = status, said, lost, facts
+
+    def add(self, sentence: str, **facts: Any) -> None:
+        """Another sentence behind the first, which stays the reason."""
+        self.args = (f"{self} {sentence}",)
+        self.facts |= facts
 
 
-def cleaned(errors: list[Any]) -> str:
+def cleaned(errors: Any) -> str:
     """Vault's reasons without the frame that Go puts around a list of errors."""
-    text = "; ".join(re.sub(r"^\d+ errors? occurred:", "", str(error)) for error in errors)
+    reasons = errors if isinstance(errors, list) else [errors]
+    text = "; ".join(re.sub(r"^\d+ errors? occurred:", "", str(error)) for error in reasons)
     return re.sub(r"\s+", " ", text.replace("\t*", " ")).strip().rstrip(".")
 
 
 def from_answer(url: str, doing: str, path: str, status: int, body: Any) -> VaultError:
     """For an answer that is an error, or no answer of Vault's at all. `body` is parsed JSON or text."""
+    lost = status >= 500
     if not isinstance(body, dict):
-        return VaultError(not_vault(url, status, body), status)
+        return VaultError(not_vault(url, status, str(body)), status, lost=lost, code="not_vault")
     said = cleaned(body.get("errors") or body.get("warnings") or [])
-    return VaultError(reason(url, doing, path, status, said), status, said)
+    return VaultError(reason(url, doing, path, status, said), status, said, lost=lost)
 
 
 def reason(url: str, capability: str, path: str, status: int, said: str) -> str:
@@ -102,6 +120,13 @@ def from_transport(url: str, exc: Exception) -> VaultError:
     """For an exception of requests: nothing came back."""
     text = str(exc)
     kinds = {kind.__name__ for kind in type(exc).__mro__}
+    lost = not kinds & NOT_SENT and not any(name in text for name in NOT_SENT) and "Connection refused" not in text
+    if "InvalidHeader" in kinds:  # its text holds the header, which is the token
+        return VaultError(
+            f"The token for Vault at {url}, or the namespace, holds a line end or a space. Take them out, for instance "
+            "the line ends of Windows in a file.",
+            code="invalid_header",
+        )
     if "ProxyError" in kinds:
         said = f"cannot be reached through the proxy ({innermost(exc)}). Look at the option proxies and at HTTPS_PROXY"
     elif "SSLError" in kinds:
@@ -125,7 +150,8 @@ def from_transport(url: str, exc: Exception) -> VaultError:
         return VaultError(f"The file of ca_cert (VAULT_CACERT) is missing: {file}. Correct the path.")
     else:
         said = f"cannot be reached: {innermost(exc)}"
-    return VaultError(f"Vault at {url} {said}" + ("" if said.endswith("?") else "."))
+    sentence = f"Vault at {url} {said}" + ("" if said.endswith("?") else ".")
+    return VaultError(sentence, lost=lost, code="answer_lost" if lost else "unreachable")
 
 
 def tls(text: str) -> str:

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _diff, _duration
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_credential import Credential
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_credential import Credential, Made
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
+
+MARK = "servicemesh_pki_request"  # in the metadata of a secret id
 
 
 class SecretId(Credential):
@@ -59,8 +62,24 @@ class SecretId(Credential):
     def rights(self, act: str) -> list[tuple[str, str]]:
         return [("update", f"{self.role}/secret-id{'/destroy' if act == 'revoke' else ''}")]
 
-    def create(self) -> str:
-        return str(self.vault.request("POST", f"{self.role}/secret-id", {})["data"]["secret_id"])
+    def create(self, mark: str) -> Made:
+        data = {"metadata": json.dumps({MARK: mark})}
+        made = self.vault.request("POST", f"{self.role}/secret-id", data)["data"]
+        return Made(str(made["secret_id"]), str(made["secret_id_accessor"]))
+
+    def check_new(self, found: dict[str, Any]) -> None:
+        """Nothing is requested that Vault could cut."""
 
     def revoke(self, value: str) -> None:
         self.vault.request("POST", f"{self.role}/secret-id/destroy", {"secret_id": value})
+
+    def discard(self, mark: str) -> None:
+        for accessor in self.vault.list(f"{self.role}/secret-id").get("keys") or []:
+            by_accessor, which = f"{self.role}/secret-id-accessor", {"secret_id_accessor": accessor}
+            status, body = self.vault.exchange("POST", f"{by_accessor}/lookup", which)
+            if status == 200 and (body["data"].get("metadata") or {}).get(MARK) == mark:
+                self.vault.request("POST", f"{by_accessor}/destroy", which)
+                return
+
+    def accessor(self, found: dict[str, Any]) -> str:
+        return str(found.get("secret_id_accessor"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _diff, _duration
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_credential import Credential
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault_credential import Credential, Made
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 
 FACTS = ("policies", "renewable", "orphan", "period", "expire_time")
@@ -81,20 +81,32 @@ class Token(Credential):
         strong = act == "create" and (self.params["period"] or self.params["no_parent"])
         return [(right, f"auth/token/{act}") for right in ("update", *(["sudo"] if strong else []))]
 
-    def create(self) -> str:
+    def create(self, mark: str) -> Made:
         params = self.params
         data = {name: params[name] for name in ("policies", "renewable", "no_parent", "no_default_policy")}
         data |= {name: f"{_duration.seconds(params[name])}s" for name in ("ttl", "period") if params[name]}
-        data["display_name"] = params["secret_name"]
+        data["display_name"] = f"{params['secret_name']}-{mark}"
         made = self.vault.request("POST", "auth/token/create", data)["auth"]
-        asked = _duration.seconds(params["ttl"] or 0)
-        if not params["period"] and made["lease_duration"] < asked:
-            self.revoke(made["client_token"])
-            raise VaultError(too_long(asked, made["lease_duration"]))
-        return str(made["client_token"])
+        return Made(str(made["client_token"]), str(made["accessor"]))
+
+    def check_new(self, found: dict[str, Any]) -> None:
+        asked, life = _duration.seconds(self.params["ttl"] or 0), found.get("creation_ttl") or 0
+        if not self.params["period"] and 0 < life < asked:
+            raise VaultError(too_long(asked, life))
 
     def revoke(self, value: str) -> None:
         self.vault.request("POST", "auth/token/revoke", {"token": value})
+
+    def discard(self, mark: str) -> None:
+        """Vault finds no token by its name, so all are looked at, which takes a login that may list accessors."""
+        for accessor in self.vault.list("auth/token/accessors").get("keys") or []:
+            status, body = self.vault.exchange("POST", "auth/token/lookup-accessor", {"accessor": accessor})
+            if status == 200 and str(body["data"].get("display_name")).endswith(f"-{mark}"):
+                self.vault.request("POST", "auth/token/revoke-accessor", {"accessor": accessor})
+                return
+
+    def accessor(self, found: dict[str, Any]) -> str:
+        return str(found.get("accessor"))
 
     def can_renew(self, found: dict[str, Any]) -> bool:
         return bool(found.get("period") and found.get("renewable"))

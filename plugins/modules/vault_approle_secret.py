@@ -15,6 +15,11 @@ description:
   - The secret id goes from Vault to Kubernetes inside this module. It is in no result, diff, log, file or process list.
   - The secret id in the Secret is looked up in Vault. One that is dead or has too little life left is replaced, and the
     replaced one is destroyed.
+  - Every secret id that this module makes is stored or revoked, also when answers of Vault or of Kubernetes are lost.
+    Where neither can be reached, the error names the secret id by its accessor (C(accessor), C(left_behind)). When the
+    module is killed between both, the secret id is valid until it expires.
+  - A new secret id carries the metadata C(servicemesh_pki_request), a random mark. By it the module finds and destroys
+    one whose answer was lost, if the login may list and look up the accessors of the role.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth

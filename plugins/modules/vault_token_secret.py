@@ -16,6 +16,11 @@ description:
   - The token in the Secret is looked up in Vault. One that is dead, has other policies or too little life left is
     replaced, and the replaced one is revoked. A token with a period is renewed while only its life is short.
   - Revoking a token revokes the tokens that it made, too.
+  - Every token that this module makes is stored or revoked, also when answers of Vault or of Kubernetes are lost.
+    Where neither can be reached, the error names the token by its accessor (C(accessor), C(left_behind)). When the
+    module is killed between both, the token is valid until it expires.
+  - The display name of a new token ends in a random mark. By it the module finds and revokes one whose answer was lost,
+    if the login may list and look up accessors.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth

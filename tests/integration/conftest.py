@@ -4,10 +4,20 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import kubernetes_server
+
+
+@pytest.fixture(scope="session")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kubernetes_server.Kubernetes]:
+    yield from kubernetes_server.start(tmp_path_factory.mktemp("kubernetes"))
 
 
 @pytest.fixture(autouse=True)

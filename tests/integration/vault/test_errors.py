@@ -552,3 +552,10 @@ def test_no_connection_in_time():
         assert fails(url, timeout=1) == (
             f"Vault at {url} did not answer in time when connecting. Is a firewall in between, or the address wrong?"
         )
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
+def test_a_token_with_a_line_end_is_not_shown(run, server, end):
+    result = run("vault_pki_issuer_info", auth_method="token", token=f"{server.token}{end}")
+    assert result["failed"] and result["code"] == "invalid_header"
+    assert server.token not in str(result)

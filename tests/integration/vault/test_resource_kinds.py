@@ -60,7 +60,9 @@ KINDS = {
             token_ttl="10m",
         ),
         dict(
-            bound_audiences="vault://linkerd/vault", token_ttl="600s", bound_claims={"env": "test", "team": ["pki", "mesh"]}
+            bound_audiences="vault://linkerd/vault",
+            token_ttl="600s",
+            bound_claims={"env": "test", "team": ["pki", "mesh"]},
         ),
         dict(
             role_type="jwt",

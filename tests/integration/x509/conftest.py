@@ -1,157 +1,26 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real API server and etcd as processes of their own, from the lab's build. No nodes, no controllers."""
+"""The kinds of cert-manager in the API server of the tests, and what stands between it and a client."""
 
 from __future__ import annotations
 
-import json
-import socket
-import ssl
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
 from forwarder_standin import Forwarder
+from kubernetes_server import built
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from lab import contents
-from lab.parts import Part
 
 KINDS = {"Certificate": "certificates", "CertificateRequest": "certificaterequests", "Issuer": "issuers"}
-TOKEN = "only-for-this-test"
-UNVERIFIED = ssl._create_unverified_context()  # noqa: S323 - the server signs its own certificate
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def built(part: Part, name: str) -> Path:
-    """A program of the lab, in the version that lab/versions.toml names."""
-    program = part.folder / name
-    if not program.exists():
-        pytest.skip(f"{part.title} is not in the lab's cache: make lab builds it")
-    return program
 
 
 @pytest.fixture(scope="session")
 def linkerd() -> Path:
     """Linkerd's CLI."""
     return built(contents.LINKERD_PROGRAMS, "linkerd")
-
-
-class Kubernetes:
-    """The API by plain HTTP, so that the tests do not depend on what they test."""
-
-    def __init__(self, url: str, kubeconfig: Path) -> None:
-        self.url, self.kubeconfig = url, kubeconfig
-        self.token_key = ""  # the public key that verifies tokens of service accounts, by openssl
-
-    def call(self, method: str, path: str, body: dict | None = None, kind: str = "application/json") -> dict:
-        request = urllib.request.Request(
-            self.url + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": kind},
-        )
-        with urllib.request.urlopen(request, context=UNVERIFIED, timeout=120) as answer:
-            return json.loads(answer.read() or b"{}")
-
-    def namespace(self, name: str) -> None:
-        """Create it, unless another test has: nothing removes a namespace here."""
-        try:
-            self.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-        except urllib.error.HTTPError as refusal:
-            if refusal.code != 409:
-                raise
-
-    def status(self, path: str, status: dict) -> None:
-        self.call("PATCH", f"{path}/status", {"status": status}, "application/merge-patch+json")
-
-
-@pytest.fixture(scope="session")
-def kubernetes(tmp_path_factory):
-    program = built(contents.KUBERNETES, "kubernetes")
-    folder = tmp_path_factory.mktemp("kubernetes")
-    client, peer, secure = free_port(), free_port(), free_port()
-    (folder / "tokens.csv").write_text(f"{TOKEN},tester,1,system:masters\n")
-    subprocess.run(["openssl", "genrsa", "-out", folder / "sa.key", "2048"], check=True, capture_output=True)
-    kubeconfig = folder / "kubeconfig"
-    kubeconfig.write_text(
-        json.dumps(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "test",
-                "clusters": [
-                    {
-                        "name": "c",
-                        "cluster": {"server": f"https://127.0.0.1:{secure}", "insecure-skip-tls-verify": True},
-                    }
-                ],
-                "users": [{"name": "u", "user": {"token": TOKEN}}],
-                "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u"}}],
-            }
-        )
-    )
-    commands = [
-        [
-            "etcd",
-            f"--data-dir={folder}/etcd",
-            "--unsafe-no-fsync",
-            f"--listen-client-urls=http://127.0.0.1:{client}",
-            f"--advertise-client-urls=http://127.0.0.1:{client}",
-            f"--listen-peer-urls=http://127.0.0.1:{peer}",
-        ],
-        [
-            "kube-apiserver",
-            f"--etcd-servers=http://127.0.0.1:{client}",
-            f"--secure-port={secure}",
-            "--bind-address=127.0.0.1",
-            f"--cert-dir={folder}/certs",
-            f"--token-auth-file={folder}/tokens.csv",
-            "--authorization-mode=RBAC",
-            "--service-cluster-ip-range=10.99.0.0/16",
-            "--disable-admission-plugins=ServiceAccount",
-            "--service-account-issuer=https://test",
-            f"--service-account-key-file={folder}/sa.key",
-            f"--service-account-signing-key-file={folder}/sa.key",
-        ],
-    ]
-    processes = []
-    with open(folder / "log", "wb") as log:
-        for arguments in commands:
-            command = [*arguments]
-            processes.append(subprocess.Popen(command, executable=program, stdout=log, stderr=log))
-        try:
-            api = Kubernetes(f"https://127.0.0.1:{secure}", kubeconfig)
-            public = ["openssl", "pkey", "-in", folder / "sa.key", "-pubout"]
-            api.token_key = subprocess.run(public, check=True, capture_output=True, text=True).stdout
-            wait_until_up(api, processes, folder / "log")
-            yield api
-        finally:
-            for process in processes:
-                process.kill()  # nothing of it is kept
-                process.wait(timeout=30)
-
-
-def wait_until_up(api: Kubernetes, processes: list, log: Path) -> None:
-    deadline = time.monotonic() + 300
-    while True:
-        try:
-            api.call("GET", "/api/v1/namespaces/default")
-            return
-        except OSError:
-            if time.monotonic() > deadline or any(process.poll() is not None for process in processes):
-                raise RuntimeError(f"the API server did not start: {log.read_text()[-2000:]}") from None
-            time.sleep(0.2)
 
 
 @pytest.fixture(scope="session")
