@@ -11,7 +11,9 @@ short_description: Let Linkerd check itself, and fail on anything that was not e
 version_added: 0.1.0
 description:
   - Runs C(linkerd check) and returns what it found, check by check.
-  - Fails on every check that failed and on every warning that is not in O(allowed_warnings).
+  - Fails on every check that failed and on every warning that is not in O(allowed_warnings), those of extensions too,
+    whatever the program's exit code.
+  - An extension that knows no JSON prints a table, which is read as well.
   - C(linkerd check) takes the trust anchors from C(ca.crt) of the issuer's Secret, not from the ConfigMap that the mesh
     uses. It can pass while the mesh refuses the issuer; M(servicemesh.pki.linkerd_check) does not change that.
     Compare them with P(servicemesh.pki.x509_chain#filter).
@@ -136,6 +138,23 @@ errors:
   type: list
   elements: dict
   contains: *check
+other_output:
+  description: The lines of the output that are part of no check. They are also in a warning or in the error.
+  returned: when linkerd check could run
+  type: list
+  elements: str
+stderr:
+  description: What the program printed as error output. It is also in a warning or in the error.
+  returned: always
+  type: str
+stdout:
+  description: The whole output, when it cannot be used.
+  returned: failure because of it
+  type: str
+code:
+  description: V(checks_failed), or V(unreadable_output) when the output is not what linkerd check prints.
+  returned: failure
+  type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
@@ -159,25 +178,38 @@ def arguments(params: dict, check_mode: bool) -> list[str]:
 
 def report(module: AnsibleModule, out: str, err: str, rc: int) -> tuple[dict, str]:
     """The results and the message of failure."""
+    printed = " ".join(err.split())
     try:
-        checks = output.parse(out)
+        found = output.parse(out)
     except output.LinkerdCheckError as exc:
-        said = " ".join(err.split()) or "nothing"
-        module.fail_json(msg=f"The output of linkerd check cannot be used: {exc}. It ended with {rc} and said: {said}")
-    errors = [check for check in checks if check.result == "error"]
-    warnings = [check for check in checks if check.result == "warning"]
+        module.fail_json(
+            msg=f"linkerd check printed what cannot be used: {exc}. Exit code {rc}, error output: {printed or 'none'}.",
+            code="unreadable_output",
+            stdout=out,
+            stderr=err,
+        )
+    errors = [check for check in found.checks if check.result == "error"]
+    warnings = [check for check in found.checks if check.result == "warning"]
     allowed = [check for check in warnings if output.is_allowed(check, module.params["allowed_warnings"])]
     unexpected = [check for check in warnings if check not in allowed]
     message = output.failure(errors, unexpected)
     if rc != 0 and not errors:
-        message = f"linkerd check ended with {rc} and said: {' '.join(err.split())} {message}".strip()
+        message = f"linkerd check failed with exit code {rc} and names no check that failed. {message}".strip()
+    others = {"error output": printed, "lines that are no check": "; ".join(found.rest)}
+    also = ". ".join(f"linkerd check printed {name}: {text.rstrip('.')}" for name, text in others.items() if text)
+    if also and message:
+        message = f"{message.rstrip('.')}. {also}."
+    elif also:
+        module.warn(f"{also}.")
     results = {
         "passed": not message,
-        "categories": output.count(checks),
-        "checks": [check.facts() for check in checks],
+        "categories": output.count(found.checks),
+        "checks": [check.facts() for check in found.checks],
         "warnings_allowed": [check.facts() for check in allowed],
         "warnings_found": [check.facts() for check in unexpected],
         "errors": [check.facts() for check in errors],
+        "other_output": found.rest,
+        "stderr": err,
     }
     return results, message
 
@@ -209,7 +241,7 @@ def main() -> None:
     rc, out, err = module.run_command([program, *arguments(params, module.check_mode)])
     results, message = report(module, out, err, rc)
     if message and not module.check_mode:
-        module.fail_json(msg=message, **results)
+        module.fail_json(msg=message, code="checks_failed", **results)
     module.exit_json(changed=False, **results)
 
 

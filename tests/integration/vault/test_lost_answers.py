@@ -128,7 +128,7 @@ def nothing_is_left(holder: Holder, before: set[str]) -> bool:
     return holder.accessors() - before == ({now} if now else set()) and (not holder.stored() or bool(now))
 
 
-FAULTS = [LOSE_ANSWER, LOSE_REQUEST, 502, 504]
+FAULTS = [LOSE_ANSWER, LOSE_REQUEST, 504]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -1,0 +1,12 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stands in for Linkerd's CLI: prints the files stdout and stderr of its folder and ends with the code in another."""
+
+import pathlib
+import sys
+
+folder = pathlib.Path(FOLDER)  # noqa: F821 - written above by the fixture
+sys.stdout.write((folder / "stdout").read_text())
+sys.stderr.write((folder / "stderr").read_text())
+sys.exit(int((folder / "code").read_text()))
