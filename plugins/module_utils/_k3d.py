@@ -8,9 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+PROTOCOLS = ("tcp", "udp", "sctp")
+HIGHEST = 65535
 NODE_ROLES = ("server", "agent")
 API_PORT = ":6443/"  # in host:container/protocol
 CHANNELS = ("latest", "stable")  # k3d asks k3s which image that is now; so it does for +v1.35
+
+
+class K3dError(ValueError):
+    """A config that k3d could not read. `what` is the part that is wrong."""
+
+    def __init__(self, sentence: str, what: str) -> None:
+        super().__init__(sentence)
+        self.what = what
 
 
 def wanted_ports(config: dict[str, Any]) -> set[str]:
@@ -36,16 +46,76 @@ def port_pairs(port: str) -> list[str]:
 
     Either side may be a range, ``30000-30100``. Without a host part k3d chooses one: ``:container/protocol``.
     """
-    mapping, dummy, protocol = str(port).partition("/")
+    mapping, dummy, protocol = port.partition("/")
     parts = mapping.split(":")
     container = _port_range(parts[-1])
     host = _port_range(parts[-2]) if len(parts) > 1 and parts[-2] else [""] * len(container)
-    return [f"{outer}:{inner}/{protocol or 'tcp'}" for outer, inner in zip(host, container, strict=False)]
+    return [f"{outer}:{inner}/{protocol.lower() or 'tcp'}" for outer, inner in zip(host, container, strict=True)]
 
 
 def _port_range(text: str) -> list[int]:
     first, dummy, last = text.partition("-")
-    return list(range(int(first), int(last or first) + 1))
+    if not all(part.isascii() and part.isdigit() and len(part) < 6 for part in (first, last or first)):
+        raise ValueError(text)
+    numbers = list(range(int(first), int(last or first) + 1))
+    if not numbers or numbers[-1] > HIGHEST:
+        raise ValueError(text)
+    return numbers
+
+
+def check_config(config: dict[str, Any]) -> None:
+    """A K3dError for what this module reads of a config and k3d could not read."""
+    _list_of_mappings(config, "ports", "port", "{port: 8080:80, nodeFilters: [loadbalancer]}")
+    for entry in config.get("ports") or []:
+        _check_port(entry["port"])
+    for name in ("servers", "agents"):
+        if name in config and (not isinstance(config[name], int) or isinstance(config[name], bool)):
+            raise K3dError(f"config.{name} is {config[name]!r}, which is no number. Give it without quotes.", name)
+    for name in ("image", "network"):
+        if not isinstance(config.get(name) or "", str):
+            raise K3dError(f"config.{name} is {config[name]!r}, which is no text. Put it into quotes.", name)
+    options = _mapping(config, "options", "options")
+    k3s = _mapping(options, "k3s", "options.k3s")
+    _list_of_mappings(k3s, "extraArgs", "arg", "{arg: --disable=traefik, nodeFilters: [server:*]}", "options.k3s.")
+
+
+def _check_port(port: str) -> None:
+    protocol = port.partition("/")[2]
+    try:
+        pairs = port_pairs(port)
+    except ValueError:
+        pairs = []
+    if not pairs or protocol.lower() not in ("", *PROTOCOLS):
+        raise K3dError(
+            f"config.ports: {port!r} is no port. Write it like 8080:80, 127.0.0.1:8080:80/tcp or 3000-3010:3000-3010, "
+            f"with numbers up to {HIGHEST} and {', '.join(PROTOCOLS)}.",
+            port,
+        )
+
+
+def _mapping(parent: dict[str, Any], name: str, where: str) -> dict[str, Any]:
+    value = parent.get(name) or {}
+    if not isinstance(value, dict):
+        raise K3dError(f"config.{where} is {value!r}, which is no dictionary. Write it as in k3d's config file.", where)
+    return value
+
+
+def _list_of_mappings(parent: dict[str, Any], name: str, key: str, sample: str, above: str = "") -> None:
+    """Each entry has the key as text, and nodeFilters, if any, as a list of texts."""
+    entries, where = parent.get(name) or [], f"config.{above}{name}"
+    if not isinstance(entries, list):
+        raise K3dError(f"{where} is {entries!r}, which is no list. Write entries like {sample}.", name)
+    for entry in entries:
+        if not isinstance(entry, dict) or not isinstance(entry.get(key), str):
+            hint = (
+                " YAML reads two numbers with a colon as one number: put them into quotes." if name == "ports" else ""
+            )
+            raise K3dError(
+                f"{where}: {entry!r} is not an entry with {key} as text. Write it like {sample}.{hint}", str(entry)
+            )
+        filters = entry.get("nodeFilters") or []
+        if not isinstance(filters, list) or not all(isinstance(one, str) for one in filters):
+            raise K3dError(f"{where}: nodeFilters of {entry[key]} is {filters!r}. Give a list of texts.", entry[key])
 
 
 def found_ports(cluster: dict[str, Any]) -> set[str]:

@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condition as judge
-from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_pods
+from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_pods, _kubeconfig
 from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._unexpected import UNEXPECTED, places
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AnsibleK8SModule,
     CoreException,
@@ -256,16 +257,36 @@ def no_answer(exc: Any) -> str:
     return f"The cluster's API server does not answer: {cause}. Is it running, is the kubeconfig its own?"
 
 
+def connect(module: AnsibleK8SModule) -> Cluster:
+    """A ClusterError for a description of the cluster that the client cannot use."""
+    try:
+        return Cluster(get_api_client(module))
+    except Exception as exc:
+        if isinstance(exc, HTTPError) or not _kubeconfig.is_cause(exc):
+            raise
+        sentence = _kubeconfig.problem(exc, module.params.get("kubeconfig"), module.params.get("context"))
+        raise ClusterError(sentence, code="invalid_kubeconfig") from exc
+
+
 def run(module: AnsibleK8SModule, work: Callable[[Cluster], dict[str, Any]]) -> None:
     """The body of a module: connect, work, and turn what goes wrong into one sentence."""
     try:
-        result = work(Cluster(get_api_client(module)))
+        result = work(connect(module))
     except ClusterError as exc:
         module.fail_json(msg=str(exc), **exc.facts)
     except (CoreException, ConfigException) as exc:
         module.fail_json(msg=f"{exc}. Look at kubeconfig and context.")
     except HTTPError as exc:
-        module.fail_json(msg=no_answer(exc))
+        module.fail_json(msg=no_answer(exc), code="unreachable")
     except (ApiException, DynamicApiError) as exc:
-        module.fail_json(msg=f"The cluster's API server refuses: {exc.status} {exc.reason}. {api_message(exc)}")
+        module.fail_json(
+            msg=f"The cluster's API server refuses: {exc.status} {exc.reason}. {api_message(exc)}", code="refused"
+        )
+    except UNEXPECTED as exc:
+        module.fail_json(
+            msg=f"The cluster's API server answered with something that this module does not expect "
+            f"({type(exc).__name__}). Is it a Kubernetes API server, and is the kubeconfig its own?",
+            code="unexpected_answer",
+            exception=places(exc),
+        )
     module.exit_json(**result)

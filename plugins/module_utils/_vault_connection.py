@@ -12,6 +12,7 @@ from urllib.parse import quote
 from ansible_collections.servicemesh.pki.plugins.module_utils import _diff
 from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_errors as errors
 from ansible_collections.servicemesh.pki.plugins.module_utils._duration import DurationError
+from ansible_collections.servicemesh.pki.plugins.module_utils._unexpected import UNEXPECTED, places
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.hashi_vault import (
     HashiVaultModule,
     HashiVaultValueError,
@@ -35,6 +36,8 @@ LOGIN_METHODS = HashiVaultModule.generate_argspec()["auth_method"]["choices"]
 
 class Vault:
     """Requests to one Vault. Every failure is a VaultError."""
+
+    last = "the login"  # method and path of the last request
 
     def __init__(self, module: HashiVaultModule) -> None:
         self.module = module
@@ -89,6 +92,7 @@ class Vault:
     ) -> tuple[int, Any]:
         """The status and what came back. The path is no part of an URL yet: `#` and `?` are letters in it."""
         arguments = {"json": data} if data is not None else {}
+        Vault.last = f"{method} {path}"
         try:
             answer = self.client.adapter.request(
                 method,
@@ -241,5 +245,12 @@ def run(work: Callable[[HashiVaultModule, Vault], dict[str, Any]], options: dict
     except VaultError as exc:
         module.fail_json(msg=str(exc), **exc.facts)
     except DurationError as exc:
-        module.fail_json(msg=f"{exc}.")
+        module.fail_json(msg=f"{exc}.", code="invalid_duration")
+    except UNEXPECTED as exc:
+        module.fail_json(
+            msg=f"Vault at {module.params['url']} answered with something that this module does not expect "
+            f"({type(exc).__name__}). The last request was {Vault.last}. Is it Vault, and of a version that is tested?",
+            code="unexpected_answer",
+            exception=places(exc),
+        )
     module.exit_json(**result)

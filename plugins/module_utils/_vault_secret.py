@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ansible_collections.servicemesh.pki.plugins.module_utils import _kubeconfig
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream import kubernetes_core as core
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 
@@ -67,8 +68,10 @@ class SecretValue:
         self.where = f"Secret {namespace}/{name}"
         try:
             self.configuration = core.create_configuration(core.create_auth_spec(**(cluster or {})))
-        except (kubernetes.config.ConfigException, OSError, ValueError) as exc:
-            raise VaultError(f"The connection to Kubernetes is not described: {exc}.") from exc
+        except Exception as exc:  # whatever the client meets in a kubeconfig
+            given = cluster or {}
+            sentence = _kubeconfig.problem(exc, given.get("kubeconfig"), given.get("context"))
+            raise VaultError(sentence, code="invalid_kubeconfig") from exc
         self.configuration.retries = False
         self.object: Any = None
 
@@ -89,7 +92,9 @@ class SecretValue:
             sent = not isinstance(exc, NewConnectionError | ConnectTimeoutError | ConnectionRefusedError)
             sentence = f"Kubernetes at {self.configuration.host} cannot be reached: {type(exc).__name__}."
             code = "answer_lost" if sent else "unreachable"
-            raise SecretError(f"{sentence} Check that the cluster runs, and its address.", busy=True, lost=sent, code=code) from exc
+            raise SecretError(
+                f"{sentence} Check that the cluster runs, and its address.", busy=True, lost=sent, code=code
+            ) from exc
 
     def on_secret(self, doing: str, act: str, *, dry_run: bool = False, **arguments: Any) -> dict[str, Any] | None:
         """A dry run is judged by the API server like a real one, and changes nothing."""

@@ -124,6 +124,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.dict_transformations import dict_merge
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _k3d, _ports
+from ansible_collections.servicemesh.pki.plugins.module_utils._unexpected import UNEXPECTED, places
 
 KUBECONFIG_OFF = {"options": {"kubeconfig": {"updateDefaultKubeconfig": False, "switchCurrentContext": False}}}
 
@@ -195,7 +196,7 @@ def write_kubeconfig(k3d: K3d, check: bool) -> bool:
     wanted = k3d.run("kubeconfig", "get", k3d.name)
     found = ""
     if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             found = file.read()
     if wanted.strip() == found.strip() and stat.S_IMODE(os.stat(path).st_mode) == 0o600:
         return False
@@ -214,17 +215,20 @@ def merge_kubeconfig(k3d: K3d, check: bool) -> bool:
         return False
     path = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0] or str(Path.home() / ".kube/config")
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             before = file.read()
     except FileNotFoundError:
         before = ""
     switch = k3d.params["switch_context"]
     ca = next(  # made anew with every cluster, so it tells an old entry of the same name
-        line.split()[-1]
-        for line in k3d.run("kubeconfig", "get", k3d.name).splitlines()
-        if "certificate-authority-data" in line
+        (
+            line.split()[-1]
+            for line in k3d.run("kubeconfig", "get", k3d.name).splitlines()
+            if "certificate-authority-data" in line
+        ),
+        None,
     )
-    if ca in before and (not switch or f"current-context: k3d-{k3d.name}\n" in before):
+    if ca and ca in before and (not switch or f"current-context: k3d-{k3d.name}\n" in before):
         return False
     if not check:
         k3d.run(
@@ -309,14 +313,31 @@ def main() -> None:
         ),
         supports_check_mode=True,
     )
-    k3d = K3d(module)
+    try:
+        if module.params["state"] == "present":
+            _k3d.check_config(module.params["config"])
+        result = work(module, K3d(module))
+    except _k3d.K3dError as exc:
+        module.fail_json(msg=str(exc), code="invalid_config", what=exc.what)
+    except UNEXPECTED as exc:
+        name = module.params["name"]
+        module.fail_json(
+            msg=f"k3d or Docker describes cluster {name} in another form than k3d 5 does ({type(exc).__name__}). "
+            f"Run `{module.params['k3d_path']} cluster list -o json` and compare its version.",
+            code="unreadable_output",
+            exception=places(exc),
+        )
+    module.exit_json(**result)
+
+
+def work(module: AnsibleModule, k3d: K3d) -> dict:
     before = k3d.get()
     if module.params["state"] == "present":
         changed, drift = present(k3d, before)
     else:
         changed, drift = absent(k3d, before), {}
     predicted = before if module.check_mode or not changed else k3d.get()
-    module.exit_json(
+    return dict(
         changed=changed,
         cluster=_k3d.summary(predicted),
         differences=drift,

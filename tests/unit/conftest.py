@@ -61,6 +61,12 @@ def only_standins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def result_of() -> Callable[..., dict[str, Any]]:
+    """Runs a module and returns its result, whether it failed or not."""
+    return run_module
+
+
+@pytest.fixture
 def ok() -> Callable[..., dict[str, Any]]:
     def run(module: str, /, **arguments: Any) -> dict[str, Any]:
         result = run_module(module, **arguments)

@@ -16,6 +16,8 @@ with open(folder / "calls", "a") as log:
     log.write(json.dumps(arguments) + "\n")
 if (folder / "fail").exists():
     sys.exit((folder / "fail").read_text())
+if (folder / "printed").exists():
+    sys.exit(print((folder / "printed").read_text()))
 store = folder / "clusters"
 clusters = json.loads(store.read_text()) if store.exists() else []
 
@@ -26,7 +28,8 @@ def node(name, role, config):
     ports = {}
     for entry in config.get("ports", []) if balanced else []:
         host, dummy, container = entry["port"].rpartition(":")
-        ports[f"{container.split('/')[0]}/tcp"] = [{"HostIp": "", "HostPort": host.split(":")[-1]}]
+        number, dummy, protocol = container.partition("/")
+        ports[f"{number}/{protocol.lower() or 'tcp'}"] = [{"HostIp": "", "HostPort": host.split(":")[-1]}]
     extra = config.get("options", {}).get("k3s", {}).get("extraArgs", [])
     arguments = [entry["arg"] for entry in extra if f"{role}:*" in entry["nodeFilters"]]
     return {

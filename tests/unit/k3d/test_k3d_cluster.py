@@ -163,10 +163,54 @@ def test_a_port_for_udp_is_free_beside_a_listener_for_tcp(k3d, ok):
         assert ok("k3d_cluster", name="c", config={"ports": [{"port": f"{port}:53/udp"}]})["changed"]
 
 
-def test_a_port_that_is_none_is_refused_before_anything_is_made(k3d, error):
-    message = error("k3d_cluster", name="c", config={"ports": [{"port": "70000:80"}]})
-    assert message == "No TCP port: 70000. Give numbers from 1 to 65535."
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        ({"ports": ["8080:80"]}, "8080:80"),
+        ({"ports": {"port": "8080:80"}}, "ports"),
+        ({"ports": "8080:80"}, "ports"),
+        ({"ports": [{"port": 1342}]}, "1342"),  # what YAML makes of 22:22
+        ({"ports": [{"nodeFilters": ["loadbalancer"]}]}, "loadbalancer"),
+        ({"ports": [{"port": "80:80", "nodeFilters": "loadbalancer"}]}, "80:80"),
+        ({"options": "k3s"}, "options"),
+        ({"options": {"k3s": ["x"]}}, "options.k3s"),
+        ({"options": {"k3s": {"extraArgs": ["--disable=traefik"]}}}, "--disable=traefik"),
+        ({"servers": "one"}, "servers"),
+        ({"agents": None}, "agents"),
+        ({"image": ["x"]}, "image"),
+        ({"network": {"name": "x"}}, "network"),
+        *(
+            ({"ports": [{"port": port}]}, port)
+            for port in ("70000:80", "8080:http", "", "80:", "8080:80/icmp", "1-3:1-2", "3-1:3-1", "-1:80", "\u00b2:80")
+        ),
+    ],
+)
+def test_a_config_that_k3d_could_not_read_is_refused_before_anything_is_made(k3d, result_of, config, what):
+    result = result_of("k3d_cluster", name="c", config=config)
+    assert result["failed"] and result["code"] == "invalid_config"
+    assert what in result["what"] and what in result["msg"]
     assert changes(k3d) == []
+
+
+def test_a_protocol_in_capitals_is_the_same(k3d, ok, result_of):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("", 0))
+        port = f"{probe.getsockname()[1]}:53/UDP"
+    config = {"ports": [{"port": port, "nodeFilters": ["loadbalancer"]}]}
+    assert ok("k3d_cluster", name="c", config=config)["changed"]
+    assert ok("k3d_cluster", name="c", config={"ports": [{"port": port.lower()}]})["changed"] is False
+    assert ok("k3d_cluster", name="c", config=config)["changed"] is False
+
+
+@pytest.mark.parametrize(
+    "clusters",
+    ["null", "{", "[1]", '[{"name": "c"}]', '[{"name": "c", "nodes": [{"role": "server", "name": "x", "Cmd": 7}]}]'],
+)
+def test_output_of_k3d_that_cannot_be_read_is_an_error(k3d, result_of, clusters):
+    k3d.write("printed", clusters)
+    result = result_of("k3d_cluster", name="c")
+    assert result["failed"] and result["code"] == "unreadable_output"
+    assert "cluster c" in result["msg"]
 
 
 def test_k3d_missing(only_standins, error):

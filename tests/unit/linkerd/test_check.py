@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import run_module
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -181,16 +180,15 @@ def test_no_word_of_a_table_is_lost(lines):
 
 
 @pytest.fixture
-def run(make_standin, ok, monkeypatch):
+def run(make_standin, result_of):
     """linkerd_check with a program that prints what a test says."""
-    script = Path(__file__).parent / "standin_linkerd.py"
+    standin = make_standin("linkerd", Path(__file__).parent / "standin_linkerd.py")
 
     def call(stdout: str, code: int = 0, stderr: str = "", **options) -> dict:
-        standin = make_standin("linkerd", script)
         standin.write("stdout", stdout)
         standin.write("stderr", stderr)
         standin.write("code", str(code))
-        return run_module("linkerd_check", **options)
+        return result_of("linkerd_check", **options)
 
     return call
 
