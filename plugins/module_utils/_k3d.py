@@ -73,7 +73,7 @@ def check_config(config: dict[str, Any]) -> None:
             raise K3dError(f"config.{name} is {config[name]!r}, which is no number. Give it without quotes.", name)
     for name in ("image", "network"):
         if not isinstance(config.get(name) or "", str):
-            raise K3dError(f"config.{name} is {config[name]!r}, which is no text. Put it into quotes.", name)
+            raise K3dError(f"config.{name} is {config[name]!r}, which is no text. Write it in quotes.", name)
     options = _mapping(config, "options", "options")
     k3s = _mapping(options, "k3s", "options.k3s")
     _list_of_mappings(k3s, "extraArgs", "arg", "{arg: --disable=traefik, nodeFilters: [server:*]}", "options.k3s.")
@@ -108,7 +108,7 @@ def _list_of_mappings(parent: dict[str, Any], name: str, key: str, sample: str, 
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get(key), str):
             hint = (
-                " YAML reads two numbers with a colon as one number: put them into quotes." if name == "ports" else ""
+                " YAML reads two numbers with a colon as one number: write them in quotes." if name == "ports" else ""
             )
             raise K3dError(
                 f"{where}: {entry!r} is not an entry with {key} as text. Write it like {sample}.{hint}", str(entry)

@@ -285,7 +285,7 @@ def run(module: AnsibleK8SModule, work: Callable[[Cluster], dict[str, Any]]) -> 
     except UNEXPECTED as exc:
         module.fail_json(
             msg=f"The cluster's API server answered with something that this module does not expect "
-            f"({type(exc).__name__}). Is it a Kubernetes API server, and is the kubeconfig its own?",
+            f"({type(exc).__name__}). Check that it is a Kubernetes API server and that the kubeconfig is its own.",
             code="unexpected_answer",
             exception=places(exc),
         )

@@ -67,7 +67,7 @@ def parse(text: str) -> Output:
             output.checks += _read_document(part, documents)
     if not output.checks:
         said = f": {' '.join(' '.join(output.rest).split())}" if output.rest else ""
-        raise LinkerdCheckError(f"it has no checks{said}. Run `linkerd check` to see more")
+        raise LinkerdCheckError(f"it has no checks{said}, wanted is at least one")
     return output
 
 

@@ -249,7 +249,8 @@ def run(work: Callable[[HashiVaultModule, Vault], dict[str, Any]], options: dict
     except UNEXPECTED as exc:
         module.fail_json(
             msg=f"Vault at {module.params['url']} answered with something that this module does not expect "
-            f"({type(exc).__name__}). The last request was {Vault.last}. Is it Vault, and of a version that is tested?",
+            f"({type(exc).__name__}). The last request was {Vault.last}. "
+            "Check that it is Vault, in a version that is tested.",
             code="unexpected_answer",
             exception=places(exc),
         )

@@ -183,7 +183,8 @@ def report(module: AnsibleModule, out: str, err: str, rc: int) -> tuple[dict, st
         found = output.parse(out)
     except output.LinkerdCheckError as exc:
         module.fail_json(
-            msg=f"linkerd check printed what cannot be used: {exc}. Exit code {rc}, error output: {printed or 'none'}.",
+            msg=f"linkerd check printed what cannot be used: {exc}. Exit code {rc}, error output: {printed or 'none'}. "
+            "Run `linkerd check --output=json` to see it.",
             code="unreadable_output",
             stdout=out,
             stderr=err,
