@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from ansible.module_utils.api import retry_with_delays_and_condition
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _x509
+from ansible_collections.servicemesh.pki.plugins.module_utils._unexpected import UNEXPECTED
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 
@@ -34,14 +35,35 @@ class Issuer:
     key_id: str
     is_default: bool
     pem: str = ""
+    chain: tuple[str, ...] = ()  # as Vault reports it, itself first
+
+    @property
+    def title(self) -> str:
+        return f"{self.issuer_name or self.issuer_id} of {self.mount}"
+
+    @property
+    def problem(self) -> str:
+        """Why its certificate cannot be read here. Vault imports certificates that Python refuses."""
+        try:
+            _x509.certificate_facts(_x509.parse_bundle(self.pem)[0])
+        except UNEXPECTED as exc:
+            return str(exc) or type(exc).__name__
+        return ""
 
     @property
     def certificate(self) -> Any:
+        """A VaultError that names the issuer when it cannot be read."""
+        if self.problem:
+            raise VaultError(
+                f"The certificate of issuer {self.title} cannot be read: {self.problem}. Use another issuer.",
+                code="unreadable_certificate",
+                issuer_id=self.issuer_id,
+            )
         return _x509.parse_bundle(self.pem)[0]
 
-    def facts(self) -> dict[str, Any]:
-        """What is public about it."""
-        own = {
+    def own(self) -> dict[str, Any]:
+        """What Vault itself reports of it."""
+        return {
             "mount": self.mount,
             "issuer_id": self.issuer_id,
             "issuer_name": self.issuer_name,
@@ -49,7 +71,10 @@ class Issuer:
             "is_default": self.is_default,
             "certificate": self.pem,
         }
-        return {**_x509.certificate_facts(self.certificate), **own}
+
+    def facts(self) -> dict[str, Any]:
+        """What is public about it."""
+        return {**_x509.certificate_facts(self.certificate), **self.own()}
 
 
 def check_name(what: str, name: str) -> None:
@@ -108,7 +133,8 @@ def with_certificate(vault: Vault, issuer: Issuer) -> Issuer | None:
         if gone(exc):
             return None
         raise
-    return Issuer(**{**issuer.__dict__, "pem": data["certificate"].strip() + "\n"})
+    chain = tuple(pem.strip() for pem in data.get("ca_chain") or [])
+    return replace(issuer, pem=data["certificate"].strip() + "\n", chain=chain)
 
 
 def with_certificates(vault: Vault, some: Iterable[Issuer]) -> Iterator[Issuer]:
@@ -161,19 +187,35 @@ def check_mount(vault: Vault, mount: str) -> int:
         raise
 
 
-def check_key_name(vault: Vault, mount: str, name: str | None) -> None:
-    """Vault refuses a name that is taken, only after another step for an intermediate."""
-    if not name:
-        return
-    check_name("key_name", name)
+def keys(vault: Vault, mount: str) -> dict[str, str]:
+    """Identifiers and names of the keys of a mount; none where the token may not list them."""
     try:
         info = listed(vault, f"{mount}/keys")
     except VaultError as exc:
         if exc.status == 403:
-            return
+            return {}
         raise
-    if any(entry.get("key_name") == name for entry in info.values()):
-        raise VaultError(f"There is a key {name} in {mount} already. Choose another key_name.")
+    return {key_id: entry.get("key_name") or "" for key_id, entry in info.items()}
+
+
+def check_key_name(vault: Vault, mount: str, name: str | None, everything: list[Issuer]) -> None:
+    """Vault refuses a name that is taken, only after another step for an intermediate."""
+    if not name:
+        return
+    check_name("key_name", name)
+    taken = next((key_id for key_id, own in keys(vault, mount).items() if own == name), None)
+    if taken is None:
+        return
+    unused = (
+        ""
+        if any(issuer.key_id == taken for issuer in everything)
+        else (f" No issuer has it. If a run that was interrupted left it, delete {mount}/key/{taken}.")
+    )
+    raise VaultError(
+        f"There is a key {name} in {mount} already. Choose another key_name.{unused}",
+        code="key_name_taken",
+        key_id=taken,
+    )
 
 
 def make_default(vault: Vault, issuer: Issuer) -> None:
@@ -185,30 +227,43 @@ def signed_by(issuer: Issuer, certificate: Any) -> bool:
     return certificate != issuer.certificate and _x509.is_signed_by(certificate, issuer.certificate)
 
 
-def valid_certificates(vault: Vault, issuer: Issuer) -> tuple[str, int]:
-    """One subject, and how many certificates of the mount that the issuer signed are neither expired nor revoked."""
+def signed(issuer: Issuer, other: Issuer) -> bool:
+    """Whether it signed another issuer. Where that one cannot be read, Vault's chain of it says so."""
+    if other.problem:
+        return issuer.pem.strip() in other.chain[1:]
+    return signed_by(issuer, other.certificate)
+
+
+def valid_certificates(vault: Vault, issuer: Issuer) -> Iterator[str]:
+    """One reason for all certificates of the mount that the issuer signed and that are neither expired nor revoked, and
+    one for each that cannot be read."""
     example, count, now = "", 0, datetime.now(UTC)
     for serial in vault.list(f"{issuer.mount}/certs").get("keys") or []:
         data = vault.read(f"{issuer.mount}/cert/{serial}")
-        if data is None:  # tidied up since it was listed
+        if data is None or data.get("revocation_time"):  # None when it was tidied up since it was listed
             continue
-        certificate = _x509.parse_bundle(data["certificate"])[0]
-        if data.get("revocation_time") or certificate.not_valid_after_utc < now or not signed_by(issuer, certificate):
+        try:
+            certificate = _x509.parse_bundle(data["certificate"])[0]
+        except UNEXPECTED as exc:
+            yield f"certificate {serial} cannot be read, so its signer is not known ({exc})"
             continue
-        example, count = example or certificate.subject.rfc4514_string(), count + 1
-    return example, count
+        if certificate.not_valid_after_utc >= now and signed_by(issuer, certificate):
+            example, count = example or certificate.subject.rfc4514_string(), count + 1
+    if count:
+        yield f"it signed {count} valid certificate{'s' if count > 1 else ''}, such as {example}"
 
 
 def in_use(vault: Vault, issuer: Issuer, everything: list[Issuer]) -> Iterator[str]:
     """Why it would be missed, as far as this mount shows."""
     if issuer.is_default:
         yield "it is the default issuer of the mount"
+    if issuer.problem:
+        yield f"its certificate cannot be read, so what it signed is not known ({issuer.problem})"
+        return
     for other in with_certificates(vault, (other for other in everything if other.issuer_id != issuer.issuer_id)):
-        if signed_by(issuer, other.certificate):
+        if signed(issuer, other):
             yield f"it signed the issuer {other.issuer_name or other.issuer_id}"
-    example, count = valid_certificates(vault, issuer)
-    if count:
-        yield f"it signed {count} valid certificate{'s' if count > 1 else ''}, such as {example}"
+    yield from valid_certificates(vault, issuer)
 
 
 def remove(vault: Vault, issuer: Issuer, everything: list[Issuer], *, force: bool) -> None:
@@ -216,8 +271,10 @@ def remove(vault: Vault, issuer: Issuer, everything: list[Issuer], *, force: boo
     reasons = [] if force else list(in_use(vault, issuer, everything))
     if reasons:
         raise VaultError(
-            f"Issuer {issuer.issuer_name} of {issuer.mount} is in use: {'; '.join(reasons)}. Nothing was removed. "
-            "Replace it first, or say force: its key is lost for ever."
+            f"Issuer {issuer.title} is in use: {'; '.join(reasons)}. Nothing was removed. "
+            "Replace it first, or say force: its key is lost for ever.",
+            code="issuer_in_use",
+            issuer_id=issuer.issuer_id,
         )
     shared = any(other.key_id == issuer.key_id for other in everything if other.issuer_id != issuer.issuer_id)
     places = [f"{issuer.mount}/issuer/{issuer.issuer_id}"]

@@ -15,8 +15,11 @@ description:
     is the root.
   - The issuer's name in the mount is what makes it the same intermediate. It is never made anew and never overwritten.
     Where it differs from the options, every difference is named, see O(on_drift).
-  - The first issuer of a mount that has none becomes its default.
   - The key is always of Vault's type C(internal). A key that can be exported is not offered.
+  - A run that was interrupted is finished by the next one. An issuer without a name that has a key of the mount, and
+    that the parent signed as the options describe it, gets the name. A key without an issuer is deleted when its name
+    begins with O(issuer_name) and C(.servicemesh-pki.).
+  - An intermediate that exists does not need its parent. When that was deleted, this is a warning.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth
@@ -40,7 +43,10 @@ options:
     type: str
     required: true
   key_name:
-    description: Name of the key in the mount, for a new intermediate. Not compared.
+    description:
+      - Name of the key in the mount, for a new intermediate. Not compared.
+      - By default it is O(issuer_name), C(.servicemesh-pki.) and some letters. With a name of your own, a key that an
+        interrupted run left is an error that names it.
     type: str
   parent_mount:
     description: Path of the PKI engine of the issuer that signs.
@@ -51,7 +57,9 @@ options:
     type: str
     default: default
   default:
-    description: V(true) makes it the mount's default issuer. Otherwise a default that exists is left alone.
+    description:
+      - V(true) makes it the mount's default issuer. Otherwise a default that exists is left alone.
+      - In a mount without a default issuer it becomes the default.
     type: bool
     default: false
   state:
@@ -114,25 +122,31 @@ differences:
 """
 
 import uuid
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _vault_pki
 from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_authority as authority
+from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_intermediate as steps
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import Issuer
 
-KEY = ("key_type", "key_bits")
-GENERATE = "issuers/generate/intermediate/internal"
-IMPORT = "issuers/import/cert"
 
-
-def parent_of(vault: Vault, options: dict[str, Any]) -> Issuer:
+def parent_of(vault: Vault, options: dict[str, Any], child: Issuer | None) -> Issuer | None:
+    """An intermediate that exists needs its parent no more, so the parent, or its mount, may be deleted."""
     mount, ref = options["parent_mount"], options["parent_issuer"]
-    found, everything = _vault_pki.locate(vault, mount, ref)
-    if found is None:
+    try:
+        found, everything = _vault_pki.locate(vault, mount, ref)
+    except VaultError as exc:
+        if child is None or exc.status != 404:
+            raise
+        found, everything = None, []
+    if found is None and child:
+        vault.module.warn(
+            f"There is no issuer {ref} in {mount}, so it was not compared with the signer of issuer {child.title}."
+        )
+    elif found is None:
         names = ", ".join(sorted(issuer.issuer_name or issuer.issuer_id for issuer in everything)) or "none"
         raise VaultError(
             f"There is no issuer {ref} in {mount} to sign with, only: {names}. Make it first (vault_pki_root)."
@@ -156,101 +170,46 @@ def check_parent(options: dict[str, Any], parent: Issuer) -> None:
         raise VaultError(f"{name} has no key in this Vault, so it cannot sign. Sign with another issuer.")
 
 
-def signs_at(options: dict[str, Any], parent: Issuer) -> str:
-    """By the name that was given, because that is what a policy names."""
-    return f"{parent.mount}/issuer/{options['parent_issuer']}/sign-intermediate"
-
-
 def prepare(vault: Vault, options: dict[str, Any], parent: Issuer, everything: list[Issuer]) -> None:
     """All that can be known to be in the way, before anything is made."""
     mount = options["mount"]
     _vault_pki.check_mount(vault, mount)
     authority.check_lifetime(options, parent.mount, _vault_pki.check_mount(vault, parent.mount))
     check_parent(options, parent)
-    _vault_pki.check_key_name(vault, mount, options["key_name"])
-    authority.check_known(vault, signs_at(options, parent), options)
+    _vault_pki.check_key_name(vault, mount, options["key_name"], everything)
+    authority.check_known(vault, steps.signs_at(options, parent), options)
     makes_default = [("update", f"{mount}/config/issuers")] if options["default"] or not everything else []
     vault.foresee(
-        ("update", f"{mount}/{GENERATE}"),
-        ("update", signs_at(options, parent)),
-        ("update", f"{mount}/{IMPORT}"),
+        ("update", f"{mount}/{steps.GENERATE}"),
+        ("update", steps.signs_at(options, parent)),
+        ("update", f"{mount}/{steps.IMPORT}"),
         ("patch", f"{mount}/issuer/{uuid.UUID(int=0)}"),  # Vault has yet to choose its identifier
         *makes_default,
     )
 
 
-def make(vault: Vault, options: dict[str, Any], parent: Issuer) -> tuple[bool, Issuer]:
-    """Returns whether it was us. What was begun and not finished is taken back."""
-    mount, asked = options["mount"], authority.request(options)
-    named = {"key_name": options["key_name"]} if options["key_name"] else {}
-    wish = {"common_name": asked["common_name"], **{name: asked[name] for name in KEY}, **named}
-    begun = vault.request("POST", f"{mount}/{GENERATE}", wish)["data"]
-    made = [f"key/{begun['key_id']}"]
-    try:
-        wish = {name: value for name, value in asked.items() if name not in KEY}
-        signed = vault.request("POST", signs_at(options, parent), {**wish, "csr": begun["csr"]})["data"]
-        issuer_id = bring_in(vault, mount, [signed["certificate"], *chain(vault, parent)], begun["key_id"])
-        made.insert(0, f"issuer/{issuer_id}")
-        ours = give_name(vault, mount, issuer_id, options["issuer_name"])
-    except VaultError:
-        with suppress(VaultError):
-            take_back(vault, mount, made)
-        raise
-    if not ours:  # another run was faster
-        take_back(vault, mount, made)
-    found, dummy = _vault_pki.locate(vault, mount, options["issuer_name"])
-    if found is None:
-        raise VaultError(
-            f"Issuer {options['issuer_name']} of {mount} was there a moment ago and is gone. "
-            "Run again, and one thing at a time."
-        )
-    return ours, found
-
-
-def take_back(vault: Vault, mount: str, made: list[str]) -> None:
-    for place in made:
-        vault.delete(f"{mount}/{place}")
-
-
-def chain(vault: Vault, issuer: Issuer) -> list[str]:
-    data = vault.read(f"{issuer.mount}/issuer/{issuer.issuer_id}/json") or {}
-    return [pem.strip() for pem in data.get("ca_chain") or [issuer.pem]]
-
-
-def bring_in(vault: Vault, mount: str, bundle: list[str], key_id: str) -> str:
-    """Imports the chain and returns the identifier of the issuer that has the key."""
-    answer = vault.request("POST", f"{mount}/{IMPORT}", {"pem_bundle": "\n".join(bundle)})["data"]
-    return next(issuer_id for issuer_id, its_key in answer["mapping"].items() if its_key == key_id)
-
-
-def give_name(vault: Vault, mount: str, issuer_id: str, name: str) -> bool:
-    try:
-        vault.patch(f"{mount}/issuer/{issuer_id}", {"issuer_name": name})
-    except VaultError as exc:
-        if "already in use" in exc.said:
-            return False
-        raise
-    return True
-
-
 def present(module: Any, vault: Vault) -> dict[str, Any]:
     options = authority.checked(module.params)
-    mount = options["mount"]
-    found, everything = _vault_pki.locate(vault, mount, options["issuer_name"])
-    parent = parent_of(vault, options)
+    found, everything = _vault_pki.locate(vault, options["mount"], options["issuer_name"])
+    parent = parent_of(vault, options, found)
     before, ours = found.facts() if found else {}, False
-    if found is None:
-        prepare(vault, options, parent, everything)
+    if found is None and parent:
+        left = steps.unfinished(vault, options, parent, everything, datetime.now(UTC))
+        if left:
+            vault.foresee(("patch", f"{left.mount}/issuer/{left.issuer_id}"))
+        else:
+            prepare(vault, options, parent, everything)
         if module.check_mode:
-            return authority.result(True, before, authority.predicted(options, everything), {})
-        ours, found = make(vault, options, parent)
+            foretold = {**left.facts(), "issuer_name": options["issuer_name"]} if left else {}
+            return authority.result(True, before, foretold or authority.predicted(options, everything), {})
+        ours, found = steps.finish(vault, options, left) if left else steps.make(vault, options, parent)
     differing = authority.judge(module, options, found, ours, parent)
-    default = options["default"] or (ours and not everything)  # the first one, which whoever makes it sees to
+    default = options["default"] or steps.lacks_default(vault, options["mount"], everything, ours, bool(before))
     after, moved = found.facts(), default and not found.is_default
     if moved:
         after["is_default"] = True
         _vault_pki.make_default(vault, found)
-    return {**authority.result(ours or moved, before, after, differing), "chain": chain(vault, found)}
+    return {**authority.result(ours or moved, before, after, differing), "chain": steps.chain(vault, found)}
 
 
 def absent(module: Any, vault: Vault) -> dict[str, Any]:

@@ -145,6 +145,10 @@ issuer:
     revoked:
       description: Whether it is revoked.
       type: bool
+    problem:
+      description: Why its certificate cannot be read here. Then nothing else of the certificate is returned.
+      returned: when it cannot be read
+      type: str
 differences:
   description: What was otherwise than wanted before, by name, each with C(wanted) and C(found).
   returned: success
@@ -172,7 +176,8 @@ def describe(vault: Vault, issuer: Issuer) -> dict[str, Any]:
     settings |= {name: data.get(name) or [] for name in URLS}
     settings["enable_aia_url_templating"] = bool(data.get("enable_aia_url_templating"))  # OpenBao: none without URLs
     settings |= {"usage": sorted(data["usage"].split(",")), CHAIN: data.get(CHAIN) or []}
-    return {**issuer.facts(), **settings, "revoked": data.get("revoked", False)}
+    public = {**issuer.own(), "problem": issuer.problem} if issuer.problem else issuer.facts()
+    return {**public, **settings, "revoked": data.get("revoked", False)}
 
 
 def locate(vault: Vault, params: dict[str, Any]) -> tuple[Issuer | None, list[Issuer]]:

@@ -78,6 +78,18 @@ issuers:
     certificate:
       description: The certificate as PEM.
       type: str
+unreadable:
+  description:
+    - Issuers whose certificates cannot be read here, although Vault imported them. They are not in RV(issuers). Each is
+      a warning, too.
+    - Beside the keys below those of RV(issuers) that are described there.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    problem:
+      description: Why the certificate cannot be read.
+      type: str
 """
 
 from typing import Any
@@ -96,7 +108,12 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
         one = _vault_pki.find(found, ref)
         found = [one] if one else []
     found.sort(key=lambda issuer: (not issuer.is_default, issuer.issuer_name, issuer.issuer_id))
-    return dict(changed=False, issuers=[issuer.facts() for issuer in _vault_pki.with_certificates(vault, found)])
+    everything = list(_vault_pki.with_certificates(vault, found))
+    unreadable = [{**issuer.own(), "problem": issuer.problem} for issuer in everything if issuer.problem]
+    for issuer in (issuer for issuer in everything if issuer.problem):
+        module.warn(f"The certificate of issuer {issuer.title} cannot be read: {issuer.problem}. Look at `unreadable`.")
+    readable = [issuer.facts() for issuer in everything if not issuer.problem]
+    return dict(changed=False, issuers=readable, unreadable=unreadable)
 
 
 def main() -> None:

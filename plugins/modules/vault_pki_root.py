@@ -134,7 +134,7 @@ def prepare(vault: Vault, options: dict[str, Any], everything: list[Issuer]) -> 
     """All that can be known to be in the way, before anything is made."""
     mount = options["mount"]
     authority.check_lifetime(options, mount, _vault_pki.check_mount(vault, mount))
-    _vault_pki.check_key_name(vault, mount, options["key_name"])
+    _vault_pki.check_key_name(vault, mount, options["key_name"], everything)
     authority.check_known(vault, f"{mount}/{GENERATE}", options)
     makes_default = [("update", f"{mount}/config/issuers")] if options["default"] and everything else []
     vault.foresee(("update", f"{mount}/{GENERATE}"), *makes_default)
