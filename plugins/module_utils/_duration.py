@@ -29,17 +29,34 @@ class DurationError(ValueError):
 
 def seconds(value: object) -> int:
     """The whole seconds of a duration; a fraction is cut off, as Vault does when it tells one."""
+    return int(exact(value))
+
+
+def exact(value: object) -> Fraction:
+    """The seconds of a duration. A DurationError for what Vault could not read."""
     if isinstance(value, str) and WHOLE.fullmatch(value.strip()):
         total = sum((Fraction(number) * UNITS[unit] for number, unit in re.findall(PART, value)), Fraction(0))
     elif isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
-        total = Fraction(value.strip())
+        total = Fraction(value.strip()) if len(value.strip()) < 20 else Fraction(LONGEST)
     elif isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST:
         total = Fraction(value)
     else:
         raise DurationError(f"{value!r} is not a duration: write it like 48h, 90d, 1h30m, or as seconds")
     if total >= LONGEST:
         raise DurationError(f"{value!r} is longer than the 292 years that Vault can count: give less")
-    return int(total)
+    return total
+
+
+def positive(name: str, value: object) -> int:
+    """The seconds of the option of that name. For less than one Vault would use its own default."""
+    if exact(value) < 1:
+        raise DurationError(f"{name} {value!r} is less than a second: give more, such as 1h")
+    return seconds(value)
+
+
+def zero_or_more(name: str, value: object) -> int:
+    """The same where 0 has a meaning, so that a fraction of a second must not become 0."""
+    return positive(name, value) if exact(value) else 0
 
 
 def is_written(value: object) -> bool:

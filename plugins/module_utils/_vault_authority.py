@@ -86,17 +86,22 @@ SENT_AS_LIST = (
 def checked(params: dict[str, Any]) -> dict[str, Any]:
     """The options with durations in seconds and the key's bits, or the first thing wrong with them."""
     bits = _vault_pki.check_key(params["key_type"], params["key_bits"])
+    if not (params["common_name"] or "").strip():
+        raise VaultError("common_name is empty, so nothing would name the CA. Give it a name.", code="invalid_name")
     if (params["max_path_length"] or 0) < -1:
         raise VaultError("max_path_length has to be -1 for no limit, or 0 and more.")
-    durations = {name: params[name] for name in ("ttl", "not_before_duration", "minimum_remaining") if params[name]}
-    whole = {**params, "key_bits": bits, **{name: _duration.seconds(value) for name, value in durations.items()}}
+    whole = {**params, "key_bits": bits, "minimum_remaining": _duration.seconds(params["minimum_remaining"])}
+    if params["ttl"] is not None:
+        whole["ttl"] = _duration.positive("ttl", params["ttl"])
+    if params["not_before_duration"] is not None:
+        whole["not_before_duration"] = _duration.zero_or_more("not_before_duration", params["not_before_duration"])
     whole |= {name: list(dict.fromkeys(params[name])) for name in SENT_AS_LIST if params[name]}
     check_networks(whole)
-    if params["not_after"]:
+    if params["not_after"] is not None:
         end = moment(params["not_after"])
         if end <= datetime.now(UTC):
             raise VaultError(f"not_after {params['not_after']} is in the past. Give a later one.")
-        whole["not_after"] = _x509.iso(end.astimezone(UTC))  # the one way of ISO 8601 that Vault reads
+        whole["not_after"] = _x509.iso(end)  # the one way of ISO 8601 that Vault reads
     if lifetime(whole) <= whole["minimum_remaining"]:
         given = f"ttl {params['ttl']}" if params["ttl"] else f"not_after {params['not_after']}"
         raise VaultError(
@@ -120,9 +125,9 @@ def check_networks(options: dict[str, Any]) -> None:
 def moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise VaultError(f"not_after {text!r} is no time: write it like 2027-03-31T12:00:00Z.") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def request(options: dict[str, Any]) -> dict[str, Any]:
@@ -131,7 +136,7 @@ def request(options: dict[str, Any]) -> dict[str, Any]:
     data |= {name: options[name] for name in SENT_AS_LIST if options[name]}
     if options["alt_names"]:
         data["alt_names"] = ",".join(options["alt_names"])
-    data |= {name: f"{options[name]}s" for name in ("ttl", "not_before_duration") if options[name]}
+    data |= {name: f"{options[name]}s" for name in ("ttl", "not_before_duration") if options[name] is not None}
     if options["max_path_length"] is not None:
         data["max_path_length"] = options["max_path_length"]
     return {**data, "key_bits": options["key_bits"]}
@@ -149,7 +154,7 @@ def drift(options: dict[str, Any], certificate: x509.Certificate, now: datetime)
 
 def dates(options: dict[str, Any], certificate: x509.Certificate, now: datetime) -> _diff.Differences:
     end = certificate.not_valid_after_utc
-    back = options["not_before_duration"] if options["not_before_duration"] else 30
+    back = 30 if options["not_before_duration"] is None else options["not_before_duration"]
     life = int((end - certificate.not_valid_before_utc).total_seconds())
     left = int((end - now).total_seconds())
     differing: _diff.Differences = {}

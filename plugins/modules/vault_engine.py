@@ -187,7 +187,7 @@ def wanted(params: dict[str, Any]) -> dict[str, Any]:
     """The settings that were given, flat, durations in seconds."""
     flat = dict(params["config"])
     flat.update({name: params[name] for name in ("description", *DURATIONS, *FIXED) if params[name] is not None})
-    flat.update({name: _duration.seconds(flat[name]) for name in DURATIONS if name in flat})
+    flat.update({name: _duration.zero_or_more(name, flat[name]) for name in DURATIONS if name in flat})
     return {**flat, **({"options": params["options"]} if params["options"] else {})}
 
 

@@ -123,7 +123,8 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._vault_token impor
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
     for name in ("ttl", "period"):
-        _duration.seconds(module.params[name] or 0)
+        if module.params[name] is not None:
+            _duration.positive(name, module.params[name])
     return _vault_credential.keep(module, Token(vault, module.params), module.params["key"])
 
 
