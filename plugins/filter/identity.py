@@ -19,7 +19,7 @@ def identity_lifetime(anchors: object, duration: str, renew_before: str, at: str
     found = pem_bundle(anchors, "The anchors") if anchors else []
     try:
         return _identity.lifetime(found, duration, renew_before, moment(at))
-    except (DurationError, TypeError, ValueError) as exc:
+    except (DurationError, ArithmeticError, TypeError, ValueError) as exc:
         raise AnsibleFilterError(f"Life of the identity issuer: {exc}") from exc
 
 

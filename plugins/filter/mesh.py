@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import jinja2
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_report, _mesh_table, _x509, _x509_chain
+from ansible_collections.servicemesh.pki.plugins.module_utils._unexpected import UNEXPECTED
 from ansible_collections.servicemesh.pki.plugins.plugin_utils import _mesh_html
 
 
@@ -35,13 +37,23 @@ def mesh_report(
             for name, result in certificates.items()
         ]
         report = _mesh_report.report(_mesh_report.vault_facts(vault), clusters, wanted, allowed or ())
+        return {**report, "table": _mesh_table.table(report), "failures": _mesh_table.failures(report)}
     except _x509.X509Error as exc:
         raise AnsibleFilterError(str(exc)) from exc
-    return {**report, "table": _mesh_table.table(report), "failures": _mesh_table.failures(report)}
+    except UNEXPECTED as exc:
+        raise AnsibleFilterError(
+            f"mesh_report cannot read what it was given ({type(exc).__name__}). Give it the results of "
+            "linkerd_certificates_info and linkerd_check by cluster, and the result of vault_pki_issuer_info."
+        ) from exc
 
 
 def mesh_report_html(report: dict[str, Any]) -> str:
-    return _mesh_html.page(report)
+    try:
+        return _mesh_html.page(report)
+    except (jinja2.TemplateError, *UNEXPECTED) as exc:
+        raise AnsibleFilterError(
+            f"mesh_report_html cannot read the report ({type(exc).__name__}). Give it what mesh_report returns."
+        ) from exc
 
 
 def _codes() -> str:

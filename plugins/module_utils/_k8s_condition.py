@@ -105,8 +105,8 @@ def unmet(found: dict[str, Any] | None, wanted: Wanted) -> str | None:
     if condition.get("status") != wanted.status:
         return f"is not {wanted.condition}={wanted.status}: {sentence(condition)}"
     generation = found["metadata"].get("generation")
-    seen = condition.get("observedGeneration") or found.get("status", {}).get("observedGeneration")
-    if generation and seen and seen < generation:
+    seen = condition.get("observedGeneration") or status(found).get("observedGeneration")
+    if isinstance(generation, int) and isinstance(seen, int) and 0 < seen < generation:
         return f"is {wanted.condition}={wanted.status} for generation {seen} only, wanted generation {generation}"
     return None
 
@@ -129,7 +129,14 @@ def rollout(found: dict[str, Any], kind: str) -> str | None:
 
 
 def conditions(found: dict[str, Any]) -> list[dict[str, Any]]:
-    return (found.get("status") or {}).get("conditions") or []
+    """Those of its status, which for a custom resource is whatever its controller writes."""
+    listed = status(found).get("conditions")
+    return [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+
+
+def status(found: dict[str, Any]) -> dict[str, Any]:
+    written = found.get("status")
+    return written if isinstance(written, dict) else {}
 
 
 def data_keys(found: dict[str, Any]) -> set[str]:
@@ -138,7 +145,7 @@ def data_keys(found: dict[str, Any]) -> set[str]:
 
 
 def sentence(condition: dict[str, Any]) -> str:
-    reason, message = condition.get("reason"), " ".join((condition.get("message") or "").split())
+    reason, message = condition.get("reason"), " ".join(str(condition.get("message") or "").split())
     text = f"{condition.get('type')}={condition.get('status')}"
     return text + (f" ({reason})" if reason else "") + (f" {message}" if message else "")
 

@@ -27,6 +27,7 @@ OVERDUE = timedelta(minutes=10)  # cert-manager takes seconds; longer means that
 CODES = frozenset(
     {
         "vault_unreadable",
+        "vault_issuer_unreadable",
         "no_clusters",
         "cluster_unreadable",
         "anchors_unreadable",
@@ -99,6 +100,7 @@ def vault_facts(result: Facts) -> Facts:
         "address": str(result.get("address") or ""),
         "mount": str(result.get("mount") or ""),
         "issuers": result["issuers"] if read else [],
+        "unreadable": result.get("unreadable") or [],
         "problem": "" if read else str(result.get("msg") or NOT_ASKED),
     }
 
@@ -151,6 +153,14 @@ def disagreements(
 ) -> Iterator[Disagreement]:
     if vault["problem"]:
         yield Disagreement("vault_unreadable", "Vault", f"Vault could not be asked for its issuers: {vault['problem']}")
+    for issuer in vault["unreadable"]:
+        name = f"{issuer['issuer_name'] or issuer['issuer_id']} of {vault['mount']}"
+        yield Disagreement(
+            "vault_issuer_unreadable",
+            "Vault",
+            f"The certificate of issuer {name} cannot be read, so it is not compared: {issuer['problem']}. "
+            "Delete the issuer (vault_pki_issuer), or allow this disagreement.",
+        )
     if not clusters:
         yield Disagreement(
             "no_clusters", "inventory", "No cluster was asked, so nothing is proved. Is the group clusters empty?"

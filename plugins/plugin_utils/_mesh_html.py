@@ -22,6 +22,7 @@ PARTS = ("vault", "issuer", "anchors", "pods", "signed", "certifies", "published
 # What a disagreement stands against: parts of the picture, and places beside it.
 MARKS = {
     "vault_unreadable": ("vault",),
+    "vault_issuer_unreadable": ("vault",),
     "cluster_unreadable": ("anchors", "issuer", "pods"),
     "anchors_unreadable": ("anchors", "signed", "certifies", "published", "trusted"),
     "anchor_not_a_root": ("anchors",),

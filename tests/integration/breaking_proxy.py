@@ -49,6 +49,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         status, headers, answer = proxy.forward(self.command, self.path, body, dict(self.headers))
         proxy.seen.append((self.command, self.path.partition("?")[0], status))
+        if proxy.alter:
+            status, answer = proxy.alter(self.command, self.path, status, answer)
         if rule and rule.after:
             rule.after()
         if rule and rule.fault == LOSE_ANSWER:
@@ -75,6 +77,9 @@ class BreakingProxy:
         self.rules: list[Rule] = []
         self.seen: list[tuple[str, str, int]] = []
         self.down = False
+        self.alter: Callable[[str, str, int, bytes], tuple[int, bytes]] | None = (
+            None  # each answer, where a test says so
+        )
         self.lock = threading.Lock()
         self.server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads, self.server.proxy = True, self

@@ -136,10 +136,10 @@ def test_a_write_whose_answer_is_lost_is_settled(holder, api, fault):
     before = holder.accessors()
     api.breaks("POST", "/secrets", fault)
     result = holder()
-    assert result["action"] == "created", result
+    assert result.get("action") == "created", result
     assert holder.stored()
     assert nothing_is_left(holder, before)
-    assert holder()["action"] == "none"
+    assert holder().get("action") == "none"
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -149,7 +149,7 @@ def test_a_replacement_whose_answer_is_lost_is_settled_and_the_old_one_revoked(h
     old = holder.stored()
     api.breaks("PUT", "/secrets/", fault)
     result = holder(**needs_another(holder))
-    assert result["action"] == "replaced", result
+    assert result.get("action") == "replaced", result
     assert holder.stored() != old
     assert not holder.accessor_of(old)
     assert nothing_is_left(holder, before)
@@ -196,7 +196,7 @@ def test_a_creation_whose_answer_is_lost_leaves_nothing(holder, vault, fault):
     assert result["failed"]
     assert holder.stored() is None
     assert holder.accessors() == before
-    assert holder()["action"] == "created"
+    assert holder().get("action") == "created"
 
 
 def test_a_creation_that_cannot_be_looked_for_is_named(holder, vault, server):
@@ -228,10 +228,10 @@ def test_a_revocation_whose_answer_is_lost_is_sent_again(holder, api, vault, kub
     vault.breaks("POST", revokes(holder), fault)
     holder()
     result = holder(**needs_another(holder))
-    assert result["action"] == "replaced", result
+    assert result.get("action") == "replaced", result
     assert nothing_is_left(holder, before)
     vault.breaks("POST", revokes(holder), fault)
-    assert holder(state="absent")["action"] == "removed"
+    assert holder(state="absent").get("action") == "removed"
     assert holder.stored() is None
     assert holder.accessors() == before
 
@@ -267,7 +267,7 @@ def test_a_removal_whose_answer_is_lost_is_settled(holder, api, kubernetes, faul
     holder()
     kubernetes.call("PATCH", holder.secret, {"data": others}, MERGE)
     api.breaks("PUT" if others else "DELETE", "/secrets/", fault)
-    assert holder(state="absent")["action"] == "removed"
+    assert holder(state="absent").get("action") == "removed"
     assert holder.stored() is None
     assert holder.accessors() == before
 
@@ -282,12 +282,12 @@ def test_a_secret_that_got_another_key_meanwhile_is_not_deleted(holder, api, kub
     result = holder(state="absent")
     assert result["failed"] and result["code"] == "kubernetes_refused"
     assert kubernetes.call("GET", holder.secret)["data"]["other"] == "eA=="
-    assert holder(state="absent")["action"] == "removed"
+    assert holder(state="absent").get("action") == "removed"
     assert kubernetes.call("GET", holder.secret)["data"] == {"other": "eA=="}
 
 
 def test_a_look_up_that_is_lost_is_sent_again(holder, vault):
     before = holder.accessors()
     vault.breaks("POST", "secret-id/lookup" if holder.role else "auth/token/lookup", LOSE_ANSWER)
-    assert holder()["action"] == "created"
+    assert holder().get("action") == "created"
     assert nothing_is_left(holder, before)

@@ -46,6 +46,11 @@ CASES = {
         {"vault_unreadable"},
         "refuses the connection",
     ),
+    "an issuer of Vault that cannot be read": (
+        {"vault_result": {**vault(ROOT), "unreadable": [{"issuer_name": "odd", "issuer_id": "1", "problem": "why"}]}},
+        {"vault_issuer_unreadable"},
+        "odd",
+    ),
     "vault not asked": ({"vault_result": {"address": "x"}}, {"vault_unreadable"}, "--limit"),
     "cluster": ({"berlin": FAILED}, {"cluster_unreadable"}, "does not answer: refused."),
     "cluster not asked": ({"berlin": {}}, {"cluster_unreadable"}, "--limit"),

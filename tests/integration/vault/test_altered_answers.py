@@ -1,0 +1,77 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each module of Vault against answers of a real one in which a part is something else. It ends with a result."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from altered_answers import ALTERATIONS
+from breaking_proxy import BreakingProxy
+from hypothesis import given, settings
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_credential, _vault_intermediate, _vault_pki
+
+ROLE = dict(key_type="ec", allow_any_name=True, max_ttl="48h")
+CA = dict(issuer_name="one", common_name="one.test", ttl="100h")
+WAYS = {
+    "a root that exists": ("vault_pki_root", CA),
+    "a new root": ("vault_pki_root", {**CA, "issuer_name": "new"}),
+    "a root to delete": ("vault_pki_root", {**CA, "issuer_name": "two", "state": "absent"}),
+    "all issuers": ("vault_pki_issuer_info", {}),
+    "settings of an issuer": ("vault_pki_issuer", dict(issuer_name="two", usage=["read-only"], manual_chain=["two"])),
+    "an issuer to delete": ("vault_pki_issuer", dict(issuer_name="two", state="absent")),
+    "an intermediate": (
+        "vault_pki_intermediate",
+        {**CA, "issuer_name": "i", "parent_mount": "{mount}", "mount": "{child}", "ttl": "9h"},
+    ),
+    "a role": ("vault_resource", dict(path="{mount}/roles/r", data=ROLE)),
+    "a role to delete": ("vault_resource", dict(path="{mount}/roles/r", state="absent")),
+    "an engine": ("vault_engine", dict(path="{mount}", type="pki", max_lease_ttl="2160h", description="x")),
+    "a token": ("vault_token_secret", dict(policies=["p"], ttl="9h")),
+    "a secret id": ("vault_approle_secret", dict(mount="{approle}", role="r")),
+}
+
+
+@pytest.fixture
+def prepared(server, roots, kube):
+    child, approle = f"{roots}-child", f"{roots}-approle"
+    server.client.sys.enable_secrets_engine("pki", child, config={"max_lease_ttl": "2160h"})
+    server.client.sys.enable_auth_method("approle", path=approle)
+    server.client.auth.approle.create_or_update_approle("r", mount_point=approle)
+    server.client.write_data(f"{roots}/roles/r", data={**ROLE, "max_ttl": "24h"})
+    proxy = BreakingProxy(server.url)
+    yield proxy, dict(mount=roots, child=child, approle=approle)
+    proxy.close()
+    server.client.sys.disable_secrets_engine(child)
+    server.client.sys.disable_auth_method(approle)
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_module_ends_with_a_result_whatever_vault_answers(run, kube, prepared, monkeypatch, way, check):
+    proxy, names = prepared
+    module, options = WAYS[way]
+    options = {name: value.format(**names) if isinstance(value, str) else value for name, value in options.items()}
+    if module.startswith("vault_pki"):
+        options = {"mount": names["mount"], **options}
+    if module.endswith("_secret"):
+        options |= dict(kubernetes={"host": kube.url, "api_key": "x"}, secret_namespace="cert-manager", secret_name="s")
+    for where in (_vault_credential, _vault_pki):
+        monkeypatch.setattr(where, "PAUSES", ())
+    monkeypatch.setattr(_vault_intermediate, "GRACE", 0)
+
+    @settings(max_examples=settings().max_examples // 20)
+    @given(ALTERATIONS)
+    def attempt(alteration):
+        proxy.alter = copy.deepcopy(alteration)
+        result = run(module, check=check, url=proxy.url, **options)
+        if result.get("failed"):
+            assert result["msg"].strip()
+            assert "Traceback" not in result["msg"]
+        else:
+            assert isinstance(result["changed"], bool)
+
+    attempt()

@@ -1,0 +1,168 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What reads the input of modules and filters, with any input: a result, or the one kind of error that is documented.
+
+linkerd check's output and kubeconfigs have tests of their own, answers of Vault and of Kubernetes too
+(tests/integration, altered_answers).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.servicemesh.pki.plugins.filter.identity import identity_lifetime
+from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_report, mesh_report_html
+from ansible_collections.servicemesh.pki.plugins.module_utils import (
+    _diff,
+    _duration,
+    _jwk,
+    _k3d,
+    _k8s_condition,
+    _linkerd_events,
+    _mesh_sources,
+    _vault_errors,
+)
+
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=6))
+
+
+def values(names: list[str], texts: Sequence[str] = ()) -> st.SearchStrategy:
+    """JSON with names and texts that the reader knows, at any place."""
+    scalars = st.one_of(SCALARS, st.sampled_from(texts)) if texts else SCALARS
+    return st.recursive(
+        scalars,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(names), inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+
+
+ANY = values(["a", "b", "c"], ["1h", "10.0.0.0/8", "a,b", ""])
+
+
+@given(ANY, ANY)
+def test_differences_of_anything(wanted, found):
+    assert isinstance(_diff.same(wanted, found), bool)
+    assert _diff.same(wanted, found) == _diff.same(found, wanted)
+    differing = _diff.differences({"x": wanted}, {"x": found})
+    assert isinstance(_diff.sentence(differing), str)
+    json.dumps(_diff.redacted(found, wanted))
+
+
+@given(st.one_of(ANY, st.text(alphabet="0123456789.hmsdw -", max_size=30)))
+def test_a_duration_of_anything(value):
+    for read in (_duration.seconds, _duration.text, lambda one: _duration.positive("ttl", one)):
+        try:
+            read(value)
+        except _duration.DurationError as exc:
+            assert str(exc)
+    assert isinstance(_duration.is_written(value), bool) and isinstance(_duration.is_go(value), bool)
+
+
+@given(
+    st.integers(100, 599), st.one_of(values(["errors", "warnings", "data"], ["1 error occurred:\n\t* x"]), st.text())
+)
+def test_an_error_of_vault_with_anything_in_it(status, body):
+    error = _vault_errors.from_answer("http://v", "read", "p", status, body)
+    assert str(error) and error.status == status
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["kty", "crv", "x", "y", "n", "e"]),
+        st.one_of(SCALARS, st.sampled_from(["RSA", "EC", "P-256", "AQAB"])),
+    )
+)
+def test_a_key_of_anything(key):
+    with pytest.raises(_jwk.JwkError):
+        _jwk.public_key_pem(key)
+
+
+K3D = ["ports", "port", "nodeFilters", "options", "k3s", "extraArgs", "arg", "servers", "agents", "image", "network"]
+
+
+@given(values(K3D, ["80:80", "1-3:1-3/udp", "server:*", "agents:0-1", "--disable=traefik"]))
+def test_a_k3d_config_of_anything(value):
+    config = value if isinstance(value, dict) else {"ports": value, "options": {"k3s": {"extraArgs": value}}}
+    try:
+        _k3d.check_config(config)
+    except _k3d.K3dError as exc:
+        assert str(exc) and exc.what is not None
+        return
+    node = {"name": "k3d-c-server-0", "role": "server"}
+    assert isinstance(_k3d.differences(config, {"name": "c", "nodes": [node]}, {}), dict)
+    assert isinstance(_k3d.probed_ports(config, None), list)
+
+
+STATUS = ["conditions", "type", "status", "reason", "message", "observedGeneration", "0"]
+
+
+@given(values(STATUS, ["Ready", "True"]), values(STATUS))
+def test_a_condition_of_anything(status, generation):
+    """The status of a custom resource is whatever its controller writes."""
+    found = {"metadata": {"generation": generation}, "status": status}
+    wanted = _k8s_condition.Wanted("example.com/v1", "Kind", "n", "ns", "Ready")
+    assert isinstance(_k8s_condition.unmet(found, wanted), str | None)
+    assert isinstance(_k8s_condition.explain(wanted, "is not so", found, []), str)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "metadata": st.just({"resourceVersion": "1"}),
+                "reason": SCALARS,
+                "message": st.one_of(st.none(), st.text()),
+            }
+        )
+    )
+)
+def test_events_of_anything(events):
+    assert isinstance(_linkerd_events.since(events, set()).updated, bool)
+
+
+@given(st.one_of(st.none(), st.text(), st.binary()))
+def test_a_source_of_anything(text):
+    found = _mesh_sources.source("here", text)
+    assert found["certificates"] or found["problem"]
+
+
+FACTS = [
+    *("anchors", "issuer", "signer", "pods", "certificates", "problem", "where", "changed_at", "renewal_time", "msg"),
+    *("issuers", "address", "mount", "certificate", "checks", "errors", "passed", "failed", "evidence", "name"),
+    *("disagreements", "clusters", "vault", "table", "at", "agreed", "unreadable", "proxies"),
+]
+
+
+@given(values(FACTS), values(FACTS), values(FACTS), st.one_of(st.none(), st.text(max_size=3), SCALARS))
+def test_a_report_of_anything(certificates, vault, checks, at):
+    try:
+        report = mesh_report(certificates, vault, checks, at=at)
+    except AnsibleFilterError as exc:
+        assert str(exc)
+        return
+    assert "<html" in mesh_report_html(report)
+
+
+@given(values(FACTS))
+def test_a_page_of_anything(report):
+    try:
+        assert "<html" in mesh_report_html(report)
+    except AnsibleFilterError as exc:
+        assert str(exc)
+
+
+@given(st.one_of(SCALARS, st.binary(), st.lists(SCALARS, max_size=2)), SCALARS, SCALARS, SCALARS)
+def test_a_life_of_anything(anchors, duration, renew_before, at):
+    try:
+        assert "problems" in identity_lifetime(anchors, duration, renew_before, at)
+    except AnsibleFilterError as exc:
+        assert str(exc)
