@@ -137,7 +137,9 @@ def wait_until_up(api: Kubernetes, processes: list, log: Path) -> None:
     deadline = time.monotonic() + 300
     while True:
         try:
-            api.call("GET", "/api/v1/namespaces/default")
+            # A read works some time before admission lets anything be written.
+            probe = {"metadata": {"name": "probe"}}
+            api.call("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", probe)
             return
         except OSError:
             if time.monotonic() > deadline or any(process.poll() is not None for process in processes):
