@@ -23,6 +23,9 @@ notes:
   - Works with HashiCorp Vault and with OpenBao. Tested with HashiCorp Vault 1.21, OpenBao 2.6 and 2.7.
   - The options of the connection and of the login are those of the collection community.hashi_vault, whose code makes
     them work. Its guides describe every login method.
+  - "Many failures return C(code), one word for what went wrong: C(answer_lost), C(unreachable), C(not_vault),
+    C(unexpected_answer), C(invalid_header), C(invalid_duration), C(invalid_name), C(invalid_kubeconfig),
+    C(kubernetes_refused), C(outcome_unknown), C(unreadable_certificate), C(issuer_in_use), C(key_name_taken)."
   - Durations may be written as Vault writes them (V(48h), V(90d), V(1h30m)) or as seconds. They are compared
     as seconds.
 """

@@ -78,6 +78,8 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._unexpected import UNEXPECTED, places
+
 ACTIONS = {"pending-install": "uninstall", "pending-upgrade": "rollback", "pending-rollback": "rollback"}
 
 
@@ -113,7 +115,7 @@ def pending(helm: Helm, releases: list[str], grace: int) -> list[dict[str, str]]
     now = datetime.datetime.now(tz=datetime.UTC)
     return [
         {"release": entry["name"], "status": entry["status"], "action": ACTIONS[entry["status"]]}
-        for entry in found
+        for entry in found or []
         if entry["name"] in releases
         and (now - datetime.datetime.fromisoformat(entry["updated"].replace("Z", "+00:00"))).total_seconds() >= grace
     ]
@@ -132,7 +134,15 @@ def main() -> None:
         supports_check_mode=True,
     )
     helm = Helm(module)
-    cleared = pending(helm, module.params["releases"], module.params["grace"])
+    try:
+        cleared = pending(helm, module.params["releases"], module.params["grace"])
+    except UNEXPECTED as exc:
+        module.fail_json(
+            msg=f"helm list printed something else than releases of namespace {module.params['namespace']} "
+            f"({type(exc).__name__}). Run `{' '.join(helm.command)} list --pending --output json`.",
+            code="unreadable_output",
+            exception=places(exc),
+        )
     if not module.check_mode:
         for entry in cleared:
             helm.run(entry["action"], entry["release"], "--wait")

@@ -85,6 +85,16 @@ reasons:
   returned: success
   type: dict
   sample: {"minimum_ttl": {"wanted": "10d", "found": "9d"}}
+left_behind:
+  description:
+    - Accessor of a secret id that the module could not revoke, or the mark of one that it could not look for.
+    - The message has it, too.
+  returned: failure because of it
+  type: str
+accessor:
+  description: Accessor of the new secret id, where it is not known whether the Secret has it.
+  returned: failure because of it
+  type: str
 facts:
   description:
     - What may be told of the secret id. C(expire_time), none when it lives for ever.

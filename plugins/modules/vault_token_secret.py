@@ -103,6 +103,16 @@ reasons:
   returned: success
   type: dict
   sample: {"minimum_ttl": {"wanted": "10d", "found": "9d"}}
+left_behind:
+  description:
+    - Accessor of a token that the module could not revoke, or the mark of one that it could not look for.
+    - The message has it, too.
+  returned: failure because of it
+  type: str
+accessor:
+  description: Accessor of the new token, where it is not known whether the Secret has it.
+  returned: failure because of it
+  type: str
 facts:
   description:
     - What may be told of the token. C(policies), C(renewable), C(orphan), C(period) in seconds, C(expire_time).

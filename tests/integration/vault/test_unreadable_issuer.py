@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import subprocess
 
 import pytest
 from cryptography import x509
@@ -120,3 +121,25 @@ def test_a_root_that_signed_it_is_in_use(run, server, mount):
     result = run("vault_pki_issuer", mount=mount, issuer_name="above", state="absent")
     assert result["failed"] and result["code"] == "issuer_in_use"
     assert below in result["msg"]
+
+
+def test_a_root_signed_with_sha1_is_reported_as_self_signed(run, server, mount):
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "/dev/null",
+        "-sha1",
+        "-subj",
+        "/CN=old",
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",
+    ]
+    made = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    bring_in(server, mount, made, "old")
+    (issuer,) = run.ok("vault_pki_issuer_info", mount=mount)["issuers"]
+    assert issuer["self_signed"] and issuer["signature_algorithm"] == "sha1WithRSAEncryption"

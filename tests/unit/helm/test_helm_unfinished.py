@@ -101,3 +101,16 @@ def test_another_failure_is_not_taken_for_a_cluster_that_cannot_be_reached(helm,
     helm.write("fail", "Error: query: failed to query with labels: secrets is forbidden\n")
     message = error("helm_unfinished", releases=["r"], namespace="n")
     assert message == "helm list failed in namespace n: query: failed to query with labels: secrets is forbidden."
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [7, [1], [{"name": "a"}], [{"name": "a", "status": "deployed", "updated": "x"}]]
+    + [[{"name": "a", "status": "pending-install", "updated": when}] for when in ("yesterday", None, "")],
+)
+def test_a_list_in_another_form_is_an_error(helm, result_of, entries):
+    helm.write("pending", json.dumps(entries))
+    result = result_of("helm_unfinished", releases=["a"], namespace="mesh")
+    assert result["failed"] and result["code"] == "unreadable_output"
+    assert "mesh" in result["msg"]
+    assert acted(helm) == []
