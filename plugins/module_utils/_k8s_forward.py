@@ -53,9 +53,7 @@ class Forwarder:
                 self._headers.append(f"{setting['key']}: {setting['value']}")
         self._options: dict[str, Any] = {"subprotocols": [PROTOCOL], "suppress_origin": True, "redirect_limit": 0}
         if self._url.startswith("wss"):
-            self._options["sslopt"] = {"context": tls_context(settings)}
-            if name := getattr(settings, "tls_server_name", None):
-                self._options["sslopt"]["server_hostname"] = name
+            self._options["sslopt"] = tls_options(settings)
         if settings.proxy:
             proxy = urlsplit(settings.proxy)
             self._options |= {"http_proxy_host": proxy.hostname, "http_proxy_port": proxy.port}
@@ -171,20 +169,18 @@ def chain(session: ssl.SSLObject) -> list[bytes]:
 ENCODING_DER = 2  # _ssl.ENCODING_DER, X509_FILETYPE_ASN1 of OpenSSL
 
 
-def tls_context(settings: Any) -> ssl.SSLContext:
+def tls_options(settings: Any) -> dict[str, Any]:
     """As the client library connects: its CA, its client certificate, its exceptions."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if not settings.verify_ssl:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    elif settings.ssl_ca_cert:
-        context.load_verify_locations(settings.ssl_ca_cert)
-    else:
-        context.load_default_certs()
-    if settings.assert_hostname is False:
-        context.check_hostname = False
-    if settings.cert_file:
-        context.load_cert_chain(settings.cert_file, settings.key_file)
-    return context
+    verify = bool(settings.verify_ssl)
+    options: dict[str, Any] = {
+        "cert_reqs": ssl.CERT_REQUIRED if verify else ssl.CERT_NONE,
+        "check_hostname": verify and settings.assert_hostname is not False,
+        "ca_certs": settings.ssl_ca_cert,
+        "certfile": settings.cert_file,
+        "keyfile": settings.key_file,
+        "server_hostname": getattr(settings, "tls_server_name", None),
+    }
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def until(seconds: float) -> float:
@@ -199,13 +195,14 @@ def _left(end: float) -> float:
 
 
 def _refusal(exc: Any) -> ForwardError:
-    body = exc.resp_body or b""
+    body = getattr(exc, "resp_body", None) or b""  # none up to websocket-client 1.5
     try:
         message = json.loads(body)["message"]  # a Status, as the API server answers
     except (ValueError, KeyError, TypeError):
         message = body.decode(errors="replace")
     message = " ".join(message.split()).rstrip(":.")[:300]
     if exc.status_code in (401, 403):
+        message = message or "the API server does not permit the connection"
         return ForwardError("forbidden", f"{message}. It needs get and create on pods/portforward")
     return ForwardError("unreadable", f"the API server refuses the connection with {exc.status_code}: {message}")
 

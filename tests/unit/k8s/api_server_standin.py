@@ -9,6 +9,7 @@ import base64
 import contextlib
 import hashlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -20,9 +21,12 @@ HEADS = [b"\x00\x5f\x10", b"\x01\x5f\x10"]  # both channels, each with the port 
 class StandIn:
     """Answers with a status, or upgrades and lets the script talk to the client."""
 
-    def __init__(self, script: Callable[[StandIn], None], status: str = "", body: bytes = b"") -> None:
+    def __init__(
+        self, script: Callable[[StandIn], None], status: str = "", body: bytes = b"", tls: ssl.SSLContext | None = None
+    ) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._tls = tls
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._listener.getsockname()[1]}"
         self._script, self._status, self._body = script, status, body
         self.request = ""
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -31,6 +35,8 @@ class StandIn:
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
             self.client, dummy = self._listener.accept()
+            if self._tls:
+                self.client = self._tls.wrap_socket(self.client, server_side=True)
             with self.client:
                 while "\r\n\r\n" not in self.request:
                     self.request += self.client.recv(4096).decode()

@@ -24,6 +24,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_forwar
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "x509"))
 
+from authority import DAY, NOW, key, make
 from readings import ISSUER, ROOT, leaf_of
 
 NAME = "web.emojivoto.serviceaccount.identity.linkerd.cluster.local"
@@ -146,25 +147,15 @@ def settings(**given) -> SimpleNamespace:
     return SimpleNamespace(**{**values, **given})
 
 
-def test_the_api_server_is_verified_as_the_client_library_does(tmp_path):
-    (tmp_path / "ca").write_text(ROOT.pem)
-    strict = forward.tls_context(settings(ssl_ca_cert=str(tmp_path / "ca")))
-    assert (strict.verify_mode, strict.check_hostname) == (ssl.CERT_REQUIRED, True)
-    assert len(strict.get_ca_certs()) == 1
-    loose = forward.tls_context(settings(ssl_ca_cert=str(tmp_path / "ca"), assert_hostname=False))
-    assert (loose.verify_mode, loose.check_hostname) == (ssl.CERT_REQUIRED, False)
-    assert forward.tls_context(settings(verify_ssl=False)).verify_mode == ssl.CERT_NONE
-
-
 class Client:
     """What a Forwarder needs of the client library's ApiClient."""
 
     default_headers: ClassVar = {"User-Agent": "x", "Impersonate-User": "reader"}
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, **more: object) -> None:
         auth = {"BearerToken": {"in": "header", "key": "authorization", "value": "Bearer secret"}}
-        more = {"host": url, "proxy": None, "no_proxy": None, "auth_settings": lambda: auth}
-        self.configuration = settings(**more)
+        given = {"host": url, "proxy": None, "no_proxy": None, "auth_settings": lambda: auth, **more}
+        self.configuration = settings(**given)
 
 
 @pytest.fixture
@@ -271,3 +262,54 @@ def test_an_api_server_that_is_away():
     with pytest.raises(forward.ForwardError) as refused:
         forward.Forwarder(Client(url)).connect("emojivoto", "web-0", 4191, forward.until(5))
     assert refused.value.code == "unreadable"
+
+
+@pytest.fixture
+def tls(tmp_path) -> ssl.SSLContext:
+    """That of an API server at localhost, which wants a client certificate of the same CA."""
+    until = NOW + 3650 * DAY
+    root = make("API server", own_key=key("p256", 51), end=until)
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    options = {"own_key": key("p256", 50), "ca": None, "key_cert_sign": False, "end": until}
+    server, client = (make(name, root, extensions=((names, False),), **options) for name in ("localhost", "client"))
+    for name, one in (("server", server), ("client", client)):
+        pem = one.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (tmp_path / name).write_bytes(one.certificate.public_bytes(Encoding.PEM) + pem)
+    (tmp_path / "ca").write_text(root.pem)
+    (tmp_path / "other").write_text(ROOT.pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server")
+    context.load_verify_locations(tmp_path / "ca")
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "connects"),
+    [
+        ("localhost", {"ssl_ca_cert": "ca"}, True),
+        ("localhost", {"ssl_ca_cert": "other"}, False),
+        ("localhost", {}, False),  # the CAs of the system
+        ("127.0.0.1", {"ssl_ca_cert": "ca"}, False),
+        ("127.0.0.1", {"ssl_ca_cert": "ca", "tls_server_name": "localhost"}, True),
+        ("127.0.0.1", {"ssl_ca_cert": "ca", "assert_hostname": False}, True),
+        ("127.0.0.1", {"verify_ssl": False}, True),
+        ("127.0.0.1", {"verify_ssl": False, "cert_file": None}, False),  # the server wants one
+    ],
+)
+def test_the_api_server_is_verified_as_the_client_library_does(tmp_path, tls, standin, host, options, connects):
+    files = {"cert_file": "client", "key_file": "client", **options}
+    given = {
+        name: str(tmp_path / value) if name in ("ssl_ca_cert", "cert_file", "key_file") and value else value
+        for name, value in files.items()
+    }
+    server = standin(say(REFUSED), tls=tls)
+    client = Client(server.url.replace("127.0.0.1", host), **given)
+
+    def receive() -> None:
+        with forward.Forwarder(client).connect("emojivoto", "web-0", 4191, forward.until(5)) as connection:
+            connection.receive()
+
+    with pytest.raises(forward.ForwardError) as refused:
+        receive()
+    assert (refused.value.code == "refused") == connects, refused.value
