@@ -137,6 +137,8 @@ def wait_until_up(api: Kubernetes, processes: list, log: Path) -> None:
     deadline = time.monotonic() + 300
     while True:
         try:
+            # Ready, with the roles that it gives every login; reads of an administrator work earlier.
+            urllib.request.urlopen(f"{api.url}/readyz", context=UNVERIFIED, timeout=120).close()
             # A read works some time before admission lets anything be written.
             probe = {"metadata": {"name": "probe"}}
             api.call("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", probe)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,18 @@ def allow(api: Any, user: str, **verbs: Any) -> None:
         f"{RBAC}/clusterrolebindings",
         {**binding, "subjects": [{"apiGroup": group, "kind": "User", "name": user}]},
     )
+    end = time.monotonic() + 300
+    while not all(is_allowed(api, user, resource, verb) for resource, found in verbs.items() for verb in found):
+        assert time.monotonic() < end, f"the API server does not apply the role of {user}"
+        time.sleep(0.1)
+
+
+def is_allowed(api: Any, user: str, resource: str, verb: str) -> bool:
+    """By the API server's own review; a new role counts a moment later."""
+    resource, dummy, subresource = resource.partition("/")
+    asked = {"resource": resource, "subresource": subresource, "verb": verb}
+    review = {"spec": {"user": user, "resourceAttributes": asked}}
+    return api.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]
 
 
 def test_a_login_that_may_not_read_the_secret_is_told_so(api, ask):

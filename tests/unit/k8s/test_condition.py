@@ -52,6 +52,7 @@ def test_another_status_may_be_wanted():
     ("options", "condition"),
     [
         ({"kind": "Certificate"}, "Ready"),
+        ({"kind": "Certificate", "condition": "Issuing"}, "Issuing"),
         ({"kind": "Secret"}, None),
         ({"kind": "Whatever", "keys": ["a"]}, None),
         ({"kind": "Namespace", "condition": "NamespaceContentRemaining"}, "NamespaceContentRemaining"),
