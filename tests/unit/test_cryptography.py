@@ -24,6 +24,7 @@ NEEDING = {
 }
 WITHOUT = """
 import json, runpy, sys
+sys.path.append("..")  # as pytest does for a conftest.py
 runpy.run_path("../conftest.py")
 sys.modules["cryptography"] = None  # as if it were not there
 from conftest import run_module
