@@ -96,7 +96,7 @@ class Company(Mesh):
             "pki_vault_address": self.address,
             "pki_vault_server": f"https://{VAULT}:8200",
             "pki_vault_ca_file": str(self.ca),
-            "vault_pki_client_kubernetes_host": f"https://k3d-{NAME}-server-0:6443",
+            "vault_issuer_kubernetes_host": f"https://k3d-{NAME}-server-0:6443",
             "cert_manager_chart": told["charts"]["cert_manager"],
             "trust_manager_chart": told["charts"]["trust_manager"],
             "linkerd_chart_repository": "",

@@ -90,12 +90,12 @@ def test_a_vault_that_does_not_let_us_in(mesh, connection, sentence):
 
 
 def test_a_mount_of_another_type(mesh):
-    run = mesh.play("playbooks/site.yml", "--tags", "vault_pki", variables={"vault_pki_mount": "cubbyhole"})
+    run = mesh.play("playbooks/site.yml", "--tags", "vault_pki", variables={"pki_vault_mount": "cubbyhole"})
     refuse(run, "cubbyhole", "pki")
 
 
 def test_a_root_that_would_outlive_the_mount(mesh):
-    variables = {"vault_pki_root_issuer_name": "another", "vault_pki_root_ttl": "9000h"}
+    variables = {"pki_root_issuer_name": "another", "vault_pki_root_ttl": "9000h"}
     run = mesh.play("playbooks/site.yml", "--tags", "vault_pki", variables=variables)
     refuse(run, "The mount pki issues for 90d at most, wanted is 375d.", "max_lease_ttl")
 

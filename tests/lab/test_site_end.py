@@ -53,7 +53,7 @@ def test_teardown_removes_what_was_made_and_nothing_else(mesh):
 def test_a_check_of_a_fresh_system_gets_to_the_end(mesh):
     run = mesh.play("playbooks/site.yml", "--check", "--diff")
     assert run.rc == 0, run.output[-3000:]
-    assert "known only after a real run" in run.flat
+    assert "cannot be predicted" in run.flat
     assert mesh.run("docker", "ps", "--all", "--quiet", "--filter", "name=vault") == ""
 
 
@@ -72,12 +72,12 @@ def test_names_of_ones_own_in_a_cluster_and_a_vault_of_somebody_else(mesh):
         "trust_manager_forbid_secrets": True,
         "pki_trust_namespace": "linkerd-trust",
         "linkerd_trust_source": "anchors",
-        "linkerd_namespace": "mesh",
-        "cert_manager_release": "cm",
+        "pki_linkerd_namespace": "mesh",
+        "pki_cert_manager_release": "cm",
         "trust_manager_release": "tm",
-        "vault_pki_mount": "mesh-pki",
-        "vault_pki_client_name": "plant-7",
-        "vault_pki_client_service_account": "signer",
+        "pki_vault_mount": "mesh-pki",
+        "vault_issuer_cluster": "plant-7",
+        "vault_issuer_service_account": "signer",
     }
     run = mesh.play("playbooks/site.yml", variables=variables)
     assert run.rc == 0, run.output[-4000:]
@@ -89,7 +89,7 @@ def test_names_of_ones_own_in_a_cluster_and_a_vault_of_somebody_else(mesh):
     assert issuer["auth"]["kubernetes"]["mountPath"] == "/v1/auth/jwt-plant-7"
     assert mesh.data("configmap", "linkerd-trust-anchors", "ca-bundle.crt", "linkerd-trust")
     assert mesh.kubectl("get", "clusterissuers", "-o", "name") == ""
-    lost = mesh.play("playbooks/site.yml", "--tags", "vault_pki", variables={**variables, "vault_pki_mount": "empty"})
+    lost = mesh.play("playbooks/site.yml", "--tags", "vault_pki", variables={**variables, "pki_vault_mount": "empty"})
     assert lost.rc != 0 and "trusts another one" in lost.flat, lost.output[-4000:]
     selected = mesh.kubectl(
         "get", "configmap", "-A", "-o", "name", "--field-selector=metadata.name=linkerd-identity-trust-roots"

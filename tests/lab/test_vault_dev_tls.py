@@ -96,7 +96,7 @@ def test_another_run_knows_it_and_its_ca(vault, tmp_path):
 def test_site_keeps_it_before_clusters_which_have_to_find_its_name(vault):
     run = vault.keep("--tags", "vault_dev", playbook="playbooks/site.yml")
     assert (run.rc, run.changed) == (0, 0), run.output[-3000:]
-    before, after = run.output.split("PLAY [Vault and clusters]")
+    before, after = run.output.split("PLAY [Create the clusters on this machine]")
     assert f"Keep the container {NAME}" in before
     assert f"Keep the container {NAME}" not in after
 
