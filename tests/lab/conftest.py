@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from deprecations import deprecations
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(
@@ -35,19 +36,20 @@ class Run:
 
 
 def ansible_playbook(env: dict[str, str], *arguments: str) -> Run:
-    """From the checkout, as a user would, with nobody at the keyboard."""
-    return Run(
-        subprocess.run(
-            ["ansible-playbook", *arguments],
-            cwd=ROOT,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
+    """From the checkout, as a user would, with nobody at the keyboard. A deprecation warning fails the test."""
+    done = subprocess.run(
+        ["ansible-playbook", *arguments],
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
     )
+    run = Run(done)
+    assert deprecations(run.output) == []
+    return run
 
 
 class Mesh:
