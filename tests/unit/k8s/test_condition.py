@@ -243,3 +243,40 @@ def test_the_parts_of_an_explanation_stand_once_and_end_with_one_full_stop():
 )
 def test_the_command_that_describes_an_object(wanted, command):
     assert judge.describe_command(wanted) == command
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"metadata": {}, "status": None, "spec": None}, "0 of 1 pods with its current template"),
+        ({"metadata": {"generation": 1}}, "has not observed"),
+        ({"metadata": {}, "status": {"updatedReplicas": 1, "replicas": 1, "availableReplicas": 1}}, None),
+    ],
+)
+def test_a_rollout_of_which_nothing_is_reported_yet(given, why):
+    answer = judge.rollout(given, "Deployment")
+    assert answer is None if why is None else why in answer
+
+
+def test_a_daemon_set_that_no_node_wants_is_rolled_out():
+    assert judge.rollout({"metadata": {}, "status": {}}, "DaemonSet") is None
+
+
+def test_a_command_that_shows_more_stands_beside_the_advice():
+    told = judge.explain(WANTED, "is not ready: permission denied", None, [], "kubectl logs x")
+    assert "compare the Vault policy" in told
+    assert told.endswith("See: kubectl logs x")
+
+
+def test_an_event_is_as_old_as_its_newest_clock_and_needs_no_words():
+    repeated = {
+        "metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"},
+        "eventTime": "2026-01-01T00:00:00Z",
+        "lastTimestamp": "2026-01-01T00:00:00Z",
+        "series": {"lastObservedTime": "2026-01-05T00:00:00Z"},
+        "reason": "Repeated",
+    }
+    counted = {**repeated, "series": None, "lastTimestamp": "2026-01-04T00:00:00Z", "reason": "Counted"}
+    timed = {**counted, "lastTimestamp": None, "eventTime": "2026-01-03T00:00:00Z", "reason": "Timed"}
+    assert judge.event_lines([repeated, counted, timed]) == ["Timed: ", "Counted: ", "Repeated: "]
+    assert judge.event_lines([{"metadata": {}, "reason": "Undated"}, timed])[0] == "Undated: "

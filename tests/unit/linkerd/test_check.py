@@ -227,3 +227,18 @@ def test_output_that_cannot_be_used_is_returned(run):
     result = run("{broken", 0, "why\n")
     assert result["failed"] and result["code"] == "unreadable_output"
     assert (result["stdout"], result["stderr"]) == ("{broken", "why\n")
+
+
+def test_what_a_check_is_in_results_and_in_a_sentence():
+    good, short = output.parse(document(GOOD, SHORT)).checks
+    assert short.facts() == {"category": "linkerd-identity", **SHORT}
+    assert (good.facts()["error"], good.facts()["hint"], good.anchor) == ("", "", "")
+    assert str(good) == "linkerd-identity: can query the Kubernetes API"
+    assert output.is_allowed(short, ["l5d-identity-issuer-cert-not-expiring-soon"])
+    assert not output.is_allowed(good, [""])
+    plain = output.parse(document({**SHORT, "hint": "https://linkerd.io/checks"})).checks[0]
+    assert plain.anchor == ""
+
+
+def test_one_failed_check_among_good_ones_is_the_failure_of_its_document():
+    assert [check.result for check in output.parse(document(GOOD, BAD)).checks] == ["success", "error"]

@@ -58,3 +58,21 @@ def test_a_login_that_got_no_json():
 def test_an_answer_that_says_little(status, said, sentence):
     body = {"errors": [said] if said else []}
     assert str(errors.from_answer(URL, "patch", "auth/x/y", status, body)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("sudo", "namespace", "capabilities", "more"),
+    [
+        (False, "", '["read"]', False),
+        (True, "", '["read", "sudo"]', False),
+        (False, "team", '["read"]', True),
+    ],
+)
+def test_the_rule_that_a_policy_needs(sudo, namespace, capabilities, more):
+    sentence = errors.missing_right("read", "x/y", sudo=sudo, namespace=namespace)
+    rule = f'A policy for it needs: path "x/y" {{ capabilities = {capabilities} }}'
+    assert (rule in sentence, sentence.endswith("team/x/y."), "namespace" in sentence) == (True, more, more)
+
+
+def test_a_title_of_a_page_is_shown_without_its_blanks():
+    assert "(Sign in)" in errors.not_vault(URL, 200, "<html><title>\n  Sign in </title>")
