@@ -3,9 +3,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
 // Command node runs one Kubernetes node in a container, in the place where k3d
-// expects k3s: it understands `server` with k3s's flags as far as the lab
-// needs them, and prints the lines that k3d waits for. It is not k3s; what it
-// runs is upstream Kubernetes, etcd and containerd.
+// expects k3s: it implements `server` with the few flags that k3d passes,
+// refuses others, and prints the lines that k3d waits for. It is not k3s; what
+// it runs is upstream Kubernetes, etcd and containerd.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -37,18 +38,24 @@ func main() {
 	log.Print("stopped")
 }
 
-// options is what k3d asks for that the lab can do.
+// options are the settings of k3s that the lab's node implements.
 type options struct {
 	tlsSANs    []string
 	nodeLabels []string
+	ignored    []string // accepted flags with the reason why they change nothing
 }
 
-// parse reads a k3s command line. Flags that mean nothing here are ignored, as
-// k3d and its users write flags for parts that this node never had.
+// Parts of k3s that --disable names and that the lab's node does not have. It has CoreDNS, always.
+var absentParts = []string{"local-storage", "metrics-server", "runtimes", "servicelb", "traefik"}
+
+const knownFlags = "--tls-san, --node-label, --disable and --token"
+
+// parse reads a k3s command line. k3d itself passes --tls-san and --node-label (and --cluster-init to the first of
+// several servers); everything else comes from its users, who must learn what the lab cannot do.
 func parse(args []string) (options, error) {
 	var o options
 	if len(args) == 0 || args[0] != "server" {
-		return o, fmt.Errorf("the lab's node image runs servers only, asked for: %s; create the cluster with `agents: 0`", strings.Join(args, " "))
+		return o, fmt.Errorf("the lab's node image runs servers only, got: %s; create the cluster with `agents: 0`", strings.Join(args, " "))
 	}
 	for i := 1; i < len(args); i++ {
 		name, value, inline := strings.Cut(args[i], "=")
@@ -66,8 +73,18 @@ func parse(args []string) (options, error) {
 			o.tlsSANs = append(o.tlsSANs, strings.Split(next(), ",")...)
 		case "--node-label":
 			o.nodeLabels = append(o.nodeLabels, next())
-		case "--disable", "--token", "-t", "--kube-apiserver-arg", "--kubelet-arg", "--node-taint":
+		case "--disable":
+			for _, part := range strings.Split(next(), ",") {
+				if !slices.Contains(absentParts, part) {
+					return o, fmt.Errorf("the lab's node image cannot disable %q, only %s", part, strings.Join(absentParts, ", "))
+				}
+				o.ignored = append(o.ignored, "--disable="+part+": not part of the lab's node")
+			}
+		case "--token", "-t":
 			next()
+			o.ignored = append(o.ignored, name+": no other node joins this one")
+		default:
+			return o, fmt.Errorf("the lab's node image does not implement the k3s argument %q; remove it. Supported are %s", name, knownFlags)
 		}
 	}
 	return o, nil
@@ -85,11 +102,15 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	for _, flag := range o.ignored {
+		log.Printf("k3s argument without effect: %s", flag)
+	}
 	if err := n.writeFiles(); err != nil {
 		return err
 	}
-	s := newSupervisor(ctx)
+	s := newSupervisor(ctx, logDir, defaultLimits)
 	defer s.stop()
+	ctx = s.ctx // ends with the reason when a component gave up
 
 	s.start("etcd", "etcd",
 		"--data-dir="+dataDir+"/db/etcd", "--listen-client-urls="+etcdURL, "--advertise-client-urls="+etcdURL,
@@ -99,7 +120,7 @@ func run(ctx context.Context, o options) error {
 	log.Print("Running kube-apiserver")
 	imported := make(chan error, 1)
 	go func() { imported <- importImages(ctx) }()
-	if err := n.waitForAPI(ctx, s); err != nil {
+	if err := n.waitForAPI(ctx); err != nil {
 		return err
 	}
 	if err := <-imported; err != nil { // before any pod: nothing may be pulled
@@ -111,7 +132,7 @@ func run(ctx context.Context, o options) error {
 		"--hostname-override="+n.name, "--node-ip="+n.ip.String(), "--node-labels="+strings.Join(n.nodeLabels, ","))
 	s.start("kube-proxy", "kube-proxy", "--config="+proxyConfig)
 
-	manifests := newManifests()
+	manifests := newManifests(corednsFile)
 	if err := manifests.install(ctx); err != nil {
 		return err
 	}
@@ -135,14 +156,14 @@ func describe(o options) (*node, error) {
 	return &node{options: o, name: name, ip: c.LocalAddr().(*net.UDPAddr).IP}, nil
 }
 
-func (n *node) waitForAPI(ctx context.Context, s *supervisor) error {
-	return poll(ctx, s, "the API server's /readyz", func() error {
+func (n *node) waitForAPI(ctx context.Context) error {
+	return poll(ctx, "the API server's /readyz", func() error {
 		return exec.CommandContext(ctx, "kubectl", "--kubeconfig="+adminKubeconfig, "get", "--raw=/readyz").Run()
 	})
 }
 
 func waitForSocket(ctx context.Context, path string) error {
-	return poll(ctx, nil, path, func() error {
+	return poll(ctx, path, func() error {
 		c, err := net.Dial("unix", path)
 		if err == nil {
 			c.Close()
@@ -161,31 +182,30 @@ func importImages(ctx context.Context) error {
 		return nil
 	}
 	out, err := exec.CommandContext(ctx, "ctr", "--namespace=k8s.io", "images", "import", podImages).CombinedOutput()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("import of %s: %w: %s", podImages, err, strings.TrimSpace(string(out)))
 	}
 	return os.WriteFile(importedMark, nil, 0o644)
 }
 
-// poll tries until it works, the node is stopped, or a component gave up.
-func poll(ctx context.Context, s *supervisor, what string, try func() error) error {
+const pollTimeout = 90 * time.Second
+
+// poll tries until it works or ctx ends: the node is stopped, or a component gave up, which is then the error.
+func poll(ctx context.Context, what string, try func() error) error {
 	for start := time.Now(); ; {
 		err := try()
 		if err == nil {
 			return nil
 		}
-		if time.Since(start) > 90*time.Second {
-			return fmt.Errorf("waited 90 s for %s: %w; see %s", what, err, logDir)
-		}
-		var failed <-chan error
-		if s != nil {
-			failed = s.failed
+		if ctx.Err() == nil && time.Since(start) > pollTimeout {
+			return fmt.Errorf("waited %s for %s: %w; see %s", pollTimeout, what, err, logDir)
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
-		case err := <-failed:
-			return err
+			return context.Cause(ctx)
 		case <-time.After(150 * time.Millisecond):
 		}
 	}

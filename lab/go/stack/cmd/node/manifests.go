@@ -25,22 +25,22 @@ const corednsFile = dataDir + "/manifests/coredns.yaml"
 var corednsYAML string
 
 // manifests applies the CoreDNS manifest whenever the file changes.
-type manifests struct{ applied string }
+type manifests struct{ file, applied string }
 
-func newManifests() *manifests { return &manifests{} }
+func newManifests(file string) *manifests { return &manifests{file: file} }
 
 // install applies what a former start left, or our own, and waits for the node.
 func (m *manifests) install(ctx context.Context) error {
-	if _, err := os.Stat(corednsFile); errors.Is(err, fs.ErrNotExist) {
-		if err := writeFile(corednsFile, []byte(corednsYAML), 0o644); err != nil {
+	if _, err := os.Stat(m.file); errors.Is(err, fs.ErrNotExist) {
+		if err := writeFile(m.file, []byte(corednsYAML), 0o644); err != nil {
 			return err
 		}
 	}
-	text, err := os.ReadFile(corednsFile)
+	text, err := os.ReadFile(m.file)
 	if err != nil {
 		return err
 	}
-	if err := poll(ctx, nil, "CoreDNS to be applied", func() error { return kubectl(ctx, "apply", "--filename="+corednsFile) }); err != nil {
+	if err := poll(ctx, "CoreDNS to be applied", func() error { return kubectl(ctx, "apply", "--filename="+m.file) }); err != nil {
 		return err
 	}
 	m.applied = string(text)
@@ -48,7 +48,7 @@ func (m *manifests) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return poll(ctx, nil, "the node to be ready", func() error {
+	return poll(ctx, "the node to be ready", func() error {
 		if err := kubectl(ctx, "label", "--overwrite", "node", name, "node-role.kubernetes.io/control-plane=true"); err != nil {
 			return err
 		}
@@ -59,16 +59,16 @@ func (m *manifests) install(ctx context.Context) error {
 func (m *manifests) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		time.Sleep(300 * time.Millisecond)
-		text, err := os.ReadFile(corednsFile)
+		text, err := os.ReadFile(m.file)
 		if err != nil || len(text) == 0 || string(text) == m.applied {
 			continue
 		}
-		if err := kubectl(ctx, "apply", "--filename="+corednsFile); err != nil {
-			log.Printf("%s not applied, trying again: %s", corednsFile, err)
+		if err := kubectl(ctx, "apply", "--filename="+m.file); err != nil {
+			log.Printf("%s not applied, trying again: %s", m.file, err)
 			continue
 		}
 		m.applied = string(text)
-		log.Printf("applied %s after a change", corednsFile)
+		log.Printf("applied %s after a change", m.file)
 		// The kubelet looks at a pod's ConfigMaps once a minute, or when the pod changes.
 		stamp := fmt.Sprintf("lab/node-hosts=%d", time.Now().Unix())
 		if err := kubectl(ctx, "annotate", "--overwrite", "--namespace=kube-system", "pods", "--selector=k8s-app=kube-dns", stamp); err != nil {
