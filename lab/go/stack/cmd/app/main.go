@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
 // Command app is the test pods' web server (port 8080), their client (`app get
-// URL`, `app load URL SECONDS`) and their resolver (`app lookup NAME...`).
+// URL`) and their resolver (`app lookup NAME...`).
 package main
 
 import (
@@ -26,8 +26,6 @@ func main() {
 			log.Fatal(err)
 		}
 		fmt.Print(body)
-	case "load":
-		load(args[1], args[2])
 	case "lookup":
 		for _, name := range os.Args[2:] {
 			addrs, err := net.LookupHost(name)
@@ -61,24 +59,4 @@ func get(url string) (string, error) {
 		err = fmt.Errorf("%s: %s", url, rsp.Status)
 	}
 	return string(body), err
-}
-
-// load calls every 100 ms and says at the end how many calls failed.
-func load(url, duration string) {
-	wanted, err := time.ParseDuration(duration)
-	if err != nil {
-		log.Fatal(err)
-	}
-	calls, failed := 0, 0
-	for end := time.Now().Add(wanted); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		calls++
-		if _, err := get(url); err != nil {
-			failed++
-			log.Printf("%s %s", time.Now().UTC().Format(time.RFC3339), err)
-		}
-	}
-	fmt.Printf("calls=%d failed=%d\n", calls, failed)
-	if failed > 0 {
-		os.Exit(1)
-	}
 }

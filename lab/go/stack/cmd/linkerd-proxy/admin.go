@@ -7,8 +7,6 @@ package main
 import (
 	"bufio"
 	"crypto/tls"
-	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
@@ -18,14 +16,12 @@ import (
 
 // serveAdmin serves the admin port: HTTP in plain text, and to a client that
 // opens with a TLS hello a handshake with the proxy's certificate, which is
-// what `linkerd identity` looks at. Below /lab/ are the lab's own additions.
+// what `linkerd identity` looks at.
 func serveAdmin(addr string, p *proxy, shutdown func()) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/live", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "live") })
 	mux.HandleFunc("/ready", p.showReady)
 	mux.HandleFunc("/metrics", p.showMetrics)
-	mux.HandleFunc("/lab/certificate", p.showCertificate)
-	mux.HandleFunc("/lab/dial", p.showDial)
 	mux.HandleFunc("POST /shutdown", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "shutdown")
 		shutdown()
@@ -51,77 +47,7 @@ func (p *proxy) showMetrics(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, "identity_cert_expiration_timestamp_seconds %d\n", c.Leaf.NotAfter.Unix())
 	}
 	fmt.Fprintf(w, "identity_cert_refresh_count %d\n", p.id.refreshes.Load())
-	for _, counter := range []struct {
-		labels string
-		value  int64
-	}{
-		{`direction="inbound",tls="true"`, p.inMTLS.Load()},
-		{`direction="inbound",tls="no_identity"`, p.inPlain.Load()},
-		{`direction="outbound",tls="true"`, p.outMTLS.Load()},
-		{`direction="outbound",tls="no_identity"`, p.outPlain.Load()},
-		{`direction="echo",tls="true"`, p.inEcho.Load()},
-	} {
-		fmt.Fprintf(w, "tcp_open_total{%s} %d\n", counter.labels, counter.value)
-	}
-}
-
-// showCertificate gives the chain in PEM, leaf first, for openssl.
-func (p *proxy) showCertificate(w http.ResponseWriter, _ *http.Request) {
-	c := p.id.cert.Load()
-	if c == nil {
-		http.Error(w, "not certified yet", http.StatusServiceUnavailable)
-		return
-	}
-	for _, der := range c.Certificate {
-		_ = pem.Encode(w, &pem.Block{Type: "CERTIFICATE", Bytes: der})
-	}
-}
-
-// dialReport is what /lab/dial?addr=...&name=... answers.
-type dialReport struct {
-	Addr     string   `json:"addr"`
-	Wanted   string   `json:"wanted"`
-	Local    string   `json:"local"`
-	TLS      string   `json:"tls,omitempty"`
-	Cipher   string   `json:"cipher,omitempty"`
-	Chain    []string `json:"verified_chain,omitempty"`
-	Greeting string   `json:"greeting,omitempty"`
-	Echo     string   `json:"echo,omitempty"`
-	Error    string   `json:"error,omitempty"`
-}
-
-// showDial makes a handshake with another proxy's inbound port on demand.
-func (p *proxy) showDial(w http.ResponseWriter, r *http.Request) {
-	to := target{addr: r.FormValue("addr"), name: r.FormValue("name"), server: r.FormValue("name")}
-	report := dialReport{Addr: to.addr, Wanted: to.name, Local: p.id.name}
-	if err := p.dial(to, &report); err != nil {
-		report.Error = err.Error()
-	}
-	_ = json.NewEncoder(w).Encode(report)
-}
-
-func (p *proxy) dial(to target, report *dialReport) error {
-	c, err := p.connect(to)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if t, ok := c.(*tls.Conn); ok {
-		state := t.ConnectionState()
-		report.TLS, report.Cipher = tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite)
-		for _, x := range state.VerifiedChains[0] {
-			report.Chain = append(report.Chain,
-				fmt.Sprintf("%s serial=%s not_after=%s", x.Subject.CommonName, x.SerialNumber, x.NotAfter.Format(time.RFC3339)))
-		}
-	}
-	_ = c.SetDeadline(time.Now().Add(3 * time.Second))
-	fmt.Fprintln(c, "ping")
-	lines := bufio.NewReader(c)
-	if report.Greeting, err = lines.ReadString('\n'); err != nil {
-		return err
-	}
-	report.Echo, err = lines.ReadString('\n')
-	return err
+	p.counters.write(w)
 }
 
 // sniffer hands out connections that decide at the first byte whether they are TLS.

@@ -10,35 +10,56 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"time"
 
 	dst "github.com/linkerd/linkerd2-proxy-api/go/destination"
+	"google.golang.org/grpc"
 )
 
 // target is where an outbound connection goes and, when the peer is meshed,
 // who has to answer there.
 type target struct{ addr, server, name string }
 
-// resolve asks Linkerd's destination controller who is behind an address. What
-// it does not know is dialled as it is.
-func (id *identity) resolve(orig *net.TCPAddr) (target, error) {
-	asIs := target{addr: orig.String()}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+// discovery asks Linkerd's destination controller who is behind an address.
+type discovery struct {
+	dial     func() (*grpc.ClientConn, error)
+	token    string
+	networks networks      // addresses elsewhere are not looked up, as in linkerd2-proxy
+	attempt  time.Duration // for one answer
+	patience time.Duration // for all attempts
+}
+
+// resolve never guesses: without an answer there is no target, as a meshed
+// peer would be dialled in plain text. Only an answer that names no identity,
+// or an address outside the networks that are looked up, gives a plain target.
+func (d *discovery) resolve(orig *net.TCPAddr) (target, error) {
+	if !d.networks.contain(orig.AddrPort().Addr()) {
+		return target{addr: orig.String()}, nil
+	}
+	for start := time.Now(); ; time.Sleep(firstRetry) {
+		to, err := d.lookUp(orig)
+		if err == nil || time.Since(start) > d.patience {
+			return to, err
+		}
+	}
+}
+
+func (d *discovery) lookUp(orig *net.TCPAddr) (target, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), d.attempt)
 	defer cancel()
-	conn, err := id.dialControl(os.Getenv("LINKERD2_PROXY_DESTINATION_SVC_ADDR"), os.Getenv("LINKERD2_PROXY_DESTINATION_SVC_NAME"))
+	conn, err := d.dial()
 	if err != nil {
-		return asIs, err
+		return target{}, err
 	}
 	defer conn.Close()
-	api, token := dst.NewDestinationClient(conn), os.Getenv("LINKERD2_PROXY_DESTINATION_CONTEXT")
-	profiles, err := api.GetProfile(ctx, &dst.GetDestination{Path: orig.String(), ContextToken: token})
+	api, asIs := dst.NewDestinationClient(conn), target{addr: orig.String()}
+	profiles, err := api.GetProfile(ctx, &dst.GetDestination{Path: orig.String(), ContextToken: d.token}, grpc.WaitForReady(true))
 	if err != nil {
-		return asIs, err
+		return target{}, err
 	}
 	profile, err := profiles.Recv()
 	if err != nil {
-		return asIs, err
+		return target{}, err
 	}
 	if pod := profile.GetEndpoint(); pod != nil {
 		return endpoint(pod, asIs), nil
@@ -47,25 +68,25 @@ func (id *identity) resolve(orig *net.TCPAddr) (target, error) {
 		return asIs, nil
 	}
 	path := fmt.Sprintf("%s:%d", profile.GetFullyQualifiedName(), orig.Port)
-	return pickEndpoint(ctx, api, &dst.GetDestination{Path: path, ContextToken: token}, asIs)
+	return pickEndpoint(ctx, api, &dst.GetDestination{Path: path, ContextToken: d.token}, asIs)
 }
 
 // pickEndpoint takes one of a Service's pods.
 func pickEndpoint(ctx context.Context, api dst.DestinationClient, service *dst.GetDestination, asIs target) (target, error) {
 	updates, err := api.Get(ctx, service)
 	if err != nil {
-		return asIs, err
+		return target{}, err
 	}
 	for {
 		update, err := updates.Recv()
 		if err != nil {
-			return asIs, err
+			return target{}, err
 		}
 		if pods := update.GetAdd().GetAddrs(); len(pods) > 0 {
 			return endpoint(pods[rand.IntN(len(pods))], asIs), nil
 		}
 		if update.GetNoEndpoints() != nil {
-			return asIs, nil
+			return target{}, fmt.Errorf("%s has no endpoints", service.GetPath())
 		}
 	}
 }

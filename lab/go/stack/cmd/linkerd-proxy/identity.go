@@ -154,32 +154,26 @@ func (id *identity) certify(ctx context.Context) error {
 	return nil
 }
 
-// dialControl makes a gRPC channel to a control plane component: over TLS when
-// a proxy answers there in the component's name, in plain text when the
-// component answers itself (same pod, or a cluster whose pods' traffic is not
-// redirected).
+// dialControl makes a gRPC channel to a control plane component: over TLS with
+// the proxy that answers there in the component's name, in plain text only
+// within the same pod.
 func (id *identity) dialControl(addr, name string) (*grpc.ClientConn, error) {
 	// Go finds "localhost" in /etc/hosts, but not the chart's "localhost.".
 	addr = strings.Replace(addr, "localhost.:", "localhost:", 1)
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
 		var d net.Dialer
 		plain, err := d.DialContext(ctx, "tcp", addr)
-		if err != nil || strings.HasPrefix(addr, "localhost") {
+		if err != nil || strings.HasPrefix(addr, "localhost:") {
 			return plain, err
 		}
 		c := tls.Client(plain, id.clientTLS(name))
 		short, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
-		if err = c.HandshakeContext(short); err == nil {
-			return c, nil
-		}
-		plain.Close()
-		var notTLS tls.RecordHeaderError
-		if !errors.As(err, &notTLS) {
+		if err = c.HandshakeContext(short); err != nil {
+			plain.Close()
 			return nil, err
 		}
-		log.Printf("%s speaks no TLS, going on in plain text", addr)
-		return d.DialContext(ctx, "tcp", addr)
+		return c, nil
 	}
 	return grpc.NewClient("passthrough:///"+addr, grpc.WithContextDialer(dial), grpc.WithTransportCredentials(insecure.NewCredentials()))
 }

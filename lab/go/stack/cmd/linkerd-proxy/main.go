@@ -8,8 +8,10 @@
 // It reads the environment that Linkerd's chart and injector set, takes the
 // key and CSR that linkerd2-proxy-identity left (or makes its own), has
 // Linkerd's identity controller certify it, renews at 70 % of the
-// certificate's life, and carries TCP between meshed pods over mutual TLS. It
-// knows no HTTP, enforces no policy and counts only connections.
+// certificate's life, and carries TCP between meshed pods over mutual TLS.
+// Where discovery gives no answer it refuses the connection, as linkerd2-proxy
+// does. It knows no HTTP, counts only connections, and enforces of all policy
+// the pod's default one.
 //
 // Called as linkerd-await it waits for /ready; called as
 // linkerd2-network-validator it checks nothing; called as sleep it sleeps.
@@ -46,12 +48,15 @@ func main() {
 func serveMesh() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	log.Printf("lab stand-in for linkerd2-proxy: TCP over mutual TLS; no HTTP, no policy. pid %d, uid %d", os.Getpid(), os.Getuid())
+	log.Printf("lab stand-in for linkerd2-proxy: TCP over mutual TLS; no HTTP, no policy resources. pid %d, uid %d", os.Getpid(), os.Getuid())
 	id, err := newIdentity()
 	if err != nil {
 		log.Fatalf("Invalid configuration: %s", err)
 	}
-	p := newProxy(id)
+	p, err := newProxy(id)
+	if err != nil {
+		log.Fatalf("Invalid configuration: %s", err)
+	}
 	log.Printf("Local identity is %s, certified by %s", id.name, id.svcAddr)
 	for _, serve := range []func() error{
 		func() error { return serveAdmin(os.Getenv("LINKERD2_PROXY_ADMIN_LISTEN_ADDR"), p, stop) },

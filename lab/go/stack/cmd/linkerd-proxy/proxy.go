@@ -9,15 +9,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
+
+	"google.golang.org/grpc"
 )
 
 const (
@@ -27,34 +27,52 @@ const (
 
 // proxy carries connections; the counters are what /metrics shows.
 type proxy struct {
-	id                      *identity
-	inbound, outbound       string
-	requireTLS              []int
-	inMTLS, inPlain, inEcho atomic.Int64
-	outMTLS, outPlain       atomic.Int64
+	id                *identity
+	inbound, outbound string
+	requireTLS        []int
+	policy            policy
+	cluster           networks
+	resolve           func(*net.TCPAddr) (target, error)
+	counters          counters
 }
 
-func newProxy(id *identity) *proxy {
+func newProxy(id *identity) (*proxy, error) {
 	p := &proxy{
 		id:       id,
 		inbound:  os.Getenv("LINKERD2_PROXY_INBOUND_LISTEN_ADDR"),
 		outbound: os.Getenv("LINKERD2_PROXY_OUTBOUND_LISTEN_ADDR"),
+	}
+	var err error
+	if p.policy, err = parsePolicy(os.Getenv("LINKERD2_PROXY_INBOUND_DEFAULT_POLICY")); err != nil {
+		return nil, err
+	}
+	if p.cluster, err = parseNetworks(os.Getenv("LINKERD2_PROXY_POLICY_CLUSTER_NETWORKS")); err != nil {
+		return nil, fmt.Errorf("LINKERD2_PROXY_POLICY_CLUSTER_NETWORKS: %w", err)
+	}
+	profiles, err := parseNetworks(os.Getenv("LINKERD2_PROXY_DESTINATION_PROFILE_NETWORKS"))
+	if err != nil {
+		return nil, fmt.Errorf("LINKERD2_PROXY_DESTINATION_PROFILE_NETWORKS: %w", err)
 	}
 	for _, port := range strings.Split(os.Getenv("LINKERD2_PROXY_INBOUND_PORTS_REQUIRE_TLS"), ",") {
 		if n, err := strconv.Atoi(port); err == nil {
 			p.requireTLS = append(p.requireTLS, n)
 		}
 	}
-	return p
+	addr, name := os.Getenv("LINKERD2_PROXY_DESTINATION_SVC_ADDR"), os.Getenv("LINKERD2_PROXY_DESTINATION_SVC_NAME")
+	p.resolve = (&discovery{
+		dial:     func() (*grpc.ClientConn, error) { return id.dialControl(addr, name) },
+		token:    os.Getenv("LINKERD2_PROXY_DESTINATION_CONTEXT"),
+		networks: profiles, attempt: attempt, patience: 8 * time.Second,
+	}).resolve
+	return p, nil
 }
 
-// serveInbound takes what iptables redirected from the pod's own ports, and
-// answers what was sent to the proxy's port itself with an mTLS echo.
+// serveInbound takes what iptables redirected from the pod's own ports.
 func (p *proxy) serveInbound() error {
-	return serve(p.inbound, func(c *net.TCPConn) error {
-		orig, err := originalDst(c)
-		if err != nil || orig.Port == c.LocalAddr().(*net.TCPAddr).Port {
-			return p.echo(c)
+	return p.serve("inbound", p.inbound, func(c *net.TCPConn) error {
+		orig, err := redirected(c)
+		if err != nil {
+			return err
 		}
 		client, err := p.accept(c, orig.Port)
 		if err != nil {
@@ -62,25 +80,30 @@ func (p *proxy) serveInbound() error {
 		}
 		server, err := net.DialTimeout("tcp", orig.String(), dialTimeout)
 		if err != nil {
-			return err
+			return refusal{"connect", err}
 		}
 		splice(client, server)
 		return nil
 	})
 }
 
-// accept ends the mesh's TLS when the client speaks it and asks for this pod.
+// accept ends the mesh's TLS when the client speaks it and asks for this pod,
+// and lets in what the pod's default policy allows.
 func (p *proxy) accept(c *net.TCPConn, port int) (net.Conn, error) {
 	sni, conn, err := peekHello(c)
 	if err != nil {
 		return nil, err
 	}
+	remote := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
 	tlsOnly := slices.Contains(p.requireTLS, port)
 	if sni != p.id.name {
 		if tlsOnly {
-			return nil, fmt.Errorf("port %d requires TLS, %s refused", port, c.RemoteAddr())
+			return nil, refuse("unauthorized", "port %d requires TLS", port)
 		}
-		p.inPlain.Add(1)
+		if err := p.policy.check(remote, "", p.cluster); err != nil {
+			return nil, err
+		}
+		p.counters.add(inboundPlain)
 		return conn, nil
 	}
 	auth := tls.RequireAndVerifyClientCert
@@ -89,69 +112,77 @@ func (p *proxy) accept(c *net.TCPConn, port int) (net.Conn, error) {
 	}
 	t := tls.Server(conn, p.id.serverTLS(auth))
 	if err := handshake(t); err != nil {
-		return nil, err
+		return nil, refusal{"tls_handshake", err}
 	}
-	p.inMTLS.Add(1)
-	log.Printf("inbound mTLS port=%d from=%s client.id=%q", port, c.RemoteAddr(), peerName(t))
+	client := peerName(t)
+	if !tlsOnly {
+		if err := p.policy.check(remote, client, p.cluster); err != nil {
+			return nil, err
+		}
+	}
+	p.counters.add(inboundTLS(client))
+	log.Printf("inbound mTLS port=%d from=%s client.id=%q server.id=%q", port, c.RemoteAddr(), client, p.id.name)
 	return t, nil
-}
-
-// echo says who both ends are, then sends back what it gets; for /lab/dial.
-func (p *proxy) echo(c net.Conn) error {
-	t := tls.Server(c, p.id.serverTLS(tls.RequireAndVerifyClientCert))
-	if err := handshake(t); err != nil {
-		return err
-	}
-	p.inEcho.Add(1)
-	log.Printf("echo mTLS from=%s client.id=%q", c.RemoteAddr(), peerName(t))
-	fmt.Fprintf(t, "server=%s client=%s\n", p.id.name, peerName(t))
-	if _, err := io.Copy(t, t); err != nil {
-		return err
-	}
-	return t.CloseWrite()
 }
 
 // serveOutbound takes what the application sent and iptables redirected.
 func (p *proxy) serveOutbound() error {
-	return serve(p.outbound, func(c *net.TCPConn) error {
-		orig, err := originalDst(c)
-		if err != nil || orig.Port == c.LocalAddr().(*net.TCPAddr).Port {
-			return errors.New("outbound connection that nobody redirected")
-		}
-		to, err := p.id.resolve(orig)
-		if err != nil {
-			log.Printf("outbound %s: no discovery, going on as is: %s", orig, err)
-		}
-		server, err := p.connect(to)
+	return p.serve("outbound", p.outbound, func(c *net.TCPConn) error {
+		orig, err := redirected(c)
 		if err != nil {
 			return err
 		}
-		splice(c, server)
-		return nil
+		return p.forward(c, orig)
 	})
+}
+
+func (p *proxy) forward(c net.Conn, orig *net.TCPAddr) error {
+	to, err := p.resolve(orig)
+	if err != nil {
+		return refuse("discovery", "no answer for %s: %w", orig, err)
+	}
+	server, err := p.connect(to)
+	if err != nil {
+		return err
+	}
+	splice(c, server)
+	return nil
 }
 
 // connect dials, over mutual TLS when the peer is known to be meshed.
 func (p *proxy) connect(to target) (net.Conn, error) {
 	c, err := net.DialTimeout("tcp", to.addr, dialTimeout)
 	if err != nil {
-		return nil, err
+		return nil, refusal{"connect", err}
 	}
 	if to.name == "" {
-		p.outPlain.Add(1)
+		p.counters.add(outboundPlain)
 		return c, nil
 	}
 	t := tls.Client(c, p.id.clientTLS(to.server))
 	if err := handshake(t); err != nil {
 		c.Close()
-		return nil, fmt.Errorf("%s as %s: %w", to.addr, to.name, err)
+		return nil, refuse("tls_handshake", "%s as %s: %w", to.addr, to.name, err)
 	}
-	p.outMTLS.Add(1)
-	log.Printf("outbound mTLS to=%s server.id=%q", to.addr, peerName(t))
+	server := peerName(t)
+	p.counters.add(outboundTLS(server))
+	log.Printf("outbound mTLS to=%s client.id=%q server.id=%q", to.addr, p.id.name, server)
 	return t, nil
 }
 
-func serve(addr string, handle func(*net.TCPConn) error) error {
+// redirected is where a connection was going. What was sent to the proxy's own port was not redirected.
+func redirected(c *net.TCPConn) (*net.TCPAddr, error) {
+	orig, err := originalDst(c)
+	if err != nil {
+		return nil, refusal{"orig_dst", err}
+	}
+	if orig.Port == c.LocalAddr().(*net.TCPAddr).Port {
+		return nil, refusal{"orig_dst", errors.New("sent to the proxy itself")}
+	}
+	return orig, nil
+}
+
+func (p *proxy) serve(direction, addr string, handle func(*net.TCPConn) error) error {
 	l, err := net.Listen("tcp4", addr)
 	if err != nil {
 		return err
@@ -164,7 +195,8 @@ func serve(addr string, handle func(*net.TCPConn) error) error {
 		go func() {
 			defer c.Close()
 			if err := handle(c.(*net.TCPConn)); err != nil {
-				log.Printf("%s: connection from %s: %s", addr, c.RemoteAddr(), err)
+				p.counters.add(errorSeries(direction, err))
+				log.Printf("%s connection from %s refused: %s", direction, c.RemoteAddr(), err)
 			}
 		}()
 	}
