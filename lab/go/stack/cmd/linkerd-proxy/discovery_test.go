@@ -139,13 +139,13 @@ func TestWithoutAnAnswerThereIsNoTarget(t *testing.T) {
 
 func TestResolveAsksAgainWhileItHasPatience(t *testing.T) {
 	d := discover(t, &destinations{profile: &dst.DestinationProfile{Endpoint: pod("10.43.0.7", 80, beta)}})
-	real, tries := d.dial, 0
+	answer, tries := d.dial, 0
 	d.patience = 20 * time.Second
 	d.dial = func() (*grpc.ClientConn, error) {
 		if tries++; tries < 3 {
 			return nil, status.Error(codes.Unavailable, "restarting")
 		}
-		return real()
+		return answer()
 	}
 	if got, err := d.resolve(service); err != nil || got.name != beta {
 		t.Errorf("%v, %v", got, err)

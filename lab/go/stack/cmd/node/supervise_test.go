@@ -50,9 +50,9 @@ func lines(t *testing.T, path string) []string {
 	return strings.Fields(string(text))
 }
 
-func eventually(t *testing.T, what string, true func() bool) {
+func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !true(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited %s for %s", patience, what)
 		}
@@ -155,6 +155,14 @@ func TestNothingStartsAfterStop(t *testing.T) {
 	time.Sleep(3 * l.pause)
 	if got := len(lines(t, runs)); got != before {
 		t.Errorf("%d runs after stop", got-before)
+	}
+}
+
+func TestComponentThatWasAskedToStopDoesNotStart(t *testing.T) {
+	c := &component{name: "kubelet", args: []string{"true"}, logFile: filepath.Join(t.TempDir(), "log")}
+	c.signal(syscall.SIGTERM) // between two runs, when there is no process to signal
+	if err := c.run(); !errors.Is(err, errStopping) {
+		t.Errorf("%v, want %v", err, errStopping)
 	}
 }
 
