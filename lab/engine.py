@@ -25,6 +25,8 @@ from lab.recipes import debian_release
 
 START_SECONDS, STOP_SECONDS = 60, 40
 PROBE = "servicemesh-pki-lab/probe:1"
+# Labels of networks that the role k3d_cluster or k3d itself created.
+NETWORK_LABELS = (("servicemesh.pki.made", "true"), ("app", "k3d"))
 
 
 def own_address() -> str:
@@ -103,7 +105,10 @@ def containers(address: str) -> list[str]:
 
 
 def remove_all(address: str) -> list[str]:
-    """Remove the lab's containers, their volumes, and the networks that they alone used; returns their names."""
+    """Remove the lab's containers, their volumes, and the networks created for them; returns their names.
+
+    On the user's own engine a network stays unless one of NETWORK_LABELS shows who created it.
+    """
     ids = containers(address)
     found = json.loads(docker(address, "inspect", *ids)) if ids else []
     networks = {name for one in found for name in one["NetworkSettings"]["Networks"]} - {"bridge", "host", "none"}
@@ -116,7 +121,9 @@ def remove_all(address: str) -> list[str]:
         docker(address, "volume", "rm", *left)
     for name in sorted(networks):
         details = json.loads(docker(address, "network", "inspect", name))[0]
-        if not details["Containers"]:
+        labels = (details["Labels"] or {}).items()
+        created = address == own_address() or any(label in labels for label in NETWORK_LABELS)
+        if created and not details["Containers"]:
             docker(address, "network", "rm", name)
             removed.append(f"network {name}")
     if address == own_address():  # nobody else's: what has no container by now is left from an interrupted run
