@@ -22,13 +22,16 @@ from typing import Any
 
 import nox
 
+sys.path.insert(0, str(Path(__file__).parent))
+from lab.places import cache_root
+
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "none"
 nox.options.stop_on_first_error = True
 nox.options.sessions = ["lint", "typing", "licences", "changelog", "docs", "unit"]
 
 ROOT = Path(__file__).parent
-CACHE = Path(os.environ.get("SERVICEMESH_PKI_CACHE") or Path.home() / ".cache/servicemesh-pki")
+CACHE = cache_root()
 NAME = Path("ansible_collections/servicemesh/pki")
 DEPENDENCIES = (
     "community/docker",

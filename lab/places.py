@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -21,12 +22,17 @@ class LabError(Exception):
     """What went wrong and what to do about it, in words for the user."""
 
 
-def cache() -> Path:
-    """The lab's folder; it need not exist."""
+def cache_root() -> Path:
+    """The folder that everything built once goes to; Makefile and inventories/lab have the same rule."""
     root = os.environ.get("SERVICEMESH_PKI_CACHE")
     if not root:
         root = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "servicemesh-pki")
-    return Path(root).absolute() / "lab"
+    return Path(root).absolute()
+
+
+def cache() -> Path:
+    """The lab's folder in it; it need not exist."""
+    return cache_root() / "lab"
 
 
 def run_folder() -> Path:
@@ -36,8 +42,24 @@ def run_folder() -> Path:
 
 
 def versions() -> dict:
-    """The content of versions.toml."""
-    return tomllib.loads((SOURCES / "versions.toml").read_text())
+    """The content of versions.toml, each module and wheel with the `version` that go.mod or requirements.txt pins.
+
+    Raises LabError when one is pinned nowhere.
+    """
+    found = tomllib.loads((SOURCES / "versions.toml").read_text())
+    for folder, modules in found["go"].items():
+        for entry in modules.values():
+            entry["version"] = _pinned(SOURCES / "go" / folder / "go.mod", rf"{re.escape(entry['module'])} (v\S+)")
+    for entry in found["wheel"].values():
+        entry["version"] = _pinned(SOURCES.parent / "requirements.txt", rf"{re.escape(entry['package'])}==(\S+)")
+    return found
+
+
+def _pinned(file: Path, pattern: str) -> str:
+    match = re.search(rf"^(?:require)?\s*{pattern}", file.read_text(), re.M)
+    if match is None:
+        raise LabError(f"{file} pins nothing that matches {pattern}")
+    return match.group(1)
 
 
 @contextmanager

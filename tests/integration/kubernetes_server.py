@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,19 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.ports import free_port
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from lab import contents
 from lab.parts import Part
 
 TOKEN = "only-for-this-test"
 UNVERIFIED = ssl._create_unverified_context()  # noqa: S323 - the server signs its own certificate
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def built(part: Part, name: str) -> Path:

@@ -100,7 +100,7 @@ class Company(Mesh):
             "cert_manager_chart": told["charts"]["cert_manager"],
             "trust_manager_chart": told["charts"]["trust_manager"],
             "linkerd_chart_repository": "",
-            "linkerd_chart_version": "23.4.3",
+            "linkerd_chart_version": told["linkerd_version"],
             "linkerd_crds_chart": told["charts"]["linkerd_crds"],
             "linkerd_control_plane_chart": told["charts"]["linkerd_control_plane"],
             "linkerd_values": told["linkerd_values"],

@@ -25,6 +25,7 @@ import urllib3
 from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
+from support.ports import free_port
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._diff import same
 
@@ -57,12 +58,6 @@ class Server:
         if self.process:
             self.process.terminate()
             self.process.wait(120)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def accepts_connections(port: int) -> bool:

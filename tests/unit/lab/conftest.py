@@ -1,16 +1,11 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the package `lab` importable and keeps its files out of the user's cache."""
+"""Keeps the files of the package `lab` out of the user's cache."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 
 @pytest.fixture(autouse=True)

@@ -1,43 +1,68 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""versions.toml is the one place; what Go and pip really use has to agree with it."""
+"""Versions are pinned by go.mod and requirements.txt alone; what cannot be derived from them has to agree."""
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 
 import pytest
 
-from lab.places import SOURCES, versions
+from lab import places
+from lab.places import SOURCES, LabError, versions
 
-GO = [(folder, entry) for folder, entries in versions()["go"].items() for entry in entries.values()]
-
-
-@pytest.mark.parametrize(("folder", "entry"), GO, ids=[entry["module"] for dummy, entry in GO])
-def test_go_mod_agrees(folder, entry):
-    text = (SOURCES / "go" / folder / "go.mod").read_text()
-    found = re.findall(rf"^(?:require)?\s+{re.escape(entry['module'])} (v\S+)", text, re.M)
-    assert found == [entry["version"]]
+GO = versions()["go"]
+MODULES = [(folder, entry) for folder, entries in GO.items() for entry in entries.values()]
+LINKERD = GO["linkerd"]["linkerd"]
 
 
-@pytest.mark.parametrize("folder", sorted(versions()["go"]))
-def test_every_module_has_checksums(folder):
+@pytest.mark.parametrize("folder", sorted(GO))
+def test_go_reads_the_same_versions_from_go_mod(folder):
+    done = subprocess.run(["go", "mod", "edit", "-json"], cwd=SOURCES / "go" / folder, capture_output=True, check=True)
+    required = {entry["Path"]: entry["Version"] for entry in json.loads(done.stdout)["Require"]}
+    for entry in GO[folder].values():
+        assert entry["version"] == required[entry["module"]]
+
+
+@pytest.mark.parametrize(("folder", "entry"), MODULES, ids=[entry["module"] for dummy, entry in MODULES])
+def test_every_module_has_checksums(folder, entry):
     sums = (SOURCES / "go" / folder / "go.sum").read_text()
-    for entry in versions()["go"][folder].values():
-        assert f"{entry['module']} {entry['version']} h1:" in sums
+    assert f"{entry['module']} {entry['version']} h1:" in sums
 
 
 @pytest.mark.parametrize("entry", versions()["wheel"].values(), ids=lambda entry: entry["package"])
-def test_requirements_agree(entry):
+def test_wheels_are_pinned_with_checksums(entry):
     text = (SOURCES.parent / "requirements.txt").read_text()
-    assert re.search(
-        rf"^{re.escape(entry['package'])}=={re.escape(entry['version'])} \\\n    --hash=sha256:", text, re.M
-    )
+    pinned = f"{entry['package']}=={entry['version']} \\\n    --hash=sha256:"
+    assert text.startswith(pinned) or f"\n{pinned}" in text
+
+
+def test_what_is_pinned_nowhere_is_an_error(monkeypatch, tmp_path):
+    (tmp_path / "versions.toml").write_text('[go.stack]\nx = { module = "example.com/x" }\n')
+    (tmp_path / "go" / "stack").mkdir(parents=True)
+    (tmp_path / "go" / "stack" / "go.mod").write_text("module y\n\nrequire example.com/x/v2 v2.0.0\n")
+    monkeypatch.setattr(places, "SOURCES", tmp_path)
+    with pytest.raises(LabError, match=r"go\.mod pins nothing"):
+        versions()
+
+
+def test_the_name_of_linkerds_commit_is_that_of_the_pinned_one():
+    described, pinned = LINKERD["release"].rpartition("-g")[2], LINKERD["version"].rpartition("-")[2]
+    assert len(described) >= 7 and pinned.startswith(described)
+
+
+def test_readme_names_the_commit_of_linkerd():
+    release, commits = re.fullmatch(r"(edge-[\d.]+)-(\d+)-g\w+", LINKERD["release"]).groups()
+    for page in (SOURCES / "README.md", SOURCES.parent / "README.md"):
+        assert f"{commits} commits after {release}" in page.read_text().replace("`", ""), page
+    assert f"its proxy-init is {GO['stack']['proxy-init']['version'][1:]}" in (SOURCES / "README.md").read_text()
 
 
 def test_staging_modules_are_those_of_kubernetes():
-    minor = versions()["go"]["stack"]["kubernetes"]["version"].removeprefix("v1.")
+    minor = GO["stack"]["kubernetes"]["version"].removeprefix("v1.")
     text = (SOURCES / "go" / "stack" / "go.mod").read_text()
     replaced = re.findall(r"^\t(k8s\.io/\S+) => (\S+) (\S+)$", text, re.M)
     assert len(replaced) > 20
