@@ -61,7 +61,7 @@ def up() -> None:
     """build, start an engine, load the images, and write env.json"""
     build()
     docker = engine.ensure(contents.OWN.folder / "pause")
-    names = {name: contents.image_names(name)[0] for name in ("node", "balancer", "tools", "vault")}
+    names = {name: contents.image_names(name)[0] for name in contents.ENGINE_IMAGE_NAMES}
     if not all(engine.has_image(docker, name) for name in names.values()):
         with Progress(cache() / "timings.json", 1).step("images into the engine"):
             engine.load(docker, contents.ENGINE_IMAGES.folder / "images.tar")

@@ -16,7 +16,8 @@ from lab.places import SOURCES
 from lab.recipes import GO, KUBERNETES_SERVERS, LINKERD, VERSIONS, go_part, version
 
 CERT_MANAGER_PROGRAMS = ("controller", "webhook", "cainjector", "startupapicheck")
-# The names say what stands in for what is not to be had; "controller" and "proxy-init" are Linkerd's own.
+# The table of lab/README.md lists every image. A stand-in has `standin` in its name, except those of cert-manager, so
+# that its chart runs with its own image names.
 LINKERD_IMAGES = {
     "controller": ("docker.io/lab/linkerd-controller", LINKERD),
     "policy_controller": ("docker.io/lab/linkerd-policy-controller-standin", LINKERD),
@@ -24,6 +25,12 @@ LINKERD_IMAGES = {
     "proxy_init": ("docker.io/lab/linkerd-proxy-init", version("proxy-init")),
 }
 TEST_APP_IMAGE = "docker.io/lab/app:1"
+ENGINE_IMAGE_NAMES = {
+    "node": "k3s-standin",
+    "balancer": "k3d-proxy-standin",
+    "tools": "k3d-tools-standin",
+    "vault": "vault-standin",
+}
 
 
 def pod_images(shop: Workshop) -> None:
@@ -36,7 +43,7 @@ def pod_images(shop: Workshop) -> None:
         images.append(Image((name,), (layer,), {"Entrypoint": [entrypoint], **config}))
 
     ours = needs["own"]
-    image("docker.io/lab/pause:1", {"pause": ours / "pause"}, "/pause")
+    image("docker.io/lab/pause-standin:1", {"pause": ours / "pause"}, "/pause")
     image(TEST_APP_IMAGE, {"app": ours / "app"}, "/app")
     image("docker.io/lab/coredns:1", {"coredns": needs["coredns"] / "coredns"}, "/coredns")
     image(
@@ -159,7 +166,7 @@ def engine_images(shop: Workshop) -> None:
 
 def image_names(name: str) -> tuple[str]:
     """An engine image's name; its tag is the part's key, so that a loaded image is known to be the right one."""
-    return (f"servicemesh-pki-lab/{name}:{ENGINE_IMAGES.key}",)
+    return (f"servicemesh-pki-lab/{ENGINE_IMAGE_NAMES[name]}:{ENGINE_IMAGES.key}",)
 
 
 def tools(shop: Workshop) -> None:

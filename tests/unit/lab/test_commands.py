@@ -46,13 +46,6 @@ def test_linkerd_values_name_the_images_that_the_node_has(told):
     assert {images[name]["tag"] for name in ("controller", "policy_controller", "proxy")} == {told["linkerd_version"]}
 
 
-def test_stand_ins_say_so_in_their_names(told):
-    assert {part for part, image in told["images"].items() if "standin" in image["name"]} == {
-        "proxy",
-        "policy_controller",
-    }
-
-
 def test_parts_come_after_what_they_need():
     seen = set()
     for part in contents.PARTS:
