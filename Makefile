@@ -60,8 +60,8 @@ molecule: venv  ## each role in the lab; SCENARIO=name for one
 	@nox -s molecule -- $(SCENARIO)
 
 # One session by its name: make sanity, make mutation, ...
-.PHONY: lint typing licences changelog docs docsite unit coverage build galaxy workflow sanity ee mutation oldest flow ruff
-lint typing licences changelog docs docsite unit coverage build galaxy workflow sanity ee mutation oldest flow: venv
+.PHONY: lint typing licences changelog docs docsite unit coverage build galaxy workflow sanity ee mutation oldest flow webpki ruff
+lint typing licences changelog docs docsite unit coverage build galaxy workflow sanity ee mutation oldest flow webpki: venv
 	@nox -s $@
 
 # ENTRIES="unit sanity CORE=2.20" runs only these entries there, with that ansible-core.

@@ -172,6 +172,12 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session
+def webpki(session: nox.Session) -> None:
+    """The profile linkerd beside the crates that Linkerd's proxies verify with; needs cargo. Part of nothing else."""
+    session.run("pytest", "-m", "rust", "tests/unit/x509", *session.posargs)
+
+
+@nox.session
 def lab(session: nox.Session) -> None:
     """The lab, and the whole flow in it."""
     session.run("python", "-m", "lab", "up")

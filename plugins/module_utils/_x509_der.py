@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import Encoding, x509
 
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, NULL, OID, SEQUENCE, SET = 1, 2, 3, 4, 5, 6, 0x30, 0x31
+MALFORMED = (ValueError, IndexError, StopIteration, RuntimeError)  # what reading of broken content raises
 VERSION, ISSUER_ID, SUBJECT_ID, EXTENSIONS = 0xA0, 0x81, 0x82, 0xA3
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _x509_der as der
-from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import x509
+from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import UnsupportedAlgorithm, x509
 
 RSA, EC, ED25519, X25519 = "1.2.840.113549.1.1.1", "1.2.840.10045.2.1", "1.3.101.112", "1.3.101.110"
 CURVES = {
@@ -45,7 +45,10 @@ QUOTED = re.compile(r'"(?:[\x01-\x08\x0b\x0c\x0e-\x1f !#-\[\]-\x7f]|\\[\x01-\x09
 
 def problem(certificate: x509.Certificate, raw: der.Fields) -> str:
     """Why Go cannot parse the certificate; empty where it can."""
-    return next(_problems(certificate, raw), "")
+    try:
+        return next(_problems(certificate, raw), "")
+    except der.MALFORMED:
+        return "its content is not encoded as Go reads it"
 
 
 def _problems(certificate: x509.Certificate, raw: der.Fields) -> Iterator[str]:
@@ -57,11 +60,24 @@ def _problems(certificate: x509.Certificate, raw: der.Fields) -> Iterator[str]:
         if not all(_string(value) for value in _values(name)):
             yield f"its {what} holds a string of a type or with characters that are not allowed"
     yield from _key(raw.spki)
+    if not _has_key(certificate):
+        yield "its EC key is no point of its curve"
     for oid, (critical, value) in raw.extensions.items() if raw.version == 3 else ():
         if critical and oid in NEVER_CRITICAL:
             yield f"its {NEVER_CRITICAL[oid]} is marked critical"
         if oid in PARSERS:
             yield from PARSERS[oid](value)
+
+
+def _has_key(certificate: x509.Certificate) -> bool:
+    """False where it is an EC key that cryptography does not parse either."""
+    try:
+        certificate.public_key()
+    except UnsupportedAlgorithm:
+        return True
+    except ValueError:
+        return certificate.public_key_algorithm_oid.dotted_string != EC
+    return True
 
 
 def _values(name: bytes) -> Iterator[der.Element]:
@@ -124,9 +140,18 @@ def _key(spki: bytes) -> Iterator[str]:
 def _rsa_key(point: bytes, given: bytes) -> Iterator[str]:
     if given != b"\5\0":
         yield "its RSA key has parameters other than NULL"
-    modulus, exponent = (int.from_bytes(item.value, "big", signed=True) for item in der.children(point)[:2])
+    numbers = der.children(point)[:2]
+    modulus, exponent = (int.from_bytes(item.value, "big", signed=True) for item in numbers)
+    if point[:1] != bytes([der.SEQUENCE]) or not all(_is_integer(item) for item in numbers):
+        yield "its RSA key is not encoded as two numbers"
     if modulus <= 0 or not 0 < exponent < 2**63:
         yield "its RSA key is no positive number, or has an exponent that is too large"
+
+
+def _is_integer(item: der.Element) -> bool:
+    """Whether it is an integer without needless bytes."""
+    start = int.from_bytes(item.value[:2], "big") >> 7  # the first nine bits
+    return item.tag == der.INTEGER and bool(item.value) and (len(item.value) == 1 or start not in (0, 0x1FF))
 
 
 def _ec_key(point: bytes, parameters: list[der.Element]) -> Iterator[str]:
@@ -232,8 +257,23 @@ def _policies(value: bytes) -> Iterator[str]:
         yield "it names a certificate policy twice"
 
 
+def _policy_mappings(value: bytes) -> Iterator[str]:
+    pairs = [[part.tag for part in der.elements(item.value)][:2] for item in der.children(value)]
+    if value[:1] != bytes([der.SEQUENCE]) or any(pair != [der.OID, der.OID] for pair in pairs):
+        yield "its policy mappings are not valid"
+
+
+def _crl_points(value: bytes) -> Iterator[str]:
+    for point in der.children(value):
+        name = next(der.elements(point.value), None)
+        if name is not None and name.tag == 0xA0 and next(der.elements(name.value)).tag != 0xA0:
+            yield "it names a CRL distribution point relative to the issuer"
+
+
 PARSERS: dict[str, Callable[[bytes], Any]] = {
     SAN: _alternative_names,
     NAME_CONSTRAINTS: _name_constraints,
     POLICIES: _policies,
+    CRL_POINTS: _crl_points,
+    POLICY_MAPPINGS: _policy_mappings,
 }

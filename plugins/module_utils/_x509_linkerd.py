@@ -23,6 +23,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils import (
     _x509_rules,
     _x509_webpki,
 )
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509_der as der
 from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import Encoding, x509
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509_path import Node, Reason
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509_search import (
@@ -55,7 +56,7 @@ class Texts:
 
     def read(self, reader: _x509_pem.Reader) -> tuple[list[Node], list[Reason]]:
         """What a reader finds in them, all that there is where it stops with an error; and what it does not read."""
-        by_der = {node.certificate.public_bytes(Encoding.DER): node for node in self.nodes}
+        known = {node.certificate.public_bytes(Encoding.DER): node for node in self.nodes}
         readings = [reader(text) for text in self.texts]
         problems = [
             Reason("pem" if one.fatal else "ignored_text", f"{self.what} cannot be read: {one.problem}", self.what)
@@ -64,7 +65,7 @@ class Texts:
         ]
         if any(one.fatal for one in readings):
             return self.nodes, problems
-        return [by_der[der] for one in readings for der in one.certificates if der in by_der], problems
+        return [known[item] for one in readings for item in one.certificates if item in known], problems
 
 
 def verify(chain: Texts, anchors: Texts, wanted: _x509_rules.Requirements) -> _x509_rules.Verdict:
@@ -72,12 +73,31 @@ def verify(chain: Texts, anchors: Texts, wanted: _x509_rules.Requirements) -> _x
     issuers, chain_problems = chain.read(_x509_pem.read_as_go)
     roots, anchor_problems = anchors.read(_x509_pem.read_as_go)
     proxy_roots, proxy_problems = anchors.read(_x509_pem.read_as_rustls)
-    issuer, *others = issuers
-    signed = Signatures()
+    problems = [*chain_problems, *anchor_problems, *proxy_problems]
     reasons = Collected()
     reasons.add((CONTROLLER, CHECK), _fatal([*chain_problems, *anchor_problems]))
     reasons.add((PROXIES,), _fatal(proxy_problems))
-    reasons.add((CONTROLLER, CHECK), _parsed([*issuers, *roots]))
+    unparseable = list(_parsed([*issuers, *roots]))
+    reasons.add((CONTROLLER, CHECK), unparseable)
+    try:
+        return _searched(issuers, roots, proxy_roots, wanted, reasons, problems)
+    except der.MALFORMED:
+        if not unparseable:
+            raise
+    return _x509_rules.Verdict([issuers[0]], reasons.reasons(), list(_other(problems)))
+
+
+def _searched(
+    issuers: list[Node],
+    roots: list[Node],
+    proxy_roots: list[Node],
+    wanted: _x509_rules.Requirements,
+    reasons: Collected,
+    problems: list[Reason],
+) -> _x509_rules.Verdict:
+    """The verdict on certificates that were read, with all that the searches for a path add."""
+    issuer, *others = issuers
+    signed = Signatures()
     by_go = _x509_go.verify(issuer, others, roots, wanted.at, signed)
     reasons.add((CONTROLLER, CHECK), by_go.reasons)
     reasons.add((CONTROLLER,), _signs(issuer))
@@ -90,7 +110,7 @@ def verify(chain: Texts, anchors: Texts, wanted: _x509_rules.Requirements) -> _x
     path = [node for node in by_go.path if isinstance(node, Node)]
     refused = reasons.reasons()
     unusual = [
-        *_other(chain_problems + anchor_problems + proxy_problems),
+        *_other(problems),
         *_unusual(path, by_go.complete, wanted, refused),
     ]
     return _x509_rules.Verdict(path, [*refused, *_x509_rules.requested(path, wanted, by_go.complete)], unusual)

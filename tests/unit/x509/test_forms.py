@@ -1,0 +1,150 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Forms of PEM beside the readers of Go and of rustls-pki-types, and damaged certificates beside Go's parser."""
+
+from __future__ import annotations
+
+import base64
+
+import corpus
+import forge
+import oracles
+import pytest
+from ansible.errors import AnsibleFilterError
+from authority import NOW, make
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain, x509_pem
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_go_parse, _x509_path, _x509_pem
+
+ONE, TWO = make("one"), make("two", own_key=corpus.key("p256", 1))
+KNOWN = {forge.der(ONE), forge.der(TWO)}
+BLOCKS = [ONE.pem.encode(), TWO.pem.encode()]
+
+
+def joined(block: bytes) -> bytes:
+    return block.rstrip(b"\n")
+
+
+def changed(block: bytes, *pairs: tuple[bytes, bytes]) -> bytes:
+    for old, new in pairs:
+        block = block.replace(old, new)
+    return block
+
+
+def one_line(block: bytes) -> bytes:
+    begin, *body, end = block.splitlines()
+    return b"\n".join([begin, b"".join(body), end, b""])
+
+
+FORMS = [
+    *BLOCKS,
+    *BLOCKS,
+    *(joined(block) for block in BLOCKS),
+    *(one_line(block) for block in BLOCKS),
+    changed(BLOCKS[0], (b"\n", b"\r\n")),
+    changed(BLOCKS[0], (b"\n", b"\r")),
+    changed(BLOCKS[0], (b"CERTIFICATE", b"X509 CERTIFICATE")),
+    changed(BLOCKS[0], (b"CERTIFICATE", b"TRUSTED CERTIFICATE")),
+    changed(BLOCKS[0], (b"BEGIN CERTIFICATE", b"BEGIN X")),
+    changed(BLOCKS[0], (b"CERTIFICATE-----\n", b"CERTIFICATE-----\nComment: x\n\n")),
+    changed(BLOCKS[0], (b"BEGIN CERTIFICATE-----\n", b"BEGIN CERTIFICATE-----\nA: b\nC: d\n\n")),
+    changed(BLOCKS[0], (b"-----\n", b"----- \t\n")),
+    changed(BLOCKS[0], (b"-----END", b" -----END")),
+    changed(BLOCKS[0], (b"-----BEGIN", b" -----BEGIN")),
+    changed(BLOCKS[0], (b"\nMII", b"\n\nMII")),
+    changed(BLOCKS[0], (b"\nMII", b"\n MII")),
+    changed(BLOCKS[0], (b"\nMII", b"\nMI!I")),
+    changed(BLOCKS[0], (b"BEGIN CERTIFICATE-----", b"BEGIN CERTIFICATE----")),
+    changed(BLOCKS[0], (b"END CERTIFICATE-----", b"END CERTIFICATE------")),
+    b"\n",
+    b"\n\n",
+    b" ",
+    b"\t",
+    b"\r\n",
+    b"# a comment\n",
+    b"subject: CN=one\n",
+    b"\xef\xbb\xbf",
+    b"\xff",
+    b"\0",
+    b"-----BEGIN CERTIFICATE-----\n",
+    b"-----END CERTIFICATE-----\n",
+    b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+    b"-----BEGIN X-----\n-----END X-----\n",
+]
+TEXTS = st.lists(st.sampled_from(FORMS), max_size=5).map(b"".join)
+ISSUER = BLOCKS[0]
+
+
+@given(TEXTS)
+def test_go_reads_the_same(text):
+    found = _x509_pem.read_as_go(text)
+    if set(found.certificates) - KNOWN:
+        event("an empty block")  # which Go does not parse; ours is judged where it is parsed
+        return
+    answer = oracles.ask_controller(ISSUER, text, NOW)["ReadAnchors"]
+    event(answer or "read")
+    assert bool(answer) is found.fatal, (found.problem, answer)
+    if not answer:
+        assert oracles.ask_controller(ISSUER, text, NOW)["Anchors"] == len(found.certificates)
+
+
+@pytest.mark.rust
+@given(TEXTS)
+def test_the_proxies_read_the_same(text):
+    found = _x509_pem.read_as_rustls(text)
+    answer = oracles.ask_proxies([forge.der(ONE)], text, NOW)
+    usable = [der for der in found.certificates if der in KNOWN]
+    assert bool(answer["anchors"]) is (found.fatal or not usable), (found.problem, answer)
+    if not answer["anchors"]:
+        assert answer["skipped"] == len(found.certificates) - len(usable)
+
+
+@given(TEXTS)
+def test_what_is_written_again_is_read_by_go(text):
+    """Where the lenient reader finds certificates, all of them are in what it writes."""
+    try:
+        found = x509_certificates(text)
+    except AnsibleFilterError:
+        return
+    written = x509_pem(text).encode()
+    assert oracles.ask_controller(ISSUER, written, NOW)["Anchors"] == len(found)
+    assert len(_x509_pem.read_as_rustls(written).certificates) == len(found)
+
+
+CASES = [
+    make() for name, make in corpus.cases().items() if "anchors of one name" not in name and "many names" not in name
+]
+SOURCES = [forge.der(made) for case in CASES[::5] for made in (*case.chain, *case.anchors)]
+
+
+@given(st.sampled_from(SOURCES), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=3))
+def test_a_damaged_certificate_is_judged_or_refused(source, changes):
+    """Whatever cryptography still parses is judged by every rule, and every answer is a verdict or a clear error."""
+    data = bytearray(source)
+    for place, value in changes:
+        data[place % len(data)] = value
+    text = forge.pem(bytes(data)).decode()
+    for profile in (None, "linkerd"):
+        try:
+            x509_chain(text, [text, ONE.pem], at=NOW.isoformat(), profile=profile)
+        except AnsibleFilterError as exc:
+            assert len(str(exc)) < 2000
+
+
+@given(st.sampled_from(SOURCES), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=2))
+def test_go_parses_what_we_say_of_damaged_certificates(source, changes):
+    data = bytearray(source)
+    for place, value in changes:
+        data[place % len(data)] = value
+    text = forge.pem(bytes(data))
+    try:
+        certificate = _x509.parse_bundle(text)[0]
+    except _x509.X509Error:
+        return
+    problem = _x509_go_parse.problem(certificate, _x509_path.Node(certificate).raw)
+    answer = oracles.ask_controller(text, text, NOW)["ReadChain"]
+    event(answer or "parsed")
+    assert bool(answer) is bool(problem), (problem, answer, base64.b64encode(bytes(data)))
