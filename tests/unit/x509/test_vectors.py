@@ -1,0 +1,123 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Certificates of others beside Go: NIST PKITS and the odd ones of cryptography-vectors, and the roots of certifi."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import certifi
+import cryptography_vectors
+import forge
+import judges
+import oracles
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_go, _x509_go_parse, _x509_path
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509_search as search
+from ansible_collections.servicemesh.pki.plugins.module_utils import _x509_webpki as webpki
+
+FOLDER = Path(cryptography_vectors.__file__).parent / "x509"
+PKITS = FOLDER / "PKITS_data/certs"
+UNREAD = {"ValidDSAParameterInheritanceTest5EE"}  # its key inherits parameters, which cryptography does not parse
+AT = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@cache
+def certificates() -> dict[str, bytes]:
+    """DER of every file that holds a certificate, by its path."""
+    found = {}
+    for path in sorted(FOLDER.rglob("*")):
+        data = path.read_bytes() if path.suffix in (".pem", ".crt", ".der") else b""
+        if b"-----BEGIN CERTIFICATE-----" in data:
+            body = data.partition(b"-----BEGIN CERTIFICATE-----")[2].partition(b"-----END")[0]
+            data = base64.b64decode(b"".join(line for line in body.splitlines() if b":" not in line))
+        if data[:1] == b"\x30":
+            found[str(path.relative_to(FOLDER))] = data
+    return found
+
+
+def test_go_parses_the_vectors_that_we_say_it_does():
+    known, different = 0, {}
+    for name, der in certificates().items():
+        text = forge.pem(der)
+        try:
+            certificate = _x509.parse_bundle(text)[0]
+        except _x509.X509Error:
+            continue  # the filter ends with this error
+        problem = _x509_go_parse.problem(certificate, _x509_path.Node(certificate).raw)
+        answer = oracles.ask_controller(text, text, AT)["ReadChain"]
+        known += 1
+        if bool(problem) is not bool(answer):
+            different[name] = (problem, answer)
+    assert known > 500
+    assert different == {}
+
+
+def test_go_and_the_proxies_read_the_public_roots():
+    text = Path(certifi.where()).read_bytes()
+    found = judges._x509.parse_bundle(text)
+    assert len(found) > 100
+    for certificate in found:
+        pem = certificate.public_bytes(Encoding.PEM)
+        node = _x509_path.Node(certificate)
+        answer = oracles.ask_controller(pem, pem, AT)["ReadChain"]
+        assert bool(answer) is bool(_x509_go_parse.problem(certificate, node.raw)), certificate.subject
+        at = certificate.not_valid_before_utc
+        verdict, go = judges.ours(pem, pem, at), judges.Controller.of(pem, pem, at)
+        assert (judges.CHECK not in verdict.refused_by) is go.check, (certificate.subject, go.answer, verdict.reasons)
+
+
+@cache
+def authorities() -> list[x509.Certificate]:
+    """All CAs of PKITS that Go parses, the trust anchor apart."""
+    found = []
+    for path in sorted(PKITS.glob("*.crt")):
+        try:
+            certificate = x509.load_der_x509_certificate(path.read_bytes())
+        except ValueError:
+            continue  # DSA keys that inherit their parameters: cryptography does not parse them
+        pem = certificate.public_bytes(Encoding.PEM)
+        if (
+            not path.stem.endswith(("EE", "TrustAnchorRootCertificate"))
+            and not oracles.ask_controller(pem, pem, AT)["ReadChain"]
+        ):
+            found.append(certificate)
+    return found
+
+
+def ends() -> list[str]:
+    return [path.stem for path in sorted(PKITS.glob("*EE.crt")) if path.stem not in UNREAD]
+
+
+@pytest.mark.parametrize("name", ends())
+def test_go_verifies_the_chains_of_pkits_that_we_say_it_does(name):
+    leaf = x509.load_der_x509_certificate((PKITS / f"{name}.crt").read_bytes())
+    root = x509.load_der_x509_certificate((PKITS / "TrustAnchorRootCertificate.crt").read_bytes())
+    chain = b"".join(one.public_bytes(Encoding.PEM) for one in [leaf, *authorities()])
+    answer = oracles.ask_controller(chain, root.public_bytes(Encoding.PEM), AT)
+    if answer["ReadChain"]:
+        assert _x509_go_parse.problem(leaf, _x509_path.Node(leaf).raw)
+        return
+    nodes = [_x509_path.Node(one) for one in [leaf, *authorities()]]
+    found = _x509_go.verify(nodes[0], nodes[1:], [_x509_path.Node(root)], AT, search.Signatures())
+    assert (not found.reasons) is (not answer["Verify"]), (answer["Verify"], found.reasons)
+
+
+@pytest.mark.rust
+@pytest.mark.parametrize("name", ends())
+def test_webpki_verifies_the_chains_of_pkits_that_we_say_it_does(name):
+    leaf = x509.load_der_x509_certificate((PKITS / f"{name}.crt").read_bytes())
+    root = x509.load_der_x509_certificate((PKITS / "TrustAnchorRootCertificate.crt").read_bytes())
+    chain = [one.public_bytes(Encoding.DER) for one in [leaf, *authorities()]]
+    answer = oracles.ask_proxies(chain, root.public_bytes(Encoding.PEM), AT)
+    nodes = [_x509_path.Node(one) for one in [leaf, *authorities()]]
+    for use, usage in (("server", search.SERVER), ("client", search.CLIENT)):
+        found = webpki.verify(nodes[0], nodes[1:], [_x509_path.Node(root)], AT, usage, search.Signatures())
+        assert (not found.reasons) is (not answer[use]), (answer[use], found.reasons)
