@@ -150,7 +150,7 @@ class Search:
 
 def key_kind(node: Node) -> str:
     """The object identifier of the public key's algorithm."""
-    return der.dotted(next(der.elements(der.children(node.raw.spki)[0].value)).value)
+    return parse.key_kind(node.raw.spki)
 
 
 def _distance(node: Node, wanted: bytes) -> int:

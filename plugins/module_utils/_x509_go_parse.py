@@ -60,7 +60,7 @@ def _problems(certificate: x509.Certificate, raw: der.Fields) -> Iterator[str]:
         if not all(_string(value) for value in _values(name)):
             yield f"its {what} holds a string of a type or with characters that are not allowed"
     yield from _key(raw.spki)
-    if not _has_key(certificate):
+    if not _has_key(certificate, raw):
         yield "its EC key is no point of its curve"
     for oid, (critical, value) in raw.extensions.items() if raw.version == 3 else ():
         if critical and oid in NEVER_CRITICAL:
@@ -69,14 +69,14 @@ def _problems(certificate: x509.Certificate, raw: der.Fields) -> Iterator[str]:
             yield from PARSERS[oid](value)
 
 
-def _has_key(certificate: x509.Certificate) -> bool:
+def _has_key(certificate: x509.Certificate, raw: der.Fields) -> bool:
     """False where it is an EC key that cryptography does not parse either."""
     try:
         certificate.public_key()
     except UnsupportedAlgorithm:
         return True
     except ValueError:
-        return certificate.public_key_algorithm_oid.dotted_string != EC
+        return key_kind(raw.spki) != EC
     return True
 
 
@@ -118,6 +118,11 @@ def _bmp(value: bytes) -> bool:
     if points and points[-1] == 0:
         points.pop()
     return not any(point >= 0xFFFE or 0xFDD0 <= point <= 0xFDEF or 0xD800 <= point <= 0xDFFF for point in points)
+
+
+def key_kind(spki: bytes) -> str:
+    """The object identifier of a public key's algorithm."""
+    return der.dotted(next(der.elements(der.children(spki)[0].value)).value)
 
 
 def _key(spki: bytes) -> Iterator[str]:
