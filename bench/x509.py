@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Chains verified per second, from PEM text to the verdict (without facts): ours, openssl spawned, cryptography alone.
 
-The chains are leaf, issuer, root with EC P-256 keys, in the form that the Web PKI wants, for cryptography's verifier
-takes no other.
+The chains are leaf, issuer, root with EC P-256 keys, in the form that the Web PKI wants, which cryptography's verifier
+takes as it is. Then the seconds that the worst inputs take, with and without the profile linkerd.
 """
 
 from __future__ import annotations
@@ -93,6 +93,36 @@ def with_openssl(folder: Path, anchors: str) -> Callable[[str], bool]:
     return verify
 
 
+def root_of_many(count: int, limits: x509.NameConstraints | None) -> tuple[str, str]:
+    """A chain and its anchors: many of one name and the right one last, or one with many limits above many names."""
+    root_key, issuer_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    now = datetime.now(UTC)
+
+    def signed(subject: str, key, signer, *extensions: x509.ExtensionType) -> str:
+        name, above = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in (subject, "root"))
+        builder = x509.CertificateBuilder(above, name, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=30))
+        for extension in (x509.BasicConstraints(True, None), *extensions):
+            builder = builder.add_extension(extension, True)
+        return pem(builder.sign(signer, hashes.SHA256()))
+
+    names = x509.SubjectAlternativeName([x509.DNSName(f"a{number}.cluster.local") for number in range(count)])
+    if limits is not None:
+        return signed("identity", issuer_key, root_key, names), signed("root", root_key, root_key, limits)
+    other = ec.generate_private_key(ec.SECP256R1())
+    wrong = [signed("root", other, other) for _ in range(count)]
+    return signed("identity", issuer_key, root_key), "".join([*wrong, signed("root", root_key, root_key)])
+
+
+def worst() -> dict[str, tuple[str, str]]:
+    trees = [x509.DNSName(f"d{number}.example") for number in range(1999)]
+    limits = x509.NameConstraints([*trees, x509.DNSName("cluster.local")], None)
+    return {
+        "1001 anchors of one name": root_of_many(1000, None),
+        "1000 names under 2000 constraints": root_of_many(1000, limits),
+    }
+
+
 def main() -> None:
     sys.path.insert(0, str(ROOT / ".collections"))
     from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
@@ -112,6 +142,14 @@ def main() -> None:
     figures = {name: max(figures[name] for figures in rounds) for name in judges}
     for name, figure in figures.items():
         print(f"{name:20} {figure:8.0f} chains/s   x509_chain is {figures['x509_chain'] / figure:.2f} times that")
+    from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_chain
+
+    for name, (chain, anchors) in worst().items():
+        for profile in (None, "linkerd"):
+            started = time.process_time()
+            codes = {reason["code"] for reason in x509_chain(chain, anchors, profile=profile)["reasons"]}
+            answer = ", ".join(sorted(codes)) or "verified"
+            print(f"{name}, profile {profile}: {time.process_time() - started:.3f} s of the processor, {answer}")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from authority import DAY, NOW, make, verdict_on
 from cryptography import x509
+from cryptography.x509 import verification
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain, x509_pem
 from ansible_collections.servicemesh.pki.plugins.module_utils import (
@@ -230,6 +231,9 @@ def test_what_cryptography_alone_would_answer():
     good = make("leaf", make("root"), own_key=corpus.key("p256", 2), ca=False, key_cert_sign=False)
     asked = {"at": NOW.isoformat()}
     found = x509_chain(good.pem, make("root").pem, **asked)["second_judge"]
+    if not hasattr(verification.PolicyBuilder, "extension_policies"):  # before cryptography 45
+        assert found is None
+        return
     assert found == {"verified": True, "message": "", "agrees": True}
     swapped = make("leaf", make("root"), own_key=corpus.key("p256", 2), aki=b"x" * 20)
     assert x509_chain(swapped.pem, make("root").pem, **asked)["second_judge"]["agrees"] is False
