@@ -213,13 +213,13 @@ class Cluster:
     def last_line(self, cause: _k8s_pods.Cause, namespace: str) -> str:
         read = CoreV1Api(self.client.client.client).read_namespaced_pod_log
         options: dict[str, Any] = {"container": cause.container, "tail_lines": LOG_LINES, "limit_bytes": LOG_BYTES}
-        for previous in (True, False):  # the first run has no previous one
+        for previous in (False, True):  # without previous it is the run that ended last, unless another one has begun
             try:
-                log = read(cause.pod, namespace, previous=previous, **options, _request_timeout=ANSWER)
+                log = str(read(cause.pod, namespace, previous=previous, **options, _request_timeout=ANSWER))
             except (ApiException, HTTPError):
                 continue
-            if lines := [line for line in str(log).splitlines() if line.strip()]:
-                return " ".join(lines[-1].split())[:300]
+            if line := _k8s_pods.last_line(log):
+                return line
         return ""
 
     def certificate_details(self, wanted: Wanted, found: dict[str, Any]) -> list[tuple[str, list[str]]]:

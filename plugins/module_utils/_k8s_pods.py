@@ -23,6 +23,7 @@ WORKLOADS = {
 }
 ORDINARY = (None, "ContainerCreating", "PodInitializing")  # a container waits, and nothing is wrong with it yet
 REVISION = "deployment.kubernetes.io/revision"
+NO_LOG = "unable to retrieve container logs for"  # with status 200, for a container that was removed meanwhile
 SHOWN = 3  # causes that a message names
 
 # A reason, a part of its message, and the seconds after which waiting longer does not help. The first match counts; a
@@ -201,6 +202,12 @@ def command(causes: list[Cause], namespace: str | None) -> str | None:
     if first.crashed:
         return f"kubectl logs {first.pod} --container {first.container} --previous{place}"
     return f"kubectl describe pod {first.pod}{place}"
+
+
+def last_line(log: str) -> str:
+    """The last line of a log that is not empty; nothing where a kubelet answers with its own excuse."""
+    lines = [" ".join(line.split()) for line in log.splitlines() if line.strip()]
+    return "" if not lines or lines[-1].startswith(NO_LOG) else lines[-1][:300]
 
 
 def _cause(pod: Object, reason: str, message: Any = "", container: str = "", crashed: bool = False) -> Cause:

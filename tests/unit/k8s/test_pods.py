@@ -139,3 +139,16 @@ def test_the_replica_set_of_the_current_template():
     ]
     assert pods.newest(sets)["metadata"]["name"] == "10"
     assert pods.newest([]) is None
+
+
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        ("first\n  the  last \n\n", "the last"),
+        ("", ""),
+        ("unable to retrieve container logs for containerd://ada16f773ca5742d223fa73a396ae68d5", ""),
+        ("x" * 1000, "x" * 300),
+    ],
+)
+def test_the_last_line_of_a_log(log, line):
+    assert pods.last_line(log) == line

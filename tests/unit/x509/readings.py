@@ -48,7 +48,7 @@ def field(name: str, path: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def leaf_of(name: str, issuer: Made = ISSUER, *, start: datetime = NOW - HOUR, end: datetime = NOW + 23 * HOUR) -> Made:
+def leaf_of(name: Any, issuer: Made = ISSUER, *, start: datetime = NOW - HOUR, end: datetime = NOW + 23 * HOUR) -> Made:
     return make(name, issuer, own_key=key("p256", 45), ca=None, key_cert_sign=False, start=start, end=end)
 
 

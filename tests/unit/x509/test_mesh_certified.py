@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
 from authority import DAY, NOW, key, make, openssl_verifies
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from readings import HOUR, ISSUER, NEXT, ROOT, leaf_of, pod, presented, reading, report, vault
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_report_html
@@ -152,6 +155,18 @@ def test_one_disagreement_names_all_its_pods():
     missing = [unread("refused", name=f"web-{number}") for number in range(300)]
     [item] = report(berlin=reading(missing=missing))["disagreements"]
     assert len(item["pods"]) == 300 and "and 297 more" in item["message"] and len(item["message"]) < 400
+
+
+@pytest.mark.filterwarnings("ignore:Attribute's length")
+def test_an_identity_of_more_than_64_letters_is_no_warning(recwarn):
+    """As Linkerd certifies it, in the common name too; RFC 5280 (appendix A.1) allows 64."""
+    long = f"web.{'emojivoto' * 5}.serviceaccount.identity.linkerd.cluster.local"
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, long, _validate=False)])
+    leaf = presented(web(), leaf_of(name), ISSUER)
+    recwarn.clear()
+    warnings.simplefilter("always")
+    assert codes(report(berlin=reading(leaves=[leaf]))) == []
+    assert [str(one.message) for one in recwarn] == []
 
 
 def test_leaves_are_allowed_like_other_disagreements():
