@@ -178,7 +178,7 @@ class Cluster:
             field_selector=f"involvedObject.kind={wanted.kind},involvedObject.name={wanted.name}",
         )
         causes = self.causes(wanted, found)
-        details.append(("Its pods", _k8s_pods.summary(self.with_log(cause, wanted) for cause in causes)))
+        details.append((judge.PODS, _k8s_pods.summary(self.with_log(cause, wanted) for cause in causes)))
         details.append(("Last events", judge.event_lines(events)))
         return judge.explain(wanted, why, found, details, _k8s_pods.command(causes, wanted.namespace))
 

@@ -29,6 +29,10 @@ ADVICE = (
     ("a max path length of zero", "The signing CA may not sign another CA: its path length has to be 1 or more."),
     ("SourceNotFound", "A source of the bundle is missing in the trust namespace: make it, with the key named there."),
     ("failed calling webhook", "The webhook does not answer yet: look at its pod."),
+)
+# The same for the pods of a workload, whose messages name hosts and addresses of other programs.
+PODS = "Its pods"
+ADVICE_FOR_PODS = (
     ("InvalidImageName", "Correct the name of the image."),
     ("ErrImage", "Check that the image exists, and that the nodes reach its registry and can log in to it."),
     ("ImagePullBackOff", "Check that the image exists, and that the nodes reach its registry and can log in to it."),
@@ -193,7 +197,9 @@ def explain(
     for title, lines in [("Other conditions", others), *details]:
         if lines:
             parts.append(f"{title}: {'; '.join(dict.fromkeys(lines))}.")
-    known = advice(" ".join(parts))
+    known = advice(
+        " ".join(parts), ADVICE_FOR_PODS if any(title == PODS and lines for title, lines in details) else ADVICE
+    )
     parts += [known] if known else []
     if command or not known:
         parts.append(f"See: {command or describe_command(wanted)}")
@@ -206,9 +212,9 @@ def explain_refusal(wanted: Wanted, why: str) -> str:
     return f"{sentence} {advice(sentence)}".rstrip()
 
 
-def advice(text: str) -> str:
-    """What to do, where a part of the text tells the cause."""
-    return " ".join(dict.fromkeys(what for part, what in ADVICE if part.lower() in text.lower()))
+def advice(text: str, known: tuple[tuple[str, str], ...] = ADVICE) -> str:
+    """What to do, where a part of the text has the cause."""
+    return " ".join(dict.fromkeys(what for part, what in known if part.lower() in text.lower()))
 
 
 def describe_command(wanted: Wanted) -> str:

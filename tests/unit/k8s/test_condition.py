@@ -107,6 +107,8 @@ CAUSES = [
     ("issuer has a max path length of zero", "1 or more"),
     ("Bundle source was not found (SourceNotFound)", "the trust namespace"),
     ('Internal error occurred: failed calling webhook "webhook.cert-manager.io"', "look at its pod"),
+]
+CAUSES_OF_PODS = [
     ("waiting: InvalidImageName", "Correct the name of the image"),
     ("waiting: ErrImagePull", "the nodes reach its registry"),
     ("waiting: ImagePullBackOff", "the nodes reach its registry"),
@@ -123,9 +125,18 @@ def test_a_known_cause_has_its_advice(message, what):
     assert "kubectl" not in told
 
 
-def test_every_advice_has_its_cause():
-    messages = [message.lower() for message, dummy in CAUSES]
-    assert [part for part, dummy in judge.ADVICE if not any(part.lower() in message for message in messages)] == []
+@pytest.mark.parametrize(("message", "what"), CAUSES_OF_PODS)
+def test_a_known_cause_of_pods_has_its_advice_and_no_other(message, what):
+    answer = judge.explain(
+        WANTED, "is not Available=True", None, [(judge.PODS, [f"{message}: lookup x: no such host"])]
+    )
+    assert what in answer and "DNS" not in answer
+
+
+@pytest.mark.parametrize(("table", "causes"), [(judge.ADVICE, CAUSES), (judge.ADVICE_FOR_PODS, CAUSES_OF_PODS)])
+def test_every_advice_has_its_cause(table, causes):
+    messages = [message.lower() for message, dummy in causes]
+    assert [part for part, dummy in table if not any(part.lower() in message for message in messages)] == []
 
 
 def test_an_unknown_cause_names_the_command():
