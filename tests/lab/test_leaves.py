@@ -38,7 +38,7 @@ def workload(mesh):
 def verify(mesh, tmp_path):
     def run(**variables) -> dict:
         done = mesh.play("playbooks/verify.yml", variables={"pki_report_dir": str(tmp_path), **variables})
-        assert (done.rc, done.changed) == (0, 0), done.output[-3000:]
+        assert done.rc == 0, done.output[-3000:]
         return json.loads((tmp_path / "report.json").read_text())["clusters"][0]
 
     return run

@@ -18,7 +18,8 @@ def deployment(name: str, image: str, **more: object) -> dict:
     container = {"name": "app", "image": image, "imagePullPolicy": "IfNotPresent", **more}
     template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}
     meta = {"name": name, "namespace": APP}
-    spec = {"selector": {"matchLabels": {"app": name}}, "template": template}
+    # So that a container that runs for a moment before it crashes does not make the Deployment available.
+    spec = {"minReadySeconds": 60, "selector": {"matchLabels": {"app": name}}, "template": template}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
 
 
