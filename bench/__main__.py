@@ -22,6 +22,7 @@ from pathlib import Path
 import bench
 from bench import clusters, fleet, report, workshop
 from bench.usage import BenchError
+from lab.places import LabError
 
 MEASURES = {"workshop": workshop.measure, "clusters": clusters.measure, "fleet": fleet.measure}
 
@@ -69,7 +70,7 @@ def main() -> int:
         if chosen.only in (None, part):
             try:
                 modules() if part == "modules" else measure(part, chosen.dry, **settings(part, chosen.rounds))
-            except BenchError as error:
+            except (BenchError, LabError) as error:
                 failed = 1
                 print(f"bench {part}: {error}", file=sys.stderr, flush=True)
     return failed

@@ -17,9 +17,9 @@ import tempfile
 from pathlib import Path
 
 from bench.counter import Forwarder
-from bench.place import environment_file
 from bench.stand_in_api import Clusters
 from bench.usage import ROOT, BenchError, run
+from lab.sandbox import environment_file
 
 SITE, ONE_TASK = "playbooks/site.yml", "bench/one_task.yml"
 # Playbook, clusters, forks. The whole flow for a thousand takes hours on two cores: one task tells what grows how.

@@ -1,0 +1,106 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab under names, ports and a HOME of its own, beside the mesh of `make demo`. The bench and the tests use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import commands
+from lab.places import SOURCES, LabError
+
+ROOT = SOURCES.parent
+INVENTORY_FILES = ("k3d/group_vars/all/workshop.yml", "lab/group_vars/all/lab.yml")
+
+
+@dataclass(frozen=True)
+class Names:
+    """Docker network, Vault container, clusters, and the ports of this machine that lead to them."""
+
+    clusters: tuple[str, ...]
+    network: str
+    vault: str
+    vault_port: int
+    http_port: int
+    https_port: int
+
+
+def environment_file() -> dict:
+    """What `python -m lab up` wrote for the users of the lab: images, charts, environment. LabError if it never ran."""
+    if not commands.env_file().exists():
+        raise LabError("the lab is not up; run `python -m lab up` first")
+    return json.loads(commands.env_file().read_text())
+
+
+class Sandbox:
+    """An inventory of some clusters in a folder of its own, and the environment of what runs there."""
+
+    def __init__(self, home: Path, names: Names) -> None:
+        self.home, self.names, self.parts = home, names, environment_file()
+
+    @property
+    def inventory(self) -> Path:
+        """Folder of the inventory that `write_inventory` writes."""
+        return self.home / "inventory"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Where the inventory of the lab has the kubeconfig of the first cluster."""
+        return self.home / ".config" / "k3d" / f"kubeconfig-{self.names.clusters[0]}.yaml"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Environment of programs: the lab's tools first in PATH, and HOME in the sandbox."""
+        path = f"{self.parts['path_prefix']}:{os.environ['PATH']}"
+        return {**self.playbook_env, **self.parts["environment"], "PATH": path}
+
+    @property
+    def playbook_env(self) -> dict[str, str]:
+        """Environment of ansible-playbook, without everything that the inventory must set itself."""
+        removed = ("KUBECONFIG", "VAULT_TOKEN", *self.parts["environment"])
+        inherited = {name: value for name, value in os.environ.items() if name not in removed}
+        return {**inherited, "SERVICEMESH_PKI_CACHE": str(commands.env_file().parent.parent), "HOME": str(self.home)}
+
+    def variables(self) -> dict:
+        """The variables in which the inventory differs from inventories/lab."""
+        return {
+            "k3d_cluster_network": self.names.network,
+            "k3d_cluster_ports": [],
+            "vault_dev_name": self.names.vault,
+            "vault_dev_network": self.names.network,
+            "vault_dev_port": self.names.vault_port,
+        }
+
+    def write_inventory(self) -> None:
+        """Write the inventory of the lab with these names. The first cluster publishes the HTTP and HTTPS ports."""
+        common = self.inventory / "group_vars" / "all"
+        common.mkdir(parents=True)
+        for other in INVENTORY_FILES:
+            (common / Path(other).name).symlink_to(ROOT / "inventories" / other)
+        (common / "workshop_own.json").write_text(json.dumps(self.variables()))  # read after workshop.yml
+        ports = [
+            {"port": f"{port}:{inside}", "nodeFilters": ["loadbalancer"]}
+            for port, inside in ((self.names.http_port, 80), (self.names.https_port, 443))
+        ]
+        hosts: dict[str, dict] = {name: {} for name in self.names.clusters}
+        hosts[self.names.clusters[0]] = {"k3d_cluster_ports": ports}
+        local = {
+            "ansible_connection": "servicemesh.pki.forkserver",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        }
+        groups = {"vault": {"hosts": {self.names.vault: {}}}, "clusters": {"hosts": hosts}}
+        (self.inventory / "hosts.json").write_text(json.dumps({"all": {"vars": local, "children": groups}}))
+
+    def remove(self) -> None:
+        """Remove clusters, Vault, network and kubeconfigs of these names, whatever made them."""
+        for name in self.names.clusters:
+            subprocess.run(["k3d", "cluster", "delete", name], env=self.env, capture_output=True)
+        for command in (["rm", "--force", "--volumes", self.names.vault], ["network", "rm", self.names.network]):
+            subprocess.run(["docker", *command], env=self.env, capture_output=True)
+        shutil.rmtree(self.home / ".config", ignore_errors=True)
