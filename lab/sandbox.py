@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import commands
-from lab.places import SOURCES, LabError
+from lab.places import SOURCES, LabError, cache_root
 
 ROOT = SOURCES.parent
 INVENTORY_FILES = ("k3d/group_vars/all/workshop.yml", "lab/group_vars/all/lab.yml")
@@ -65,7 +65,7 @@ class Sandbox:
         """Environment of ansible-playbook, without everything that the inventory must set itself."""
         removed = ("KUBECONFIG", "VAULT_TOKEN", *self.parts["environment"])
         inherited = {name: value for name, value in os.environ.items() if name not in removed}
-        return {**inherited, "SERVICEMESH_PKI_CACHE": str(commands.env_file().parent.parent), "HOME": str(self.home)}
+        return {**inherited, "SERVICEMESH_PKI_CACHE": str(cache_root()), "HOME": str(self.home)}
 
     def variables(self) -> dict:
         """The variables in which the inventory differs from inventories/lab."""

@@ -1,24 +1,19 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab itself, on a cluster of its own beside the demo's. Needs `python -m lab up`."""
+"""The lab itself, on a cluster that k3d makes without the collection. Needs `python -m lab up`."""
 
 from __future__ import annotations
 
+import copy
 import json
-import os
 import re
-import socket
-import subprocess
-import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 import yaml
+from support.lab import CREATION_TIMEOUT, Lab, http, until
 
-NAME, NETWORK, VAULT = "lab-self-test", "lab-self-test-net", "lab-self-test-vault"
-SERVER = f"k3d-{NAME}-server-0"
+AUTHORITY = "/var/lib/rancher/k3s/server/tls/ca.crt"
 TOKEN = "a-token-only-for-this-test"
 COMPONENTS = {
     "containerd",
@@ -37,184 +32,152 @@ POD = {
 }
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+class SelfTest(Lab):
+    """A cluster and a Vault made by hand, with k3d and docker."""
 
-
-class Lab:
-    """A cluster and a Vault, and programs run against them."""
-
-    def __init__(self, folder: Path):
-        root = os.environ.get("SERVICEMESH_PKI_CACHE") or os.path.join(
-            os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "servicemesh-pki"
-        )
-        env_file = Path(root) / "lab" / "env.json"
-        assert env_file.exists(), "the lab is not up; run `python -m lab up` first"
-        self.told = json.loads(env_file.read_text())
-        self.folder, self.http, self.vault = folder, free_port(), free_port()
-        self.env = {**os.environ, **self.told["environment"], "KUBECONFIG": str(folder / "kubeconfig")}
-        self.env["PATH"] = f"{self.told['path_prefix']}:{os.environ['PATH']}"
-
-    def run(self, *command: str, given: str | None = None, check: bool = True) -> str:
-        done = subprocess.run(
-            command, env=self.env, input=given, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        return done.stdout + ("" if check else done.stderr)
-
-    def kubectl(self, *words: str, given: str | None = None) -> str:
-        return self.run("kubectl", *words, given=given)
+    name = "lab"
 
     def create(self) -> None:
-        self.run("docker", "network", "create", NETWORK)
+        network = self.names.network
+        self.run("docker", "network", "create", network)
         self.run(
-            "docker", "run", "--detach", "--name", VAULT, "--network", NETWORK, "--publish", f"{self.vault}:8200",
-            "--cap-add", "IPC_LOCK", "--env", f"VAULT_DEV_ROOT_TOKEN_ID={TOKEN}",
-            self.told["vault_image"], "server", "-dev",
+            "docker", "run", "--detach", "--name", self.names.vault, "--network", network, "--cap-add", "IPC_LOCK",
+            "--publish", f"{self.names.vault_port}:8200", "--env", f"VAULT_DEV_ROOT_TOKEN_ID={TOKEN}",
+            self.parts["vault_image"], "server", "-dev",
         )  # fmt: skip
+        self.kubeconfig.parent.mkdir(parents=True)
         self.run(
-            "k3d", "cluster", "create", NAME, "--image", self.told["node_image"], "--network", NETWORK,
-            "--port", f"{self.http}:80@loadbalancer", "--timeout", "60s",
+            "k3d", "cluster", "create", self.cluster, "--image", self.parts["node_image"], "--network", network,
+            "--port", f"{self.names.http_port}:80@loadbalancer", CREATION_TIMEOUT,
             "--k3s-arg", "--disable=local-storage,traefik,metrics-server@server:*",
         )  # fmt: skip
-        self.until(lambda: self.kubectl("get", "serviceaccount", "default"))
-        self.kubectl("apply", "--filename=-", given=json.dumps(self.pod("web")))
-        self.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
+        until(lambda: self.get("serviceaccount", "default"))
+        self.start_pod("web")
 
-    def remove(self) -> None:
-        for command in (
-            ["k3d", "cluster", "delete", NAME],
-            ["docker", "rm", "--force", "--volumes", VAULT],
-            ["docker", "network", "rm", NETWORK],
-        ):
-            self.run(*command, check=False)
-
-    def pod(self, name: str) -> dict:
-        pod = json.loads(json.dumps(POD))
+    def start_pod(self, name: str) -> None:
+        pod = copy.deepcopy(POD)
         pod["metadata"]["name"] = name
-        pod["spec"]["containers"][0]["image"] = self.told["test_app_image"]
+        pod["spec"]["containers"][0]["image"] = self.parts["test_app_image"]
         if name != "web":
             del pod["spec"]["containers"][0]["ports"]
-        return pod
+        self.kubectl("apply", "--filename=-", given=json.dumps(pod))
+        self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", CREATION_TIMEOUT)
 
     def app(self, *words: str) -> str:
         return self.kubectl("exec", "web", "--", "/app", *words)
 
-    def get(self, port: int, path: str = "/", **headers: str) -> str:
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return answer.read().decode()
+    def node(self, *command: str) -> str:
+        return self.run("docker", "exec", self.server, *command)
 
-    @staticmethod
-    def until(try_it, seconds: float = 30):
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                return try_it()
-            except (AssertionError, OSError):
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.5)
+    def answer(self) -> str:
+        """What the pod answers at the port of this machine."""
+        status, body = http(f"http://127.0.0.1:{self.names.http_port}/")
+        assert status == 200, body
+        return body
+
+    def vault(self, path: str, token: str = "") -> str:
+        return http(f"http://127.0.0.1:{self.names.vault_port}/v1/{path}", token=token)[1]
+
+    def logs(self, container: str, *options: str) -> str:
+        done = self.execute("docker", "logs", *options, container)
+        return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    lab = Lab(tmp_path_factory.mktemp("lab"))
-    lab.remove()
-    try:
+def lab():
+    with SelfTest.sandbox() as lab:
         lab.create()
         yield lab
-    finally:
-        lab.remove()
 
 
 def test_what_runs_has_the_versions_that_were_asked_for(lab):
-    versions = lab.told["versions"]
-    node = json.loads(lab.kubectl("get", "node", SERVER, "--output=json"))["status"]["nodeInfo"]
+    versions = lab.parts["versions"]
+    node = lab.get("node", lab.server)["status"]["nodeInfo"]
     assert node["kubeletVersion"] == versions["kubernetes"]
     assert node["containerRuntimeVersion"] == f"containerd://{versions['containerd'].removeprefix('v')}"
     assert json.loads(lab.kubectl("get", "--raw=/version"))["gitVersion"] == versions["kubernetes"]
     assert f"k3d version {versions['k3d']}\n" in lab.run("k3d", "version")
     assert lab.run("helm", "version", "--template={{.Version}}") == versions["helm"]
-    assert lab.run("linkerd", "version", "--client", "--short").strip() == lab.told["linkerd_version"]
-    assert json.loads(lab.get(lab.vault, "/v1/sys/health"))["version"] == versions["openbao"]
+    assert lab.run("linkerd", "version", "--client", "--short").strip() == lab.parts["linkerd_version"]
+    assert json.loads(lab.vault("sys/health"))["version"] == versions["openbao"]
 
 
 def test_node_has_every_image_that_the_charts_name(lab):
     wanted = set()
     for chart, values in {
         "cert_manager": {},
-        "trust_manager": lab.told["trust_manager_values"],
-        "linkerd_control_plane": lab.told["linkerd_values"]
+        "trust_manager": lab.parts["trust_manager_values"],
+        "linkerd_control_plane": lab.parts["linkerd_values"]
         | {"identity": {"externalCA": True, "issuer": {"scheme": "kubernetes.io/tls"}}},
     }.items():
-        text = lab.run("helm", "template", "x", lab.told["charts"][chart], "--values=-", given=json.dumps(values))
+        text = lab.run("helm", "template", "x", lab.parts["charts"][chart], "--values=-", given=json.dumps(values))
         wanted |= set(re.findall(r"^\s*(?:- )?image: \"?([^\"\s]+)\"?$", text, re.M))
     assert len(wanted) >= 8
-    assert wanted <= set(lab.run("docker", "exec", SERVER, "ctr", "-n", "k8s.io", "images", "ls", "-q").split())
+    assert wanted <= set(lab.node("ctr", "-n", "k8s.io", "images", "ls", "-q").split())
 
 
 def test_charts_have_the_versions_that_upstream_publishes(lab):
     for name in ("cert-manager", "trust-manager"):
-        chart = yaml.safe_load(lab.run("helm", "show", "chart", lab.told["charts"][name.replace("-", "_")]))
-        assert chart["version"] == chart["appVersion"] == lab.told["versions"][name]
+        chart = yaml.safe_load(lab.run("helm", "show", "chart", lab.parts["charts"][name.replace("-", "_")]))
+        assert chart["version"] == chart["appVersion"] == lab.parts["versions"][name]
 
 
 def test_port_of_the_machine_leads_through_the_balancer_to_a_pod(lab):
-    assert lab.until(lambda: lab.get(lab.http)).startswith("web answers ")
-    assert "start worker processes" in lab.run("docker", "logs", f"k3d-{NAME}-serverlb", check=False)
+    assert until(lab.answer).startswith("web answers ")
+    assert "start worker processes" in lab.logs(f"k3d-{lab.cluster}-serverlb")
 
 
 def test_pods_find_services_and_reach_vault(lab):
     assert "10.43.0.1" in lab.app("lookup", "kubernetes.default.svc.cluster.local")
-    network = json.loads(lab.run("docker", "inspect", VAULT))[0]["NetworkSettings"]["Networks"][NETWORK]
+    network = lab.container()["NetworkSettings"]["Networks"][lab.names.network]
     assert '"sealed":false' in lab.app("get", f"http://{network['IPAddress']}:8200/v1/sys/health")
 
 
 def test_vault_has_the_token_from_the_environment_alone(lab):
-    assert TOKEN in lab.get(lab.vault, "/v1/auth/token/lookup-self", **{"X-Vault-Token": TOKEN})
-    assert TOKEN not in lab.run("docker", "top", VAULT, "-o", "pid,args")
+    assert TOKEN in lab.vault("auth/token/lookup-self", TOKEN)
+    assert TOKEN not in lab.run("docker", "top", lab.names.vault, "-o", "pid,args")
 
 
 def test_a_component_that_dies_comes_back(lab):
-    before = lab.run("docker", "exec", SERVER, "pgrep", "--full", "^kube-scheduler")
-    lab.run("docker", "exec", SERVER, "kill", "-9", before.strip())
-    lab.until(lambda: lab.run("docker", "exec", SERVER, "pgrep", "--full", "^kube-scheduler") != before)
-    lab.kubectl("apply", "--filename=-", given=json.dumps(lab.pod("later")))
-    lab.kubectl("wait", "--for=condition=Ready", "pod/later", "--timeout=60s")
+    before = lab.node("pgrep", "--full", "^kube-scheduler")
+    lab.node("kill", "-9", before.strip())
+    until(lambda: lab.node("pgrep", "--full", "^kube-scheduler") != before)
+    lab.start_pod("later")
 
 
 def test_every_component_has_its_log(lab):
-    logs = lab.run("docker", "exec", SERVER, "ls", "/var/log/lab").split()
+    logs = lab.node("ls", "/var/log/lab").split()
     assert {name.removesuffix(".log") for name in logs} == COMPONENTS
 
 
-def test_cluster_survives_stop_and_start(lab):
-    authority = lab.run("docker", "exec", SERVER, "cat", "/var/lib/rancher/k3s/server/tls/ca.crt")
+@pytest.fixture(scope="module")
+def restarted(lab):
+    """The lab after a stop and a start of its cluster, with the CA of before and the log of the stop."""
+    lab.authority = lab.node("cat", AUTHORITY)
     lab.kubectl("create", "configmap", "keep", "--from-literal=a=b")
-    lab.run("k3d", "cluster", "stop", NAME)
-    assert re.search("lab-node .* stopped\n", lab.run("docker", "logs", "--tail=20", SERVER, check=False))
-    lab.run("k3d", "cluster", "start", NAME, "--timeout", "60s")
-    assert lab.run("docker", "exec", SERVER, "cat", "/var/lib/rancher/k3s/server/tls/ca.crt") == authority
-    assert (
-        lab.kubectl("get", "configmap", "keep", "--output=jsonpath={.data.a}") == "b"
-    )  # with the kubeconfig of before
-    lab.kubectl("apply", "--filename=-", given=json.dumps(lab.pod("web")))
-    lab.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
-    assert lab.until(lambda: lab.get(lab.http)).startswith("web answers ")
+    lab.run("k3d", "cluster", "stop", lab.cluster)
+    lab.stop_log = lab.logs(lab.server, "--tail=20")
+    lab.run("k3d", "cluster", "start", lab.cluster, CREATION_TIMEOUT)
+    lab.start_pod("web")
+    return lab
 
 
-def test_containers_of_the_network_are_found_by_name_after_a_start(lab):
-    def vault_by_name():
-        assert '"sealed":false' in lab.app("get", f"http://{VAULT}:8200/v1/sys/health")
+def test_cluster_survives_stop_and_start(restarted):
+    assert re.search("lab-node .* stopped\n", restarted.stop_log)
+    assert restarted.node("cat", AUTHORITY) == restarted.authority
+    assert restarted.data("configmap", "keep", "a", "default") == "b"  # with the kubeconfig of before
+    assert until(restarted.answer).startswith("web answers ")
 
-    lab.until(vault_by_name)
+
+def test_containers_of_the_network_are_found_by_name_after_a_start(restarted):
+    address = f"http://{restarted.names.vault}:8200/v1/sys/health"
+    assert until(lambda: '"sealed":false' in restarted.app("get", address))
 
 
 @pytest.mark.parametrize("words", [["agent"], ["server", "--server", "https://other:6443"]])
 def test_node_says_what_it_cannot_do(lab, words):
-    told = lab.run("docker", "run", "--rm", "--network=none", lab.told["node_image"], *words, check=False)
-    assert "the lab's node image runs" in told
-    assert "create the cluster with `" in told
+    refused = lab.execute("docker", "run", "--rm", "--network=none", lab.parts["node_image"], *words)
+    output = refused.stdout + refused.stderr
+    assert refused.returncode != 0
+    assert "the lab's node image runs" in output
+    assert "create the cluster with `" in output

@@ -23,7 +23,7 @@ def workload(mesh):
     """Two meshed pods."""
     annotations = {"linkerd.io/inject": "enabled"}
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": APP, "annotations": annotations}}
-    container = {"name": "app", "image": mesh.told["test_app_image"], "imagePullPolicy": "IfNotPresent"}
+    container = {"name": "app", "image": mesh.parts["test_app_image"], "imagePullPolicy": "IfNotPresent"}
     template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}
     spec = {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template}
     deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": APP}}
@@ -45,7 +45,7 @@ def verify(mesh, tmp_path):
 
 
 def meshed_pods(mesh) -> set[str]:
-    found = json.loads(mesh.kubectl("get", "pods", "-A", "-l", "linkerd.io/control-plane-ns", "-o", "json"))["items"]
+    found = mesh.get("pods", "-A", "-l", "linkerd.io/control-plane-ns")["items"]
     return {f"{pod['metadata']['namespace']}/{pod['metadata']['name']}" for pod in found}
 
 

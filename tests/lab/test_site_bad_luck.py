@@ -9,9 +9,10 @@ import json
 import os
 import socket
 import subprocess
-import time
+from contextlib import contextmanager
 
 import pytest
+from support.lab import until
 
 CHECK = "servicemesh.pki.k8s_condition"
 
@@ -25,7 +26,7 @@ def refuse(run, *parts: str) -> None:
 
 @pytest.fixture
 def environment(mesh):
-    return {**mesh.told["environment"], "PATH": os.environ["PATH"]}
+    return {**mesh.parts["environment"], "PATH": os.environ["PATH"]}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,8 @@ def test_a_port_taken_by_a_process(mesh):
 def test_ports_taken_by_a_container(mesh):
     variables = {"k3d_cluster_name": "another", "k3d_cluster_kubeconfig": "/nonexistent"}
     run = mesh.play("playbooks/site.yml", "--tags", "k3d_cluster", variables=variables)
-    refuse(run, "Port 80 is taken by container k3d-pki-cluster-serverlb", "Port 443 is taken by")
+    balancer = f"is taken by container k3d-{mesh.cluster}-serverlb"
+    refuse(run, f"Port {mesh.names.http_port} {balancer}", f"Port {mesh.names.https_port} {balancer}")
 
 
 def test_a_network_with_another_driver(mesh):
@@ -73,20 +75,19 @@ def test_a_network_with_another_driver(mesh):
 def test_a_cluster_that_differs(mesh):
     ports = [{"port": "8081:80", "nodeFilters": ["loadbalancer"]}]
     run = mesh.play("playbooks/site.yml", "--tags", "k3d_cluster", variables={"k3d_cluster_ports": ports})
-    refuse(run, "Cluster pki-cluster exists and differs: ports: wanted ['8081:80/tcp']", "recreate")
+    refuse(run, f"Cluster {mesh.cluster} exists and differs: ports: wanted ['8081:80/tcp']", "recreate")
 
 
 @pytest.mark.parametrize(
-    ("connection", "sentence"),
-    [
-        ({"url": "http://127.0.0.1:1", "token": "x"}, "http://127.0.0.1:1"),
-        ({"url": "http://127.0.0.1:8200", "token": "wrong"}, "oken"),
-    ],
+    ("url", "reason"),
+    [("http://127.0.0.1:1", ""), ("", "does not accept the token")],
     ids=["unreachable", "wrong token"],
 )
-def test_a_vault_that_does_not_let_us_in(mesh, connection, sentence):
+def test_a_vault_that_does_not_let_us_in(mesh, url, reason):
+    address = url or mesh.vault_url
+    connection = {"url": address, "token": "wrong"}
     run = mesh.play("playbooks/site.yml", "--tags", "vault_pki", variables={"pki_vault": connection})
-    refuse(run, sentence)
+    refuse(run, f"{address} {reason}".strip())
 
 
 def test_a_mount_of_another_type(mesh):
@@ -143,14 +144,14 @@ def test_a_namespace_that_is_terminating(mesh, tmp_path):
     mesh.kubectl("apply", "-n", "ends", "-f", "-", given=json.dumps(held))
     mesh.kubectl("delete", "namespace", "ends", "--wait=false")
     try:
-        time.sleep(6)  # until the API server has written down what holds it
+        until(lambda: "servicemesh.pki/held" in str(mesh.get("namespace", "ends")["status"].get("conditions")))
         role = "- ansible.builtin.include_role: {name: servicemesh.pki.linkerd, tasks_from: namespace}\n"
         variables = "  vars: {linkerd_namespace: ends, linkerd_kubernetes: '{{ pki_kubernetes }}'}"
         run = mesh.task(tmp_path, role + variables)
         assert run.rc != 0
         assert "The namespace ends is terminating" in run.flat
         assert "servicemesh.pki/held" in run.flat
-    finally:
+    finally:  # the namespace goes with it
         mesh.kubectl(
             "patch", "configmap", "held", "-n", "ends", "--type=merge", "-p", '{"metadata": {"finalizers": null}}'
         )
@@ -173,10 +174,11 @@ def test_a_certificate_that_is_not_issued(mesh, tmp_path):
     given = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
     mesh.kubectl("apply", "-f", "-", given=given)
     try:
+        until(lambda: "permission denied" in str(mesh.get("certificaterequests", "-n", "default")))
         task = (
             f"- {CHECK}:\n    kubeconfig: '{{{{ pki_kubernetes.kubeconfig }}}}'\n    api_version: cert-manager.io/v1\n"
         )
-        task += "    kind: Certificate\n    name: not-issued\n    namespace: default\n    timeout: 15\n"
+        task += "    kind: Certificate\n    name: not-issued\n    namespace: default\n    timeout: 5\n"
         refuse(mesh.task(tmp_path, task), "CertificateRequest", "permission denied")
     finally:
         mesh.kubectl("delete", "-f", "-", given=given)
@@ -185,20 +187,20 @@ def test_a_certificate_that_is_not_issued(mesh, tmp_path):
 PROBE = """
 - {check}:
     kubeconfig: '{{{{ pki_kubernetes.kubeconfig }}}}'
-    timeout: 1
+    timeout: {seconds}
     accepts:
       - {{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {{name: probe, namespace: default}}, spec: {spec}}}
 """
 
 
 def test_what_a_webhook_accepts_is_not_stored(mesh, tmp_path):
-    run = mesh.task(tmp_path, PROBE.format(check=CHECK, spec="{selfSigned: {}}"))
+    run = mesh.task(tmp_path, PROBE.format(check=CHECK, seconds=60, spec="{selfSigned: {}}"))
     assert (run.rc, run.changed) == (0, 0), run.output[-2000:]
     assert "probe" not in mesh.kubectl("get", "issuers", "-n", "default")
 
 
 def test_what_a_webhook_refuses_is_told(mesh, tmp_path):
-    run = mesh.task(tmp_path, PROBE.format(check=CHECK, spec="{}"))
+    run = mesh.task(tmp_path, PROBE.format(check=CHECK, seconds=5, spec="{}"))
     refuse(run, "Issuer default/probe is refused: 4", "at least one issuer must be configured")
 
 
@@ -214,6 +216,16 @@ CHART = {
 }
 
 
+@contextmanager
+def killed(process):
+    """A process that ends with the block, whatever happens in it."""
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_release_that_a_killed_helm_left_is_cleared(mesh, tmp_path):
     (tmp_path / "chart" / "templates").mkdir(parents=True)
     for name, content in CHART.items():
@@ -224,12 +236,8 @@ def test_a_release_that_a_killed_helm_left_is_cleared(mesh, tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    for dummy in range(100):
-        if "pending-install" in mesh.run("helm", "list", "-n", "default", "--pending"):
-            break
-        time.sleep(0.2)
-    helm.kill()
-    helm.wait()
+    with killed(helm):
+        until(lambda: "pending-install" in mesh.run("helm", "list", "-n", "default", "--pending"))
     task = "- servicemesh.pki.helm_unfinished:\n    kubeconfig: '{{ pki_kubernetes.kubeconfig }}'\n"
     task += "    releases: [stuck]\n    namespace: default"
     assert mesh.task(tmp_path, task, "--check").changed == 1
@@ -242,7 +250,7 @@ def test_a_release_that_a_killed_helm_left_is_cleared(mesh, tmp_path):
 
 def test_a_run_after_a_killed_upgrade_completes_it(mesh):
     """Helm refuses to touch such a release; the role clears it and tries again."""
-    chart = mesh.told["charts"]["trust_manager"]
+    chart = mesh.parts["charts"]["trust_manager"]
     command = ["helm", "upgrade", "trust-manager", chart, "-n", "cert-manager", "--reuse-values", "--wait"]
     helm = subprocess.Popen(
         [*command, "--set-string", "image.tag=none"],
@@ -250,12 +258,8 @@ def test_a_run_after_a_killed_upgrade_completes_it(mesh):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    for dummy in range(100):
-        if "pending-upgrade" in mesh.run("helm", "list", "-n", "cert-manager", "--pending"):
-            break
-        time.sleep(0.2)
-    helm.kill()
-    helm.wait()
+    with killed(helm):
+        until(lambda: "pending-upgrade" in mesh.run("helm", "list", "-n", "cert-manager", "--pending"))
     assert "trust-manager" in mesh.run("helm", "list", "-n", "cert-manager", "--pending")
     run = mesh.play("playbooks/site.yml", "--tags", "trust_manager")
     assert run.rc == 0, run.output[-3000:]

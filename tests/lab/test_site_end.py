@@ -1,21 +1,46 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ends the mesh: run last, in this order."""
+"""What ends a mesh, and what begins without one."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-KUBECONFIG = Path("~/.config/k3d/kubeconfig-pki-cluster.yaml").expanduser()
+import pytest
+from support.lab import PREFIX
+
+UNRELATED = f"{PREFIX}unrelated"
+
+
+@pytest.fixture
+def mesh(expendable_mesh):
+    """The mesh as it was made."""
+    expendable_mesh.ensure()
+    return expendable_mesh
+
+
+@pytest.fixture
+def standing(expendable_mesh):
+    """A cluster and a Vault that run, whatever is in them."""
+    names = expendable_mesh.run("docker", "ps", "--format", "{{.Names}}").split()
+    if not {expendable_mesh.names.vault, expendable_mesh.server} <= {*names}:
+        expendable_mesh.ensure()
+    return expendable_mesh
+
+
+@pytest.fixture
+def nothing(expendable_mesh):
+    """No cluster, no Vault, no network."""
+    expendable_mesh.remove()
+    return expendable_mesh
 
 
 def test_a_vault_that_lost_its_memory_is_recognised(mesh):
-    mesh.run("docker", "restart", "vault")
+    mesh.run("docker", "restart", mesh.names.vault)
     run = mesh.play("playbooks/site.yml", "--tags", "vault_dev,vault_pki")
     assert run.rc != 0
-    assert "Vault has no root linkerd-root-1 in pki, but the cluster k3d-pki-cluster trusts another one" in run.flat
+    assert f"Vault has no root linkerd-root-1 in pki, but the cluster k3d-{mesh.cluster} trusts another one" in run.flat
     assert "make demo FRESH=1" in run.flat
     assert run.changed == 0
     run = mesh.play("playbooks/verify.yml")
@@ -23,15 +48,16 @@ def test_a_vault_that_lost_its_memory_is_recognised(mesh):
     assert "Vault could not be asked for its issuers" in run.flat  # a dev Vault forgets its engines too
 
 
-def test_teardown_asks_first(mesh):
-    run = mesh.play("playbooks/teardown.yml")
+def test_teardown_asks_first(standing):
+    run = standing.play("playbooks/teardown.yml")
     assert run.rc != 0
     assert "Nothing was removed" in run.flat
-    assert mesh.container()["State"]["Running"]
+    assert standing.container()["State"]["Running"]
 
 
-def test_teardown_removes_what_was_made_and_nothing_else(mesh):
-    mesh.run("docker", "network", "create", "not-ours")
+def test_teardown_removes_what_was_made_and_nothing_else(standing):
+    mesh = standing
+    mesh.run("docker", "network", "create", UNRELATED)
     try:
         predicted = mesh.play("playbooks/teardown.yml", "--check")
         assert predicted.rc == 0, predicted.output[-3000:]
@@ -39,33 +65,33 @@ def test_teardown_removes_what_was_made_and_nothing_else(mesh):
         run = mesh.play("playbooks/teardown.yml", "-e", "pki_confirm=yes")
         assert run.rc == 0, run.output[-3000:]
         names = mesh.run("docker", "ps", "--all", "--format", "{{.Names}}").split()
-        assert not [name for name in names if name == "vault" or name.startswith("k3d-pki-cluster")]
+        assert not [name for name in names if name == mesh.names.vault or name.startswith(f"k3d-{mesh.cluster}")]
         networks = mesh.run("docker", "network", "ls", "--format", "{{.Name}}").split()
-        assert "pki-network" not in networks
-        assert "not-ours" in networks
-        assert not KUBECONFIG.exists()
+        assert mesh.names.network not in networks
+        assert UNRELATED in networks
+        assert not mesh.kubeconfig.exists()
         again = mesh.play("playbooks/teardown.yml", "-e", "pki_confirm=yes")
         assert (again.rc, again.changed) == (0, 0)
     finally:
-        mesh.run("docker", "network", "rm", "not-ours")
+        mesh.run("docker", "network", "rm", UNRELATED)
 
 
-def test_a_check_of_a_fresh_system_gets_to_the_end(mesh):
-    run = mesh.play("playbooks/site.yml", "--check", "--diff")
+def test_a_check_of_a_fresh_system_gets_to_the_end(nothing):
+    run = nothing.play("playbooks/site.yml", "--check", "--diff")
     assert run.rc == 0, run.output[-3000:]
     assert "cannot be predicted" in run.flat
-    assert mesh.run("docker", "ps", "--all", "--quiet", "--filter", "name=vault") == ""
+    assert nothing.names.vault not in nothing.run("docker", "ps", "--all", "--format", "{{.Names}}")
 
 
-def test_names_of_ones_own_in_a_cluster_and_a_vault_of_somebody_else(mesh):
+def test_names_of_ones_own_in_a_cluster_and_a_vault_of_somebody_else(nothing):
     """As with inventories/existing: nothing made but in them, a namespaced Issuer, anchors from Vault."""
-    assert mesh.play("playbooks/teardown.yml", "-e", "pki_confirm=yes").rc == 0
+    mesh = nothing
     assert mesh.play("playbooks/site.yml", "--tags", "k3d_cluster,vault_dev").rc == 0
-    address = mesh.container()["NetworkSettings"]["Networks"]["pki-network"]["IPAddress"]
+    address = mesh.container()["NetworkSettings"]["Networks"][mesh.names.network]["IPAddress"]
     variables = {
         "pki_with_k3d": False,
         "pki_with_vault_dev": False,
-        "pki_vault": {"url": "http://127.0.0.1:8200", "auth_method": "token", "token": mesh.root_token()},
+        "pki_vault": {"url": mesh.vault_url, "auth_method": "token", "token": mesh.root_token()},
         "pki_vault_server": f"http://{address}:8200",
         "pki_issuer_kind": "Issuer",
         "pki_vault_auth": "jwt",

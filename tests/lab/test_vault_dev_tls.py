@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
-from company import free_port
-from conftest import Mesh
+from support.mesh import Mesh
 
-NAME, NETWORK = "tls-vault", "tls-network"
 PLAY = """
 - hosts: vault
   gather_facts: false
@@ -36,21 +35,18 @@ KNOWN = """
 
 
 class Vault(Mesh):
-    def __init__(self, folder) -> None:
-        super().__init__()
-        self.port, self.ca, self.folder = free_port(), folder / "config" / "ca.pem", folder
-        (folder / "play.yml").write_text(PLAY)
+    """The Vault of a sandbox without a cluster."""
+
+    name = "tls"
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.ca, self.port = home / "config" / "ca.pem", self.names.vault_port
+        (home / "play.yml").write_text(PLAY)
 
     def keep(self, *arguments: str, playbook: str = "", **variables):
-        wanted = {
-            "vault_dev_name": NAME,
-            "vault_dev_network": NETWORK,
-            "vault_dev_port": self.port,
-            "vault_dev_tls": True,
-            "vault_dev_tls_ca_file": str(self.ca),
-            **variables,
-        }
-        return self.play(playbook or str(self.folder / "play.yml"), *arguments, variables=wanted)
+        wanted = {"vault_dev_tls": True, "vault_dev_tls_ca_file": str(self.ca), **variables}
+        return self.play(playbook or str(self.home / "play.yml"), *arguments, variables=wanted)
 
     def answers(self, name: str) -> bool:
         """Whether the certificate is good for a name, by the CA that the role has kept."""
@@ -63,19 +59,23 @@ class Vault(Mesh):
 
 
 @pytest.fixture(scope="module")
-def vault(tmp_path_factory):
-    vault = Vault(tmp_path_factory.mktemp("vault"))
-    vault.run("docker", "rm", "--force", "--volumes", NAME, check=False)
-    yield vault
-    vault.run("docker", "rm", "--force", "--volumes", NAME, check=False)
-    vault.run("docker", "network", "rm", NETWORK, check=False)
+def sandbox():
+    with Vault.sandbox() as vault:
+        yield vault
+
+
+@pytest.fixture
+def vault(sandbox):
+    """A Vault with TLS that runs."""
+    if not sandbox.ca.exists():
+        sandbox.made_by = sandbox.keep()
+        assert sandbox.made_by.rc == 0, sandbox.made_by.output[-3000:]
+    return sandbox
 
 
 def test_it_has_a_certificate_for_the_name_that_pods_use(vault):
-    run = vault.keep()
-    assert run.rc == 0, run.output[-3000:]
-    assert f"from pods https://{NAME}:8200" in run.flat
-    assert vault.answers("127.0.0.1") and vault.answers(NAME) and vault.answers("localhost")
+    assert f"from pods https://{vault.names.vault}:8200" in vault.made_by.flat
+    assert vault.answers("127.0.0.1") and vault.answers(vault.names.vault) and vault.answers("localhost")
     assert not vault.answers("another-name")
     assert "PRIVATE" not in vault.ca.read_text()
 
@@ -90,23 +90,23 @@ def test_another_run_knows_it_and_its_ca(vault, tmp_path):
     (tmp_path / "known.yml").write_text(KNOWN)
     run = vault.keep(playbook=str(tmp_path / "known.yml"))
     assert (run.rc, run.changed) == (0, 0), run.output[-3000:]
-    assert f"from pods https://{NAME}:8200, CA -----BEGIN CERTIFICATE-----" in run.flat
+    assert f"from pods https://{vault.names.vault}:8200, CA -----BEGIN CERTIFICATE-----" in run.flat
 
 
 def test_site_keeps_it_before_clusters_which_have_to_find_its_name(vault):
     run = vault.keep("--tags", "vault_dev", playbook="playbooks/site.yml")
     assert (run.rc, run.changed) == (0, 0), run.output[-3000:]
     before, after = run.output.split("PLAY [Create the clusters on this machine]")
-    assert f"Keep the container {NAME}" in before
-    assert f"Keep the container {NAME}" not in after
+    assert f"Keep the container {vault.names.vault}" in before
+    assert f"Keep the container {vault.names.vault}" not in after
 
 
 def test_its_ca_of_a_new_start_is_kept(vault):
     before = vault.ca.read_text()
-    vault.run("docker", "stop", NAME)
+    vault.run("docker", "stop", vault.names.vault)
     run = vault.keep()
     assert run.rc == 0, run.output[-3000:]
-    assert vault.ca.read_text() != before and vault.answers(NAME)
+    assert vault.ca.read_text() != before and vault.answers(vault.names.vault)
 
 
 @pytest.mark.parametrize(("path", "message"), [("/tmp/vault-key.pem", "holds none"), ("/tmp/nosuch", "/tmp/nosuch")])

@@ -1,0 +1,117 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A cluster and a Vault with TLS, made by hand with docker, k3d and openssl, and inventories/existing for them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from ssl import create_default_context
+
+from lab.sandbox import ROOT
+from support.lab import CREATION_TIMEOUT, http
+from support.mesh import Mesh
+
+LISTENER = """
+listener "tcp" {
+  address = "0.0.0.0:8200"
+  tls_cert_file = "/tmp/server.pem"
+  tls_key_file = "/tmp/server.key"
+}
+"""
+
+
+class Company(Mesh):
+    """Its programs, its Vault, and the playbooks with inventories/existing at the highest usual verbosity."""
+
+    name = "company"
+    options = ("-vvv",)
+    token = "a-token-only-of-this-test"
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.ca = home / "ca.pem"
+
+    @property
+    def inventory(self) -> Path:
+        return ROOT / "inventories" / "existing"
+
+    def write_inventory(self) -> None:
+        """The inventory is that of the checkout."""
+
+    @property
+    def vault_url(self) -> str:
+        return f"https://127.0.0.1:{self.names.vault_port}"
+
+    @property
+    def vault_server(self) -> str:
+        """Vault as pods reach it."""
+        return f"https://{self.names.vault}:8200"
+
+    @property
+    def playbook_env(self) -> dict[str, str]:
+        return {**super().playbook_env, "VAULT_TOKEN": self.token}
+
+    def create(self) -> None:
+        vault, network = self.names.vault, self.names.network
+        self.run("docker", "network", "create", network)
+        self.make_certificates()
+        self.run(
+            "docker", "create", "--name", vault, "--network", network, "--cap-add", "IPC_LOCK",
+            "--publish", f"127.0.0.1:{self.names.vault_port}:8200",
+            "--env", f"BAO_DEV_ROOT_TOKEN_ID={self.token}", self.parts["vault_image"],
+            "server", "-dev", "-dev-no-store-token", "-dev-listen-address=127.0.0.1:8210", "-config=/tmp/tls.hcl",
+        )  # fmt: skip
+        (self.home / "tls.hcl").write_text(LISTENER)
+        for file in ("server.pem", "server.key", "tls.hcl"):
+            self.run("docker", "cp", str(self.home / file), f"{vault}:/tmp/{file}")
+        self.run("docker", "start", vault)
+        self.run(
+            "k3d", "cluster", "create", self.cluster, "--image", self.parts["node_image"], "--network", network,
+            "--no-lb", CREATION_TIMEOUT, "--kubeconfig-update-default=false", "--kubeconfig-switch-context=false",
+        )  # fmt: skip
+        self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+        self.run("k3d", "kubeconfig", "write", self.cluster, "--output", str(self.kubeconfig))
+
+    def make_certificates(self) -> None:
+        at = {
+            name: str(self.home / name)
+            for name in ("ca.pem", "ca.key", "server.pem", "server.key", "server.csr", "san")
+        }
+        Path(at["san"]).write_text(f"subjectAltName=DNS:{self.names.vault},IP:127.0.0.1\n")
+        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+        for words in (
+            ("req", "-x509", *key, "-keyout", at["ca.key"], "-out", at["ca.pem"], "-days", "2", "-subj", "/CN=Company"),
+            ("req", *key, "-keyout", at["server.key"], "-out", at["server.csr"], "-subj", f"/CN={self.names.vault}"),
+            ("x509", "-req", "-in", at["server.csr"], "-CA", at["ca.pem"], "-CAkey", at["ca.key"], "-CAcreateserial",
+             "-days", "2", "-extfile", at["san"], "-out", at["server.pem"]),
+        ):  # fmt: skip
+            self.run("openssl", *words)
+
+    def extra_variables(self) -> dict:
+        """What a user of inventories/existing would write into it, and the lab's own charts."""
+        parts = self.parts
+        return {
+            "pki_environment": {"PATH": self.env["PATH"]},
+            "pki_kubernetes": {"kubeconfig": str(self.kubeconfig), "context": f"k3d-{self.cluster}"},
+            "pki_vault_address": self.vault_url,
+            "pki_vault_server": self.vault_server,
+            "pki_vault_ca_file": str(self.ca),
+            "vault_issuer_kubernetes_host": f"https://{self.server}:6443",
+            "cert_manager_chart": parts["charts"]["cert_manager"],
+            "trust_manager_chart": parts["charts"]["trust_manager"],
+            "linkerd_chart_repository": "",
+            "linkerd_chart_version": parts["linkerd_version"],
+            "linkerd_crds_chart": parts["charts"]["linkerd_crds"],
+            "linkerd_control_plane_chart": parts["charts"]["linkerd_control_plane"],
+            "linkerd_values": parts["linkerd_values"],
+            "linkerd_gateway_api_crds": parts["gateway_api_crds"],
+            "linkerd_check_expected_version": parts["linkerd_version"],
+        }
+
+    def vault(self, method: str, path: str, data: dict | None = None, token: str = "") -> tuple[int, dict]:
+        """Status and answer of Vault, over TLS that is verified."""
+        context = create_default_context(cafile=str(self.ca))
+        status, body = http(f"{self.vault_url}/v1/{path}", method, data, token, context=context)
+        return status, json.loads(body or "{}")

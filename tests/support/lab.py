@@ -1,0 +1,113 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A sandbox of the lab and the programs that a user would run in it. The oracles are these programs' answers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from lab.sandbox import Names, Sandbox
+from support.ports import free_port
+
+# Every container, network and volume of the tier has a name that begins so, after k3d's own prefix.
+PREFIX = "pki-e2e-"
+# Limits for a machine that is busy with other things. A passing test never waits for them.
+COMMAND_SECONDS, UNTIL_SECONDS = 600, 300
+CREATION_TIMEOUT = "--timeout=300s"
+
+
+def until(attempt: Callable[[], Any], seconds: float = UNTIL_SECONDS) -> Any:
+    """The first true value of `attempt`; a failed assertion, a failed connection and a missing key count as false."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            value = attempt()
+            assert value, f"still {value!r}"
+            return value
+        except (AssertionError, KeyError, OSError) as error:
+            if time.monotonic() > end:
+                raise AssertionError(f"not so within {seconds} s: {error}") from error
+            time.sleep(0.5)
+
+
+class Lab(Sandbox):
+    """A sandbox named after the class, with ports that are free on this machine."""
+
+    name = "lab"
+
+    def __init__(self, home: Path) -> None:
+        cluster = f"{PREFIX}{self.name}"
+        ports = (free_port(), free_port(), free_port())
+        super().__init__(home, Names((cluster,), f"{cluster}-network", f"{cluster}-vault", *ports))
+
+    @classmethod
+    @contextmanager
+    def sandbox(cls) -> Iterator[Self]:
+        """An empty sandbox, also after an interrupted run. What was made in it is removed at the end."""
+        with tempfile.TemporaryDirectory(prefix="servicemesh-pki-e2e-") as home:
+            sandbox = cls(Path(home))
+            sandbox.remove()
+            try:
+                yield sandbox
+            finally:
+                sandbox.remove()
+
+    @property
+    def cluster(self) -> str:
+        return self.names.clusters[0]
+
+    @property
+    def server(self) -> str:
+        """Container of the cluster's node."""
+        return f"k3d-{self.cluster}-server-0"
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**super().env, "KUBECONFIG": str(self.kubeconfig)}
+
+    def execute(self, *command: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+        """The finished program, whatever its exit status."""
+        return subprocess.run(
+            command, env=self.env, input=given, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+        )
+
+    def run(self, *command: str, given: str | None = None, check: bool = True) -> str:
+        """What the program wrote to stdout; a failure of it fails the test, unless `check` is false."""
+        done = self.execute(*command, given=given)
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def kubectl(self, *arguments: str, given: str | None = None) -> str:
+        return self.run("kubectl", *arguments, given=given)
+
+    def get(self, *arguments: str) -> dict:
+        """An object or a list of the cluster."""
+        return json.loads(self.kubectl("get", *arguments, "--output=json"))
+
+    def data(self, kind: str, name: str, key: str, namespace: str = "linkerd") -> str:
+        return self.get(kind, name, f"--namespace={namespace}")["data"][key]
+
+    def container(self, name: str = "") -> dict:
+        """A container as Docker describes it; without a name that of Vault."""
+        return json.loads(self.run("docker", "inspect", name or self.names.vault))[0]
+
+
+def http(url: str, method: str = "GET", data: dict | None = None, token: str = "", **options: Any) -> tuple[int, str]:
+    """Status and body of one request to Vault or to a test application."""
+    body = None if data is None else json.dumps(data).encode()
+    request = urllib.request.Request(url, body, {"X-Vault-Token": token} if token else {}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=60, **options) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read().decode()

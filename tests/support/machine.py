@@ -1,0 +1,60 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is on the machine: containers, networks and volumes of the engine, kubeconfigs and CA files of the user."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from lab.sandbox import environment_file
+from support.lab import PREFIX
+
+LISTS = {
+    "container": ("ps", "--all", "--format={{.Names}}"),
+    "network": ("network", "ls", "--format={{.Name}}"),
+    "volume": ("volume", "ls", "--format={{.Name}}"),
+}
+REMOVALS = {
+    "container": ("rm", "--force", "--volumes"),
+    "network": ("network", "rm"),
+    "volume": ("volume", "rm", "--force"),
+}
+FOLDERS = ("~/.kube", "~/.config/k3d", "~/.config/servicemesh-pki")
+
+
+def docker(*arguments: str) -> str:
+    """What docker writes to stdout; nothing when the engine does not run."""
+    env = {**os.environ, **environment_file()["environment"]}
+    return subprocess.run(["docker", *arguments], env=env, capture_output=True, text=True, check=False).stdout
+
+
+def inventory() -> dict[str, str]:
+    """Objects of Docker with id and time of their start, files with a hash of their content."""
+    found = {}
+    for kind, command in LISTS.items():
+        names = docker(*command).split()
+        for item in json.loads(docker("inspect", f"--type={kind}", *names)) if names else []:
+            name = item["Name"].lstrip("/")
+            started = item["State"]["StartedAt"] if kind == "container" else ""
+            found[f"{kind} {name}"] = f"{item.get('Id', '')} {started}"
+    for folder in FOLDERS:
+        for path in sorted(Path(folder).expanduser().glob("*")):
+            if path.is_file():
+                found[f"file {path}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def remove_leftovers(prefix: str = PREFIX) -> list[str]:
+    """Remove what an interrupted run left behind; returns kinds and names."""
+    removed = []
+    for kind, command in LISTS.items():
+        names = [name for name in docker(*command).split() if name.removeprefix("k3d-").startswith(prefix)]
+        if names:
+            docker(*REMOVALS[kind], *names)
+        removed += [f"{kind} {name}" for name in names]
+    return removed
