@@ -20,6 +20,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.hashi_va
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
 
 try:
+    from requests.adapters import HTTPAdapter
     from requests.exceptions import RequestException
 except ImportError:  # hvac brings it, and HashiVaultModule says that hvac is missing
     RequestException = OSError  # type: ignore[misc, assignment]
@@ -86,6 +87,12 @@ class Vault:
             self.check_token()
             raise self.refusal(doing, path, errors.cleaned(body.get("errors") or []))
         raise errors.from_answer(self.url, doing, path, status, body)
+
+    def make(self, path: str, data: dict[str, Any]) -> dict[str, Any]:
+        """The JSON of the answer to a request that makes something each time it is sent: the option retries does not
+        repeat it, since what a lost answer was about would be left behind."""
+        self.client.adapter.session.mount(f"{self.client.url.rstrip('/')}/v1/{quote(path)}", HTTPAdapter())
+        return self.request("POST", path, data)
 
     def exchange(
         self, method: str, path: str, data: Any = None, headers: Any = None, params: Any = None

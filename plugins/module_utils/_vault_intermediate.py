@@ -63,7 +63,7 @@ def make(vault: Vault, options: dict[str, Any], parent: Issuer) -> tuple[bool, I
     wish = {"common_name": asked["common_name"], **{part: asked[part] for part in KEY}, "key_name": key}
     begun: dict[str, Any] = {}
     try:
-        begun = vault.request("POST", f"{mount}/{GENERATE}", wish)["data"]
+        begun = vault.make(f"{mount}/{GENERATE}", wish)["data"]
         wish = {part: value for part, value in asked.items() if part not in KEY}
         signed = vault.request("POST", signs_at(options, parent), {**wish, "csr": begun["csr"]})["data"]
         issuer_id = bring_in(vault, mount, [signed["certificate"], *chain(vault, parent)], begun["key_id"])

@@ -64,7 +64,7 @@ class SecretId(Credential):
 
     def create(self, mark: str) -> Made:
         data = {"metadata": json.dumps({MARK: mark})}
-        made = self.vault.request("POST", f"{self.role}/secret-id", data)["data"]
+        made = self.vault.make(f"{self.role}/secret-id", data)["data"]
         return Made(str(made["secret_id"]), str(made["secret_id_accessor"]))
 
     def check_new(self, found: dict[str, Any]) -> None:

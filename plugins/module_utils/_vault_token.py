@@ -86,7 +86,7 @@ class Token(Credential):
         data = {name: params[name] for name in ("policies", "renewable", "no_parent", "no_default_policy")}
         data |= {name: f"{_duration.seconds(params[name])}s" for name in ("ttl", "period") if params[name]}
         data["display_name"] = f"{params['secret_name']}-{mark}"
-        made = self.vault.request("POST", "auth/token/create", data)["auth"]
+        made = self.vault.make("auth/token/create", data)["auth"]
         return Made(str(made["client_token"]), str(made["accessor"]))
 
     def check_new(self, found: dict[str, Any]) -> None:

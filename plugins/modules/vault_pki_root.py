@@ -148,7 +148,7 @@ def generate(vault: Vault, options: dict[str, Any]) -> tuple[bool, Issuer]:
         data["key_name"] = options["key_name"]
     ours = True
     try:
-        vault.request("POST", f"{mount}/{GENERATE}", data)
+        vault.make(f"{mount}/{GENERATE}", data)
     except VaultError as exc:
         if "issuer name already in use" not in exc.said:
             raise

@@ -153,9 +153,10 @@ def test_what_looks_unfinished_and_is_not_ours_is_left_alone(run, server, argume
 
 @pytest.mark.parametrize("fault", [LOSE_ANSWER, LOSE_REQUEST, 504])
 @pytest.mark.parametrize("step", STEPS, ids=[path for dummy, path in STEPS])
-def test_a_lost_answer_leaves_nothing_or_an_intermediate(run, server, vault, arguments, tmp_path, step, fault):
+@pytest.mark.parametrize("retries", [None, 2])
+def test_a_lost_answer_leaves_nothing_or_an_intermediate(run, server, vault, arguments, tmp_path, step, fault, retries):
     vault.breaks(*step, fault)
-    result = run("vault_pki_intermediate", **arguments, url=vault.url)
+    result = run("vault_pki_intermediate", **arguments, url=vault.url, retries=retries)
     if result.get("failed"):
         assert result["code"] in ("answer_lost", "not_vault")
         assert keys(server, arguments["mount"]) == {}, "something was left"

@@ -199,6 +199,17 @@ def test_a_creation_whose_answer_is_lost_leaves_nothing(holder, vault, fault):
     assert holder().get("action") == "created"
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_option_retries_does_not_create_another(holder, vault, fault):
+    before = holder.accessors()
+    vault.breaks("POST", creates(holder), fault)
+    result = holder(retries=2)
+    assert result["failed"], result
+    assert holder.accessors() == before
+    assert holder(retries=2).get("action") == "created"
+    assert nothing_is_left(holder, before)
+
+
 def test_a_creation_that_cannot_be_looked_for_is_named(holder, vault, server):
     create = f"{holder.role}/secret-id" if holder.role else CREATE
     rules = [f'path "{create}" {{ capabilities = ["update"] }}']
