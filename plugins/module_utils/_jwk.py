@@ -19,7 +19,9 @@ class JwkError(ValueError):
 
 
 def number(key: dict[str, Any], name: str) -> int:
-    text = str(key[name])
+    text = key[name]
+    if not isinstance(text, str):
+        raise ValueError(f"{name} is no text")
     return int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big")
 
 
@@ -40,6 +42,6 @@ def public_key_pem(key: dict[str, Any]) -> str:
         raise JwkError(f"a {kind} key lacks {exc}") from exc
     except JwkError:
         raise
-    except ValueError as exc:
+    except (TypeError, ValueError) as exc:
         raise JwkError(f"a {kind} key is broken: {exc}") from exc
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-import pytest
 from ansible.errors import AnsibleFilterError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,8 +81,12 @@ def test_an_error_of_vault_with_anything_in_it(status, body):
     )
 )
 def test_a_key_of_anything(key):
-    with pytest.raises(_jwk.JwkError):
-        _jwk.public_key_pem(key)
+    try:
+        assert "BEGIN PUBLIC KEY" in _jwk.public_key_pem(key)
+    except _jwk.JwkError as exc:
+        assert str(exc)
+    else:
+        assert isinstance(key["n"], str) and isinstance(key["e"], str)
 
 
 K3D = ["ports", "port", "nodeFilters", "options", "k3s", "extraArgs", "arg", "servers", "agents", "image", "network"]
