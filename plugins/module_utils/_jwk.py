@@ -21,7 +21,7 @@ class JwkError(ValueError):
 def number(key: dict[str, Any], name: str) -> int:
     text = key[name]
     if not isinstance(text, str):
-        raise ValueError(f"{name} is no text")
+        raise ValueError(f"{name} is of type {type(text).__name__}, wanted text")
     return int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big")
 
 
