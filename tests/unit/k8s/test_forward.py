@@ -40,7 +40,10 @@ class Direct:
         self._socket.sendall(data)
 
     def receive(self) -> bytes:
-        return self._socket.recv(65536)
+        try:
+            return self._socket.recv(65536)
+        except ConnectionResetError:  # closed as well, with something unread; so it is with openssl 3.5
+            return b""
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def test_an_address_without_a_host_is_inside_nothing(name):
     ("name", "openssl"),
     [
         ("urn:uuid:1", False),
-        ("spiffe:///x", False),
+        ("spiffe:///x", None),  # openssl 3.0 refuses it, 3.5 takes it
         ("spiffe://10.0.0.1/x", True),  # openssl takes it, against RFC 5280 4.2.1.10; Go refuses it
         ("https://[::1]:8443/x", True),
         ("spiffe://good.test/x", True),
@@ -131,7 +131,7 @@ def test_a_limit_on_addresses_refuses_one_without_a_name_of_a_host(name, openssl
     root = make("root", extensions=(limits(excluded=[tree]),))
     one = leaf(root, "leaf", alternatives(uri))
     assert judge([one], [root]) == (set() if "good.test" in name else {"name_constraint"})
-    assert openssl_verifies(tmp_path, [one], [root]) is openssl
+    assert openssl_verifies(tmp_path, [one], [root]) is openssl or openssl is None
     assert judge([leaf(plain := make("root"), "leaf", alternatives(uri))], [plain]) == set()
 
 
