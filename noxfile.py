@@ -218,7 +218,7 @@ def sanity(session: nox.Session) -> None:
     home = place / "home" / ".ansible/test/cache"
     home.mkdir(parents=True, exist_ok=True)
     # ansible-test would download pip from a place that not every machine reaches.
-    shutil.copy(ROOT / "tests/pip_bootstrap.py", home / "get_pip_24_2.py")
+    shutil.copy(ROOT / "tests/pip_bootstrap.py", home / f"get_pip_{pip_of_ansible_test().replace('.', '_')}.py")
     lay(session, made(session), place)
     with session.chdir(place / NAME):
         session.run("ansible-test", "sanity", "--python", PYTHON, "--color", "no", *session.posargs,
@@ -291,6 +291,15 @@ def oldest_environment(session: nox.Session, wanted: dict[str, Any]) -> Path:
 def build_programs(session: nox.Session) -> None:
     """What the integration tests run beside Vault: a kube-apiserver and the linkerd CLI, built once, with progress."""
     session.run("python", "-m", "lab", "build", "kubernetes", "linkerd")
+
+
+def pip_of_ansible_test() -> str:
+    """The version of pip that the installed ansible-test sets up its virtual environments with."""
+    import ansible_test
+
+    source = Path(next(iter(ansible_test.__path__)), "_internal/python_requirements.py").read_text()
+    (version,) = re.findall(r"\bpip='([\d.]+)'", source)
+    return str(version)
 
 
 def made(session: nox.Session) -> Path:
