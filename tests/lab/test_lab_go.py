@@ -20,8 +20,9 @@ CERT_MANAGER = "github.com/cert-manager/cert-manager/lab"
 
 
 def go(*command: str, folder: Path) -> str:
+    """The output of a command. The first vet of a Kubernetes version analyses all its packages: minutes."""
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, **go_env()}, capture_output=True, text=True, timeout=900, check=False
+        command, cwd=folder, env={**os.environ, **go_env()}, capture_output=True, text=True, timeout=3600, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
