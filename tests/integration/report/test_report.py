@@ -19,7 +19,7 @@ LOST = {"failed": True, "msg": "The cluster's API server does not answer: refuse
 OLD = make("identity.linkerd.cluster.local", NEXT, own_key=key("p256", 41), start=NOW - 3 * DAY, end=NOW - DAY / 8)
 BETWEEN = make("Intermediate of a Rather Long Name", ROOT, own_key=key("p256", 43), end=NOW + 60 * DAY)
 BELOW = make("identity.linkerd.cluster.local", BETWEEN, own_key=key("p256", 44), end=NOW + DAY)
-DEEP = reading(issuer=BELOW)
+DEEP = reading(issuer=BELOW, above=(BETWEEN,))
 DEEP["issuer"] = _mesh_sources.source("Secret linkerd/linkerd-identity-issuer, tls.crt", BELOW.pem + BETWEEN.pem)
 STALE = [pod("linkerd-identity-0", started=EARLIER), *(pod(f"web-{number}", ROOT.pem) for number in range(9))]
 BAD = report(

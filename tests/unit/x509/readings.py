@@ -88,15 +88,15 @@ def reading(
     renewal: str | None = "2026-11-25T09:00:00Z",
     leaves: list[tuple[dict[str, Any], list[dict[str, Any]]]] | None = None,
     missing: list[dict[str, Any]] | None = None,
+    above: tuple[Made, ...] = (),
 ) -> dict[str, Any]:
-    """Each pod presents a leaf of the issuer, unless leaves or missing are given."""
+    """Each pod presents a leaf of the issuer with those above it, unless leaves or missing are given."""
     found = _mesh_sources.anchors_source(config_map(*anchors), "linkerd")
     pem = "".join(one.pem for one in anchors)
     pods = [pod("linkerd-identity-0"), pod("web-0", pem), pod("web-1", pem, native=True)] if pods is None else pods
     if leaves is None:
-        leaves = (
-            [] if missing else [presented(one, leaf_of("web", issuer), issuer) for one in pods if is_certified(one)]
-        )
+        certified = [] if missing else [one for one in pods if is_certified(one)]
+        leaves = [presented(one, leaf_of("web", issuer), issuer, *above) for one in certified]
     return {
         "anchors": found,
         "issuer": _mesh_sources.secret_source(secret(issuer, signer), "linkerd", "tls.crt"),

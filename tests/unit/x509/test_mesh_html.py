@@ -197,7 +197,7 @@ def test_a_mark_stands_where_the_disagreement_is():
 def test_intermediates_are_drawn_between():
     middle = make("middle", ROOT, own_key=key("p256", 43), end=NOW + 60 * DAY)
     issuer = make("identity", middle, own_key=key("p256", 44), end=NOW + DAY)
-    deep = reading(issuer=issuer)
+    deep = reading(issuer=issuer, above=(middle,))
     deep["issuer"] = _mesh_sources.source("Secret linkerd/linkerd-identity-issuer, tls.crt", issuer.pem + middle.pem)
     found, late = report(berlin=deep), report(min_days=(2, 0), berlin=deep)
     assert found["agreed"]
