@@ -91,7 +91,7 @@ def test_a_verdict_has_reasons_or_a_whole_path(drawn):
         assert path[-1] == anchors[0].certificate
         assert all(_x509.is_signed_by(child, parent) for child, parent in itertools.pairwise(path))
     facts = verdict.facts()
-    assert set(facts) == {"verified", "path", "reasons"}
+    assert set(facts) == {"verified", "path", "reasons", "refused_by", "unusual", "second_judge"}
     assert all(reason["message"] and reason["subject"] for reason in facts["reasons"])
 
 
