@@ -107,7 +107,7 @@ def main(command: list[str]) -> int:
     env = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS")}
     env["PATH"] = f"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:{go / 'bin'}"
     namespace = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c"]
-    return subprocess.run([*namespace, script(PART.folder / "root", inside, command)], env=env).returncode
+    return subprocess.run([*namespace, script(PART.folder / "root", inside, command)], env=env, check=False).returncode
 
 
 if __name__ == "__main__":
