@@ -111,6 +111,8 @@ def _blocks(text: str) -> Iterator[tuple[str, int, int, str]]:
 
 def _content(body: str) -> str:
     """The base64 of a block, without the headers that RFC 1421 allows before it."""
+    if ":" not in body:
+        return body
     lines = body.lstrip("\r\n").splitlines()
     while lines and ":" in lines[0]:
         del lines[0]
