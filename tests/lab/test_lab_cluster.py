@@ -174,10 +174,23 @@ def test_containers_of_the_network_are_found_by_name_after_a_start(restarted):
     assert until(lambda: '"sealed":false' in restarted.app("get", address))
 
 
-@pytest.mark.parametrize("words", [["agent"], ["server", "--server", "https://other:6443"]])
-def test_node_says_what_it_cannot_do(lab, words):
+def test_node_logs_the_arguments_that_change_nothing(lab):
+    logs = lab.execute("docker", "logs", lab.server)
+    for part in ("local-storage", "traefik", "metrics-server"):
+        assert f"--disable={part}" in logs.stdout + logs.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["agent"], "create the cluster with `agents: 0`"),
+        (["server", "--server", "https://other:6443"], "create the cluster with `servers: 1`"),
+        (["server", "--flannel-backend=none"], "Supported are --tls-san"),
+    ],
+)
+def test_node_refuses_what_it_cannot_do(lab, words, advice):
     refused = lab.execute("docker", "run", "--rm", "--network=none", lab.parts["node_image"], *words)
     output = refused.stdout + refused.stderr
     assert refused.returncode != 0
-    assert "the lab's node image runs" in output
-    assert "create the cluster with `" in output
+    assert "the lab's node image" in output
+    assert advice in output

@@ -17,6 +17,7 @@ from support.mesh import USERS_KUBECONFIG
 from lab.sandbox import ROOT
 
 APP = "mesh-test"
+CONFIG = "config.linkerd.io"
 
 
 def fingerprint(mesh, pem: str) -> str:
@@ -218,7 +219,11 @@ def workloads(mesh):
     namespace = {
         "apiVersion": "v1",
         "kind": "Namespace",
-        "metadata": {"name": APP, "annotations": {"linkerd.io/inject": "enabled"}},
+        "metadata": {
+            "name": APP,
+            # Its pods accept nothing but what is mutually authenticated.
+            "annotations": {"linkerd.io/inject": "enabled", f"{CONFIG}/default-inbound-policy": "all-authenticated"},
+        },
     }
     image = mesh.parts["test_app_image"]
     items = [namespace, *workload("alpha", image), *workload("beta", image)]
@@ -229,15 +234,77 @@ def workloads(mesh):
     mesh.kubectl("delete", "namespace", APP)
 
 
-def test_two_meshed_pods_complete_a_mutual_handshake(mesh, workloads):
+def identity(name: str) -> str:
+    return f"{name}.{APP}.serviceaccount.identity.linkerd.cluster.local"
+
+
+CONNECTED_TO = 'tcp_open_total{direction="outbound",peer="dst",tls="true",server_id="%s"}'
+CONNECTED_FROM = 'tcp_open_total{direction="inbound",peer="src",tls="true",client_id="%s"}'
+REFUSED = '%s_tcp_errors_total{error="%s"}'
+
+
+class Connections:
+    """The connections of proxies, counted by themselves, since this was made."""
+
+    def __init__(self, mesh, *pods: str) -> None:
+        self.mesh, self.before = mesh, {pod: self.counters(mesh, pod) for pod in pods}
+
+    @staticmethod
+    def counters(mesh, pod: str) -> dict[str, int]:
+        output = mesh.run("linkerd", "diagnostics", "proxy-metrics", f"--namespace={APP}", pod)
+        lines = [line.rpartition(" ") for line in output.splitlines() if "_total{" in line]
+        return {series: int(value) for series, blank, value in lines}
+
+    def since(self, pod: str) -> dict[str, int]:
+        now = self.counters(self.mesh, pod)
+        growth = {series: value - self.before[pod].get(series, 0) for series, value in now.items()}
+        return {series: value for series, value in growth.items() if value}
+
+
+def get_beta(mesh, pod: str, namespace: str = APP):
+    """One new connection from a pod to the service beta."""
+    return mesh.execute(
+        "kubectl", "exec", f"--namespace={namespace}", pod, "--container=app", "--", "/app", "get", f"http://beta.{APP}"
+    )
+
+
+def start_pod(mesh, pod: dict) -> None:
+    mesh.kubectl("apply", "-f", "-", given=json.dumps(pod))
+    mesh.kubectl("wait", "--for=condition=Ready", f"pod/{pod['metadata']['name']}", "-n", APP, "--timeout=300s")
+
+
+def test_each_connection_of_two_meshed_pods_is_mutually_authenticated(mesh, workloads):
     pods = mesh.get("pods", "-n", APP)["items"]
     assert all(len(pod["status"]["containerStatuses"]) == 2 for pod in pods), "the injector did not inject"
-    answer = mesh.kubectl("exec", "-n", APP, "deploy/alpha", "-c", "app", "--", "/app", "get", "http://beta")
-    assert "beta" in answer
-    for name, peer in (("beta", "client.id"), ("alpha", "server.id")):
-        other = {"alpha": "beta", "beta": "alpha"}[name]
-        identity = f'{peer}="{other}.{APP}.serviceaccount.identity.linkerd.cluster.local"'
-        until(lambda n=name, i=identity: i in mesh.kubectl("logs", "-n", APP, f"deploy/{n}", "-c", "linkerd-proxy"))
+    connections = Connections(mesh, "deploy/alpha", "deploy/beta")
+    for answer in [get_beta(mesh, "deploy/alpha") for dummy in range(3)]:
+        assert "beta" in answer.stdout, answer.stderr
+    assert connections.since("deploy/alpha") == {CONNECTED_TO % identity("beta"): 3}
+    assert connections.since("deploy/beta") == {CONNECTED_FROM % identity("alpha"): 3}
+
+
+def test_a_pod_without_a_proxy_is_refused(mesh, workloads):
+    app = {"name": "app", "image": mesh.parts["test_app_image"]}
+    meta = {"name": "plain", "namespace": APP, "annotations": {"linkerd.io/inject": "disabled"}}
+    start_pod(mesh, {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": [app]}})
+    connections = Connections(mesh, "deploy/beta")
+    assert get_beta(mesh, "plain").returncode != 0
+    assert connections.since("deploy/beta") == {REFUSED % ("inbound", "unauthorized"): 1}
+
+
+def test_without_an_answer_of_discovery_nothing_is_sent_in_plain_text(mesh, workloads):
+    """A copy of alpha's pod, whose proxy looks for the destination controller where nobody listens."""
+    alpha = mesh.get("pods", "-n", APP, "-l", "app=alpha")["items"][0]
+    labels = {name: value for name, value in alpha["metadata"]["labels"].items() if name.startswith("linkerd.io/")}
+    meta = {"name": "lost", "namespace": APP, "labels": labels, "annotations": alpha["metadata"]["annotations"]}
+    [proxy] = [one for one in alpha["spec"]["containers"] if one["name"] == "linkerd-proxy"]
+    [address] = [one for one in proxy["env"] if one["name"] == "LINKERD2_PROXY_DESTINATION_SVC_ADDR"]
+    address["value"] = "localhost.:1"
+    start_pod(mesh, {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": alpha["spec"]})
+    connections = Connections(mesh, "lost", "deploy/beta")
+    assert get_beta(mesh, "lost").returncode != 0
+    assert until(lambda: connections.since("lost")) == {REFUSED % ("outbound", "discovery"): 1}
+    assert connections.since("deploy/beta") == {}
 
 
 def test_the_chain_of_a_pod_ends_at_the_root_in_vault(mesh, workloads, issuer):
