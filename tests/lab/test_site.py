@@ -301,9 +301,9 @@ def test_without_an_answer_of_discovery_nothing_is_sent_in_plain_text(mesh, work
     [address] = [one for one in proxy["env"] if one["name"] == "LINKERD2_PROXY_DESTINATION_SVC_ADDR"]
     address["value"] = "localhost.:1"
     start_pod(mesh, {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": alpha["spec"]})
-    connections = Connections(mesh, "lost", "deploy/beta")
-    assert get_beta(mesh, "lost").returncode != 0
-    assert until(lambda: connections.since("lost")) == {REFUSED % ("outbound", "discovery"): 1}
+    connections = Connections(mesh, "pod/lost", "deploy/beta")
+    assert get_beta(mesh, "pod/lost").returncode != 0
+    assert until(lambda: connections.since("pod/lost")) == {REFUSED % ("outbound", "discovery"): 1}
     assert connections.since("deploy/beta") == {}
 
 
