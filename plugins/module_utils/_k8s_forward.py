@@ -143,7 +143,7 @@ def presented(connection: Connection, server_name: str) -> list[bytes]:
             session.do_handshake()
             break
         except ssl.SSLWantReadError:
-            if outgoing.pending:
+            if outgoing.pending > 0:
                 connection.send(outgoing.read())
             data = connection.receive()
             if not data:

@@ -54,9 +54,16 @@ def elements(data: bytes) -> Iterator[Element]:
         at += size
 
 
+def first(data: bytes) -> Element:
+    """The first of the elements that follow each other in data. Raises ValueError where there is none."""
+    for element in elements(data):
+        return element
+    raise ValueError("The input holds no DER element: give whole certificates")
+
+
 def children(data: bytes) -> list[Element]:
     """The elements within the one element that data is."""
-    return list(elements(next(elements(data)).value))
+    return list(elements(first(data).value))
 
 
 def fields(certificate: x509.Certificate) -> Fields:

@@ -186,8 +186,8 @@ def _is_usual_pss(parameters: list[der.Element]) -> bool:
     hashed = der.children(parts[0xA0])
     mask, *inner = der.children(parts[0xA1])
     name = der.dotted(hashed[0].value)
-    salt = int.from_bytes(next(der.elements(parts[0xA2])).value, "big")
-    same = bool(inner) and next(der.elements(inner[0].value)).value == hashed[0].value
+    salt = int.from_bytes(der.first(parts[0xA2]).value, "big")
+    same = bool(inner) and der.first(inner[0].value).value == hashed[0].value
     plain = all(item.whole == b"\5\0" for item in hashed[1:]) and parts.get(0xA3, b"\2\1\1") == b"\2\1\1"
     return der.dotted(mask.value) == MGF1 and same and plain and SALTS.get(name) == salt
 

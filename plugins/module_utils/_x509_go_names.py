@@ -75,7 +75,7 @@ def _refusal(name: der.Element, permitted: Trees, excluded: Trees) -> str | None
 def _trees(node: Link) -> tuple[Trees, Trees]:
     parts = {part.tag: part.value for part in der.children(node.value(parse.NAME_CONSTRAINTS) or b"")}
     permitted, excluded = (
-        [next(der.elements(tree.value)) for tree in der.elements(parts.get(tag, b""))] for tag in (0xA0, 0xA1)
+        [der.first(tree.value) for tree in der.elements(parts.get(tag, b""))] for tag in (0xA0, 0xA1)
     )
     return Trees(permitted, excluded=False), Trees(excluded, excluded=True)
 

@@ -122,7 +122,7 @@ def _bmp(value: bytes) -> bool:
 
 def key_kind(spki: bytes) -> str:
     """The object identifier of a public key's algorithm."""
-    return der.dotted(next(der.elements(der.children(spki)[0].value)).value)
+    return der.dotted(der.first(der.children(spki)[0].value).value)
 
 
 def _key(spki: bytes) -> Iterator[str]:
@@ -223,7 +223,7 @@ def mailbox(text: str) -> tuple[str, str] | None:
 def bases(value: bytes) -> list[der.Element]:
     """The names of all trees, permitted or excluded, of name constraints."""
     trees = (tree for part in der.children(value) for tree in der.elements(part.value))
-    return [next(der.elements(tree.value)) for tree in trees]
+    return [der.first(tree.value) for tree in trees]
 
 
 def _name_constraints(value: bytes) -> Iterator[str]:
@@ -257,7 +257,7 @@ def _is_address(text: str) -> bool:
 
 
 def _policies(value: bytes) -> Iterator[str]:
-    found = [next(der.elements(item.value)).value for item in der.children(value)]
+    found = [der.first(item.value).value for item in der.children(value)]
     if len(set(found)) != len(found):
         yield "it names a certificate policy twice"
 
@@ -271,7 +271,7 @@ def _policy_mappings(value: bytes) -> Iterator[str]:
 def _crl_points(value: bytes) -> Iterator[str]:
     for point in der.children(value):
         name = next(der.elements(point.value), None)
-        if name is not None and name.tag == 0xA0 and next(der.elements(name.value)).tag != 0xA0:
+        if name is not None and name.tag == 0xA0 and der.first(name.value).tag != 0xA0:
             yield "it names a CRL distribution point relative to the issuer"
 
 

@@ -69,7 +69,7 @@ def _map(level: Level, mappings: list[tuple[str, str]], allowed: bool) -> bool:
 
 def _policies(node: Link) -> list[str]:
     listed = der.children(node.value(parse.POLICIES) or EMPTY)
-    return [der.dotted(next(der.elements(item.value)).value) for item in listed]
+    return [der.dotted(der.first(item.value).value) for item in listed]
 
 
 def _mappings(node: Link) -> list[tuple[str, str]]:
@@ -85,4 +85,4 @@ def _constraints(node: Link) -> tuple[float, float]:
 
 
 def _number(value: bytes | None) -> float:
-    return int.from_bytes(next(der.elements(value)).value, "big") if value else float("inf")
+    return int.from_bytes(der.first(value).value, "big") if value else float("inf")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Union
 
 from ansible_collections.servicemesh.pki.plugins.module_utils import _x509
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509_der import Element, Fields
@@ -37,7 +38,7 @@ class Workload:
         return Reason(code, message, self.subject)
 
 
-Link = Node | Workload  # of a path
+Link = Union[Node, Workload]  # of a path  # noqa: UP007 - pylint of ansible-test knows no other form
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ class Search:
             elif not self.signed(child, parent):
                 yield child.reason("wrong_signature", f"Its signature is not made by the key of {parent.subject}")
             return
-        algorithm = next(der.elements(child.raw.signature_outer)).value.hex()
+        algorithm = der.first(child.raw.signature_outer).value.hex()
         if algorithm not in SIGNATURES.get(key, ()):
             name = _x509.signature_algorithm(child.certificate)
             yield child.reason(

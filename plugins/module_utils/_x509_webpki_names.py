@@ -87,7 +87,7 @@ class Limits:
 def _split(value: bytes) -> tuple[Trees, Trees]:
     parts = {part.tag: part.value for part in der.children(value)}
     permitted, excluded = (
-        [next(der.elements(tree.value)) for tree in der.elements(parts.get(tag, b""))] for tag in (0xA0, 0xA1)
+        [der.first(tree.value) for tree in der.elements(parts.get(tag, b""))] for tag in (0xA0, 0xA1)
     )
     return Trees(permitted, excluded=False), Trees(excluded, excluded=True)
 

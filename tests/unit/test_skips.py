@@ -37,7 +37,7 @@ def outcome(folder: Path, ci: str, *arguments: str) -> tuple[int, dict[str, int]
     environment = {**os.environ, "CI": ci, "PYTHONPATH": str(TESTS)}
     command = [sys.executable, "-m", "pytest", "-p", "skips", "-p", "no:cacheprovider", "--color=no", *arguments]
     done = subprocess.run([*command, folder], cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    *_, last = done.stdout.strip().splitlines()
+    last = done.stdout.strip().splitlines()[-1]
     return done.returncode, {name: int(count) for count, name in re.findall(r"(\d+) ([a-z]+)", last)}, done.stdout
 
 

@@ -6,7 +6,7 @@
 import pathlib
 import sys
 
-folder = pathlib.Path(FOLDER)  # noqa: F821 - written above by the fixture
+folder = pathlib.Path(globals().get("FOLDER", "."))  # set in a line that the fixture puts before this text
 sys.stdout.write((folder / "stdout").read_text())
 sys.stderr.write((folder / "stderr").read_text())
 sys.exit(int((folder / "code").read_text()))
