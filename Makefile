@@ -75,7 +75,6 @@ ruff: venv
 
 test: venv browser  ## the checks and tests that CI runs; builds what they need first
 	@nox -s $(STATIC) workflow coverage sanity galaxy ee lab
-	@nox -s debian13 -- unit
 
 .PHONY: bench requirements help
 bench: venv  ## measured figures, beside the workshop done by hand
