@@ -65,7 +65,7 @@ class Credential(ABC):
 
     @abstractmethod
     def create(self, mark: str) -> Made:
-        """Creates one. The mark is in what Vault tells of it, so that it can be found when the answer is lost."""
+        """Creates one. Vault returns the mark with it, so that it can be found when the answer is lost."""
 
     @abstractmethod
     def revoke(self, value: str) -> None:
@@ -151,7 +151,7 @@ def create(credential: Credential) -> Made:
 
 
 def put(module: Any, credential: Credential, secret: SecretValue) -> dict[str, Any]:
-    """Creates one and stores it; what Vault tells of it. Whatever fails, it is revoked unless it may be stored."""
+    """Create one, store it, and return its public facts. Whatever fails, it is revoked unless it may be stored."""
     made = create(credential)
     hide(module, made.value)
     try:

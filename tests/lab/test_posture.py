@@ -222,8 +222,8 @@ def test_each_way_to_log_in_issues_the_identity_issuer(mesh, method):
     )
     assert "Vault verified" in ready
     assert accepted(mesh, issued(mesh))
-    dies = re.search(r"expires at (\S+)\. After", run.flat)
-    assert bool(dies) == (method in ("approle", "token"))
+    expires = re.search(r"expires at (\S+)\. After", run.flat)
+    assert bool(expires) == (method in ("approle", "token"))
 
 
 def test_renewal_now_is_taken_up_by_linkerd(mesh):
