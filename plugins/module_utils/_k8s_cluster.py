@@ -112,7 +112,7 @@ class Cluster:
         except DynamicApiError as exc:
             raise unreadable(f"{kind}s of {namespace or 'the cluster'}", exc) from exc
 
-    def told(self, api_version: str, kind: str, namespace: str | None, **selection: str) -> list[dict[str, Any]]:
+    def read_list(self, api_version: str, kind: str, namespace: str | None, **selection: str) -> list[dict[str, Any]]:
         """For explanations: nothing when it cannot be read."""
         try:
             return self.every(api_version, kind, namespace, **selection)
@@ -171,7 +171,7 @@ class Cluster:
         details: list[tuple[str, list[str]]] = []
         if found and wanted.api_version.startswith("cert-manager.io/") and wanted.kind == "Certificate":
             details += self.certificate_details(wanted, found)
-        events = self.told(
+        events = self.read_list(
             "v1",
             "Event",
             wanted.namespace or "default",
@@ -195,14 +195,14 @@ class Cluster:
             selection = {"label_selector": _k8s_pods.selector(found)}
             owner: dict[str, Any] | None = found
             if wanted.kind == "Deployment":
-                replica_sets = self.told("apps/v1", "ReplicaSet", wanted.namespace, **selection)
+                replica_sets = self.read_list("apps/v1", "ReplicaSet", wanted.namespace, **selection)
                 owner = _k8s_pods.newest(_k8s_pods.owned(replica_sets, found))
             if owner is None:
                 return []
             causes += _k8s_pods.controller_causes(owner)
-            pods = _k8s_pods.owned(self.told("v1", "Pod", wanted.namespace, **selection), owner)
+            pods = _k8s_pods.owned(self.read_list("v1", "Pod", wanted.namespace, **selection), owner)
         kind = {"field_selector": "involvedObject.kind=Pod"}
-        events = self.told("v1", "Event", wanted.namespace, **kind) if pods and with_events else []
+        events = self.read_list("v1", "Event", wanted.namespace, **kind) if pods and with_events else []
         return causes + [cause for pod in pods for cause in _k8s_pods.pod_causes(pod, events)]
 
     def with_log(self, cause: _k8s_pods.Cause, wanted: Wanted) -> _k8s_pods.Cause:
@@ -223,7 +223,7 @@ class Cluster:
         return ""
 
     def certificate_details(self, wanted: Wanted, found: dict[str, Any]) -> list[tuple[str, list[str]]]:
-        requests = self.told(wanted.api_version, "CertificateRequest", wanted.namespace)
+        requests = self.read_list(wanted.api_version, "CertificateRequest", wanted.namespace)
         request = judge.newest_request(requests, wanted.name)
         title = f"Newest CertificateRequest {request['metadata']['name']}" if request else ""
         details = [(title, [judge.sentence(item) for item in judge.conditions(request or {})])]

@@ -272,7 +272,7 @@ def remove(vault: Vault, issuer: Issuer, everything: list[Issuer], *, force: boo
     if reasons:
         raise VaultError(
             f"Issuer {issuer.title} is in use: {'; '.join(reasons)}. Nothing was removed. "
-            "Replace it first, or say force: its key is lost for ever.",
+            "Replace it first, or set force, which permanently destroys its key.",
             code="issuer_in_use",
             issuer_id=issuer.issuer_id,
         )

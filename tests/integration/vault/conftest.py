@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from breaking_proxy import BreakingProxy
 
 sys.path.insert(0, str(Path(__file__).parent))
 import server as vault_server
@@ -47,6 +48,14 @@ def no_foreign_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     for name in FOREIGN:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))  # no ~/.vault-token
+
+
+@pytest.fixture
+def vault(server: vault_server.Server) -> Iterator[BreakingProxy]:
+    """The Vault of all tests, behind a proxy that loses requests or answers when a test asks for it."""
+    proxy = BreakingProxy(server.url)
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture

@@ -29,13 +29,6 @@ def no_long_pauses(monkeypatch):
 
 
 @pytest.fixture
-def vault(server):
-    proxy = BreakingProxy(server.url)
-    yield proxy
-    proxy.close()
-
-
-@pytest.fixture
 def arguments(server, mount, run):
     """An intermediate in a mount of its own, below a root."""
     run.ok("vault_pki_root", mount=mount, issuer_name="root", common_name="root.test", ttl="1000h", max_path_length=2)

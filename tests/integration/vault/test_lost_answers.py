@@ -31,13 +31,6 @@ def no_long_pauses(monkeypatch):
 
 
 @pytest.fixture
-def vault(server):
-    proxy = BreakingProxy(server.url)
-    yield proxy
-    proxy.close()
-
-
-@pytest.fixture
 def api(kubernetes):
     proxy = BreakingProxy(kubernetes.url)
     yield proxy
