@@ -13,7 +13,7 @@ author = copyright = galaxy["authors"][0]
 version = release = galaxy["version"]
 extensions = ["myst_parser", "sphinx_antsibull_ext", "sphinxcontrib.mermaid"]
 root_doc = "docs/docsite/index"
-include_patterns = ["*.md", "lab/*.md", "docs/**"]
+include_patterns = ["*.md", "lab/*.md", "roles/*/README.md", "docs/**"]
 # Pages of Ansible and of other collections, which are not here; `make docs` follows those references.
 suppress_warnings = ["ref.ref"]
 myst_fence_as_directive = ["mermaid"]

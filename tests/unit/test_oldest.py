@@ -60,7 +60,7 @@ def test_the_pages_of_the_modules_name_these_libraries():
 
 
 def test_the_readme_names_them():
-    table = read("README.md").split("## Requirements")[1].split("\n## ")[0]
+    table = read("README.md").split("## Supported versions")[1].split("\n## ")[0]
     named = dict(reversed(re.findall(r"`?([a-z][\w.-]+)`? (\d+(?:\.\d+)+)", table)))  # the first one of each
     wanted = {**OLDEST["collections"], **OLDEST["libraries"], "ansible-core": OLDEST["ansible-core"]}
     assert {name: named.get(name) for name in wanted} == wanted
