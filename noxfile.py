@@ -43,11 +43,12 @@ COLLECTIONS = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.9"
 COVERAGE = {"lines": 95, "branches": 90}
 MUTMUT = f"""[mutmut]
-source_paths = {NAME}/plugins/module_utils
+source_paths = {NAME}/plugins
 only_mutate =
-    {NAME}/plugins/module_utils/_x509*.py
-    {NAME}/plugins/module_utils/_diff.py
-    {NAME}/plugins/module_utils/_vault_authority.py
+    {NAME}/plugins/module_utils/_x509/*.py
+    {NAME}/plugins/plugin_utils/_verify/*.py
+    {NAME}/plugins/module_utils/_common/drift.py
+    {NAME}/plugins/module_utils/_vault/authority.py
 also_copy =
     {NAME}/plugins
     {NAME}/meta

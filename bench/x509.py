@@ -125,14 +125,15 @@ def worst() -> dict[str, tuple[str, str]]:
 
 def main() -> None:
     sys.path.insert(0, str(ROOT / ".collections"))
-    from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
+    from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
+    from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains as verify_chains
 
     made, anchors = chains()
-    roots = _x509.parse_bundle(anchors)
+    roots = certs.parse_bundle(anchors)
 
     def own(chain: str) -> bool:
-        wanted = _x509_chain.requirements()
-        return _x509_chain.verify(_x509.parse_bundle(chain), roots, wanted).verified
+        wanted = verify_chains.requirements()
+        return verify_chains.verify(certs.parse_bundle(chain), roots, wanted).verified
 
     with tempfile.TemporaryDirectory() as folder:
         spawned = with_openssl(Path(folder), anchors)

@@ -10,15 +10,15 @@ from datetime import datetime
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import pem_bundle
-from ansible_collections.servicemesh.pki.plugins.module_utils import _identity
-from ansible_collections.servicemesh.pki.plugins.module_utils._duration import DurationError
-from ansible_collections.servicemesh.pki.plugins.module_utils._x509_chain import moment
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.durations import DurationError
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import issuer_lifetime
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.chains import moment
 
 
 def identity_lifetime(anchors: object, duration: str, renew_before: str, at: str | datetime | None = None) -> dict:
     found = pem_bundle(anchors, "The anchors") if anchors else []
     try:
-        return _identity.lifetime(found, duration, renew_before, moment(at))
+        return issuer_lifetime.lifetime(found, duration, renew_before, moment(at))
     except (DurationError, ArithmeticError, TypeError, ValueError) as exc:
         raise AnsibleFilterError(f"Life of the identity issuer: {exc}") from exc
 

@@ -11,9 +11,10 @@ from typing import Any
 import jinja2
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_report, _mesh_table, _x509, _x509_chain
-from ansible_collections.servicemesh.pki.plugins.module_utils._unexpected import UNEXPECTED
-from ansible_collections.servicemesh.pki.plugins.plugin_utils import _mesh_html
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.unexpected import UNEXPECTED
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import comparison, html, table
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 
 
 def mesh_report(
@@ -26,19 +27,19 @@ def mesh_report(
     anchor_min_days: float = 0,
     trust_domain: str = "cluster.local",
 ) -> dict[str, Any]:
-    unknown = sorted(set(allowed or ()) - _mesh_report.CODES)
+    unknown = sorted(set(allowed or ()) - comparison.CODES)
     if unknown:
         raise AnsibleFilterError(f"There is no disagreement {', '.join(unknown)}. Choose from: {_codes()}")
     try:
-        wanted = _x509_chain.requirements(at, "linkerd", None, issuer_min_days, anchor_min_days)
+        wanted = chains.requirements(at, "linkerd", None, issuer_min_days, anchor_min_days)
         wanted = replace(wanted, trust_domain=trust_domain)
         clusters = [
-            _mesh_report.Cluster.from_results(name, result, (checks or {}).get(name) or {})
+            comparison.Cluster.from_results(name, result, (checks or {}).get(name) or {})
             for name, result in certificates.items()
         ]
-        report = _mesh_report.report(_mesh_report.vault_facts(vault), clusters, wanted, allowed or ())
-        return {**report, "table": _mesh_table.table(report), "failures": _mesh_table.failures(report)}
-    except _x509.X509Error as exc:
+        report = comparison.report(comparison.vault_facts(vault), clusters, wanted, allowed or ())
+        return {**report, "table": table.table(report), "failures": table.failures(report)}
+    except certs.X509Error as exc:
         raise AnsibleFilterError(str(exc)) from exc
     except UNEXPECTED as exc:
         raise AnsibleFilterError(
@@ -49,7 +50,7 @@ def mesh_report(
 
 def mesh_report_html(report: dict[str, Any]) -> str:
     try:
-        return _mesh_html.page(report)
+        return html.page(report)
     except (jinja2.TemplateError, *UNEXPECTED) as exc:
         raise AnsibleFilterError(
             f"mesh_report_html cannot read the report ({type(exc).__name__}). Give it what mesh_report returns."
@@ -57,7 +58,7 @@ def mesh_report_html(report: dict[str, Any]) -> str:
 
 
 def _codes() -> str:
-    return ", ".join(sorted(_mesh_report.CODES))
+    return ", ".join(sorted(comparison.CODES))
 
 
 class FilterModule:

@@ -10,8 +10,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain, _x509_pem
-from ansible_collections.servicemesh.pki.plugins.module_utils._cryptography import x509
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs, strict_pem
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import x509
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 
 
 def pem_texts(value: object, what: str) -> list[bytes]:
@@ -28,8 +29,8 @@ def pem_bundle(value: object, what: str = "The input") -> list[x509.Certificate]
     certificates = []
     for text in pem_texts(value, what):
         try:
-            certificates += _x509.parse_bundle(text)
-        except _x509.X509Error as exc:
+            certificates += certs.parse_bundle(text)
+        except certs.X509Error as exc:
             raise AnsibleFilterError(f"{what}: {exc}") from exc
     if not certificates:
         raise AnsibleFilterError(f"{what} holds no certificate, wanted is at least one")
@@ -37,11 +38,11 @@ def pem_bundle(value: object, what: str = "The input") -> list[x509.Certificate]
 
 
 def x509_certificates(pem: object) -> list[dict[str, Any]]:
-    return [_x509.certificate_facts(certificate) for certificate in pem_bundle(pem)]
+    return [certs.certificate_facts(certificate) for certificate in pem_bundle(pem)]
 
 
 def x509_pem(pem: object) -> str:
-    return _x509_pem.encode(pem_bundle(pem))
+    return strict_pem.encode(pem_bundle(pem))
 
 
 def chain_verdict(
@@ -53,16 +54,16 @@ def chain_verdict(
     leaf_min_days: float = 0,
     anchor_min_days: float = 0,
     **workload: str,
-) -> _x509_chain.Verdict:
+) -> chains.Verdict:
     try:
-        name = _x509_chain.workload_name(**workload)
-        wanted = _x509_chain.requirements(at, profile, key_types, leaf_min_days, anchor_min_days, name)
-    except (_x509.X509Error, TypeError) as exc:
+        name = chains.workload_name(**workload)
+        wanted = chains.requirements(at, profile, key_types, leaf_min_days, anchor_min_days, name)
+    except (certs.X509Error, TypeError) as exc:
         raise AnsibleFilterError(str(exc)) from exc
     given = {"The chain": chain, "The anchors": anchors}
     first, second = (pem_bundle(value, what) for what, value in given.items())
     texts = [pem_texts(value, what) for what, value in given.items()]
-    return _x509_chain.verify(first, second, wanted, (texts[0], texts[1]))
+    return chains.verify(first, second, wanted, (texts[0], texts[1]))
 
 
 def x509_chain(chain: object, anchors: object, **requirements: Any) -> dict[str, Any]:

@@ -78,7 +78,7 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._unexpected import UNEXPECTED, places
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.unexpected import UNEXPECTED, places
 
 ACTIONS = {"pending-install": "uninstall", "pending-upgrade": "rollback", "pending-rollback": "rollback"}
 

@@ -57,7 +57,7 @@ msg:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _ports
+from ansible_collections.servicemesh.pki.plugins.module_utils._k3d import ports
 
 
 def main() -> None:
@@ -68,8 +68,8 @@ def main() -> None:
         ),
         supports_check_mode=True,
     )
-    taken = _ports.taken(module, module.params["ports"], module.params["docker_path"])
-    module.exit_json(changed=False, taken=taken, msg=_ports.sentences(taken))
+    taken = ports.taken(module, module.params["ports"], module.params["docker_path"])
+    module.exit_json(changed=False, taken=taken, msg=ports.sentences(taken))
 
 
 if __name__ == "__main__":

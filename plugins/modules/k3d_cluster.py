@@ -123,8 +123,9 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.dict_transformations import dict_merge
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _k3d, _ports
-from ansible_collections.servicemesh.pki.plugins.module_utils._unexpected import UNEXPECTED, places
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.unexpected import UNEXPECTED, places
+from ansible_collections.servicemesh.pki.plugins.module_utils._k3d import clusters as k3d_clusters
+from ansible_collections.servicemesh.pki.plugins.module_utils._k3d import ports
 
 KUBECONFIG_OFF = {"options": {"kubeconfig": {"updateDefaultKubeconfig": False, "switchCurrentContext": False}}}
 
@@ -243,10 +244,10 @@ def merge_kubeconfig(k3d: K3d, check: bool) -> bool:
 
 def refuse_taken_ports(k3d: K3d, config: dict, cluster: dict | None) -> None:
     """Says who has a port before anything is removed or made; a cluster that is to go gives up its own."""
-    found = _ports.taken(k3d.module, _k3d.probed_ports(config, cluster), k3d.params["docker_path"])
+    found = ports.taken(k3d.module, k3d_clusters.probed_ports(config, cluster), k3d.params["docker_path"])
     if found:
         k3d.module.fail_json(
-            msg=f"Cluster {k3d.name} cannot publish its ports. {_ports.sentences(found)} "
+            msg=f"Cluster {k3d.name} cannot publish its ports. {ports.sentences(found)} "
             "Stop what has them, or give the cluster other ports.",
             taken=found,
         )
@@ -257,8 +258,8 @@ def present(k3d: K3d, cluster: dict | None) -> tuple[bool, dict]:
     head = {"apiVersion": "k3d.io/v1alpha5", "kind": "Simple", "metadata": {"name": k3d.name}}
     config = dict_merge(dict_merge(KUBECONFIG_OFF, params["config"]), head)
     drift = {}
-    if cluster and not _k3d.is_incomplete(cluster):
-        pairs = _k3d.differences(config, cluster, k3d.images(cluster))
+    if cluster and not k3d_clusters.is_incomplete(cluster):
+        pairs = k3d_clusters.differences(config, cluster, k3d.images(cluster))
         drift = {name: {"wanted": wanted, "found": found} for name, (wanted, found) in pairs.items()}
     if drift and not params["recreate"]:
         listed = "; ".join(f"{name}: wanted {pair['wanted']}, found {pair['found']}" for name, pair in drift.items())
@@ -267,9 +268,9 @@ def present(k3d: K3d, cluster: dict | None) -> tuple[bool, dict]:
             "(recreate), which removes everything in it.",
             differences=drift,
         )
-    remove = cluster is not None and (bool(drift) or _k3d.is_incomplete(cluster))
+    remove = cluster is not None and (bool(drift) or k3d_clusters.is_incomplete(cluster))
     create = cluster is None or remove
-    start = not create and not _k3d.is_running(cluster)
+    start = not create and not k3d_clusters.is_running(cluster)
     if create:
         refuse_taken_ports(k3d, config, cluster)
     if not module.check_mode:
@@ -315,9 +316,9 @@ def main() -> None:
     )
     try:
         if module.params["state"] == "present":
-            _k3d.check_config(module.params["config"])
+            k3d_clusters.check_config(module.params["config"])
         result = work(module, K3d(module))
-    except _k3d.K3dError as exc:
+    except k3d_clusters.K3dError as exc:
         module.fail_json(msg=str(exc), code="invalid_config", what=exc.what)
     except UNEXPECTED as exc:
         name = module.params["name"]
@@ -339,27 +340,27 @@ def work(module: AnsibleModule, k3d: K3d) -> dict:
     predicted = before if module.check_mode or not changed else k3d.get()
     return dict(
         changed=changed,
-        cluster=_k3d.summary(predicted),
+        cluster=k3d_clusters.summary(predicted),
         differences=drift,
         context=f"k3d-{k3d.name}",
-        diff={"before": _k3d.summary(before), "after": after(module, predicted, changed)},
+        diff={"before": k3d_clusters.summary(before), "after": after(module, predicted, changed)},
     )
 
 
 def after(module: AnsibleModule, cluster: dict | None, changed: bool) -> dict:
     """For the diff: in check mode what is to come, as far as it is known."""
     if not (module.check_mode and changed):
-        return _k3d.summary(cluster)
+        return k3d_clusters.summary(cluster)
     if module.params["state"] == "absent":
         return {}
     config = module.params["config"]
     return {
-        **_k3d.summary(cluster),
+        **k3d_clusters.summary(cluster),
         "name": module.params["name"],
         "servers": config.get("servers", 1),
         "agents": config.get("agents", 0),
         "network": config.get("network"),
-        "ports": sorted(_k3d.wanted_ports(config)),
+        "ports": sorted(k3d_clusters.wanted_ports(config)),
         "running": True,
     }
 

@@ -248,10 +248,10 @@ objects:
 import copy
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condition as judge
-from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import Cluster, ClusterError, run
-from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
-from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_wait import Waiting, wait, wait_accepted
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.wait import Waiting, wait, wait_accepted
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
     AnsibleK8SModule,
@@ -263,12 +263,12 @@ def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
     absent, timeout = params["state"] == "absent", 0 if module.check_mode else params["timeout"]
     accepts = params["accepts"] or []
     for number, definition in enumerate(accepts, 1):
-        if lacks := judge.lacking(definition):
+        if lacks := conditions.lacking(definition):
             raise ClusterError(f"Definition {number} in accepts lacks {', '.join(lacks)}. Give it that, as text.")
     objects = [Wanted.from_options(one) for one in params["objects"] or ([params] if params["kind"] else [])]
     for wanted in objects:
-        if wanted.rollout and wanted.kind not in judge.ROLLED_OUT:
-            raise ClusterError(f"{wanted} has no rollout. Use rollout with a {', '.join(judge.ROLLED_OUT)} only.")
+        if wanted.rollout and wanted.kind not in conditions.ROLLED_OUT:
+            raise ClusterError(f"{wanted} has no rollout. Use rollout with a {', '.join(conditions.ROLLED_OUT)} only.")
     waiting, results, sentences = Waiting(cluster, objects, timeout), [], []
     for wanted in objects:
         item = wait(waiting, wanted, absent)
@@ -283,7 +283,7 @@ def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
         del item["_found"]
         results.append(item)
         if not item["fulfilled"] and not module.check_mode:
-            sentences.append(judge.explain_refusal(Wanted.named(definition), item["reason"]))
+            sentences.append(conditions.explain_refusal(Wanted.named(definition), item["reason"]))
     if sentences:
         waited = max(item["seconds"] for item in results)
         verdict = (

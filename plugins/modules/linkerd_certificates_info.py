@@ -236,20 +236,20 @@ pods_problem:
 import contextlib
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _linkerd_leaves
-from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_sources as sources
-from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import (
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import (
     ANSWER,
     Cluster,
     ClusterError,
     api_message,
     run,
 )
-from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import handshake, sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
     AnsibleK8SModule,
 )
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
 
 with contextlib.suppress(ImportError):  # AnsibleK8SModule says so
     from kubernetes.dynamic.exceptions import DynamicApiError
@@ -290,7 +290,7 @@ def read_leaves(
         found, problem = meshed_pods(cluster, namespace)
         return pods if problem else found
 
-    return _linkerd_leaves.read_all(cluster.client.client.client, pods, seconds, again)
+    return handshake.read_all(cluster.client.client.client, pods, seconds, again)
 
 
 def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
@@ -326,7 +326,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    _cryptography.require(module)
+    cryptography.require(module)
     run(module, lambda cluster: collect(cluster, module.params))
 
 

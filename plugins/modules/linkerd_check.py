@@ -159,7 +159,7 @@ code:
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _linkerd_check as output
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import check_output as output
 
 
 def arguments(params: dict, check_mode: bool) -> list[str]:

@@ -99,15 +99,15 @@ import base64
 import time
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _x509
-from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condition as judge
-from ansible_collections.servicemesh.pki.plugins.module_utils import _linkerd_events as words
-from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import Cluster, ClusterError, run
-from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import events as linkerd_events
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
     AnsibleK8SModule,
 )
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs, cryptography
 
 API = "cert-manager.io/v1"
 IDENTITY = "linkerd-identity"
@@ -120,13 +120,13 @@ def certificate(cluster: Cluster, found: dict[str, Any]) -> dict[str, Any]:
     secret = cluster.get(Wanted("v1", "Secret", found["spec"]["secretName"], found["metadata"]["namespace"]))
     text = ((secret or {}).get("data") or {}).get("tls.crt")
     try:
-        return _x509.certificate_facts(_x509.parse_bundle(base64.b64decode(text))[0]) if text else {}
-    except _x509.X509Error:
+        return certs.certificate_facts(certs.parse_bundle(base64.b64decode(text))[0]) if text else {}
+    except certs.X509Error:
         return {}
 
 
 def issuing(found: dict[str, Any]) -> dict[str, Any]:
-    return next((item for item in judge.conditions(found) if item.get("type") == "Issuing"), {})
+    return next((item for item in conditions.conditions(found) if item.get("type") == "Issuing"), {})
 
 
 def start(cluster: Cluster, found: dict[str, Any]) -> None:
@@ -142,7 +142,7 @@ def start(cluster: Cluster, found: dict[str, Any]) -> None:
         "lastTransitionTime": now,
         "observedGeneration": found["metadata"]["generation"],
     }
-    others = [item for item in judge.conditions(found) if item.get("type") != "Issuing"]
+    others = [item for item in conditions.conditions(found) if item.get("type") != "Issuing"]
     found = {**found, "status": {**found.get("status", {}), "conditions": [*others, condition]}}
     status = cluster.client.resource("Certificate", API).status
     cluster.ask(status.replace, body=found, namespace=found["metadata"]["namespace"])
@@ -154,7 +154,7 @@ def failure(found: dict[str, Any], before: dict[str, Any]) -> str | None:
     if (status.get("failedIssuanceAttempts") or 0) > (old.get("failedIssuanceAttempts") or 0) or (
         status.get("lastFailureTime") and status["lastFailureTime"] != old.get("lastFailureTime")
     ):
-        return judge.sentence(issuing(found))
+        return conditions.sentence(issuing(found))
     return None
 
 
@@ -163,7 +163,7 @@ def renewed(found: dict[str, Any], before: dict[str, Any]) -> bool:
     status, old = found.get("status") or {}, before.get("status") or {}
     newer = (status.get("revision") or 0) > (old.get("revision") or 0)
     wanted = Wanted(API, "Certificate", found["metadata"]["name"], found["metadata"]["namespace"], "Ready")
-    return newer and issuing(found).get("status") != "True" and judge.unmet(found, wanted) is None
+    return newer and issuing(found).get("status") != "True" and conditions.unmet(found, wanted) is None
 
 
 def wait(cluster: Cluster, wanted: Wanted, before: dict[str, Any], timeout: int) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def wait_for_linkerd(cluster: Cluster, namespace: str, before: set[str], timeout
     until = time.monotonic() + timeout
     while True:
         try:
-            said = words.since(cluster.patiently(lambda: events(cluster, namespace), until), before)
+            said = linkerd_events.since(cluster.patiently(lambda: events(cluster, namespace), until), before)
         except ClusterError as exc:
             raise ClusterError(f"The new certificate is there, but not whether Linkerd uses it: {exc}") from exc
         if said.skipped:
@@ -220,7 +220,7 @@ def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
         raise ClusterError(cluster.missing_ground(wanted) or f"{wanted} does not exist. Make it first (role linkerd).")
     old = certificate(cluster, found)
     shown = {"before": {name: old[name] for name in SHOWN if old}, "after": {"subject": "a new certificate"}}
-    before = words.versions(events(cluster, namespace))
+    before = linkerd_events.versions(events(cluster, namespace))
     if module.check_mode:
         return dict(changed=True, certificate=old, in_use=False, diff=shown)
     start(cluster, found)
@@ -248,7 +248,7 @@ def main() -> None:
         ),
         supports_check_mode=True,
     )
-    _cryptography.require(module)
+    cryptography.require(module)
     run(module, lambda cluster: work(module, cluster))
 
 

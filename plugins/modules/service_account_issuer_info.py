@@ -62,13 +62,19 @@ ca_certificate:
 import json
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _jwk
-from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_cluster import ANSWER, Cluster, ClusterError, run
-from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_condition import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import jwk
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import (
+    ANSWER,
+    Cluster,
+    ClusterError,
+    run,
+)
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Wanted
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
     AnsibleK8SModule,
 )
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
 
 try:
     from kubernetes import client
@@ -94,15 +100,15 @@ def work(cluster: Cluster) -> dict[str, Any]:
     key_set = document(client.OpenidApi(api_client), "get_service_account_issuer_open_id_keyset")
     settings = document(client.WellKnownApi(api_client), "get_service_account_issuer_open_id_configuration")
     try:
-        keys = [_jwk.public_key_pem(key) for key in key_set["keys"]]
-    except _jwk.JwkError as exc:
+        keys = [jwk.public_key_pem(key) for key in key_set["keys"]]
+    except jwk.JwkError as exc:
         raise ClusterError(f"The cluster's key set (/openid/v1/jwks) cannot be used: {exc}.") from exc
     return dict(changed=False, issuer=settings["issuer"], public_keys=keys, ca_certificate=found["data"]["ca.crt"])
 
 
 def main() -> None:
     module = AnsibleK8SModule(argument_spec=dict(AUTH_ARG_SPEC), supports_check_mode=True)
-    _cryptography.require(module)
+    cryptography.require(module)
     run(module, work)
 
 

@@ -149,10 +149,10 @@ differences:
 
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _diff, _duration
-from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_errors as errors
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
+from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift, durations
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import errors
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
 
 SHOWN = ("type", "description", "accessor", "config", "options", "local", "seal_wrap")
 DURATIONS = ("max_lease_ttl", "default_lease_ttl")
@@ -187,7 +187,7 @@ def wanted(params: dict[str, Any]) -> dict[str, Any]:
     """The settings that were given, flat, durations in seconds."""
     flat = dict(params["config"])
     flat.update({name: params[name] for name in ("description", *DURATIONS, *FIXED) if params[name] is not None})
-    flat.update({name: _duration.zero_or_more(name, flat[name]) for name in DURATIONS if name in flat})
+    flat.update({name: durations.zero_or_more(name, flat[name]) for name in DURATIONS if name in flat})
     return {**flat, **({"options": params["options"]} if params["options"] else {})}
 
 
@@ -195,8 +195,8 @@ def check_durations(path: str, flat: dict[str, Any], found: dict[str, Any]) -> N
     usual, longest = ({**found.get("config", {}), **flat}.get(name) or 0 for name in reversed(DURATIONS))
     if longest and usual > longest:
         raise VaultError(
-            f"The engine at {path} cannot have a default_lease_ttl of {_duration.text(usual)} with a max_lease_ttl of "
-            f"{_duration.text(longest)}: the default is the longer one. Correct one of them."
+            f"The engine at {path} cannot have a default_lease_ttl of {durations.text(usual)} with a max_lease_ttl of "
+            f"{durations.text(longest)}: the default is the longer one. Correct one of them."
         )
 
 
@@ -218,16 +218,16 @@ def check_type(params: dict[str, Any], found: dict[str, Any]) -> None:
         )
 
 
-def differences(flat: dict[str, Any], engine: dict[str, Any]) -> _diff.Differences:
+def differences(flat: dict[str, Any], engine: dict[str, Any]) -> drift.Differences:
     settings = {**engine, **engine["config"], "options": options_of(engine)}
     if "options" in flat:  # Vault keeps the others
         flat = {**flat, "options": {**settings["options"], **flat["options"]}}
-    return _diff.differences(flat, settings)
+    return drift.differences(flat, settings)
 
 
 def present(
     vault: Vault, place: str, params: dict[str, Any], found: dict[str, Any]
-) -> tuple[_diff.Differences, dict[str, Any]]:
+) -> tuple[drift.Differences, dict[str, Any]]:
     """Returns what differs, after it was made so, and the engine as it is then."""
     flat = wanted(params)
     check_durations(params["path"], flat, found)
@@ -235,7 +235,7 @@ def present(
         differing = differences(flat, found)
         tune(vault, place, flat, differing)
     else:
-        differing = _diff.differences({"type": params["type"], **flat}, {})
+        differing = drift.differences({"type": params["type"], **flat}, {})
         create(vault, place, params, flat)
     if not differing:
         return {}, found
@@ -246,11 +246,11 @@ def present(
     return differing, now
 
 
-def tune(vault: Vault, place: str, flat: dict[str, Any], differing: _diff.Differences) -> None:
-    fixed = _diff.view(differing, FIXED)
+def tune(vault: Vault, place: str, flat: dict[str, Any], differing: drift.Differences) -> None:
+    fixed = drift.view(differing, FIXED)
     if fixed:
         path = vault.module.params["path"]
-        raise VaultError(f"The engine at {path} cannot be changed so: {_diff.sentence(fixed)}. Disable it first.")
+        raise VaultError(f"The engine at {path} cannot be changed so: {drift.sentence(fixed)}. Disable it first.")
     if differing:
         vault.write(f"{place}/tune", {name: flat[name] for name in differing})
 
@@ -264,7 +264,7 @@ def disable(vault: Vault, place: str, params: dict[str, Any]) -> None:
 def create(vault: Vault, place: str, params: dict[str, Any], flat: dict[str, Any]) -> None:
     if vault.module.check_mode:
         foresee(vault, place, params)
-    top = _diff.view(flat, ("description", "options", *FIXED))
+    top = drift.view(flat, ("description", "options", *FIXED))
     config = {name: value for name, value in flat.items() if name not in top}
     vault.write(place, {"type": params["type"], "config": config, **top})
 
@@ -283,7 +283,7 @@ def foresee(vault: Vault, place: str, params: dict[str, Any]) -> None:
 
 def predicted(vault: Vault, place: str, params: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     flat = wanted(params)
-    top = _diff.view(flat, ("description", *FIXED))
+    top = drift.view(flat, ("description", *FIXED))
     config = {name: value for name, value in flat.items() if name not in (*top, "options")}
     for name in vault.unknown(f"{place}/tune", set(config) - (set() if found else ONCE)):
         del config[name]

@@ -125,19 +125,19 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _vault_pki
-from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_authority as authority
-from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_intermediate as steps
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import Issuer
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import authority, pki
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import intermediate as steps
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.pki import Issuer
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
 
 
 def parent_of(vault: Vault, options: dict[str, Any], child: Issuer | None) -> Issuer | None:
     """An intermediate that exists needs its parent no more, so the parent, or its mount, may be deleted."""
     mount, ref = options["parent_mount"], options["parent_issuer"]
     try:
-        found, everything = _vault_pki.locate(vault, mount, ref)
+        found, everything = pki.locate(vault, mount, ref)
     except VaultError as exc:
         if child is None or exc.status != 404:
             raise
@@ -173,10 +173,10 @@ def check_parent(options: dict[str, Any], parent: Issuer) -> None:
 def prepare(vault: Vault, options: dict[str, Any], parent: Issuer, everything: list[Issuer]) -> None:
     """All that can be known to be in the way, before anything is made."""
     mount = options["mount"]
-    _vault_pki.check_mount(vault, mount)
-    authority.check_lifetime(options, parent.mount, _vault_pki.check_mount(vault, parent.mount))
+    pki.check_mount(vault, mount)
+    authority.check_lifetime(options, parent.mount, pki.check_mount(vault, parent.mount))
     check_parent(options, parent)
-    _vault_pki.check_key_name(vault, mount, options["key_name"], everything)
+    pki.check_key_name(vault, mount, options["key_name"], everything)
     authority.check_known(vault, steps.signs_at(options, parent), options)
     makes_default = [("update", f"{mount}/config/issuers")] if options["default"] or not everything else []
     vault.foresee(
@@ -190,7 +190,7 @@ def prepare(vault: Vault, options: dict[str, Any], parent: Issuer, everything: l
 
 def present(module: Any, vault: Vault) -> dict[str, Any]:
     options = authority.checked(module.params)
-    found, everything = _vault_pki.locate(vault, options["mount"], options["issuer_name"])
+    found, everything = pki.locate(vault, options["mount"], options["issuer_name"])
     parent = parent_of(vault, options, found)
     before, ours = found.facts() if found else {}, False
     if found is None and parent:
@@ -208,25 +208,25 @@ def present(module: Any, vault: Vault) -> dict[str, Any]:
     after, moved = found.facts(), default and not found.is_default
     if moved:
         after["is_default"] = True
-        _vault_pki.make_default(vault, found)
+        pki.make_default(vault, found)
     return {**authority.result(ours or moved, before, after, differing), "chain": steps.chain(vault, found)}
 
 
 def absent(module: Any, vault: Vault) -> dict[str, Any]:
-    found, everything = _vault_pki.locate(vault, module.params["mount"], module.params["issuer_name"])
+    found, everything = pki.locate(vault, module.params["mount"], module.params["issuer_name"])
     if found is None:
         return authority.result(False, {}, {}, {})
-    _vault_pki.remove(vault, found, everything, force=module.params["force"])
+    pki.remove(vault, found, everything, force=module.params["force"])
     return authority.result(True, found.facts(), {}, {})
 
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
-    _cryptography.require(module)
+    cryptography.require(module)
     params = module.params
     params.update(mount=params["mount"].strip("/"), parent_mount=params["parent_mount"].strip("/"))
     if params["mount"] == params["parent_mount"]:
         raise VaultError("mount and parent_mount are the same: an intermediate needs a mount of its own.")
-    _vault_pki.check_name("issuer_name", params["issuer_name"])
+    pki.check_name("issuer_name", params["issuer_name"])
     return present(module, vault) if params["state"] == "present" else absent(module, vault)
 
 

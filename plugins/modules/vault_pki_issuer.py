@@ -158,10 +158,12 @@ differences:
 
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _diff, _vault_pki
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import Issuer
+from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import pki
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.pki import Issuer
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
 
 USAGES = ["read-only", "issuing-certificates", "crl-signing", "ocsp-signing"]
 URLS = ("issuing_certificates", "crl_distribution_points", "delta_crl_distribution_points", "ocsp_servers")
@@ -182,13 +184,13 @@ def describe(vault: Vault, issuer: Issuer) -> dict[str, Any]:
 
 def locate(vault: Vault, params: dict[str, Any]) -> tuple[Issuer | None, list[Issuer]]:
     mount, name, old = params["mount"], params["issuer_name"], params["rename_from"]
-    everything = _vault_pki.issuers(vault, mount)
-    found, before = _vault_pki.find(everything, name), _vault_pki.find(everything, old) if old else None
+    everything = pki.issuers(vault, mount)
+    found, before = pki.find(everything, name), pki.find(everything, old) if old else None
     if found and before and found != before:
         raise VaultError(
             f"Issuer {old} of {mount} cannot be renamed to {name}: there is one of that name. Remove one of them."
         )
-    found, everything = _vault_pki.complete(vault, found or before, everything)
+    found, everything = pki.complete(vault, found or before, everything)
     if found is None and params["state"] != "absent":
         names = ", ".join(sorted(issuer.issuer_name or issuer.issuer_id for issuer in everything)) or "none"
         raise VaultError(f"There is no issuer {name} in {mount}, only: {names}. Make it first (vault_pki_root).")
@@ -200,7 +202,7 @@ def wanted(params: dict[str, Any], found: Issuer) -> dict[str, Any]:
     if "usage" in given:
         given["usage"] = sorted({"read-only", *given["usage"]})
     if params["issuer_name"] not in (found.issuer_name, found.issuer_id):
-        _vault_pki.check_name("issuer_name", params["issuer_name"])
+        pki.check_name("issuer_name", params["issuer_name"])
         given["issuer_name"] = params["issuer_name"]
     return given
 
@@ -221,7 +223,7 @@ def chain(params: dict[str, Any], found: Issuer, everything: list[Issuer]) -> li
     whole = []
     for ref in params[CHAIN]:
         # Under its new name it is not to be found yet.
-        issuer = found if ref == params["issuer_name"] else _vault_pki.find(everything, ref)
+        issuer = found if ref == params["issuer_name"] else pki.find(everything, ref)
         if issuer is None:
             raise VaultError(
                 f"There is no issuer {ref} in {found.mount} for the manual_chain of {found.issuer_name}. "
@@ -235,9 +237,9 @@ def chain(params: dict[str, Any], found: Issuer, everything: list[Issuer]) -> li
 
 def present(
     module: Any, vault: Vault, found: Issuer, before: dict[str, Any], everything: list[Issuer]
-) -> tuple[_diff.Differences, dict[str, Any]]:
+) -> tuple[drift.Differences, dict[str, Any]]:
     given = wanted(module.params, found)
-    differing = _diff.differences(given, before)
+    differing = drift.differences(given, before)
     algorithms = differing.get("revocation_signature_algorithm", {}).values()
     if len({str(name).lower() for name in algorithms}) == 1:  # Vault takes any case, and tells its own
         del differing["revocation_signature_algorithm"]
@@ -265,13 +267,13 @@ def present(
         vault.patch(f"{found.mount}/issuer/{found.issuer_id}", data)
     if makes_default:
         differing["is_default"] = {"wanted": True, "found": False}
-        _vault_pki.make_default(vault, found)
+        pki.make_default(vault, found)
     return differing, {name: pair["wanted"] for name, pair in differing.items()}
 
 
 def revoked(
     module: Any, vault: Vault, found: Issuer, before: dict[str, Any], dummy: list[Issuer]
-) -> tuple[_diff.Differences, dict[str, Any]]:
+) -> tuple[drift.Differences, dict[str, Any]]:
     others = [name for name in ("rename_from", *SETTINGS, CHAIN) if module.params[name] is not None]
     others += ["default"] if module.params["default"] else []
     if others:
@@ -291,7 +293,7 @@ def revoked(
 
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
-    _cryptography.require(module)
+    cryptography.require(module)
     params = module.params
     params["mount"] = params["mount"].strip("/")
     found, everything = locate(vault, params)
@@ -299,15 +301,15 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
         return dict(changed=False, issuer={}, differences={}, diff={"before": {}, "after": {}})
     before = describe(vault, found)
     if params["state"] == "absent":
-        _vault_pki.remove(vault, found, everything, force=params["force"])
-        return dict(changed=True, issuer={}, differences={}, diff={"before": _diff.view(before, SHOWN), "after": {}})
+        pki.remove(vault, found, everything, force=params["force"])
+        return dict(changed=True, issuer={}, differences={}, diff={"before": drift.view(before, SHOWN), "after": {}})
     do = present if params["state"] == "present" else revoked
     differing, effect = do(module, vault, found, before, everything)
     after = {**before, **effect}
     if differing and not module.check_mode:
-        again, dummy = _vault_pki.locate(vault, params["mount"], found.issuer_id)
+        again, dummy = pki.locate(vault, params["mount"], found.issuer_id)
         after = describe(vault, again)
-    diff = {"before": _diff.view(before, SHOWN), "after": _diff.view(after, SHOWN)}
+    diff = {"before": drift.view(before, SHOWN), "after": drift.view(after, SHOWN)}
     return dict(changed=bool(differing), issuer=after, differences=differing, diff=diff)
 
 

@@ -94,21 +94,22 @@ unreadable:
 
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _vault_pki
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import LOGIN_METHODS, Vault, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import pki
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import LOGIN_METHODS, Vault, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
 
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
-    _cryptography.require(module)
+    cryptography.require(module)
     mount, ref = module.params["mount"].strip("/"), module.params["issuer"]
-    found = _vault_pki.issuers(vault, mount)
+    found = pki.issuers(vault, mount)
     if not found and vault.client.token:
-        _vault_pki.check_mount(vault, mount)  # an engine of another type may have an empty list too
+        pki.check_mount(vault, mount)  # an engine of another type may have an empty list too
     if ref:
-        one = _vault_pki.find(found, ref)
+        one = pki.find(found, ref)
         found = [one] if one else []
     found.sort(key=lambda issuer: (not issuer.is_default, issuer.issuer_name, issuer.issuer_id))
-    everything = list(_vault_pki.with_certificates(vault, found))
+    everything = list(pki.with_certificates(vault, found))
     unreadable = [{**issuer.own(), "problem": issuer.problem} for issuer in everything if issuer.problem]
     for issuer in (issuer for issuer in everything if issuer.problem):
         module.warn(f"The certificate of issuer {issuer.title} cannot be read: {issuer.problem}. Look at `unreadable`.")

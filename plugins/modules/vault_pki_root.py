@@ -121,11 +121,11 @@ differences:
 
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _cryptography, _vault_pki
-from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_authority as authority
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_pki import Issuer
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import authority, pki
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.pki import Issuer
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
 
 GENERATE = "issuers/generate/root/internal"
 
@@ -133,8 +133,8 @@ GENERATE = "issuers/generate/root/internal"
 def prepare(vault: Vault, options: dict[str, Any], everything: list[Issuer]) -> None:
     """All that can be known to be in the way, before anything is made."""
     mount = options["mount"]
-    authority.check_lifetime(options, mount, _vault_pki.check_mount(vault, mount))
-    _vault_pki.check_key_name(vault, mount, options["key_name"], everything)
+    authority.check_lifetime(options, mount, pki.check_mount(vault, mount))
+    pki.check_key_name(vault, mount, options["key_name"], everything)
     authority.check_known(vault, f"{mount}/{GENERATE}", options)
     makes_default = [("update", f"{mount}/config/issuers")] if options["default"] and everything else []
     vault.foresee(("update", f"{mount}/{GENERATE}"), *makes_default)
@@ -153,7 +153,7 @@ def generate(vault: Vault, options: dict[str, Any]) -> tuple[bool, Issuer]:
         if "issuer name already in use" not in exc.said:
             raise
         ours = False
-    found, dummy = _vault_pki.locate(vault, mount, name)
+    found, dummy = pki.locate(vault, mount, name)
     if found is None:
         raise VaultError(
             f"Issuer {name} of {mount} was there a moment ago and is gone. Run again, and one thing at a time."
@@ -163,7 +163,7 @@ def generate(vault: Vault, options: dict[str, Any]) -> tuple[bool, Issuer]:
 
 def present(module: Any, vault: Vault) -> dict[str, Any]:
     options = authority.checked(module.params)
-    found, everything = _vault_pki.locate(vault, options["mount"], options["issuer_name"])
+    found, everything = pki.locate(vault, options["mount"], options["issuer_name"])
     before = found.facts() if found else {}
     changed, differing = False, {}
     if found is None:
@@ -176,23 +176,23 @@ def present(module: Any, vault: Vault) -> dict[str, Any]:
     if options["default"] and not found.is_default:
         changed = True
         after["is_default"] = True
-        _vault_pki.make_default(vault, found)
+        pki.make_default(vault, found)
     return authority.result(changed, before, after, differing)
 
 
 def absent(module: Any, vault: Vault) -> dict[str, Any]:
-    found, everything = _vault_pki.locate(vault, module.params["mount"], module.params["issuer_name"])
+    found, everything = pki.locate(vault, module.params["mount"], module.params["issuer_name"])
     if found is None:
         return authority.result(False, {}, {}, {})
-    _vault_pki.remove(vault, found, everything, force=module.params["force"])
+    pki.remove(vault, found, everything, force=module.params["force"])
     return authority.result(True, found.facts(), {}, {})
 
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
-    _cryptography.require(module)
+    cryptography.require(module)
     params = module.params
     params["mount"] = params["mount"].strip("/")
-    _vault_pki.check_name("issuer_name", params["issuer_name"])
+    pki.check_name("issuer_name", params["issuer_name"])
     return present(module, vault) if params["state"] == "present" else absent(module, vault)
 
 

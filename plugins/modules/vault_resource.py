@@ -120,29 +120,29 @@ differences:
 
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _diff
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault, run
 
 
-def predicted(module: Any, vault: Vault, found: dict[str, Any], differing: _diff.Differences) -> dict[str, Any]:
+def predicted(module: Any, vault: Vault, found: dict[str, Any], differing: drift.Differences) -> dict[str, Any]:
     params = module.params
     ignored = vault.unknown(params["path"], params["data"])
     return {**found, **{name: params["data"][name] for name in differing if name not in ignored}}
 
 
-def differences(vault: Vault, path: str, data: dict[str, Any], found: dict[str, Any]) -> _diff.Differences:
+def differences(vault: Vault, path: str, data: dict[str, Any], found: dict[str, Any]) -> drift.Differences:
     """As they are shown."""
-    differing = _diff.differences(data, found)
+    differing = drift.differences(data, found)
     missing = [name for name, value in data.items() if value is not None and name not in {*found, *differing}]
     if missing and vault.takes_any_name(path):  # such as kv: there an empty value is stored like any other
         differing |= {name: {"wanted": data[name], "found": None} for name in missing}
     return {
-        name: {"wanted": pair["wanted"], "found": _diff.redacted(pair["found"], pair["wanted"])}
+        name: {"wanted": pair["wanted"], "found": drift.redacted(pair["found"], pair["wanted"])}
         for name, pair in differing.items()
     }
 
 
-def present(module: Any, vault: Vault, found: dict[str, Any] | None) -> tuple[_diff.Differences, bool, dict]:
+def present(module: Any, vault: Vault, found: dict[str, Any] | None) -> tuple[drift.Differences, bool, dict]:
     params, path = module.params, module.params["path"]
     differing = differences(vault, path, params["data"], found or {})
     if found is not None and not differing:
@@ -169,7 +169,7 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
         if found is not None:
             vault.delete(path)
     hidden = set(params["secret_data"])
-    before, after = (_diff.view(_diff.redacted(state, params["data"]), names - hidden) for state in (found or {}, now))
+    before, after = (drift.view(drift.redacted(state, params["data"]), names - hidden) for state in (found or {}, now))
     return dict(
         changed=changed,
         data={name: value for name, value in now.items() if name not in hidden},

@@ -125,17 +125,18 @@ facts:
 
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _duration, _vault_credential
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection import Vault, run
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_secret import SECRET_OPTIONS
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_token import Token
+from ansible_collections.servicemesh.pki.plugins.module_utils._common import durations
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import credential
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.kubernetes_secret import SECRET_OPTIONS
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.token import Token
 
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
     for name in ("ttl", "period"):
         if module.params[name] is not None:
-            _duration.positive(name, module.params[name])
-    return _vault_credential.keep(module, Token(vault, module.params), module.params["key"])
+            durations.positive(name, module.params[name])
+    return credential.keep(module, Token(vault, module.params), module.params["key"])
 
 
 def main() -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import chain_verdict, pem_bundle
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509_path
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import paths
 
 
 def issued_by(child: object, parent: object) -> bool:
-    return _x509_path.is_issued_by(pem_bundle(child)[0], pem_bundle(parent, "The issuer")[0])
+    return paths.is_issued_by(pem_bundle(child)[0], pem_bundle(parent, "The issuer")[0])
 
 
 def trusted_by(chain: object, anchors: object, **requirements: Any) -> bool:

@@ -18,16 +18,12 @@ from hypothesis import strategies as st
 
 from ansible_collections.servicemesh.pki.plugins.filter.identity import identity_lifetime
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_report, mesh_report_html
-from ansible_collections.servicemesh.pki.plugins.module_utils import (
-    _diff,
-    _duration,
-    _jwk,
-    _k3d,
-    _k8s_condition,
-    _linkerd_events,
-    _mesh_sources,
-    _vault_errors,
-)
+from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift, durations
+from ansible_collections.servicemesh.pki.plugins.module_utils._k3d import clusters
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions, jwk
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import events as linkerd_events
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import errors
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=6))
 
@@ -49,28 +45,28 @@ ANY = values(["a", "b", "c"], ["1h", "10.0.0.0/8", "a,b", ""])
 
 @given(ANY, ANY)
 def test_differences_of_anything(one, other):
-    assert isinstance(_diff.same(one, other), bool)
-    assert _diff.same(one, other) == _diff.same(other, one)
-    differing = _diff.differences({"x": one}, {"x": other})
-    assert isinstance(_diff.sentence(differing), str)
-    json.dumps(_diff.redacted(other, one))
+    assert isinstance(drift.same(one, other), bool)
+    assert drift.same(one, other) == drift.same(other, one)
+    differing = drift.differences({"x": one}, {"x": other})
+    assert isinstance(drift.sentence(differing), str)
+    json.dumps(drift.redacted(other, one))
 
 
 @given(st.one_of(ANY, st.text(alphabet="0123456789.hmsdw -", max_size=30)))
 def test_a_duration_of_anything(value):
-    for read in (_duration.seconds, _duration.text, lambda one: _duration.positive("ttl", one)):
+    for read in (durations.seconds, durations.text, lambda one: durations.positive("ttl", one)):
         try:
             read(value)
-        except _duration.DurationError as exc:
+        except durations.DurationError as exc:
             assert str(exc)
-    assert isinstance(_duration.is_written(value), bool) and isinstance(_duration.is_go(value), bool)
+    assert isinstance(durations.is_written(value), bool) and isinstance(durations.is_go(value), bool)
 
 
 @given(
     st.integers(100, 599), st.one_of(values(["errors", "warnings", "data"], ["1 error occurred:\n\t* x"]), st.text())
 )
 def test_an_error_of_vault_with_anything_in_it(status, body):
-    error = _vault_errors.from_answer("http://v", "read", "p", status, body)
+    error = errors.from_answer("http://v", "read", "p", status, body)
     assert str(error) and error.status == status
 
 
@@ -82,8 +78,8 @@ def test_an_error_of_vault_with_anything_in_it(status, body):
 )
 def test_a_key_of_anything(key):
     try:
-        assert "BEGIN PUBLIC KEY" in _jwk.public_key_pem(key)
-    except _jwk.JwkError as exc:
+        assert "BEGIN PUBLIC KEY" in jwk.public_key_pem(key)
+    except jwk.JwkError as exc:
         assert str(exc)
     else:
         assert isinstance(key["n"], str) and isinstance(key["e"], str)
@@ -96,13 +92,13 @@ K3D = ["ports", "port", "nodeFilters", "options", "k3s", "extraArgs", "arg", "se
 def test_a_k3d_config_of_anything(value):
     config = value if isinstance(value, dict) else {"ports": value, "options": {"k3s": {"extraArgs": value}}}
     try:
-        _k3d.check_config(config)
-    except _k3d.K3dError as exc:
+        clusters.check_config(config)
+    except clusters.K3dError as exc:
         assert str(exc) and exc.what is not None
         return
     node = {"name": "k3d-c-server-0", "role": "server"}
-    assert isinstance(_k3d.differences(config, {"name": "c", "nodes": [node]}, {}), dict)
-    assert isinstance(_k3d.probed_ports(config, None), list)
+    assert isinstance(clusters.differences(config, {"name": "c", "nodes": [node]}, {}), dict)
+    assert isinstance(clusters.probed_ports(config, None), list)
 
 
 STATUS = ["conditions", "type", "status", "reason", "message", "observedGeneration", "0"]
@@ -112,9 +108,9 @@ STATUS = ["conditions", "type", "status", "reason", "message", "observedGenerati
 def test_a_condition_of_anything(status, generation):
     """The status of a custom resource is whatever its controller writes."""
     found = {"metadata": {"generation": generation}, "status": status}
-    wanted = _k8s_condition.Wanted("example.com/v1", "Kind", "n", "ns", "Ready")
-    assert isinstance(_k8s_condition.unmet(found, wanted), str | None)
-    assert isinstance(_k8s_condition.explain(wanted, "is not so", found, []), str)
+    wanted = conditions.Wanted("example.com/v1", "Kind", "n", "ns", "Ready")
+    assert isinstance(conditions.unmet(found, wanted), str | None)
+    assert isinstance(conditions.explain(wanted, "is not so", found, []), str)
 
 
 @given(
@@ -129,12 +125,12 @@ def test_a_condition_of_anything(status, generation):
     )
 )
 def test_events_of_anything(events):
-    assert isinstance(_linkerd_events.since(events, set()).updated, bool)
+    assert isinstance(linkerd_events.since(events, set()).updated, bool)
 
 
 @given(st.one_of(st.none(), st.text(), st.binary()))
 def test_a_source_of_anything(text):
-    found = _mesh_sources.source("here", text)
+    found = sources.source("here", text)
     assert found["certificates"] or found["problem"]
 
 

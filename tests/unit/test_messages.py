@@ -69,7 +69,7 @@ def choices(node: ast.expr) -> Iterator[ast.expr]:
 
 def module_messages() -> Iterator[tuple[str, str, list[str]]]:
     """(place, words, values) of each message that a plugin ends with, and of each that it makes an exception of."""
-    for path in sorted((ROOT / "plugins").glob("*/*.py")):
+    for path in sorted((ROOT / "plugins").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             given: list[ast.expr] = []
             if isinstance(node, ast.Call):
@@ -78,7 +78,7 @@ def module_messages() -> Iterator[tuple[str, str, list[str]]]:
                     given = [keyword.value for keyword in node.keywords if keyword.arg == "msg"]
                 elif name.endswith("Error") and name not in PARTS:
                     given = node.args[:1]
-            elif path.name == "_vault_errors.py" and isinstance(node, ast.FunctionDef) and node.name in SENTENCES:
+            elif path.match("_vault/errors.py") and isinstance(node, ast.FunctionDef) and node.name in SENTENCES:
                 given = [one.value for one in ast.walk(node) if isinstance(one, ast.Return) and one.value]
             for one in (choice for each in given for choice in choices(each)):
                 told: list[str] = []
@@ -131,7 +131,7 @@ def faults(words: str, values: list[str]) -> list[str]:
 
 def options() -> set[str]:
     """Names of the modules' options."""
-    pages = [ast.parse(path.read_text()) for path in (ROOT / "plugins").glob("*/*.py")]
+    pages = [ast.parse(path.read_text()) for path in (ROOT / "plugins").rglob("*.py")]
     texts = [
         node.value.value
         for page in pages
@@ -150,7 +150,7 @@ def test_there_are_messages_to_read():
     places = {place.split(":")[0].split("/")[0] for place, dummy, dummy2 in MESSAGES}
     assert places == {"plugins", "roles", "playbooks"}
     assert len(MESSAGES) > 120
-    assert "_vault_errors.py" in "".join(place for place, dummy, dummy2 in MESSAGES)
+    assert "_vault/errors.py" in "".join(place for place, dummy, dummy2 in MESSAGES)
 
 
 @pytest.mark.parametrize(("place", "words", "values"), MESSAGES, ids=[place for place, dummy, dummy2 in MESSAGES])

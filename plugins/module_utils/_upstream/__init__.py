@@ -6,4 +6,6 @@
 Those collections call it internal and may rename it in any release. It is used because our modules take the same
 options, environment variables and auth methods as theirs, and reimplementing those would let them drift apart.
 tests/unit/test_upstream.py fails when a name is no longer there.
+
+May import: nothing.
 """

@@ -11,8 +11,8 @@ import pytest
 from authority import DAY, NOW, key, make
 from readings import EARLIER, ISSUER, NEXT, ROOT, pod, reading, report, vault
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_sources
-from ansible_collections.servicemesh.pki.plugins.module_utils._mesh_table import failures
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.table import failures
 
 GOOD = report(**{"pki-cluster": reading()})
 LOST = {"failed": True, "msg": "The cluster's API server does not answer: refused."}
@@ -20,7 +20,7 @@ OLD = make("identity.linkerd.cluster.local", NEXT, own_key=key("p256", 41), star
 BETWEEN = make("Intermediate of a Rather Long Name", ROOT, own_key=key("p256", 43), end=NOW + 60 * DAY)
 BELOW = make("identity.linkerd.cluster.local", BETWEEN, own_key=key("p256", 44), end=NOW + DAY)
 DEEP = reading(issuer=BELOW, above=(BETWEEN,))
-DEEP["issuer"] = _mesh_sources.source("Secret linkerd/linkerd-identity-issuer, tls.crt", BELOW.pem + BETWEEN.pem)
+DEEP["issuer"] = sources.source("Secret linkerd/linkerd-identity-issuer, tls.crt", BELOW.pem + BETWEEN.pem)
 STALE = [pod("linkerd-identity-0", started=EARLIER), *(pod(f"web-{number}", ROOT.pem) for number in range(9))]
 BAD = report(
     berlin=reading(),

@@ -27,7 +27,7 @@ from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 from support.ports import free_port
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._diff import same
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.drift import same
 
 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
@@ -90,7 +90,7 @@ def start(*arguments: str, scheme: str = "http") -> Server:
 
 def connection_options() -> dict[str, Any]:
     """The options that each module takes beside its own."""
-    connection = importlib.import_module("ansible_collections.servicemesh.pki.plugins.module_utils._vault_connection")
+    connection = importlib.import_module("ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection")
     return connection.HashiVaultModule.generate_argspec(**connection.HIDDEN)
 
 

@@ -12,7 +12,7 @@ from altered_answers import ALTERATIONS
 from breaking_proxy import BreakingProxy
 from hypothesis import given, settings
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_credential, _vault_intermediate, _vault_pki
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import credential, intermediate, pki
 
 ROLE = dict(key_type="ec", allow_any_name=True, max_ttl="48h")
 CA = dict(issuer_name="one", common_name="one.test", ttl="100h")
@@ -59,9 +59,9 @@ def test_a_module_ends_with_a_result_whatever_vault_answers(run, kube, prepared,
         options = {"mount": names["mount"], **options}
     if module.endswith("_secret"):
         options |= dict(kubernetes={"host": kube.url, "api_key": "x"}, secret_namespace="cert-manager", secret_name="s")
-    for where in (_vault_credential, _vault_pki):
+    for where in (credential, pki):
         monkeypatch.setattr(where, "PAUSES", ())
-    monkeypatch.setattr(_vault_intermediate, "GRACE", 0)
+    monkeypatch.setattr(intermediate, "GRACE", 0)
 
     @settings(max_examples=settings().max_examples // 20)
     @given(ALTERATIONS)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_connection
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import connection
 
 GONE = ("pki issuer id 6d0a1f8e-0000-0000-0000-000000000000 does not exist",
         "unable to find PKI issuer for reference: 6d0a1f8e-0000-0000-0000-000000000000")  # fmt: skip
@@ -23,7 +23,7 @@ def meanwhile(monkeypatch) -> Callable:
     """Lets something happen once, when an answer to a certain request has come and nobody has read it."""
 
     def arrange(method: str, path: str, happens: Callable[[], object]) -> None:
-        real, waiting = _vault_connection.Vault.exchange, [happens]
+        real, waiting = connection.Vault.exchange, [happens]
 
         def exchange(vault, asked, at, *arguments):
             answer = real(vault, asked, at, *arguments)
@@ -31,7 +31,7 @@ def meanwhile(monkeypatch) -> Callable:
                 return waiting.pop()() or answer
             return answer
 
-        monkeypatch.setattr(_vault_connection.Vault, "exchange", exchange)
+        monkeypatch.setattr(connection.Vault, "exchange", exchange)
 
     return arrange
 

@@ -128,7 +128,7 @@ def test_runs_at_the_same_moment_make_one_intermediate(child, arguments, server)
 
 def test_a_name_that_another_gives_at_that_moment_is_taken_back(run, child, arguments, server, monkeypatch):
     """The other run is made here, between our import and our name."""
-    module = importlib.import_module("ansible_collections.servicemesh.pki.plugins.module_utils._vault_intermediate")
+    module = importlib.import_module("ansible_collections.servicemesh.pki.plugins.module_utils._vault.intermediate")
     give_name = module.give_name
 
     def late(vault, mount, issuer_id, name):
@@ -146,14 +146,14 @@ def test_a_name_that_another_gives_at_that_moment_is_taken_back(run, child, argu
 
 def test_the_default_of_an_empty_mount_is_left_to_the_run_that_makes_the_issuer(run, child, arguments, monkeypatch):
     """The other run has named its issuer between our import and our name, and not yet made it the default."""
-    module = importlib.import_module("ansible_collections.servicemesh.pki.plugins.module_utils._vault_intermediate")
+    module = importlib.import_module("ansible_collections.servicemesh.pki.plugins.module_utils._vault.intermediate")
     give_name = module.give_name
 
     def late(*ours):
         with monkeypatch.context() as other:
             other.setattr(module, "give_name", give_name)
             other.setattr(module, "unfinished", lambda *_: None)  # it began before our import
-            other.setattr(module._vault_pki, "make_default", lambda *_: None)
+            other.setattr(module.pki, "make_default", lambda *_: None)
             assert run("vault_pki_intermediate", **arguments)["changed"]
         return give_name(*ours)
 

@@ -15,7 +15,7 @@ import pytest
 from breaking_proxy import LOSE_ANSWER, LOSE_REQUEST, BreakingProxy
 from server import run_module
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_intermediate
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import intermediate
 
 GENERATE, SIGN = "issuers/generate/intermediate/internal", "sign-intermediate"
 IMPORT, NAME, DEFAULT = "issuers/import/cert", "/issuer/", "config/issuers"
@@ -25,7 +25,7 @@ STEPS = [("POST", GENERATE), ("POST", SIGN), ("POST", IMPORT), ("PATCH", NAME)]
 
 @pytest.fixture(autouse=True)
 def no_long_pauses(monkeypatch):
-    monkeypatch.setattr(_vault_intermediate, "GRACE", 0.1)
+    monkeypatch.setattr(intermediate, "GRACE", 0.1)
 
 
 @pytest.fixture

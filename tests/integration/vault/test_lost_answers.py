@@ -17,7 +17,7 @@ import pytest
 from breaking_proxy import LOSE_ANSWER, LOSE_REQUEST, BreakingProxy
 from kubernetes_server import TOKEN
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_credential, _vault_secret
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import credential, kubernetes_secret
 
 NUMBERS = itertools.count(1)
 CREATE, REVOKE = "auth/token/create", "auth/token/revoke"
@@ -26,8 +26,8 @@ CREATE_ID, DESTROY_ID = "role/r/secret-id", "secret-id/destroy"
 
 @pytest.fixture(autouse=True)
 def no_long_pauses(monkeypatch):
-    monkeypatch.setattr(_vault_credential, "PAUSES", (0.05, 0.05))
-    monkeypatch.setattr(_vault_secret, "PAUSES", (0.05, 0.05))
+    monkeypatch.setattr(credential, "PAUSES", (0.05, 0.05))
+    monkeypatch.setattr(kubernetes_secret, "PAUSES", (0.05, 0.05))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from breaking_proxy import BreakingProxy
 from hypothesis import given, settings
 from kubernetes_server import TOKEN
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_cluster
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import cluster
 from ansible_collections.servicemesh.pki.plugins.modules import (
     k8s_condition,
     linkerd_certificates_info,
@@ -78,8 +78,8 @@ def head(name: str, **more) -> dict:
 def test_a_module_ends_with_a_result_whatever_the_api_server_answers(mesh, capsys, monkeypatch, tmp_path, way):
     module, options = WAYS[way]
     proxy = BreakingProxy(mesh.url)
-    monkeypatch.setattr(_k8s_cluster, "PAUSE", 0)
-    monkeypatch.setattr(_k8s_cluster.Cluster, "wait_for_change", lambda *dummy: None)
+    monkeypatch.setattr(cluster, "PAUSE", 0)
+    monkeypatch.setattr(cluster.Cluster, "wait_for_change", lambda *dummy: None)
 
     @settings(max_examples=settings().max_examples // 10)
     @given(ALTERATIONS)

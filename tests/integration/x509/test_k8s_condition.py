@@ -13,7 +13,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from forwarder_standin import DROP, SILENT, WATCH
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_wait
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import wait
 from ansible_collections.servicemesh.pki.plugins.modules import k8s_condition
 
 GROUP = "/apis/cert-manager.io/v1/namespaces/linkerd"
@@ -204,7 +204,7 @@ def test_a_webhook_that_does_not_answer_is_waited_for(run, webhook):
     ],
 )
 def test_what_is_never_accepted_is_not_waited_for_long(run, monkeypatch, change, sentence):
-    monkeypatch.setattr(_k8s_wait, "GRACE", 0.5)
+    monkeypatch.setattr(wait, "GRACE", 0.5)
     started = time.monotonic()
     answer = run(accepts=[ASKED | change], timeout=LONG)
     assert answer["failed"] and sentence in answer["msg"]

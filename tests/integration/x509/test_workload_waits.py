@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_pods, _k8s_wait
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import pods, wait
 from ansible_collections.servicemesh.pki.plugins.modules import k8s_condition
 
 # Seconds: a limit that is never waited for, and how long it may take where that is so, on a busy machine.
@@ -59,8 +59,8 @@ def run(api, capsys):
 @pytest.fixture(autouse=True)
 def faster(monkeypatch):
     """A tenth of the patience, so that 60 s are 6."""
-    monkeypatch.setattr(_k8s_wait, "POLL", 0.3)
-    monkeypatch.setattr(_k8s_pods, "PATIENCE", tuple((*rule, least / 10) for *rule, least in _k8s_pods.PATIENCE))
+    monkeypatch.setattr(wait, "POLL", 0.3)
+    monkeypatch.setattr(pods, "PATIENCE", tuple((*rule, least / 10) for *rule, least in pods.PATIENCE))
 
 
 class Workload:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _k3d
+from ansible_collections.servicemesh.pki.plugins.module_utils._k3d import clusters
 
 WORKSHOP = {
     "network": "pki-network",
@@ -59,12 +59,12 @@ IMAGES = {"k3d-c-server-0": "k3s:1"}
 
 
 def test_the_workshops_cluster_is_as_wanted():
-    assert _k3d.differences(WORKSHOP, workshop_cluster(), IMAGES) == {}
+    assert clusters.differences(WORKSHOP, workshop_cluster(), IMAGES) == {}
 
 
 def test_the_same_parts_disabled_by_several_flags():
     flags = ["--disable=traefik", "--disable=metrics-server,local-storage", "--node-label=a=b"]
-    assert _k3d.differences(WORKSHOP, workshop_cluster(cmd=flags), IMAGES) == {}
+    assert clusters.differences(WORKSHOP, workshop_cluster(cmd=flags), IMAGES) == {}
 
 
 @pytest.mark.parametrize(
@@ -78,24 +78,24 @@ def test_the_same_parts_disabled_by_several_flags():
     ],
 )
 def test_each_difference_is_named(change, name, wanted, found):
-    assert _k3d.differences(WORKSHOP | change, workshop_cluster(), IMAGES) == {name: (wanted, found)}
+    assert clusters.differences(WORKSHOP | change, workshop_cluster(), IMAGES) == {name: (wanted, found)}
 
 
 def test_a_part_that_is_not_disabled():
-    found = _k3d.differences(WORKSHOP, workshop_cluster(cmd=["--disable=traefik", "--node-label=a=b"]), IMAGES)
+    found = clusters.differences(WORKSHOP, workshop_cluster(cmd=["--disable=traefik", "--node-label=a=b"]), IMAGES)
     assert found == {
         "parts disabled on k3d-c-server-0": (["local-storage", "metrics-server", "traefik"], ["traefik"]),
     }
 
 
 def test_a_part_that_is_disabled_and_not_asked_for():
-    assert _k3d.differences({}, cluster(node("server", cmd=["--disable=traefik"])), {}) == {
+    assert clusters.differences({}, cluster(node("server", cmd=["--disable=traefik"])), {}) == {
         "parts disabled on k3d-c-server-0": ([], ["traefik"]),
     }
 
 
 def test_another_argument_that_is_missing():
-    assert _k3d.differences(WORKSHOP, workshop_cluster(cmd=DISABLED), IMAGES) == {
+    assert clusters.differences(WORKSHOP, workshop_cluster(cmd=DISABLED), IMAGES) == {
         "k3s arguments of k3d-c-server-0": (["--node-label=a=b"], []),
     }
 
@@ -103,24 +103,24 @@ def test_another_argument_that_is_missing():
 def test_agents_have_arguments_of_their_own():
     two = workshop_cluster()
     two["nodes"].append(node("agent", cmd=["--disable=traefik"]))
-    assert _k3d.differences(WORKSHOP | {"agents": 1}, two, IMAGES) == {
+    assert clusters.differences(WORKSHOP | {"agents": 1}, two, IMAGES) == {
         "parts disabled on k3d-c-agent-0": (["local-storage", "metrics-server", "traefik"], ["traefik"]),
     }
 
 
 def test_one_server_of_two_without_the_argument_counts():
     two = cluster(node("server", cmd=DISABLED), node("server", number=1))
-    assert "parts disabled on k3d-c-server-1" in _k3d.differences(WORKSHOP | {"servers": 2}, two, {})
+    assert "parts disabled on k3d-c-server-1" in clusters.differences(WORKSHOP | {"servers": 2}, two, {})
 
 
 def test_an_image_that_nobody_knows_is_not_compared():
-    assert "image" not in _k3d.differences(WORKSHOP | {"image": "k3s:2"}, workshop_cluster(), {})
+    assert "image" not in clusters.differences(WORKSHOP | {"image": "k3s:2"}, workshop_cluster(), {})
 
 
 def test_every_argument_names_its_nodes():
     argument = "--kubelet-arg=x"
     config = {"options": {"k3s": {"extraArgs": [{"arg": argument, "nodeFilters": ["all"]}]}}, "agents": 1}
-    found = _k3d.differences(config, cluster(node("server"), node("agent", cmd=[argument])), {})
+    found = clusters.differences(config, cluster(node("server"), node("agent", cmd=[argument])), {})
     assert found == {"k3s arguments of k3d-c-server-0": ([argument], [])}
 
 
@@ -135,30 +135,30 @@ def test_every_argument_names_its_nodes():
     ],
 )
 def test_ports_with_protocols_and_addresses(port, same):
-    assert _k3d.port_pairs(port) == [same]
+    assert clusters.port_pairs(port) == [same]
 
 
 def test_the_port_of_the_api_server_is_k3ds_own():
-    assert _k3d.found_ports(workshop_cluster()) == {"80:80/tcp", "443:443/tcp"}
+    assert clusters.found_ports(workshop_cluster()) == {"80:80/tcp", "443:443/tcp"}
 
 
 def test_a_node_that_never_started_makes_a_cluster_incomplete():
-    assert not _k3d.is_incomplete(workshop_cluster())
-    assert _k3d.is_incomplete(cluster(node("server"), node("loadbalancer", running=False, status="created")))
-    assert not _k3d.is_incomplete(cluster(node("server", running=False, status="exited")))
-    assert not _k3d.is_incomplete(cluster({**node("server"), "State": None}))
+    assert not clusters.is_incomplete(workshop_cluster())
+    assert clusters.is_incomplete(cluster(node("server"), node("loadbalancer", running=False, status="created")))
+    assert not clusters.is_incomplete(cluster(node("server", running=False, status="exited")))
+    assert not clusters.is_incomplete(cluster({**node("server"), "State": None}))
 
 
 def test_running_means_every_node_but_the_helpers():
-    assert _k3d.is_running(workshop_cluster())
-    assert not _k3d.is_running(workshop_cluster(running=False, status="exited"))
-    assert not _k3d.is_running(cluster(node("server"), node("loadbalancer", running=False, status="exited")))
-    assert _k3d.is_running(cluster(node("server"), node("tools", running=False, status="exited")))
+    assert clusters.is_running(workshop_cluster())
+    assert not clusters.is_running(workshop_cluster(running=False, status="exited"))
+    assert not clusters.is_running(cluster(node("server"), node("loadbalancer", running=False, status="exited")))
+    assert clusters.is_running(cluster(node("server"), node("tools", running=False, status="exited")))
 
 
 def test_the_summary_has_the_public_facts():
-    assert _k3d.summary(None) == {}
-    assert _k3d.summary(workshop_cluster()) == {
+    assert clusters.summary(None) == {}
+    assert clusters.summary(workshop_cluster()) == {
         "name": "c",
         "servers": 1,
         "agents": 0,
@@ -170,20 +170,20 @@ def test_the_summary_has_the_public_facts():
 
 
 def test_a_port_that_is_exposed_and_not_published_is_none():
-    assert _k3d.found_ports(cluster(node("loadbalancer", ports={"80/tcp": None, "443/tcp": []}))) == set()
+    assert clusters.found_ports(cluster(node("loadbalancer", ports={"80/tcp": None, "443/tcp": []}))) == set()
 
 
 def test_a_range_of_ports_is_its_ports():
-    assert _k3d.port_pairs("8000-8001:80-81/udp") == ["8000:80/udp", "8001:81/udp"]
+    assert clusters.port_pairs("8000-8001:80-81/udp") == ["8000:80/udp", "8001:81/udp"]
 
 
 @pytest.mark.parametrize("port", ["80", "127.0.0.1::80"])
 def test_a_port_that_k3d_chooses_is_no_difference(port):
-    assert _k3d.port_pairs(port) == [":80/tcp"]
+    assert clusters.port_pairs(port) == [":80/tcp"]
     config = {"ports": [{"port": port}]}
-    assert _k3d.wanted_ports(config) == set()
+    assert clusters.wanted_ports(config) == set()
     node = {"role": "server", "portMappings": {"80/tcp": [{"HostPort": "41234"}]}, "State": {}}
-    assert "ports" not in _k3d.differences(config, {"nodes": [{**node, "name": "n"}]}, {})
+    assert "ports" not in clusters.differences(config, {"nodes": [{**node, "name": "n"}]}, {})
 
 
 @pytest.mark.parametrize(
@@ -209,8 +209,8 @@ def test_an_argument_is_for_the_nodes_of_its_filter(node_filter, having):
     config = {"servers": 3, "options": {"k3s": {"extraArgs": extra}}}
     arguments = [entry["arg"] for entry in extra]
     as_made = [node("server", number=number, cmd=arguments if number in having else []) for number in range(3)]
-    assert _k3d.differences(config, cluster(*as_made), {}) == {}
-    without = _k3d.differences(config, cluster(*[node("server", number=number) for number in range(3)]), {})
+    assert clusters.differences(config, cluster(*as_made), {}) == {}
+    without = clusters.differences(config, cluster(*[node("server", number=number) for number in range(3)]), {})
     assert set(without) == {
         f"{what} k3d-c-server-{number}" for number in having for what in ("parts disabled on", "k3s arguments of")
     }
@@ -228,16 +228,16 @@ def test_an_argument_is_for_the_nodes_of_its_filter(node_filter, having):
     ],
 )
 def test_two_names_of_one_image_and_channels_are_no_difference(wanted, found):
-    assert _k3d.differences({"image": wanted}, cluster(node("server")), {"k3d-c-server-0": found}) == {}
+    assert clusters.differences({"image": wanted}, cluster(node("server")), {"k3d-c-server-0": found}) == {}
 
 
 @pytest.mark.parametrize("registry", ["a.b", "registry:5000", "localhost"])
 def test_an_image_of_another_registry_is_another(registry):
     image = f"{registry}/rancher/k3s:1"
-    found = _k3d.differences({"image": "rancher/k3s:1"}, cluster(node("server")), {"k3d-c-server-0": image})
+    found = clusters.differences({"image": "rancher/k3s:1"}, cluster(node("server")), {"k3d-c-server-0": image})
     assert found == {"image": ("rancher/k3s:1", image)}
     short = f"{registry}/k3s:1"
-    assert "image" in _k3d.differences(
+    assert "image" in clusters.differences(
         {"image": f"docker.io/{short}"}, cluster(node("server")), {"k3d-c-server-0": short}
     )
 
@@ -245,8 +245,8 @@ def test_an_image_of_another_registry_is_another(registry):
 def test_an_argument_without_a_filter_is_for_the_servers():
     config = {"agents": 1, "options": {"k3s": {"extraArgs": [{"arg": "--x"}]}}}
     made = cluster(node("server", cmd=["--x"]), node("agent"))
-    assert _k3d.differences(config, made, {}) == {}
-    assert set(_k3d.differences(config, cluster(node("server"), node("agent")), {})) == {
+    assert clusters.differences(config, made, {}) == {}
+    assert set(clusters.differences(config, cluster(node("server"), node("agent")), {})) == {
         "k3s arguments of k3d-c-server-0"
     }
 
@@ -254,10 +254,10 @@ def test_an_argument_without_a_filter_is_for_the_servers():
 def test_a_published_port_of_the_api_server_is_no_difference():
     config = {"ports": [{"port": "16443:6443", "nodeFilters": ["server:0:direct"]}]}
     made = cluster(node("server", ports={"6443/tcp": [{"HostIp": "0.0.0.0", "HostPort": "16443"}]}))  # noqa: S104
-    assert _k3d.differences(config, made, {}) == {}
-    assert _k3d.probed_ports(config, None) == [16443]  # it has to be free all the same
-    assert _k3d.probed_ports(config, made) == []
+    assert clusters.differences(config, made, {}) == {}
+    assert clusters.probed_ports(config, None) == [16443]  # it has to be free all the same
+    assert clusters.probed_ports(config, made) == []
 
 
 def test_only_ports_of_tcp_are_probed():
-    assert _k3d.probed_ports({"ports": [{"port": "53:53/udp"}, {"port": "80-81:80-81"}]}, None) == [80, 81]
+    assert clusters.probed_ports({"ports": [{"port": "53:53/udp"}, {"port": "80-81:80-81"}]}, None) == [80, 81]

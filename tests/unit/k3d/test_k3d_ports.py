@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _ports
+from ansible_collections.servicemesh.pki.plugins.module_utils._k3d import ports
 
 
 @pytest.fixture(params=[(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::1")])  # noqa: S104
@@ -29,7 +29,7 @@ def listener(request):
 
 def test_this_process_is_named(listener):
     name = Path("/proc/self/comm").read_text().strip()
-    assert _ports.owner(listener.getsockname()[1]) == f"{name} (pid {os.getpid()})"
+    assert ports.owner(listener.getsockname()[1]) == f"{name} (pid {os.getpid()})"
 
 
 def test_a_listener_takes_its_port_until_it_closes():
@@ -37,9 +37,9 @@ def test_a_listener_takes_its_port_until_it_closes():
         server.bind(("127.0.0.1", 0))
         server.listen()
         port = server.getsockname()[1]
-        assert _ports.in_use(port)
-    assert not _ports.in_use(port)
-    assert _ports.owner(port) is None
+        assert ports.in_use(port)
+    assert not ports.in_use(port)
+    assert ports.owner(port) is None
 
 
 def test_a_connection_is_no_listener():
@@ -47,18 +47,18 @@ def test_a_connection_is_no_listener():
         server.bind(("127.0.0.1", 0))
         server.listen()
         with socket.create_connection(server.getsockname()) as client:
-            assert _ports.owner(client.getsockname()[1]) is None
+            assert ports.owner(client.getsockname()[1]) is None
 
 
 def test_where_the_kernel_tells_nothing_nobody_is_named(tmp_path):
-    assert _ports.owner(80, proc=tmp_path) is None
+    assert ports.owner(80, proc=tmp_path) is None
 
 
 def test_a_process_of_another_user_is_not_named(tmp_path):
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "tcp").write_text("head\n 0: 00000000:0050 00000000:0000 0A 0:0 0:0 0 0 0 4711 1\n")
     (tmp_path / "12").mkdir()  # without fd, as if it ended meanwhile
-    assert _ports.owner(80, proc=tmp_path) is None
+    assert ports.owner(80, proc=tmp_path) is None
 
 
 def test_host_port_info_says_it_in_a_sentence(only_standins, ok):

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_condition as judge
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions
 
-WANTED = judge.Wanted("cert-manager.io/v1", "Certificate", "identity", "linkerd", "Ready")
+WANTED = conditions.Wanted("cert-manager.io/v1", "Certificate", "identity", "linkerd", "Ready")
 
 
 def found(status="True", generation=2, condition_seen=None, status_seen=None, **metadata):
@@ -39,13 +39,13 @@ def found(status="True", generation=2, condition_seen=None, status_seen=None, **
     ],
 )
 def test_unmet(given, why):
-    answer = judge.unmet(given, WANTED)
+    answer = conditions.unmet(given, WANTED)
     assert answer is None if why is None else why in answer
 
 
 def test_another_status_may_be_wanted():
-    wanted = judge.Wanted("v1", "X", "x", condition="Ready", status="False")
-    assert judge.unmet(found(status="False"), wanted) is None
+    wanted = conditions.Wanted("v1", "X", "x", condition="Ready", status="False")
+    assert conditions.unmet(found(status="False"), wanted) is None
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_another_status_may_be_wanted():
     ],
 )
 def test_the_default_condition(options, condition):
-    assert judge.Wanted.from_options({"api_version": "v1", "name": "x", **options}).condition == condition
+    assert conditions.Wanted.from_options({"api_version": "v1", "name": "x", **options}).condition == condition
 
 
 def test_an_empty_value_is_no_value():
-    wanted = judge.Wanted("v1", "Secret", "s", keys=("a", "b", "c"))
-    assert judge.unmet({"metadata": {}, "data": {"a": "eA==", "b": ""}}, wanted) == "has no data for b, c"
+    wanted = conditions.Wanted("v1", "Secret", "s", keys=("a", "b", "c"))
+    assert conditions.unmet({"metadata": {}, "data": {"a": "eA==", "b": ""}}, wanted) == "has no data for b, c"
 
 
 def test_the_newest_request_of_the_certificate():
@@ -78,8 +78,8 @@ def test_the_newest_request_of_the_certificate():
         request("b-1", "2026-01-03T00:00:00Z", "b"),
         {"metadata": {"name": "by-hand"}},
     ]
-    assert judge.newest_request(requests, "a")["metadata"]["name"] == "a-2"
-    assert judge.newest_request([], "a") is None
+    assert conditions.newest_request(requests, "a")["metadata"]["name"] == "a-2"
+    assert conditions.newest_request([], "a") is None
 
 
 def test_the_last_events_in_order_whatever_their_clock_is_called():
@@ -89,7 +89,7 @@ def test_the_last_events_in_order_whatever_their_clock_is_called():
         {"metadata": {}, "reason": "A", "message": "a", "eventTime": "2026-01-01T00:00:00Z"},
         {"metadata": {}, "reason": "C", "message": "c", "series": {"lastObservedTime": "2026-01-03T00:00:00Z"}},
     ]
-    assert judge.event_lines(events) == ["B: b", "C: c", "D: d"]
+    assert conditions.event_lines(events) == ["B: b", "C: c", "D: d"]
 
 
 # As Vault, Go, cert-manager, trust-manager and Kubernetes write them, and a part of what to do.
@@ -120,27 +120,29 @@ CAUSES_OF_PODS = [
 
 @pytest.mark.parametrize(("message", "what"), CAUSES)
 def test_a_known_cause_has_its_advice(message, what):
-    told = judge.explain(WANTED, f"is not Ready=True: {message}", None, [])
+    told = conditions.explain(WANTED, f"is not Ready=True: {message}", None, [])
     assert what in told
     assert "kubectl" not in told
 
 
 @pytest.mark.parametrize(("message", "what"), CAUSES_OF_PODS)
 def test_a_known_cause_of_pods_has_its_advice_and_no_other(message, what):
-    answer = judge.explain(
-        WANTED, "is not Available=True", None, [(judge.PODS, [f"{message}: lookup x: no such host"])]
+    answer = conditions.explain(
+        WANTED, "is not Available=True", None, [(conditions.PODS, [f"{message}: lookup x: no such host"])]
     )
     assert what in answer and "DNS" not in answer
 
 
-@pytest.mark.parametrize(("table", "causes"), [(judge.ADVICE, CAUSES), (judge.ADVICE_FOR_PODS, CAUSES_OF_PODS)])
+@pytest.mark.parametrize(
+    ("table", "causes"), [(conditions.ADVICE, CAUSES), (conditions.ADVICE_FOR_PODS, CAUSES_OF_PODS)]
+)
 def test_every_advice_has_its_cause(table, causes):
     messages = [message.lower() for message, dummy in causes]
     assert [part for part, dummy in table if not any(part.lower() in message for message in messages)] == []
 
 
 def test_an_unknown_cause_names_the_command():
-    told = judge.explain(WANTED, "does not exist", None, [("Last events", [])])
+    told = conditions.explain(WANTED, "does not exist", None, [("Last events", [])])
     assert told == (
         "Certificate linkerd/identity does not exist. "
         "See: kubectl describe certificate.cert-manager.io identity --namespace linkerd"
@@ -148,11 +150,13 @@ def test_an_unknown_cause_names_the_command():
 
 
 def test_a_refused_definition_is_named_with_the_cause_and_what_to_do():
-    wanted = judge.Wanted.named({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namespace": "b"}})
-    assert judge.explain_refusal(wanted, "is refused: failed calling webhook x.") == (
+    wanted = conditions.Wanted.named(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namespace": "b"}}
+    )
+    assert conditions.explain_refusal(wanted, "is refused: failed calling webhook x.") == (
         "Secret b/a is refused: failed calling webhook x. The webhook does not answer yet: look at its pod."
     )
-    assert judge.explain_refusal(wanted, "is refused") == "Secret b/a is refused."
+    assert conditions.explain_refusal(wanted, "is refused") == "Secret b/a is refused."
 
 
 def rolled(kind="Deployment", generation=2, asked=2, **status):
@@ -180,21 +184,23 @@ DAEMONS = {"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberS
     ],
 )
 def test_a_rollout(given, why):
-    wanted = judge.Wanted.from_options({"api_version": "apps/v1", "kind": given["kind"], "name": "x", "rollout": True})
+    wanted = conditions.Wanted.from_options(
+        {"api_version": "apps/v1", "kind": given["kind"], "name": "x", "rollout": True}
+    )
     assert wanted.condition is None
-    answer = judge.unmet(given, wanted)
+    answer = conditions.unmet(given, wanted)
     assert answer is None if why is None else why in answer
 
 
 def test_what_is_wanted_is_taken_from_the_options():
     options = {"api_version": "v1", "kind": "Secret", "name": "s", "namespace": "n", "keys": ["a"], "status": "False"}
-    wanted = judge.Wanted.from_options(options)
+    wanted = conditions.Wanted.from_options(options)
     assert (wanted.namespace, wanted.keys, wanted.status, wanted.rollout) == ("n", ("a",), "False", False)
     assert str(wanted) == "Secret n/s"
-    plain = judge.Wanted.from_options({**options, "namespace": "", "keys": None, "status": None})
+    plain = conditions.Wanted.from_options({**options, "namespace": "", "keys": None, "status": None})
     assert (plain.namespace, plain.keys, plain.status, plain.condition) == (None, (), "True", None)
     assert str(plain) == "Secret s"
-    chosen = judge.Wanted.from_options({**options, "keys": None, "condition": "Sealed"})
+    chosen = conditions.Wanted.from_options({**options, "keys": None, "condition": "Sealed"})
     assert chosen.condition == "Sealed"
 
 
@@ -208,7 +214,7 @@ def test_what_is_wanted_is_taken_from_the_options():
     ],
 )
 def test_what_a_definition_lacks(definition, lacks):
-    assert judge.lacking(definition) == lacks
+    assert conditions.lacking(definition) == lacks
 
 
 @pytest.mark.parametrize(
@@ -220,26 +226,26 @@ def test_what_a_definition_lacks(definition, lacks):
     ],
 )
 def test_a_condition_in_words(condition, text):
-    assert judge.sentence(condition) == text
+    assert conditions.sentence(condition) == text
 
 
 def test_a_secret_needs_no_condition():
-    assert judge.unmet({"metadata": {}}, judge.Wanted("v1", "Secret", "s")) is None
-    assert judge.data_keys({"data": None, "binaryData": {"a": "eA=="}}) == {"a"}
+    assert conditions.unmet({"metadata": {}}, conditions.Wanted("v1", "Secret", "s")) is None
+    assert conditions.data_keys({"data": None, "binaryData": {"a": "eA=="}}) == {"a"}
 
 
 def test_a_request_without_a_time_is_older_than_one_with_it():
     annotations = {"cert-manager.io/certificate-name": "a"}
     dated = {"metadata": {"name": "dated", "creationTimestamp": "2026-01-01T00:00:00Z", "annotations": annotations}}
     undated = {"metadata": {"name": "undated", "annotations": annotations}}
-    assert judge.newest_request([undated, dated], "a") is dated
-    assert judge.newest_request([dated, undated], "a") is dated
+    assert conditions.newest_request([undated, dated], "a") is dated
+    assert conditions.newest_request([dated, undated], "a") is dated
 
 
 def test_the_parts_of_an_explanation_stand_once_and_end_with_one_full_stop():
     found = {"status": {"conditions": [{"type": "Ready", "status": "False"}, {"type": "Issuing", "status": "True"}]}}
     details = [("Last events", ["R: said.", "R: said."]), ("Nothing", [])]
-    assert judge.explain(WANTED, "is not ready.", found, details, "kubectl get pods") == (
+    assert conditions.explain(WANTED, "is not ready.", found, details, "kubectl get pods") == (
         "Certificate linkerd/identity is not ready. Other conditions: Issuing=True. Last events: R: said. "
         "See: kubectl get pods"
     )
@@ -248,12 +254,15 @@ def test_the_parts_of_an_explanation_stand_once_and_end_with_one_full_stop():
 @pytest.mark.parametrize(
     ("wanted", "command"),
     [
-        (judge.Wanted("v1", "Secret", "s", "n"), "kubectl describe secret s --namespace n"),
-        (judge.Wanted("cert-manager.io/v1", "ClusterIssuer", "v"), "kubectl describe clusterissuer.cert-manager.io v"),
+        (conditions.Wanted("v1", "Secret", "s", "n"), "kubectl describe secret s --namespace n"),
+        (
+            conditions.Wanted("cert-manager.io/v1", "ClusterIssuer", "v"),
+            "kubectl describe clusterissuer.cert-manager.io v",
+        ),
     ],
 )
 def test_the_command_that_describes_an_object(wanted, command):
-    assert judge.describe_command(wanted) == command
+    assert conditions.describe_command(wanted) == command
 
 
 @pytest.mark.parametrize(
@@ -265,16 +274,16 @@ def test_the_command_that_describes_an_object(wanted, command):
     ],
 )
 def test_a_rollout_of_which_nothing_is_reported_yet(given, why):
-    answer = judge.rollout(given, "Deployment")
+    answer = conditions.rollout(given, "Deployment")
     assert answer is None if why is None else why in answer
 
 
 def test_a_daemon_set_that_no_node_wants_is_rolled_out():
-    assert judge.rollout({"metadata": {}, "status": {}}, "DaemonSet") is None
+    assert conditions.rollout({"metadata": {}, "status": {}}, "DaemonSet") is None
 
 
 def test_a_command_that_shows_more_stands_beside_the_advice():
-    told = judge.explain(WANTED, "is not ready: permission denied", None, [], "kubectl logs x")
+    told = conditions.explain(WANTED, "is not ready: permission denied", None, [], "kubectl logs x")
     assert "compare the Vault policy" in told
     assert told.endswith("See: kubectl logs x")
 
@@ -289,5 +298,5 @@ def test_an_event_is_as_old_as_its_newest_clock_and_needs_no_words():
     }
     counted = {**repeated, "series": None, "lastTimestamp": "2026-01-04T00:00:00Z", "reason": "Counted"}
     timed = {**counted, "lastTimestamp": None, "eventTime": "2026-01-03T00:00:00Z", "reason": "Timed"}
-    assert judge.event_lines([repeated, counted, timed]) == ["Timed: ", "Counted: ", "Repeated: "]
-    assert judge.event_lines([{"metadata": {}, "reason": "Undated"}, timed])[0] == "Undated: "
+    assert conditions.event_lines([repeated, counted, timed]) == ["Timed: ", "Counted: ", "Repeated: "]
+    assert conditions.event_lines([{"metadata": {}, "reason": "Undated"}, timed])[0] == "Undated: "

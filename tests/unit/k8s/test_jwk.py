@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _jwk
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import jwk
 
 
 def openssl(*arguments: str, given: str | None = None) -> str:
@@ -26,7 +26,7 @@ def test_an_rsa_key():
     private = openssl("genrsa", "2048")
     public = openssl("pkey", "-pubout", given=private)
     modulus = openssl("rsa", "-pubin", "-noout", "-modulus", given=public).strip().partition("=")[2]
-    assert _jwk.public_key_pem({"kty": "RSA", "n": encoded(modulus), "e": "AQAB", "use": "sig"}) == public
+    assert jwk.public_key_pem({"kty": "RSA", "n": encoded(modulus), "e": "AQAB", "use": "sig"}) == public
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_an_ec_key(curve, name, size):
     point = der[-2 * size :]
     assert der[-2 * size - 1] == 4
     key = {"kty": "EC", "crv": name, "x": encoded(point[:size].hex()), "y": encoded(point[size:].hex())}
-    assert _jwk.public_key_pem(key) == public
+    assert jwk.public_key_pem(key) == public
 
 
 @pytest.mark.parametrize(
@@ -55,5 +55,5 @@ def test_an_ec_key(curve, name, size):
     ],
 )
 def test_what_is_no_usable_key(key, sentence):
-    with pytest.raises(_jwk.JwkError, match=re.escape(sentence)):
-        _jwk.public_key_pem(key)
+    with pytest.raises(jwk.JwkError, match=re.escape(sentence)):
+        jwk.public_key_pem(key)

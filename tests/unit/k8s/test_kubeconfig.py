@@ -15,8 +15,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_errors import VaultError
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault_secret import SecretValue
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.kubernetes_secret import SecretValue
 
 SECRET = "c3VwZXItc2VjcmV0LXRva2Vu"
 GOOD = {

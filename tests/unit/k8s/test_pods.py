@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _k8s_pods as pods
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import pods
 
 
 def pod(*containers: dict[str, Any], **more: Any) -> dict[str, Any]:

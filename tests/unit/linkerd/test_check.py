@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _linkerd_check as output
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import check_output as output
 
 SHORT = {
     "description": "issuer cert is valid for at least 60 days",

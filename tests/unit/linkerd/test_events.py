@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _linkerd_events as words
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import events
 
 
 def event(version: str, reason: str, message: str = "") -> dict:
@@ -14,26 +14,26 @@ def event(version: str, reason: str, message: str = "") -> dict:
 
 def test_what_was_said_before_does_not_count():
     old = [event("1", "IssuerUpdated"), event("2", "IssuerUpdateSkipped", "refused")]
-    assert words.since(old, words.versions(old)) == words.Said(False, "")
+    assert events.since(old, events.versions(old)) == events.Said(False, "")
 
 
 def test_an_event_that_is_said_again_counts():
     """Kubernetes counts up a repeated event, which gives it a new version under its old name."""
     old = [event("1", "IssuerUpdated")]
-    assert words.since([event("7", "IssuerUpdated")], words.versions(old)).updated
+    assert events.since([event("7", "IssuerUpdated")], events.versions(old)).updated
 
 
 def test_a_refusal_is_told_in_linkerds_words():
-    said = words.since(
+    said = events.since(
         [event("3", "IssuerUpdateSkipped", "Skipping issuer\n update as certs could not be read.")], set()
     )
-    assert said == words.Said(False, "Skipping issuer update as certs could not be read")
+    assert said == events.Said(False, "Skipping issuer update as certs could not be read")
 
 
 def test_a_good_issuer_after_a_refused_one_is_in_use():
-    said = words.since([event("3", "IssuerUpdateSkipped", "no"), event("4", "IssuerUpdated")], set())
-    assert said == words.Said(True, "")
+    said = events.since([event("3", "IssuerUpdateSkipped", "no"), event("4", "IssuerUpdated")], set())
+    assert said == events.Said(True, "")
 
 
 def test_other_events_say_nothing():
-    assert words.since([event("3", "ScalingReplicaSet")], set()) == words.Said(False, "")
+    assert events.since([event("3", "ScalingReplicaSet")], set()) == events.Said(False, "")

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _linkerd_leaves as reader
-from ansible_collections.servicemesh.pki.plugins.module_utils._k8s_forward import ForwardError
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.port_forward import ForwardError
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import handshake as reader
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "x509"))
 

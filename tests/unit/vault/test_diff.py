@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _diff
+from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift
 
 WORDS = st.text(alphabet="abcxyz-_/", min_size=1, max_size=6)
 SCALARS = st.one_of(st.booleans(), st.integers(-(10**6), 10**6), WORDS)
@@ -45,7 +45,7 @@ VALUES = st.recursive(
     ],
 )
 def test_the_same(wanted, found):
-    assert _diff.same(wanted, found)
+    assert drift.same(wanted, found)
 
 
 @pytest.mark.parametrize(
@@ -85,43 +85,43 @@ def test_the_same(wanted, found):
     ],
 )
 def test_not_the_same(wanted, found):
-    assert not _diff.same(wanted, found)
+    assert not drift.same(wanted, found)
 
 
 @given(VALUES)
 def test_each_value_is_itself(value):
-    assert _diff.same(value, value)
+    assert drift.same(value, value)
 
 
 @given(VALUES, VALUES)
 def test_the_same_holds_both_ways(one, other):
-    assert _diff.same(one, other) == _diff.same(other, one)
+    assert drift.same(one, other) == drift.same(other, one)
 
 
 @given(st.lists(VALUES, max_size=5), st.randoms())
 def test_lists_have_no_order(values, random):
     shuffled = list(values)
     random.shuffle(shuffled)
-    assert _diff.same(values, shuffled)
+    assert drift.same(values, shuffled)
 
 
 @given(st.lists(WORDS, min_size=1, max_size=5), WORDS)
 def test_a_list_with_one_more_is_another(values, extra):
-    assert not _diff.same(values, [*values, extra])
-    assert not _diff.same([*values, extra], values)
+    assert not drift.same(values, [*values, extra])
+    assert not drift.same([*values, extra], values)
 
 
 @given(st.dictionaries(WORDS, SCALARS, max_size=5), st.dictionaries(WORDS, SCALARS, max_size=5))
 def test_differences_are_exactly_what_is_otherwise(wanted, found):
-    differing = _diff.differences(wanted, found)
-    assert not _diff.differences(wanted, {**found, **wanted})
+    differing = drift.differences(wanted, found)
+    assert not drift.differences(wanted, {**found, **wanted})
     for name, value in wanted.items():
-        assert (name in differing) == (not _diff.same(value, found.get(name)))
-        assert name not in differing or name in _diff.sentence(differing)
+        assert (name in differing) == (not drift.same(value, found.get(name)))
+        assert name not in differing or name in drift.sentence(differing)
 
 
 def test_differences_tell_both_sides():
-    differing = _diff.differences({"ttl": "2h", "same": 1, "gone": "x"}, {"ttl": 3600, "same": "1", "more": 2})
+    differing = drift.differences({"ttl": "2h", "same": 1, "gone": "x"}, {"ttl": 3600, "same": "1", "more": 2})
     assert differing == {"ttl": {"wanted": "2h", "found": 3600}, "gone": {"wanted": "x", "found": None}}
 
 
@@ -130,16 +130,16 @@ def test_differences_tell_both_sides():
     [(None, "none"), ("", "none"), ([], "none"), (["a", 1], "a, 1"), (("a",), "a"), (0, "0"), ("x", "x")],
 )
 def test_values_in_a_sentence(value, shown):
-    assert _diff.show(value) == shown
+    assert drift.show(value) == shown
 
 
 def test_a_sentence_of_two_differences():
     differing = {"a": {"wanted": [1, 2], "found": None}, "b": {"wanted": "x", "found": "y"}}
-    assert _diff.sentence(differing) == "a: wanted 1, 2, found none; b: wanted x, found y"
+    assert drift.sentence(differing) == "a: wanted 1, 2, found none; b: wanted x, found y"
 
 
 def test_a_view_has_only_what_is_there():
-    assert _diff.view({"a": 1, "b": 2}, ["b", "c"]) == {"b": 2}
+    assert drift.view({"a": 1, "b": 2}, ["b", "c"]) == {"b": 2}
 
 
 @pytest.mark.parametrize(
@@ -157,4 +157,4 @@ def test_a_view_has_only_what_is_there():
     ],
 )
 def test_only_values_of_names_that_were_given_are_shown(found, given, shown):
-    assert _diff.redacted(found, given) == shown
+    assert drift.redacted(found, given) == shown

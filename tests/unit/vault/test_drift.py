@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_authority as authority
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import authority
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "x509"))
 from authority import DAY, NOW, key, make
@@ -76,7 +76,7 @@ def test_a_subject_of_several_parts(root):
         x509.CertificateBuilder()
         .subject_name(name).issuer_name(name).public_key(key().public_key()).serial_number(1)
         .not_valid_before(NOW).not_valid_after(END)
-        .sign(key(), authority._x509.hashes.SHA256())
+        .sign(key(), authority.certs.hashes.SHA256())
     )  # fmt: skip
     asked = options(common_name="root", organization=["a", "b"], serial_number="7")
     # Without the extension it is no CA and has no limit.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _duration
+from ansible_collections.servicemesh.pki.plugins.module_utils._common import durations
 
 WHOLE = st.integers(min_value=0, max_value=10**9)
 
@@ -37,32 +37,32 @@ WHOLE = st.integers(min_value=0, max_value=10**9)
     ],
 )
 def test_seconds(written, expected):
-    assert _duration.seconds(written) == expected
+    assert durations.seconds(written) == expected
 
 
 @pytest.mark.parametrize(
     "bad", ["", "h", "1 h", "-1h", -1, "1y", "1h30", "soon", "\uff11h", "\u00b2", None, True, [], "300000000000h"]
 )
 def test_what_is_none_is_an_error_that_shows_it(bad):
-    with pytest.raises(_duration.DurationError, match=r"duration|292 years") as caught:
-        _duration.seconds(bad)
+    with pytest.raises(durations.DurationError, match=r"duration|292 years") as caught:
+        durations.seconds(bad)
     assert repr(bad) in str(caught.value)
 
 
 @given(WHOLE)
 def test_what_is_told_means_the_same(number):
-    assert _duration.seconds(_duration.text(number)) == number
+    assert durations.seconds(durations.text(number)) == number
 
 
 @given(WHOLE, st.integers(0, 10**5), st.integers(0, 59), st.integers(0, 59))
 def test_parts_add_up(extra, hours, minutes, seconds):
-    assert _duration.seconds(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
-    assert _duration.seconds(f"{extra}s") == _duration.seconds(str(extra)) == _duration.seconds(extra)
+    assert durations.seconds(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
+    assert durations.seconds(f"{extra}s") == durations.seconds(str(extra)) == durations.seconds(extra)
 
 
 @given(st.text(max_size=12))
 def test_any_text_is_a_duration_or_a_clear_error(text):
     try:
-        assert _duration.seconds(text) >= 0
-    except _duration.DurationError as exc:
+        assert durations.seconds(text) >= 0
+    except durations.DurationError as exc:
         assert repr(text) in str(exc)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from requests import exceptions
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _vault_errors as errors
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import errors
 
 URL = "https://vault.test:8200"
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509_chain
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -120,10 +120,10 @@ def usage(key_cert_sign: bool) -> x509.KeyUsage:
     return x509.KeyUsage(not key_cert_sign, False, False, False, False, key_cert_sign, key_cert_sign, False, False)
 
 
-def verdict_on(chain: list[Made], anchors: list[Made], **wanted: Any) -> _x509_chain.Verdict:
+def verdict_on(chain: list[Made], anchors: list[Made], **wanted: Any) -> chains.Verdict:
     """Ours, at the time that all of them are made for."""
     given, trusted = ([one.certificate for one in some] for some in (chain, anchors))
-    return _x509_chain.verify(given, trusted, _x509_chain.requirements(at=NOW, **wanted))
+    return chains.verify(given, trusted, chains.requirements(at=NOW, **wanted))
 
 
 def openssl_verifies(folder: Path, chain: list[Made], anchors: list[Made], at: datetime = NOW, *more: str) -> bool:

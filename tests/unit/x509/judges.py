@@ -17,7 +17,8 @@ from authority import NOW
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 
 CONTROLLER, PROXIES, CHECK = "identity controller", "proxies", "linkerd check"
 
@@ -25,11 +26,11 @@ CONTROLLER, PROXIES, CHECK = "identity controller", "proxies", "linkerd check"
 def ours(chain: bytes, anchors: bytes, at: datetime = NOW) -> Any:
     """The profile's verdict, None where cryptography cannot parse a certificate: then the filter ends with an error."""
     try:
-        found = [_x509.parse_bundle(text) for text in (chain, anchors)]
-    except _x509.X509Error:
+        found = [certs.parse_bundle(text) for text in (chain, anchors)]
+    except certs.X509Error:
         return None
-    wanted = _x509_chain.requirements(at, "linkerd")
-    return _x509_chain.verify(found[0], found[1], wanted, ([chain], [anchors]))
+    wanted = chains.requirements(at, "linkerd")
+    return chains.verify(found[0], found[1], wanted, ([chain], [anchors]))
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,10 @@ from typing import Any
 from authority import DAY, NOW, Made, key, make
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import (
-    _mesh_leaves,
-    _mesh_report,
-    _mesh_sources,
-    _x509_chain,
-)
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import leaves as linkerd_leaves
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import comparison
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 
 ROOT = make("root.linkerd.cluster.local", start=NOW - DAY, end=NOW + 89 * DAY)
 NEXT = make("root.linkerd.cluster.local", own_key=key("p256", 40), start=NOW - DAY / 24, end=NOW + 365 * DAY)
@@ -54,8 +52,8 @@ def leaf_of(name: Any, issuer: Made = ISSUER, *, start: datetime = NOW - HOUR, e
 
 def presented(pod: dict[str, Any], leaf: Made, *above: Made) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """As read from a proxy that presents these certificates."""
-    [target] = _mesh_leaves.targets([pod])
-    return _mesh_leaves.leaf(target, [one.certificate.public_bytes(Encoding.DER) for one in (leaf, *above)])
+    [target] = linkerd_leaves.targets([pod])
+    return linkerd_leaves.leaf(target, [one.certificate.public_bytes(Encoding.DER) for one in (leaf, *above)])
 
 
 def pod(
@@ -65,7 +63,7 @@ def pod(
     variable: dict[str, Any] = {"name": "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"}
     reference = {"name": "linkerd-identity-trust-roots", "key": "ca-bundle.crt"}
     variable |= {"value": pem} if pem else {"valueFrom": {"configMapKeyRef": reference}}
-    identity = {"name": _mesh_leaves.LOCAL_NAME, "value": "$(_pod_sa).$(_pod_ns).serviceaccount.identity.linkerd.cl"}
+    identity = {"name": linkerd_leaves.LOCAL_NAME, "value": "$(_pod_sa).$(_pod_ns).serviceaccount.identity.linkerd.cl"}
     env = [{"name": "OTHER", "value": "x"}, variable, field("_pod_sa", "spec.serviceAccountName")]
     env += [field("_pod_ns", "metadata.namespace"), identity]
     proxy = {"name": "linkerd-proxy", "env": env, "ports": [{"name": "linkerd-admin", "containerPort": 4191}]}
@@ -91,7 +89,7 @@ def reading(
     above: tuple[Made, ...] = (),
 ) -> dict[str, Any]:
     """Each pod presents a leaf of the issuer with those above it, unless leaves or missing are given."""
-    found = _mesh_sources.anchors_source(config_map(*anchors), "linkerd")
+    found = sources.anchors_source(config_map(*anchors), "linkerd")
     pem = "".join(one.pem for one in anchors)
     pods = [pod("linkerd-identity-0"), pod("web-0", pem), pod("web-1", pem, native=True)] if pods is None else pods
     if leaves is None:
@@ -99,24 +97,24 @@ def reading(
         leaves = [presented(one, leaf_of("web", issuer), issuer, *above) for one in certified]
     return {
         "anchors": found,
-        "issuer": _mesh_sources.secret_source(secret(issuer, signer), "linkerd", "tls.crt"),
-        "signer": _mesh_sources.secret_source(secret(issuer, signer), "linkerd", "ca.crt"),
+        "issuer": sources.secret_source(secret(issuer, signer), "linkerd", "tls.crt"),
+        "signer": sources.secret_source(secret(issuer, signer), "linkerd", "ca.crt"),
         "renewal_time": renewal,
-        "pods": _mesh_sources.pod_groups(pods, found["changed_at"]),
-        "leaves": _mesh_leaves.groups(leaves),
+        "pods": sources.pod_groups(pods, found["changed_at"]),
+        "leaves": linkerd_leaves.groups(leaves),
         "leaves_missing": missing or [],
     }
 
 
 def is_certified(one: dict[str, Any]) -> bool:
-    return any(target.started_at for target in _mesh_leaves.targets([one]))
+    return any(target.started_at for target in linkerd_leaves.targets([one]))
 
 
 def vault(*issuers: Made) -> dict[str, Any]:
     return {
         "address": "http://127.0.0.1:8200",
         "mount": "pki",
-        "issuers": [_mesh_sources.with_pem(one.certificate) for one in issuers or (ROOT,)],
+        "issuers": [sources.with_pem(one.certificate) for one in issuers or (ROOT,)],
     }
 
 
@@ -135,8 +133,8 @@ def report(
     The days are those that issuer and anchor have to have left.
     """
     asked = [
-        _mesh_report.Cluster.from_results(name, *(given if isinstance(given, tuple) else (given, PASSED)))
+        comparison.Cluster.from_results(name, *(given if isinstance(given, tuple) else (given, PASSED)))
         for name, given in clusters.items()
     ]
-    wanted = _x509_chain.requirements(NOW, "linkerd", None, *min_days)
-    return _mesh_report.report(_mesh_report.vault_facts(vault_result or vault()), asked, wanted, allowed)
+    wanted = chains.requirements(NOW, "linkerd", None, *min_days)
+    return comparison.report(comparison.vault_facts(vault_result or vault()), asked, wanted, allowed)

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.test.x509 import issued_by, trusted_by
 
 ROOT = make("root", path_length=1)
@@ -35,7 +35,7 @@ SECRET = ROOT.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption(
     ],
 )
 def test_bundles(text):
-    assert _x509.parse_bundle(text) == [ROOT.certificate, ISSUER.certificate]
+    assert certs.parse_bundle(text) == [ROOT.certificate, ISSUER.certificate]
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_bundles(text):
     ],
 )
 def test_garbage_is_named_by_its_place(text, why):
-    with pytest.raises(_x509.X509Error, match=why) as caught:
-        _x509.parse_bundle(text)
+    with pytest.raises(certs.X509Error, match=why) as caught:
+        certs.parse_bundle(text)
     assert len(str(caught.value)) < 400
 
 
@@ -90,8 +90,8 @@ ODD = {
 
 @pytest.mark.parametrize("name", ODD)
 def test_a_certificate_that_the_library_does_not_read_is_named_by_its_place(name):
-    with pytest.raises(_x509.X509Error, match=r"^PEM block 2 \(line \d+, offset \d+\) is not a valid X\.509"):
-        _x509.parse_bundle(ROOT.pem + ODD[name])
+    with pytest.raises(certs.X509Error, match=r"^PEM block 2 \(line \d+, offset \d+\) is not a valid X\.509"):
+        certs.parse_bundle(ROOT.pem + ODD[name])
 
 
 def openssl_tells(folder, pem: str, *what: str) -> str:
@@ -125,13 +125,13 @@ def test_an_early_year_has_four_digits(year, tmp_path):
 
 @pytest.mark.parametrize("text", [SECRET, ROOT.pem + SECRET, SECRET.replace("\n", "\\n"), SECRET[:-40]])
 def test_a_private_key_is_refused_and_never_echoed(text):
-    with pytest.raises(_x509.X509Error, match="holds a private key") as caught:
-        _x509.parse_bundle(text)
+    with pytest.raises(certs.X509Error, match="holds a private key") as caught:
+        certs.parse_bundle(text)
     assert not any(line in str(caught.value) for line in SECRET.splitlines()[1:-1])
 
 
 def test_ten_thousand_certificates():
-    assert len(_x509.parse_bundle(ROOT.pem * 10_000)) == 10_000
+    assert len(certs.parse_bundle(ROOT.pem * 10_000)) == 10_000
 
 
 def test_a_bundle_of_ten_thousand_hides_no_anchor(tmp_path):
@@ -184,8 +184,8 @@ def openssl_verify(folder, leaf: bytes, anchors: bytes) -> bool:
 def test_openssl_reads_the_same_forms(name, tmp_path):
     text, ours, openssl = FORMS[name]
     try:
-        read = bool(_x509.parse_bundle(text))
-    except _x509.X509Error:
+        read = bool(certs.parse_bundle(text))
+    except certs.X509Error:
         read = False
     assert (read, openssl_verify(tmp_path, text, ROOT.pem.encode())) == (ours, openssl)
 

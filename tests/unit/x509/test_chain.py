@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 
 
 @dataclass
@@ -197,8 +198,8 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_corpus(name, tmp_path):
     case = CASES[name]
-    wanted = _x509_chain.requirements(at=NOW)
-    verdict = _x509_chain.verify(
+    wanted = chains.requirements(at=NOW)
+    verdict = chains.verify(
         [made.certificate for made in case.chain], [made.certificate for made in case.anchors], wanted
     )
     assert {reason.code for reason in verdict.reasons} == case.codes
@@ -215,11 +216,11 @@ def test_a_signature_that_can_be_forged(kind, digest, tmp_path):
     root = make("root", own_key=key(kind), end=NOW + 3650 * DAY)
     leaf = signed_by_openssl(tmp_path, "leaf", root, digest)
     at = leaf.certificate.not_valid_before_utc + DAY  # openssl knows no other start than now
-    wanted = _x509_chain.requirements(at=at)
-    verdict = _x509_chain.verify([leaf.certificate], [root.certificate], wanted)
+    wanted = chains.requirements(at=at)
+    verdict = chains.verify([leaf.certificate], [root.certificate], wanted)
     assert {reason.code for reason in verdict.reasons} == {"weak_signature"}
     assert openssl_verifies(tmp_path, [leaf], [root], at)
-    assert _x509_chain.verify([leaf.certificate], [leaf.certificate], wanted).verified  # an anchor's is not relied on
+    assert chains.verify([leaf.certificate], [leaf.certificate], wanted).verified  # an anchor's is not relied on
 
 
 @pytest.mark.parametrize(
@@ -255,8 +256,8 @@ def test_a_signature_that_can_be_forged(kind, digest, tmp_path):
 def test_linkerd_profile(issuer, root, codes):
     anchor = make("root.linkerd.cluster.local", **root)
     made = make("identity.linkerd.cluster.local", anchor, **{"own_key": key("p256", 1), **issuer})
-    wanted = _x509_chain.requirements(at=NOW, profile="linkerd")
-    verdict = _x509_chain.verify([made.certificate], [anchor.certificate], wanted)
+    wanted = chains.requirements(at=NOW, profile="linkerd")
+    verdict = chains.verify([made.certificate], [anchor.certificate], wanted)
     assert {reason.code for reason in verdict.reasons} == codes
 
 
@@ -274,8 +275,8 @@ def test_an_intermediate_that_only_linkerd_refuses(middle, refused):
     between = make("between", ROOT, **{"own_key": key("p256", 4), **middle})
     issuer = make("identity", between, own_key=key("p256", 1))
     for profile, codes in ((None, set()), ("linkerd", refused)):
-        wanted = _x509_chain.requirements(at=NOW, profile=profile)
-        verdict = _x509_chain.verify([issuer.certificate, between.certificate], [ROOT.certificate], wanted)
+        wanted = chains.requirements(at=NOW, profile=profile)
+        verdict = chains.verify([issuer.certificate, between.certificate], [ROOT.certificate], wanted)
         assert {reason.code for reason in verdict.reasons} == codes
 
 
@@ -285,8 +286,8 @@ def test_an_intermediate_that_only_linkerd_refuses(middle, refused):
 def test_openssl_takes_the_same_issuers_for_servers_and_clients(oids, tmp_path):
     issuer = make("identity", ROOT, own_key=key("p256", 1), extensions=usages(*oids))
     server = make("server", issuer, own_key=key("p256", 2), ca=False, key_cert_sign=False)
-    wanted = _x509_chain.requirements(at=NOW, profile="linkerd")
-    verdict = _x509_chain.verify([issuer.certificate], [ROOT.certificate], wanted)
+    wanted = chains.requirements(at=NOW, profile="linkerd")
+    verdict = chains.verify([issuer.certificate], [ROOT.certificate], wanted)
     both = [
         openssl_verifies(tmp_path, [server, issuer], [ROOT], NOW, "-purpose", f"ssl{use}")
         for use in ("server", "client")
@@ -308,15 +309,15 @@ def test_openssl_takes_the_same_issuers_for_servers_and_clients(oids, tmp_path):
     ],
 )
 def test_further_requirements(more, codes):
-    wanted = _x509_chain.requirements(at=NOW, **more)
-    verdict = _x509_chain.verify([LEAF.certificate, ISSUER.certificate], [ROOT.certificate], wanted)
+    wanted = chains.requirements(at=NOW, **more)
+    verdict = chains.verify([LEAF.certificate, ISSUER.certificate], [ROOT.certificate], wanted)
     assert {reason.code for reason in verdict.reasons} == codes
 
 
 @pytest.mark.parametrize("bad", [{"profile": "istio"}, {"at": "yesterday"}, {"at": 5}, {"leaf_min_days": "x"}])
 def test_requirements_that_make_no_sense(bad):
-    with pytest.raises(_x509.X509Error):
-        _x509_chain.requirements(**bad)
+    with pytest.raises(certs.X509Error):
+        chains.requirements(**bad)
 
 
 def test_a_hostile_bundle_ends_soon():
@@ -324,7 +325,7 @@ def test_a_hostile_bundle_ends_soon():
     names = [make(f"ca {number}", own_key=key("p256", 30 + number)) for number in range(9)]
     crossed = [make(f"ca {i}", names[j], own_key=names[i].key) for i in range(9) for j in range(9) if i != j]
     chain = [made.certificate for made in [*below(names[0]), *crossed]]
-    verdict = _x509_chain.verify(chain, [OTHER.certificate], _x509_chain.requirements(at=NOW))
+    verdict = chains.verify(chain, [OTHER.certificate], chains.requirements(at=NOW))
     assert "too_complex" in {reason.code for reason in verdict.reasons}
 
 
@@ -337,20 +338,19 @@ def altered(made: Made, old: str, new: str) -> x509.Certificate:
 def test_a_signature_of_no_known_kind_is_a_reason():
     unknown = altered(below(ROOT)[0], "2a8648ce3d040302", "2a8648ce3d04037f")
     for anchors in ([ROOT.certificate], [OTHER.certificate]):
-        verdict = _x509_chain.verify([unknown], anchors, _x509_chain.requirements(at=NOW, profile="linkerd"))
+        verdict = chains.verify([unknown], anchors, chains.requirements(at=NOW, profile="linkerd"))
         assert not verdict.verified
     assert "weak_signature" in {
-        reason.code
-        for reason in _x509_chain.verify([unknown], [ROOT.certificate], _x509_chain.requirements(at=NOW)).reasons
+        reason.code for reason in chains.verify([unknown], [ROOT.certificate], chains.requirements(at=NOW)).reasons
     }
 
 
 def test_a_key_of_no_known_kind_is_a_reason():
     unknown = altered(OTHER, "2a8648ce3d030107", "2a8648ce3d03017f")
-    assert _x509.key_facts(unknown) == ("unknown", None, None)
-    assert _x509.certificate_facts(unknown)["key_type"] == "unknown"
-    verdict = _x509_chain.verify([unknown], [unknown], _x509_chain.requirements(at=NOW))
+    assert certs.key_facts(unknown) == ("unknown", None, None)
+    assert certs.certificate_facts(unknown)["key_type"] == "unknown"
+    verdict = chains.verify([unknown], [unknown], chains.requirements(at=NOW))
     assert {reason.code for reason in verdict.reasons} == {"weak_key"}
     below_it = below(make("other", own_key=key("p256", 9)))[0].certificate
-    verdict = _x509_chain.verify([below_it], [unknown], _x509_chain.requirements(at=NOW))
+    verdict = chains.verify([below_it], [unknown], chains.requirements(at=NOW))
     assert "wrong_signature" in {reason.code for reason in verdict.reasons}

@@ -14,10 +14,11 @@ from cryptography import x509
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains as verify_chains
 
 KINDS = ["p256", "p384", "p521", "rsa2048", "ed25519"]
-WANTED = _x509_chain.requirements(at=NOW)
+WANTED = verify_chains.requirements(at=NOW)
 STRANGER = make("tier 1", own_key=key("p256", 98))  # of a name that is in the chain too
 
 # Without basic constraints keyCertSign goes too: with it alone openssl takes a certificate for an old CA.
@@ -89,7 +90,7 @@ def test_a_verdict_has_reasons_or_a_whole_path(drawn):
     assert path[0] == chain[0].certificate
     if verdict.verified:
         assert path[-1] == anchors[0].certificate
-        assert all(_x509.is_signed_by(child, parent) for child, parent in itertools.pairwise(path))
+        assert all(certs.is_signed_by(child, parent) for child, parent in itertools.pairwise(path))
     facts = verdict.facts()
     assert set(facts) == {"verified", "path", "reasons", "refused_by", "unusual", "second_judge"}
     assert all(reason["message"] and reason["subject"] for reason in facts["reasons"])
@@ -102,7 +103,7 @@ def test_openssl_says_the_same_at_other_times(folder, drawn, later):
     assume(chain[0] is not anchors[0])
     at = (NOW + later).replace(microsecond=0)
     certificates, trusted = ([one.certificate for one in some] for some in (chain, anchors))
-    verdict = _x509_chain.verify(certificates, trusted, _x509_chain.requirements(at=at))
+    verdict = verify_chains.verify(certificates, trusted, verify_chains.requirements(at=at))
     assert verdict.verified is openssl_verifies(folder, chain, anchors, at), verdict.reasons
 
 
@@ -136,8 +137,8 @@ def test_openssl_limits_names_in_the_same_way(folder, drawn, excluded):
 
 @given(st.one_of(st.text(), st.binary(), st.text("-BEGIN CRTFAD\n", max_size=200)))
 def test_any_text_is_certificates_or_an_error_that_says_why(text):
-    with pytest.raises(_x509.X509Error):
-        _x509.parse_bundle(text)
+    with pytest.raises(certs.X509Error):
+        certs.parse_bundle(text)
 
 
 @given(st.integers(0, 2000), st.binary(min_size=1, max_size=3))
@@ -145,10 +146,10 @@ def test_a_certificate_with_a_changed_byte_is_read_or_refused(place, change):
     pem, place = STRANGER.pem.encode(), place % len(STRANGER.pem)
     pem = pem[:place] + change + pem[place + len(change) :]
     try:
-        certificates = _x509.parse_bundle(pem)
-    except _x509.X509Error as exc:
+        certificates = certs.parse_bundle(pem)
+    except certs.X509Error as exc:
         assert len(str(exc)) < 400
     else:
-        facts = _x509.certificate_facts(certificates[0])  # what was read can be told and judged
+        facts = certs.certificate_facts(certificates[0])  # what was read can be told and judged
         assert facts["fingerprint_sha256"]
-        _x509_chain.verify(certificates, [STRANGER.certificate], WANTED).facts()
+        verify_chains.verify(certificates, [STRANGER.certificate], WANTED).facts()

@@ -17,14 +17,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import (
-    _vault_authority,
-    _vault_errors,
-    _x509,
-    _x509_chain,
-    _x509_names,
-    _x509_path,
-)
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import authority, errors
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains, name_constraints, paths
 
 SECP256K1 = ec.generate_private_key(ec.SECP256K1())
 EAST = timezone(timedelta(hours=2))
@@ -35,17 +30,17 @@ def reasons(chain, anchors, **wanted) -> list[tuple[str, str]]:
 
 
 def test_one_of_the_same_names_that_another_key_signed_is_not_self_signed():
-    assert _x509.is_self_signed(make("root").certificate)
-    assert not _x509.is_self_signed(make("root", own_key=key(), sign_with=key("p256", 7)).certificate)
-    assert not _x509.is_self_signed(make("leaf", make("root")).certificate)
+    assert certs.is_self_signed(make("root").certificate)
+    assert not certs.is_self_signed(make("root", own_key=key(), sign_with=key("p256", 7)).certificate)
+    assert not certs.is_self_signed(make("leaf", make("root")).certificate)
 
 
 def test_an_issuer_has_the_name_the_identifier_and_the_key():
     root, other = make("root"), make("other", own_key=key("p256", 7))
-    assert _x509_path.is_issued_by(make("leaf", root).certificate, root.certificate)
-    assert not _x509_path.is_issued_by(make("leaf", root, aki=b"x" * 20).certificate, root.certificate)
-    assert not _x509_path.is_issued_by(make("leaf", root, sign_with=other.key).certificate, root.certificate)
-    assert not _x509_path.is_issued_by(make("leaf", root).certificate, make("elsewhere").certificate)
+    assert paths.is_issued_by(make("leaf", root).certificate, root.certificate)
+    assert not paths.is_issued_by(make("leaf", root, aki=b"x" * 20).certificate, root.certificate)
+    assert not paths.is_issued_by(make("leaf", root, sign_with=other.key).certificate, root.certificate)
+    assert not paths.is_issued_by(make("leaf", root).certificate, make("elsewhere").certificate)
 
 
 @pytest.mark.parametrize(
@@ -53,27 +48,27 @@ def test_an_issuer_has_the_name_the_identifier_and_the_key():
     [(0, "00"), (1, "01"), (0x80, "80"), (0xFF, "ff"), (0x100, "01:00"), (0xABCD, "ab:cd"), (2**64, "01" + ":00" * 8)],
 )
 def test_a_serial_number_as_openssl_writes_it(number, told):
-    assert _x509.serial(SimpleNamespace(serial_number=number)) == told
+    assert certs.serial(SimpleNamespace(serial_number=number)) == told
 
 
-@pytest.mark.parametrize("moment", [_x509_chain.moment, _vault_authority.moment], ids=["chain", "vault"])
+@pytest.mark.parametrize("moment", [chains.moment, authority.moment], ids=["chain", "vault"])
 def test_a_time_without_a_zone_is_utc_and_one_with_a_zone_is_kept(moment):
     assert moment("2026-11-24T12:00:00") == datetime(2026, 11, 24, 12, tzinfo=UTC)
     assert moment("2026-11-24T12:00:00+02:00") == datetime(2026, 11, 24, 10, tzinfo=UTC)
 
 
 def test_now_has_a_zone_and_a_given_time_comes_back_in_utc():
-    assert _x509_chain.moment(None).tzinfo is UTC
-    assert _x509_chain.moment(datetime(2026, 11, 24, 12, tzinfo=EAST)).tzinfo is UTC
+    assert chains.moment(None).tzinfo is UTC
+    assert chains.moment(datetime(2026, 11, 24, 12, tzinfo=EAST)).tzinfo is UTC
 
 
 def test_what_is_no_time_is_said():
-    with pytest.raises(_x509.X509Error, match=r"^Requirements of the chain: at is a time in ISO 8601, such as 2026-"):
-        _x509_chain.requirements(at=7)  # type: ignore[arg-type]
-    with pytest.raises(_x509.X509Error, match=r"^There is no profile 'istio'\. Choose one of: linkerd$"):
-        _x509_chain.requirements(profile="istio")
-    with pytest.raises(_vault_errors.VaultError, match=r"^not_after 'soon' is no time: write it like 2027-03-31T"):
-        _vault_authority.moment("soon")
+    with pytest.raises(certs.X509Error, match=r"^Requirements of the chain: at is a time in ISO 8601, such as 2026-"):
+        chains.requirements(at=7)  # type: ignore[arg-type]
+    with pytest.raises(certs.X509Error, match=r"^There is no profile 'istio'\. Choose one of: linkerd$"):
+        chains.requirements(profile="istio")
+    with pytest.raises(errors.VaultError, match=r"^not_after 'soon' is no time: write it like 2027-03-31T"):
+        authority.moment("soon")
 
 
 def test_the_sentences_of_the_verdict():
@@ -136,7 +131,7 @@ def test_a_cycle_does_not_hide_the_way_beside_it():
     ],
 )
 def test_names_and_their_limits(kind, name, tree, fits):
-    assert _x509_names.Trees([kind(tree)]).cover(kind, name) is fits
+    assert name_constraints.Trees([kind(tree)]).cover(kind, name) is fits
 
 
 @pytest.mark.parametrize(
@@ -150,29 +145,31 @@ def test_names_and_their_limits(kind, name, tree, fits):
     ],
 )
 def test_how_a_limit_is_told(permitted, excluded, said):
-    trees = _x509_names.Trees(permitted), _x509_names.Trees(excluded)
-    assert _x509_names.forbidden(x509.DNSName, "b.example", *trees) == said
+    trees = name_constraints.Trees(permitted), name_constraints.Trees(excluded)
+    assert name_constraints.forbidden(x509.DNSName, "b.example", *trees) == said
 
 
 def test_a_limit_on_a_kind_that_is_not_understood_refuses():
     oid = x509.RegisteredID(x509.ObjectIdentifier("1.2.3"))
-    said = _x509_names.forbidden(x509.RegisteredID, oid.value, _x509_names.Trees([oid]), _x509_names.Trees(None))
+    said = name_constraints.forbidden(
+        x509.RegisteredID, oid.value, name_constraints.Trees([oid]), name_constraints.Trees(None)
+    )
     assert said == "limits a kind of name that is not understood here, and so refuses"
 
 
 def test_a_range_of_addresses_is_told_as_one():
-    assert _x509._general_name(x509.IPAddress(ipaddress.ip_network("10.0.0.0/8"))) == "IP:10.0.0.0/8"
-    assert _x509._general_name(x509.IPAddress(ipaddress.ip_address("10.0.0.1"))) == "IP:10.0.0.1"
+    assert certs._general_name(x509.IPAddress(ipaddress.ip_network("10.0.0.0/8"))) == "IP:10.0.0.0/8"
+    assert certs._general_name(x509.IPAddress(ipaddress.ip_address("10.0.0.1"))) == "IP:10.0.0.1"
 
 
 def test_facts_of_what_has_no_name_and_no_length():
-    plain = _x509.certificate_facts(make(x509.Name([]), ca=None, identifiers=False).certificate)
+    plain = certs.certificate_facts(make(x509.Name([]), ca=None, identifiers=False).certificate)
     assert (plain["common_name"], plain["path_length"], plain["signature_algorithm"]) == (
         None,
         None,
         "ecdsa-with-SHA256",
     )
-    assert _x509.certificate_facts(make("ca", path_length=3).certificate)["path_length"] == 3
+    assert certs.certificate_facts(make("ca", path_length=3).certificate)["path_length"] == 3
 
 
 ROOT = make("root")
@@ -230,14 +227,14 @@ BEGUN = "-----BEGIN CERTIFICATE"
     ],
 )
 def test_where_a_bundle_is_broken(text, said):
-    with pytest.raises(_x509.X509Error, match=f"^{re.escape(said)}"):
-        _x509.parse_bundle(text)
+    with pytest.raises(certs.X509Error, match=f"^{re.escape(said)}"):
+        certs.parse_bundle(text)
 
 
 def test_why_a_block_is_no_certificate():
     cut = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
-    with pytest.raises(_x509.X509Error, match=r"is not a valid X\.509 certificate: (?!None$)\S+ \S+"):
-        _x509.parse_bundle(cut)
+    with pytest.raises(certs.X509Error, match=r"is not a valid X\.509 certificate: (?!None$)\S+ \S+"):
+        certs.parse_bundle(cut)
 
 
 def test_the_sentences_on_keys():

@@ -17,7 +17,8 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain, x509_pem
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_go_parse, _x509_path, _x509_pem
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs, strict_pem
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go_parse, paths
 
 ONE, TWO = make("one"), make("two", own_key=corpus.key("p256", 1))
 KNOWN = {forge.der(ONE), forge.der(TWO)}
@@ -80,7 +81,7 @@ ISSUER = BLOCKS[0]
 
 @given(TEXTS)
 def test_go_reads_the_same(text):
-    found = _x509_pem.read_as_go(text)
+    found = strict_pem.read_as_go(text)
     if set(found.certificates) - KNOWN:
         event("an empty block")  # which Go does not parse; ours is judged where it is parsed
         return
@@ -94,7 +95,7 @@ def test_go_reads_the_same(text):
 @pytest.mark.rust
 @given(TEXTS)
 def test_the_proxies_read_the_same(text):
-    found = _x509_pem.read_as_rustls(text)
+    found = strict_pem.read_as_rustls(text)
     answer = oracles.ask_proxies([forge.der(ONE)], text, NOW)
     usable = [der for der in found.certificates if der in KNOWN]
     assert bool(answer["anchors"]) is (found.fatal or not usable), (found.problem, answer)
@@ -111,7 +112,7 @@ def test_what_is_written_again_is_read_by_go(text):
         return
     written = x509_pem(text).encode()
     assert oracles.ask_controller(ISSUER, written, NOW)["Anchors"] == len(found)
-    assert len(_x509_pem.read_as_rustls(written).certificates) == len(found)
+    assert len(strict_pem.read_as_rustls(written).certificates) == len(found)
 
 
 CASES = [
@@ -141,10 +142,10 @@ def test_go_parses_what_we_say_of_damaged_certificates(source, changes):
         data[place % len(data)] = value
     text = forge.pem(bytes(data))
     try:
-        certificate = _x509.parse_bundle(text)[0]
-    except _x509.X509Error:
+        certificate = certs.parse_bundle(text)[0]
+    except certs.X509Error:
         return
-    problem = _x509_go_parse.problem(certificate, _x509_path.Node(certificate).raw)
+    problem = go_parse.problem(certificate, paths.Node(certificate).raw)
     answer = oracles.ask_controller(text, text, NOW)["ReadChain"]
     event(answer or "parsed")
     assert bool(answer) is bool(problem), (problem, answer, base64.b64encode(bytes(data)))

@@ -26,13 +26,9 @@ from cryptography import x509
 from cryptography.x509 import verification
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain, x509_pem
-from ansible_collections.servicemesh.pki.plugins.module_utils import (
-    _mesh_sources,
-    _x509,
-    _x509_go_parse,
-    _x509_path,
-    _x509_pem,
-)
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs, strict_pem
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go_parse, paths
 
 FOLDER = Path(__file__).parent / "cases"
 AT = datetime(2026, 11, 26, 14, tzinfo=UTC)
@@ -74,9 +70,7 @@ def test_text_that_a_part_of_linkerd_cannot_read(name):
 def test_the_same_text_is_a_problem_of_its_source(name):
     """A disagreement of the report, with the certificates that there are."""
     text = read(f"pem/{name}.pem").decode()
-    found = _mesh_sources.anchors_source(
-        {"metadata": {"creationTimestamp": "-"}, "data": {"ca-bundle.crt": text}}, "linkerd"
-    )
+    found = sources.anchors_source({"metadata": {"creationTimestamp": "-"}, "data": {"ca-bundle.crt": text}}, "linkerd")
     assert bool(found["problem"]) is (GO in TEXTS[name])
     assert found["certificates"]
 
@@ -130,9 +124,9 @@ def test_a_root_signed_with_sha1_is_self_signed_and_weak():
     text = read("sha1_self_signed_root.pem")
     facts = x509_certificates(text.decode())[0]
     assert (facts["self_signed"], facts["signature_algorithm"]) == (True, "sha1WithRSAEncryption")
-    root = _x509.parse_bundle(text)[0]
+    root = certs.parse_bundle(text)[0]
     issuer = make("issuer", own_key=corpus.key("p256", 1)).certificate
-    assert not _x509.is_signed_by(issuer, root)
+    assert not certs.is_signed_by(issuer, root)
     reasons = judges.ours(text, text, root.not_valid_before_utc + DAY).reasons
     assert ("signature_algorithm", (CHECK,)) in {(reason.code, reason.refused_by) for reason in reasons}
 
@@ -142,7 +136,7 @@ def test_joined_blocks_are_written_one_by_one():
     one, two, three = (make(name, own_key=corpus.key("p256", 300 + number)).pem for number, name in enumerate("abc"))
     text = x509_pem([one.rstrip() + two, f"# third\n{three}\n\n"])
     assert text == one + two + three
-    assert len(_x509_pem.read_as_go(text.encode()).certificates) == 3
+    assert len(strict_pem.read_as_go(text.encode()).certificates) == 3
     assert judges.Controller.of(GOOD[0], text.encode(), AT).answer.count("'Anchors': 3")
 
 
@@ -161,9 +155,9 @@ def test_blocks_that_linkerd_skips_are_unusual():
 
 def judges_of(chain: bytes, anchors: bytes, case: corpus.Case):
     """The verdict on certificates of a case, read from texts of which the lenient reader refuses one."""
-    wanted = judges._x509_chain.requirements(NOW, "linkerd")
+    wanted = judges.chains.requirements(NOW, "linkerd")
     certificates = [[made.certificate for made in some] for some in (case.chain, case.anchors)]
-    return judges._x509_chain.verify(*certificates, wanted, ([chain], [anchors]))
+    return judges.chains.verify(*certificates, wanted, ([chain], [anchors]))
 
 
 @pytest.mark.parametrize(
@@ -252,10 +246,10 @@ def test_go_parses_what_we_say_it_does(name):
     case = corpus.cases()[name]()
     for made in (*case.chain, *case.anchors):
         try:
-            node = _x509_path.Node(made.certificate)
+            node = paths.Node(made.certificate)
         except (ValueError, TypeError):
             continue  # cryptography reads its extensions only when they are asked for
-        problem = _x509_go_parse.problem(made.certificate, node.raw)
+        problem = go_parse.problem(made.certificate, node.raw)
         answer = oracles.ask_controller(made.pem.encode(), made.pem.encode(), NOW)
         assert bool(answer["ReadChain"]) is bool(problem), (problem, answer["ReadChain"])
 

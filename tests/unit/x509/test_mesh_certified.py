@@ -15,7 +15,8 @@ from cryptography.x509.oid import NameOID
 from readings import HOUR, ISSUER, NEXT, ROOT, leaf_of, pod, presented, reading, report, vault
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_report_html
-from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_leaves, _mesh_table
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import leaves as linkerd_leaves
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import table
 
 BY_NEXT = make("identity.linkerd.cluster.local", NEXT, own_key=key("p256", 46), end=NOW + 2 * DAY)
 MIDDLE = make("middle", ROOT, own_key=key("p256", 47), end=NOW + 60 * DAY)
@@ -69,7 +70,7 @@ def test_a_root_beyond_an_intermediate_ca():
     found = report(berlin=reading(leaves=[leaf]))
     assert codes(found) == []
     assert groups(found)[0][:2] == (fingerprint(BELOW_MIDDLE), fingerprint(ROOT))
-    assert any(line.startswith("    Root: ") for line in _mesh_table.table(found))
+    assert any(line.startswith("    Root: ") for line in table.table(found))
 
 
 # A leaf and what is presented above it, the code, and what the message names.
@@ -141,7 +142,7 @@ def test_a_pod_whose_certificate_was_not_read(missing, expected, part):
     found = report(berlin=reading(missing=[missing]))
     assert codes(found) == expected
     assert found["clusters"][0]["certified"][part] == [{"pod": "emojivoto/web-0", "problem": "why not"}]
-    assert any(line.startswith(f"  1 pod(s) {_mesh_table.UNREAD[part]}") for line in _mesh_table.table(found))
+    assert any(line.startswith(f"  1 pod(s) {table.UNREAD[part]}") for line in table.table(found))
     assert "emojivoto/web-0: why not" in mesh_report_html(found)
 
 
@@ -184,7 +185,7 @@ def test_a_cluster_without_anchors_compares_no_leaf():
 
 @pytest.mark.parametrize("native", [False, True])
 def test_the_proxy_of_a_pod(native):
-    [target] = _mesh_leaves.targets([pod("web-0", ROOT.pem, native=native)])
+    [target] = linkerd_leaves.targets([pod("web-0", ROOT.pem, native=native)])
     assert (target.name, target.uid, target.port) == ("emojivoto/web-0", "uid of web-0", 4191)
     assert target.server_name == "default.emojivoto.serviceaccount.identity.linkerd.cl"
     assert (target.started_at, target.obstacle) == (STARTED, "")
@@ -197,7 +198,7 @@ def test_another_admin_port_and_another_account():
         {"name": "x", "containerPort": 1},
         {"name": "linkerd-admin", "containerPort": 2},
     ]
-    [target] = _mesh_leaves.targets([one])
+    [target] = linkerd_leaves.targets([one])
     assert (target.port, target.server_name.split(".")[0]) == (2, "voting")
 
 
@@ -214,7 +215,7 @@ def test_a_proxy_that_does_not_run(state, started, obstacle):
     one = pod("web-0", ROOT.pem)
     one["status"] |= {"startTime": "2026-11-24T08:00:00Z"}
     one["status"]["containerStatuses"][0]["state"] = state
-    [target] = _mesh_leaves.targets([one])
+    [target] = linkerd_leaves.targets([one])
     assert target.started_at == started
     assert obstacle in target.obstacle and bool(target.obstacle) == bool(obstacle)
 
@@ -223,4 +224,4 @@ def test_pods_that_are_terminating_finished_or_without_a_proxy_are_no_targets():
     over, plain = pod("over", ROOT.pem), pod("plain", ROOT.pem)
     over["status"]["phase"] = "Succeeded"
     plain["spec"]["containers"][1]["name"] = "other"
-    assert _mesh_leaves.targets([over, plain, pod("going", ROOT.pem, deletionTimestamp=STARTED)]) == []
+    assert linkerd_leaves.targets([over, plain, pod("going", ROOT.pem, deletionTimestamp=STARTED)]) == []

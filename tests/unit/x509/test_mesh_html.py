@@ -14,8 +14,8 @@ from authority import DAY, NOW, key, make
 from readings import EARLIER, ISSUER, NEXT, ROOT, pod, reading, report, vault
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import FilterModule, mesh_report_html
-from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_sources
-from ansible_collections.servicemesh.pki.plugins.plugin_utils import _mesh_html as html
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import html
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -198,7 +198,7 @@ def test_intermediates_are_drawn_between():
     middle = make("middle", ROOT, own_key=key("p256", 43), end=NOW + 60 * DAY)
     issuer = make("identity", middle, own_key=key("p256", 44), end=NOW + DAY)
     deep = reading(issuer=issuer, above=(middle,))
-    deep["issuer"] = _mesh_sources.source("Secret linkerd/linkerd-identity-issuer, tls.crt", issuer.pem + middle.pem)
+    deep["issuer"] = sources.source("Secret linkerd/linkerd-identity-issuer, tls.crt", issuer.pem + middle.pem)
     found, late = report(berlin=deep), report(min_days=(2, 0), berlin=deep)
     assert found["agreed"]
     for one in (found, late):  # with less time left than asked for it is the same way

@@ -11,8 +11,7 @@ from authority import DAY, NOW, key, make
 from readings import EARLIER, ISSUER, NEXT, PASSED, ROOT, pod, reading, report, vault
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_report
-from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_report, _mesh_table
-from ansible_collections.servicemesh.pki.plugins.plugin_utils import _mesh_html
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import comparison, html, table
 
 # Their cases are in test_mesh_certified.py.
 LEAVES = {"pod_leaf_unknown_issuer", "pod_leaf_untrusted", "pod_leaf_expired", "pod_leaf_near_end"}
@@ -153,15 +152,15 @@ def test_a_disagreement(name):
     found = report(**{"berlin": reading(), **given})
     assert {item["code"] for item in found["disagreements"]} == codes
     assert not found["agreed"]
-    told = _mesh_table.failures(found)[0]
+    told = table.failures(found)[0]
     assert sentence in told and told.endswith(tuple(f" [{code}]" for code in codes))
     assert "PRIVATE" not in str(found)
 
 
 def test_every_code_has_a_case_and_the_picture_knows_it():
     seen = set().union(*(codes for dummy, codes, dummy in CASES.values())) | {"no_clusters"}
-    assert seen | LEAVES == _mesh_report.CODES
-    assert set(_mesh_html.MARKS) == _mesh_report.CODES - {"no_clusters"}
+    assert seen | LEAVES == comparison.CODES
+    assert set(html.MARKS) == comparison.CODES - {"no_clusters"}
 
 
 def test_nothing_asked_proves_nothing():
@@ -190,12 +189,12 @@ def test_an_expired_issuer_is_told_with_its_reason():
 def test_what_is_allowed_is_told_and_no_failure():
     found = report(allowed=("pod_anchors_unknown",), berlin=reading(pods=[pod("linkerd-identity-0", started=EARLIER)]))
     assert found["agreed"]
-    assert _mesh_table.failures(found) == []
-    assert any(line.startswith("Allowed: berlin: linkerd/linkerd-identity-0") for line in _mesh_table.table(found))
+    assert table.failures(found) == []
+    assert any(line.startswith("Allowed: berlin: linkerd/linkerd-identity-0") for line in table.table(found))
 
 
 def test_the_table_has_the_workshops_form():
-    lines = _mesh_table.table(report(**{"pki-cluster": reading()}))
+    lines = table.table(report(**{"pki-cluster": reading()}))
     ski, aki = (one["ski"][:16] for one in (reading()["issuer"]["certificates"][0], vault()["issuers"][0]))
     text = "\n".join(lines)
     assert f"Issuer:  {aki}  CN=root.linkerd.cluster.local" in text

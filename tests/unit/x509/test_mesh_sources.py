@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from readings import EARLIER, ISSUER, LATER, NEXT, ROOT, WRITTEN, config_map, encoded, pod, secret
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _mesh_sources as sources
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 
 KEY = ROOT.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 

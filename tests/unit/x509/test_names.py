@@ -13,10 +13,11 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import FilterModule
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_chain, _x509_names, _x509_path
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains, name_constraints, paths
 from ansible_collections.servicemesh.pki.plugins.test.x509 import TestModule as Offered
 
-WANTED = _x509_chain.requirements(at=NOW)
+WANTED = chains.requirements(at=NOW)
 OID = x509.ObjectIdentifier("1.3.6.1.4.1.55555.1")
 
 
@@ -47,7 +48,7 @@ def test_every_kind_of_name_is_told():
         x509.RegisteredID(OID),
         x509.OtherName(OID, b"\x05\x00"),
     ]
-    facts = _x509.certificate_facts(leaf(make("root"), "leaf", alternatives(*names)).certificate)
+    facts = certs.certificate_facts(leaf(make("root"), "leaf", alternatives(*names)).certificate)
     assert facts["subject_alt_names"] == [
         "DNS:a.example",
         "email:me@example",
@@ -62,7 +63,7 @@ def test_every_kind_of_name_is_told():
 
 def test_usages_are_told_by_name_where_they_have_one():
     usages = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH, OID])
-    facts = _x509.certificate_facts(leaf(make("root"), "leaf", (usages, False)).certificate)
+    facts = certs.certificate_facts(leaf(make("root"), "leaf", (usages, False)).certificate)
     assert facts["extended_key_usage"] == ["serverAuth", OID.dotted_string]
 
 
@@ -112,8 +113,8 @@ def test_a_self_issued_ca_is_not_limited(tmp_path):
 
 @pytest.mark.parametrize("name", ["http://[", "mailto:", "urn:x"])
 def test_an_address_without_a_host_is_inside_nothing(name):
-    assert not _x509_names.Uris([".example"]).cover(name)
-    assert not _x509_names.Uris(["example"]).cover(name)
+    assert not name_constraints.Uris([".example"]).cover(name)
+    assert not name_constraints.Uris(["example"]).cover(name)
 
 
 @pytest.mark.parametrize(
@@ -184,12 +185,12 @@ def test_a_wildcard_that_stands_for_an_excluded_name(name, tree, refused):
     ],
 )
 def test_dns_trees(name, tree, inside):
-    assert _x509_names.DnsNames([tree]).cover(name) is inside
+    assert name_constraints.DnsNames([tree]).cover(name) is inside
 
 
 def test_trees_of_the_other_version_of_ip():
-    assert not _x509_names.Addresses([ipaddress.ip_network("0.0.0.0/0")]).cover(ipaddress.ip_address("::1"))
-    assert _x509_names.Addresses([ipaddress.ip_network("::/0")]).cover(ipaddress.ip_address("::1"))
+    assert not name_constraints.Addresses([ipaddress.ip_network("0.0.0.0/0")]).cover(ipaddress.ip_address("::1"))
+    assert name_constraints.Addresses([ipaddress.ip_network("::/0")]).cover(ipaddress.ip_address("::1"))
 
 
 @pytest.mark.parametrize(
@@ -208,13 +209,13 @@ def test_a_certificate_without_identifiers_is_matched_by_name_and_signature():
     root = make("root", identifiers=False)
     one = leaf(root, identifiers=False)
     assert judge([one], [root]) == set()
-    facts = _x509.certificate_facts(one.certificate)
+    facts = certs.certificate_facts(one.certificate)
     assert facts["ski"] is facts["aki"] is None
 
 
 def test_more_tiers_than_anyone_needs():
     made = [make("tier 0", own_key=key("p256", 50))]
-    for number in range(1, _x509_path.MAX_DEPTH + 1):
+    for number in range(1, paths.MAX_DEPTH + 1):
         made.insert(0, make(f"tier {number}", made[0], own_key=key("p256", 50 + number)))
     assert judge(made[:-1], made[-1:]) == {"path_too_long"}
     assert judge(made[1:-1], made[-1:]) == set()
@@ -223,13 +224,13 @@ def test_more_tiers_than_anyone_needs():
 def test_a_certificate_without_a_subject_is_named_by_its_serial():
     root = make("root")
     one = leaf(root, x509.Name([]), end=NOW - DAY / 2)
-    verdict = _x509_chain.verify([one.certificate], [root.certificate], WANTED)
-    assert verdict.reasons[0].subject == f"serial {_x509.serial(one.certificate)}"
+    verdict = chains.verify([one.certificate], [root.certificate], WANTED)
+    assert verdict.reasons[0].subject == f"serial {certs.serial(one.certificate)}"
 
 
 @pytest.mark.parametrize("at", ["2026-11-24T12:00:00Z", "2026-11-24T13:00:00+01:00", "2026-11-24T12:00:00", NOW])
 def test_times(at):
-    assert _x509_chain.moment(at) == NOW
+    assert chains.moment(at) == NOW
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -239,8 +240,8 @@ def test_the_ends_of_validity_are_inside(late, tmp_path):
     one = leaf(root)
     for second, codes in ((0, set()), (1 if late else -1, {"expired" if late else "not_yet_valid"})):
         moment = at + second * DAY / 86400
-        wanted = _x509_chain.requirements(at=moment)
-        found = _x509_chain.verify([one.certificate], [root.certificate], wanted)
+        wanted = chains.requirements(at=moment)
+        found = chains.verify([one.certificate], [root.certificate], wanted)
         assert {reason.code for reason in found.reasons} == codes
         if not (late and second == 0):  # RFC 5280 4.1.2.5 and Go count the last second in, openssl does not
             assert openssl_verifies(tmp_path, [one], [root], moment) is not bool(codes)
@@ -261,5 +262,5 @@ def test_without_a_path_the_farthest_part_of_one_is_told():
     root = make("root")
     middle = make("middle", root, own_key=key("p256", 3))
     given = [leaf(middle).certificate, middle.certificate]
-    verdict = _x509_chain.verify(given, [make("other", own_key=key("p256", 9)).certificate], WANTED)
+    verdict = chains.verify(given, [make("other", own_key=key("p256", 9)).certificate], WANTED)
     assert [node.certificate for node in verdict.path] == given

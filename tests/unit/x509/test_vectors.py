@@ -19,9 +19,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509, _x509_go, _x509_go_parse, _x509_path
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509_search as search
-from ansible_collections.servicemesh.pki.plugins.module_utils import _x509_webpki as webpki
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go as verify_go
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go_parse, paths, search, webpki
 
 FOLDER = Path(cryptography_vectors.__file__).parent / "x509"
 PKITS = FOLDER / "PKITS_data/certs"
@@ -48,10 +48,10 @@ def test_go_parses_the_vectors_that_we_say_it_does():
     for name, der in certificates().items():
         text = forge.pem(der)
         try:
-            certificate = _x509.parse_bundle(text)[0]
-        except _x509.X509Error:
+            certificate = certs.parse_bundle(text)[0]
+        except certs.X509Error:
             continue  # the filter ends with this error
-        problem = _x509_go_parse.problem(certificate, _x509_path.Node(certificate).raw)
+        problem = go_parse.problem(certificate, paths.Node(certificate).raw)
         answer = oracles.ask_controller(text, text, AT)["ReadChain"]
         known += 1
         if bool(problem) is not bool(answer):
@@ -62,13 +62,13 @@ def test_go_parses_the_vectors_that_we_say_it_does():
 
 def test_go_and_the_proxies_read_the_public_roots():
     text = Path(certifi.where()).read_bytes()
-    found = judges._x509.parse_bundle(text)
+    found = judges.certs.parse_bundle(text)
     assert len(found) > 100
     for certificate in found:
         pem = certificate.public_bytes(Encoding.PEM)
-        node = _x509_path.Node(certificate)
+        node = paths.Node(certificate)
         answer = oracles.ask_controller(pem, pem, AT)["ReadChain"]
-        assert bool(answer) is bool(_x509_go_parse.problem(certificate, node.raw)), certificate.subject
+        assert bool(answer) is bool(go_parse.problem(certificate, node.raw)), certificate.subject
         at = certificate.not_valid_before_utc
         verdict, go = judges.ours(pem, pem, at), judges.Controller.of(pem, pem, at)
         assert (judges.CHECK not in verdict.refused_by) is go.check, (certificate.subject, go.answer, verdict.reasons)
@@ -103,10 +103,10 @@ def test_go_verifies_the_chains_of_pkits_that_we_say_it_does(name):
     chain = b"".join(one.public_bytes(Encoding.PEM) for one in [leaf, *authorities()])
     answer = oracles.ask_controller(chain, root.public_bytes(Encoding.PEM), AT)
     if answer["ReadChain"]:
-        assert _x509_go_parse.problem(leaf, _x509_path.Node(leaf).raw)
+        assert go_parse.problem(leaf, paths.Node(leaf).raw)
         return
-    nodes = [_x509_path.Node(one) for one in [leaf, *authorities()]]
-    found = _x509_go.verify(nodes[0], nodes[1:], [_x509_path.Node(root)], AT, search.Signatures())
+    nodes = [paths.Node(one) for one in [leaf, *authorities()]]
+    found = verify_go.verify(nodes[0], nodes[1:], [paths.Node(root)], AT, search.Signatures())
     assert (not found.reasons) is (not answer["Verify"]), (answer["Verify"], found.reasons)
 
 
@@ -117,7 +117,7 @@ def test_webpki_verifies_the_chains_of_pkits_that_we_say_it_does(name):
     root = x509.load_der_x509_certificate((PKITS / "TrustAnchorRootCertificate.crt").read_bytes())
     chain = [one.public_bytes(Encoding.DER) for one in [leaf, *authorities()]]
     answer = oracles.ask_proxies(chain, root.public_bytes(Encoding.PEM), AT)
-    nodes = [_x509_path.Node(one) for one in [leaf, *authorities()]]
+    nodes = [paths.Node(one) for one in [leaf, *authorities()]]
     for use, usage in (("server", search.SERVER), ("client", search.CLIENT)):
-        found = webpki.verify(nodes[0], nodes[1:], [_x509_path.Node(root)], AT, usage, search.Signatures())
+        found = webpki.verify(nodes[0], nodes[1:], [paths.Node(root)], AT, usage, search.Signatures())
         assert (not found.reasons) is (not answer[use]), (answer[use], found.reasons)

@@ -1,0 +1,47 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Public keys from JSON Web Keys (RFC 7517, RFC 7518 section 6) to PEM. Private to this collection."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import Encoding, PublicFormat, ec, rsa
+
+CURVES: dict[str, type[ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
+
+
+class JwkError(ValueError):
+    """Not a public key that Vault could verify with."""
+
+
+def number(key: dict[str, Any], name: str) -> int:
+    text = key[name]
+    if not isinstance(text, str):
+        raise ValueError(f"{name} is of type {type(text).__name__}, wanted text")
+    return int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big")
+
+
+def public_key_pem(key: dict[str, Any]) -> str:
+    """The key as PEM (PUBLIC KEY); a JwkError for another kind and for a broken one."""
+    kind = key.get("kty")
+    public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+    try:
+        if kind == "RSA":
+            public = rsa.RSAPublicNumbers(number(key, "e"), number(key, "n")).public_key()
+        elif kind == "EC":
+            public = ec.EllipticCurvePublicNumbers(
+                number(key, "x"), number(key, "y"), CURVES[key["crv"]]()
+            ).public_key()
+        else:
+            raise JwkError(f"a key of type {kind}, wanted RSA or EC")
+    except (KeyError, binascii.Error) as exc:
+        raise JwkError(f"a {kind} key lacks {exc}") from exc
+    except JwkError:
+        raise
+    except (TypeError, ValueError) as exc:
+        raise JwkError(f"a {kind} key is broken: {exc}") from exc
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

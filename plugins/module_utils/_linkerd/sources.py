@@ -1,0 +1,153 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kubernetes objects to what they say of a mesh's certificates. Private to this collection.
+
+Names and places are Linkerd's own: the identity controller's Secret and ConfigMap, and the variable that its injector
+writes into pods (linkerd2: controller/cmd/identity/main.go, pkg/inject/inject.go).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs, strict_pem
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import Encoding, x509
+
+CONFIG_MAP, BUNDLE_KEY = "linkerd-identity-trust-roots", "ca-bundle.crt"
+SECRET = "linkerd-identity-issuer"  # noqa: S105 - its name
+PROXY, VARIABLE = "linkerd-proxy", "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"
+CONTROLLER = "identity"  # its container too reads the anchors once, when it starts
+SELECTOR = "linkerd.io/control-plane-ns={namespace}"
+
+Object = dict[str, Any]
+
+
+def with_pem(certificate: x509.Certificate) -> dict[str, Any]:
+    return {**certs.certificate_facts(certificate), "certificate": certificate.public_bytes(Encoding.PEM).decode()}
+
+
+def source(
+    where: str, pem: str | bytes | None, problem: str = "", reader: strict_pem.Reader = strict_pem.read_as_go
+) -> dict[str, Any]:
+    """What a place holds. What cannot be read there is a sentence, never an error, and never the text itself.
+
+    The reader is that of the part of Linkerd that reads it: where this reads less than there is, that is the problem,
+    and the certificates are listed all the same.
+    """
+    certificates: list[dict[str, Any]] = []
+    if not problem and not pem:
+        problem = "is not there"
+    if not problem and pem:
+        try:
+            certificates = [with_pem(certificate) for certificate in certs.parse_bundle(pem)]
+            read = reader(pem if isinstance(pem, bytes) else pem.encode("utf-8", "surrogatepass"))
+            problem = f"cannot be read by Linkerd as PEM: {read.problem}" if read.problem else ""
+        except certs.X509Error as exc:
+            problem = f"cannot be read: {exc}"
+    return {"where": where, "certificates": certificates, "problem": problem}
+
+
+def anchors_source(found: Object | None, namespace: str, problem: str = "") -> dict[str, Any]:
+    where = f"ConfigMap {namespace}/{CONFIG_MAP}"
+    pem = ((found or {}).get("data") or {}).get(BUNDLE_KEY)
+    if found is not None and not pem:
+        problem = f"has no key {BUNDLE_KEY}"
+    return {**source(where, pem, problem), "changed_at": changed_at(found) if found else None}
+
+
+def secret_source(found: Object | None, namespace: str, key: str, problem: str = "") -> dict[str, Any]:
+    where = f"Secret {namespace}/{SECRET}, {key}"
+    encoded = ((found or {}).get("data") or {}).get(key)
+    if found is not None and not encoded:
+        problem = "is empty or not there"
+    try:
+        pem = base64.b64decode(encoded, validate=True) if encoded else None
+    except binascii.Error:
+        pem, problem = None, "is not base64"
+    return source(where, pem, problem)
+
+
+def changed_at(found: Object) -> str:
+    """When somebody last wrote the data, as far as the API server remembers."""
+    times = [
+        entry["time"]
+        for entry in found["metadata"].get("managedFields") or []
+        if "f:data" in (entry.get("fieldsV1") or {}) and entry.get("time")
+    ]
+    return str(max(times, default=None) or found["metadata"]["creationTimestamp"])
+
+
+def renewal_time(found: Object | None) -> str | None:
+    """When cert-manager means to renew the issuer; none where the Certificate is not its own or not to be read."""
+    return ((found or {}).get("status") or {}).get("renewalTime")
+
+
+def pod_groups(pods: list[Object], changed: str | None) -> list[dict[str, Any]]:
+    """Pods that carry the same anchors, on the same evidence. Pods that are over or going are left out.
+
+    The variable is in the specification of an injected pod. Pods of the control plane take it from the ConfigMap when
+    their container starts: what they hold is known only if they started after its last change.
+    """
+    groups: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for pod in pods:
+        meta = pod["metadata"]
+        if is_over(pod):
+            continue
+        variable = next(_variables(pod), None)
+        if variable is None:
+            continue  # no proxy of Linkerd in it
+        name = f"{meta['namespace']}/{meta['name']}"
+        if variable.get("value"):
+            found, evidence = source(f"environment of {name}", variable["value"], "", strict_pem.read_as_rustls), "spec"
+        else:
+            found, evidence = source("", None, "-"), _evidence(pod, changed)
+        key = (evidence, found["problem"], tuple(sorted(one["fingerprint_sha256"] for one in found["certificates"])))
+        group = groups.setdefault(
+            key,
+            {
+                "evidence": evidence,
+                "certificates": found["certificates"],
+                "problem": found["problem"] if evidence == "spec" else "",
+                "pods": [],
+            },
+        )
+        group["pods"].append(name)
+    for group in groups.values():
+        group["pods"].sort()
+    return sorted(groups.values(), key=lambda group: (-len(group["pods"]), group["pods"][0]))
+
+
+def is_over(pod: Object) -> bool:
+    """Whether a pod has finished or is terminating."""
+    phase = (pod.get("status") or {}).get("phase")
+    return bool(pod["metadata"].get("deletionTimestamp")) or phase in ("Succeeded", "Failed")
+
+
+def proxy(pod: Object) -> Object | None:
+    """The container of the proxy, which is an init container where sidecars are native."""
+    spec = pod["spec"]
+    containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
+    return next((container for container in containers if container["name"] == PROXY), None)
+
+
+def _variables(pod: Object) -> Iterator[dict[str, Any]]:
+    yield from (entry for entry in (proxy(pod) or {}).get("env") or [] if entry["name"] == VARIABLE)
+
+
+def _evidence(pod: Object, changed: str | None) -> str:
+    status = pod.get("status") or {}
+    states = [
+        container.get("state") or {}
+        for part in ("initContainerStatuses", "containerStatuses")
+        for container in status.get(part) or []
+        if container["name"] in (PROXY, CONTROLLER)
+    ]
+    started = [(state.get("running") or {}).get("startedAt") for state in states]
+    if changed is None:
+        return "started_before"
+    # One that does not run yet takes what is there when it does. Times are in seconds: the same one proves nothing.
+    return "started_after" if all(start is None or start > changed for start in started) else "started_before"

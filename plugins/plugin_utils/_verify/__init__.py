@@ -1,0 +1,9 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Verification of certificate chains, as Go in the identity controller does it and as webpki in the proxies does.
+
+Private to this collection.
+
+May import: _common, _x509.
+"""

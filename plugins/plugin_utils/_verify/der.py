@@ -1,0 +1,103 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parts of a certificate's DER that cryptography does not show. Private to this collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import Encoding, x509
+
+BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, NULL, OID, SEQUENCE, SET = 1, 2, 3, 4, 5, 6, 0x30, 0x31
+MALFORMED = (ValueError, IndexError, StopIteration, RuntimeError)  # what reading of broken content raises
+VERSION, ISSUER_ID, SUBJECT_ID, EXTENSIONS = 0xA0, 0x81, 0x82, 0xA3
+
+
+class Element(NamedTuple):
+    """One DER element: its tag as one byte, its content, and both with the length between them."""
+
+    tag: int
+    value: bytes
+    whole: bytes
+
+
+class Fields(NamedTuple):
+    """Raw parts of a certificate. Names, keys and algorithms are whole elements; extensions are by dotted OID."""
+
+    version: int
+    signature_inner: bytes
+    signature_outer: bytes
+    signature_bits: bytes
+    issuer: bytes
+    subject: bytes
+    spki: bytes
+    unique_ids: bool
+    extensions: dict[str, tuple[bool, bytes]]
+
+
+def elements(data: bytes) -> Iterator[Element]:
+    """The elements that follow each other in data. Raises ValueError where they are cut short."""
+    at = 0
+    while at < len(data):
+        start, at = at, at + 2
+        if at > len(data):
+            raise ValueError("The input ends within a DER element: give whole certificates")
+        size = data[at - 1]
+        if size & 0x80:
+            digits = size & 0x7F
+            size, at = int.from_bytes(data[at : at + digits], "big"), at + digits
+        if at + size > len(data):
+            raise ValueError("The input ends within a DER element: give whole certificates")
+        yield Element(data[start], data[at : at + size], data[start : at + size])
+        at += size
+
+
+def first(data: bytes) -> Element:
+    """The first of the elements that follow each other in data. Raises ValueError where there is none."""
+    for element in elements(data):
+        return element
+    raise ValueError("The input holds no DER element: give whole certificates")
+
+
+def children(data: bytes) -> list[Element]:
+    """The elements within the one element that data is."""
+    return list(elements(first(data).value))
+
+
+def fields(certificate: x509.Certificate) -> Fields:
+    """The raw parts of a certificate that cryptography has parsed."""
+    tbs, outer, signature = children(certificate.public_bytes(Encoding.DER))
+    parts = list(elements(tbs.value))
+    version = parts.pop(0).value[-1] if parts[0].tag == VERSION else 0
+    dummy, inner, issuer, dummy, subject, spki, *more = parts
+    listed = next((part for part in more if part.tag == EXTENSIONS), None)
+    return Fields(
+        version + 1,
+        inner.whole,
+        outer.whole,
+        signature.value,
+        issuer.whole,
+        subject.whole,
+        spki.whole,
+        any(part.tag in (ISSUER_ID, SUBJECT_ID) for part in more),
+        dict(_extension(item.value) for item in children(listed.value)) if listed else {},
+    )
+
+
+def _extension(data: bytes) -> tuple[str, tuple[bool, bytes]]:
+    oid, *more = elements(data)
+    return dotted(oid.value), (more[0].tag == BOOLEAN and more[0].value != b"\0", more[-1].value)
+
+
+def dotted(content: bytes) -> str:
+    """An object identifier's content as text."""
+    numbers, number = [], 0
+    for byte in content:
+        number = number << 7 | byte & 0x7F
+        if not byte & 0x80:
+            numbers.append(number)
+            number = 0
+    first = min(numbers[0] // 40, 2)
+    return ".".join(map(str, [first, numbers[0] - 40 * first, *numbers[1:]]))

@@ -1,0 +1,110 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Name constraints as rustls-webpki applies them (subject_name of 0.103). Private to this collection.
+
+They apply to the alternative names and the subject of every certificate below, self-issued ones too. A constraint on
+directory names refuses every certificate, one on URIs every URI, and one on email addresses every email address.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go_parse as parse
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.name_constraints import Domains, Networks
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Reason
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import Link
+
+LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+NAME = re.compile(rf"(?=.{{1,253}}\Z)(\*\.(?=.*\.))?({LABEL}\.)*(?![0-9]+\Z){LABEL}")
+TREE = re.compile(rf"(?=.{{0,253}}\Z)(\.?({LABEL}\.)*(?![0-9]+\Z){LABEL})?")
+KINDS = {
+    parse.DNS: "DNS names",
+    parse.IP: "IP addresses",
+    parse.URI: "URIs",
+    parse.DIRECTORY: "directory names",
+    parse.EMAIL: "email addresses",
+}
+
+
+class TooMany(Exception):  # noqa: N818 - an answer, not an error
+    """webpki gives up."""
+
+
+class Trees:
+    """The permitted, or the excluded, names of one certificate."""
+
+    def __init__(self, bases: list[der.Element], excluded: bool) -> None:
+        self.count = len(bases)
+        self.kinds = {base.tag & 0x1F for base in bases}
+        texts = [base.value.decode("latin-1") for base in bases if base.tag == parse.DNS]
+        self.malformed = not all(TREE.fullmatch(text) for text in texts)
+        self.domains = Domains(texts, excluded)
+        self.networks = Networks([base.value for base in bases if base.tag == parse.IP])
+
+    def applies(self, name: der.Element) -> bool:
+        return name.tag & 0x1F in self.kinds
+
+    def cover(self, name: der.Element) -> bool:
+        if name.tag == parse.IP:
+            return self.networks.cover(name.value)
+        return self.domains.cover(name.value.decode("latin-1"))
+
+
+class Limits:
+    """Applies name constraints, up to a number of comparisons for all paths of a search."""
+
+    def __init__(self, comparisons: int) -> None:
+        self.left = comparisons
+        self.trees: dict[int, tuple[Trees, Trees] | None] = {}
+
+    def violations(self, path: Sequence[Link]) -> Iterator[Reason]:
+        """Certificates of a path, the leaf first, that a certificate above does not allow."""
+        for place, authority in enumerate(path):
+            trees = self._trees(authority)
+            if trees is None:
+                continue
+            for node in path[:place]:
+                names = [*node.alternative_names, der.Element(parse.DIRECTORY, b"", b"")]
+                self.left -= len(names) * sum(one.count for one in trees)
+                if self.left < 0:
+                    raise TooMany("The proxies give up: there are too many names under too many name constraints")
+                for name in names:
+                    why = _refusal(name, *trees)
+                    if why:
+                        yield node.reason("name_constraint", f"The CA {authority.subject} {why}")
+
+    def _trees(self, node: Link) -> tuple[Trees, Trees] | None:
+        if id(node) not in self.trees:
+            value = node.value(parse.NAME_CONSTRAINTS)
+            self.trees[id(node)] = _split(value) if value else None
+        return self.trees[id(node)]
+
+
+def _split(value: bytes) -> tuple[Trees, Trees]:
+    parts = {part.tag: part.value for part in der.children(value)}
+    permitted, excluded = (
+        [der.first(tree.value) for tree in der.elements(parts.get(tag, b""))] for tag in (0xA0, 0xA1)
+    )
+    return Trees(permitted, excluded=False), Trees(excluded, excluded=True)
+
+
+def _refusal(name: der.Element, permitted: Trees, excluded: Trees) -> str | None:
+    """How the constraints treat a name that they do not allow."""
+    applying = [trees for trees in (permitted, excluded) if trees.applies(name)]
+    if not applying:
+        return None
+    kind = KINDS.get(name.tag, "names")
+    if name.tag not in (parse.DNS, parse.IP):
+        return f"limits {kind}, which the proxies refuse altogether"
+    shown = name.value.decode("latin-1")
+    if name.tag == parse.DNS and (not NAME.fullmatch(shown) or any(trees.malformed for trees in applying)):
+        return f"limits DNS names in a way that the proxies cannot compare with the name {shown}"
+    if permitted in applying and not permitted.cover(name):
+        return f"does not permit its name {shown}" if name.tag == parse.DNS else f"does not permit its {kind}"
+    if excluded in applying and excluded.cover(name):
+        return f"excludes its name {shown}" if name.tag == parse.DNS else f"excludes its {kind}"
+    return None
