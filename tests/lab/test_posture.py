@@ -112,12 +112,12 @@ def test_a_difference_is_shown_of_each_object(mesh):
 def test_anchors_go_where_the_selector_says_and_nowhere_else(mesh):
     """A label of the selector before would go on to be wanted, and none at all would change nothing."""
     path = "jsonpath={.spec.target.namespaceSelector}"
-    for selector in ({"matchLabels": {"kubernetes.io/metadata.name": "linkerd"}}, {}, None):
+    for selector in ({"matchLabels": {"linkerd.io/is-control-plane": "true"}}, {}, None):
         variables = {} if selector is None else {"linkerd_trust_selector": selector}
         run = mesh.play("playbooks/site.yml", "--tags", "linkerd", variables=variables)
         assert (run.rc, run.changed) == (0, 1), run.output[-4000:]
         found = mesh.kubectl("get", "bundle", "linkerd-identity-trust-roots", "-o", path)
-        default = {"matchLabels": {"linkerd.io/is-control-plane": "true"}}
+        default = {"matchLabels": {"kubernetes.io/metadata.name": "linkerd"}}
         assert json.loads(found or "{}") == (default if selector is None else selector)
 
 
@@ -255,7 +255,7 @@ def test_a_controller_that_lags_is_restarted(mesh):
 
 def test_a_duration_that_the_root_cannot_cover_is_refused_before_anything(mesh):
     run = mesh.play(
-        "playbooks/site.yml", "--tags", "vault_pki,linkerd", variables={"linkerd_identity_duration": "2400h"}
+        "playbooks/site.yml", "--tags", "vault_pki,linkerd", variables={"linkerd_identity_duration": "90000h"}
     )
     assert run.rc != 0 and run.changed == 0
     assert "would outlive its trust anchor CN=root.linkerd.cluster.local" in run.flat
