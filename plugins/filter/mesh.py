@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._common.unexpected import UNEXPECTED
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import UNEXPECTED
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import comparison, html, table
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains

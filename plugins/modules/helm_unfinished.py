@@ -78,7 +78,7 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._common.unexpected import UNEXPECTED, places
+from ansible_collections.servicemesh.pki.plugins.module_utils._common import errors
 
 ACTIONS = {"pending-install": "uninstall", "pending-upgrade": "rollback", "pending-rollback": "rollback"}
 
@@ -133,21 +133,24 @@ def main() -> None:
         ),
         supports_check_mode=True,
     )
-    helm = Helm(module)
-    try:
-        cleared = pending(helm, module.params["releases"], module.params["grace"])
-    except UNEXPECTED as exc:
-        module.fail_json(
-            msg=f"helm list printed something else than releases of namespace {module.params['namespace']} "
-            f"({type(exc).__name__}). Run `{' '.join(helm.command)} list --pending --output json`.",
-            code="unreadable_output",
-            exception=places(exc),
-        )
+    errors.run(module, lambda: work(module, Helm(module)), lambda exc: unexpected_output(module, exc))
+
+
+def unexpected_output(module: AnsibleModule, exc: Exception) -> errors.PkiError:
+    return errors.PkiError(
+        f"helm list printed no list of the releases in namespace {module.params['namespace']} ({type(exc).__name__}). "
+        f"Run `{module.params['helm_path']} list --pending --output json` and check the version of Helm.",
+        code="unreadable_output",
+    )
+
+
+def work(module: AnsibleModule, helm: Helm) -> dict:
+    cleared = pending(helm, module.params["releases"], module.params["grace"])
     if not module.check_mode:
         for entry in cleared:
             helm.run(entry["action"], entry["release"], "--wait")
     before = {entry["release"]: entry["status"] for entry in cleared}
-    module.exit_json(changed=bool(cleared), cleared=cleared, diff={"before": before, "after": {}})
+    return dict(changed=bool(cleared), cleared=cleared, diff={"before": before, "after": {}})
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.dict_transformations import dict_merge
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._common.unexpected import UNEXPECTED, places
+from ansible_collections.servicemesh.pki.plugins.module_utils._common import errors
 from ansible_collections.servicemesh.pki.plugins.module_utils._k3d import clusters as k3d_clusters
 from ansible_collections.servicemesh.pki.plugins.module_utils._k3d import ports
 
@@ -314,24 +314,21 @@ def main() -> None:
         ),
         supports_check_mode=True,
     )
-    try:
-        if module.params["state"] == "present":
-            k3d_clusters.check_config(module.params["config"])
-        result = work(module, K3d(module))
-    except k3d_clusters.K3dError as exc:
-        module.fail_json(msg=str(exc), code="invalid_config", what=exc.what)
-    except UNEXPECTED as exc:
-        name = module.params["name"]
-        module.fail_json(
-            msg=f"k3d or Docker describes cluster {name} in another form than k3d 5 does ({type(exc).__name__}). "
-            f"Run `{module.params['k3d_path']} cluster list -o json` and compare its version.",
-            code="unreadable_output",
-            exception=places(exc),
-        )
-    module.exit_json(**result)
+    errors.run(module, lambda: work(module), lambda exc: unexpected_output(module, exc))
 
 
-def work(module: AnsibleModule, k3d: K3d) -> dict:
+def unexpected_output(module: AnsibleModule, exc: Exception) -> k3d_clusters.K3dError:
+    return k3d_clusters.K3dError(
+        f"k3d or Docker describes cluster {module.params['name']} in a form that k3d 5 does not use "
+        f"({type(exc).__name__}). Run `{module.params['k3d_path']} cluster list -o json` and check the version of k3d.",
+        code="unreadable_output",
+    )
+
+
+def work(module: AnsibleModule) -> dict:
+    if module.params["state"] == "present":
+        k3d_clusters.check_config(module.params["config"])
+    k3d = K3d(module)
     before = k3d.get()
     if module.params["state"] == "present":
         changed, drift = present(k3d, before)

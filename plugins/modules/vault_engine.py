@@ -166,7 +166,7 @@ def get(vault: Vault, place: str, path: str) -> dict[str, Any]:
     try:
         data = vault.request("GET", place)["data"]
     except VaultError as exc:
-        if exc.status == 400 and "engine" in exc.said:  # "No secret engine mount at", "No auth engine at"
+        if exc.status == 400 and "engine" in exc.reason:  # "No secret engine mount at", "No auth engine at"
             return {}
         raise
     return {"path": path, **{name: data[name] or {} if name == "options" else data[name] for name in SHOWN}}

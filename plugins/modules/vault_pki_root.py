@@ -150,7 +150,7 @@ def generate(vault: Vault, options: dict[str, Any]) -> tuple[bool, Issuer]:
     try:
         vault.make(f"{mount}/{GENERATE}", data)
     except VaultError as exc:
-        if "issuer name already in use" not in exc.said:
+        if "issuer name already in use" not in exc.reason:
             raise
         ours = False
     found, dummy = pki.locate(vault, mount, name)

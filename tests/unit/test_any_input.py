@@ -94,7 +94,7 @@ def test_a_k3d_config_of_anything(value):
     try:
         clusters.check_config(config)
     except clusters.K3dError as exc:
-        assert str(exc) and exc.what is not None
+        assert str(exc) and exc.details["what"] is not None
         return
     node = {"name": "k3d-c-server-0", "role": "server"}
     assert isinstance(clusters.differences(config, {"name": "c", "nodes": [node]}, {}), dict)

@@ -53,10 +53,8 @@ def test_a_package_imports_all_that_it_lists(name):
     assert listed(PACKAGES[name]) <= found
 
 
-def test_every_shared_file_is_in_a_package():
-    """The fork server is one: the connection plugin starts it as a program."""
-    flat = {path.name for path in PLUGINS.glob("*_utils/*.py")} - {"__init__.py"}
-    assert flat == {"_forkserver.py"}
+def test_every_file_that_modules_share_is_in_a_package():
+    assert [path.name for path in PLUGINS.glob("module_utils/*.py")] == []
 
 
 def test_an_import_that_is_not_listed_is_found():

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
+
 UNITS = {
     "w": Fraction(604800),  # Vault itself knows no week; it gets seconds from us
     "d": Fraction(86400),
@@ -23,8 +25,10 @@ WHOLE = re.compile(rf"(?:{PART})+", re.ASCII)
 LONGEST = 2**63 // 10**9  # Vault counts nanoseconds in 64 bits, so 292 years is the end
 
 
-class DurationError(ValueError):
+class DurationError(PkiError, ValueError):
     """Not a duration."""
+
+    code = "invalid_duration"
 
 
 def seconds(value: object) -> int:
@@ -41,16 +45,16 @@ def exact(value: object) -> Fraction:
     elif isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST:
         total = Fraction(value)
     else:
-        raise DurationError(f"{value!r} is not a duration: write it like 48h, 90d, 1h30m, or as seconds")
+        raise DurationError(f"{value!r} is not a duration: write it like 48h, 90d, 1h30m, or as seconds.")
     if total >= LONGEST:
-        raise DurationError(f"{value!r} is longer than the 292 years that Vault can count: give less")
+        raise DurationError(f"{value!r} is longer than the 292 years that Vault can count: give less.")
     return total
 
 
 def positive(name: str, value: object) -> int:
     """The seconds of the option of that name. For less than one Vault would use its own default."""
     if exact(value) < 1:
-        raise DurationError(f"{name} {value!r} is less than a second: give more, such as 1h")
+        raise DurationError(f"{name} {value!r} is less than a second: give more, such as 1h.")
     return seconds(value)
 
 

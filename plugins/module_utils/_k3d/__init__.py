@@ -3,5 +3,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """k3d clusters and ports on this machine. Private to this collection.
 
-May import: nothing.
+May import: _common.
 """

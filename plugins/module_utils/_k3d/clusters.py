@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
+
 PROTOCOLS = ("tcp", "udp", "sctp")
 HIGHEST = 65535
 NODE_ROLES = ("server", "agent")
@@ -15,12 +17,10 @@ API_PORT = ":6443/"  # in host:container/protocol
 CHANNELS = ("latest", "stable")  # k3d asks k3s which image that is now; so it does for +v1.35
 
 
-class K3dError(ValueError):
-    """A config that k3d could not read. `what` is the part that is wrong."""
+class K3dError(PkiError, ValueError):
+    """A config that k3d could not read; `what` is the part that is wrong."""
 
-    def __init__(self, sentence: str, what: str) -> None:
-        super().__init__(sentence)
-        self.what = what
+    code = "invalid_config"
 
 
 def wanted_ports(config: dict[str, Any]) -> set[str]:
@@ -70,10 +70,10 @@ def check_config(config: dict[str, Any]) -> None:
         _check_port(entry["port"])
     for name in ("servers", "agents"):
         if name in config and (not isinstance(config[name], int) or isinstance(config[name], bool)):
-            raise K3dError(f"config.{name} is {config[name]!r}, which is no number. Give it without quotes.", name)
+            raise K3dError(f"config.{name} is {config[name]!r}, which is no number. Give it without quotes.", what=name)
     for name in ("image", "network"):
         if not isinstance(config.get(name) or "", str):
-            raise K3dError(f"config.{name} is {config[name]!r}, which is no text. Write it in quotes.", name)
+            raise K3dError(f"config.{name} is {config[name]!r}, which is no text. Write it in quotes.", what=name)
     options = _mapping(config, "options", "options")
     k3s = _mapping(options, "k3s", "options.k3s")
     _list_of_mappings(k3s, "extraArgs", "arg", "{arg: --disable=traefik, nodeFilters: [server:*]}", "options.k3s.")
@@ -89,14 +89,16 @@ def _check_port(port: str) -> None:
         raise K3dError(
             f"config.ports: {port!r} is no port. Write it like 8080:80, 127.0.0.1:8080:80/tcp or 3000-3010:3000-3010, "
             f"with numbers up to {HIGHEST} and {', '.join(PROTOCOLS)}.",
-            port,
+            what=port,
         )
 
 
 def _mapping(parent: dict[str, Any], name: str, where: str) -> dict[str, Any]:
     value = parent.get(name) or {}
     if not isinstance(value, dict):
-        raise K3dError(f"config.{where} is {value!r}, which is no dictionary. Write it as in k3d's config file.", where)
+        raise K3dError(
+            f"config.{where} is {value!r}, which is no dictionary. Write it as in k3d's config file.", what=where
+        )
     return value
 
 
@@ -104,18 +106,20 @@ def _list_of_mappings(parent: dict[str, Any], name: str, key: str, sample: str, 
     """Each entry has the key as text, and nodeFilters, if any, as a list of texts."""
     entries, where = parent.get(name) or [], f"config.{above}{name}"
     if not isinstance(entries, list):
-        raise K3dError(f"{where} is {entries!r}, which is no list. Write entries like {sample}.", name)
+        raise K3dError(f"{where} is {entries!r}, which is no list. Write entries like {sample}.", what=name)
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get(key), str):
             hint = (
                 " YAML reads two numbers with a colon as one number: write them in quotes." if name == "ports" else ""
             )
             raise K3dError(
-                f"{where}: {entry!r} is not an entry with {key} as text. Write it like {sample}.{hint}", str(entry)
+                f"{where}: {entry!r} is not an entry with {key} as text. Write it like {sample}.{hint}", what=str(entry)
             )
         filters = entry.get("nodeFilters") or []
         if not isinstance(filters, list) or not all(isinstance(one, str) for one in filters):
-            raise K3dError(f"{where}: nodeFilters of {entry[key]} is {filters!r}. Give a list of texts.", entry[key])
+            raise K3dError(
+                f"{where}: nodeFilters of {entry[key]} is {filters!r}. Give a list of texts.", what=entry[key]
+            )
 
 
 def found_ports(cluster: dict[str, Any]) -> set[str]:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._common.unexpected import UNEXPECTED, places
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import run as run_module
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions, kubeconfig
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import pods as kubernetes_pods
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Wanted
@@ -40,16 +41,14 @@ PAUSE = 1  # seconds before an API server that could not answer is asked again
 T = TypeVar("T")
 
 
-class ClusterError(Exception):
-    """A sentence for the user; `facts` go into the result."""
+class ClusterError(PkiError):
+    """A failed request to a cluster, or an object that is not in the required state."""
 
-    def __init__(self, sentence: str, **facts: Any) -> None:
-        super().__init__(sentence)
-        self.facts = facts
+    code = "kubernetes_error"
 
 
 class BusyError(ClusterError):
-    """What may pass by itself: the API server is busy, starts or has lost its etcd."""
+    """The same request may succeed later: the API server is busy, is starting, or has lost its etcd."""
 
 
 class Cluster:
@@ -271,24 +270,25 @@ def connect(module: AnsibleK8SModule) -> Cluster:
 
 
 def run(module: AnsibleK8SModule, work: Callable[[Cluster], dict[str, Any]]) -> None:
-    """The body of a module: connect, work, and turn what goes wrong into one sentence."""
-    try:
-        result = work(connect(module))
-    except ClusterError as exc:
-        module.fail_json(msg=str(exc), **exc.facts)
-    except (CoreException, ConfigException) as exc:
-        module.fail_json(msg=f"{exc}. Look at kubeconfig and context.")
-    except HTTPError as exc:
-        module.fail_json(msg=no_answer(exc), code="unreachable")
-    except (ApiException, DynamicApiError) as exc:
-        module.fail_json(
-            msg=f"The cluster's API server refuses: {exc.status} {exc.reason}. {api_message(exc)}", code="refused"
-        )
-    except UNEXPECTED as exc:
-        module.fail_json(
-            msg=f"The cluster's API server answered with something that this module does not expect "
-            f"({type(exc).__name__}). Check that it is a Kubernetes API server and that the kubeconfig is its own.",
-            code="unexpected_answer",
-            exception=places(exc),
-        )
-    module.exit_json(**result)
+    """The body of a module that reads or changes a cluster: connect, and exit with the result of `work`."""
+
+    def translated() -> dict[str, Any]:
+        try:
+            return work(connect(module))
+        except (CoreException, ConfigException) as exc:
+            raise ClusterError(f"{exc}. Check kubeconfig and context.", code="invalid_kubeconfig") from exc
+        except HTTPError as exc:
+            raise ClusterError(no_answer(exc), code="unreachable") from exc
+        except (ApiException, DynamicApiError) as exc:
+            sentence = f"The cluster's API server refuses: {exc.status} {exc.reason}. {api_message(exc)}"
+            raise ClusterError(sentence, code="refused") from exc
+
+    run_module(module, translated, unexpected_answer)
+
+
+def unexpected_answer(exc: Exception) -> ClusterError:
+    return ClusterError(
+        f"The cluster's API server returned an answer that this module does not expect ({type(exc).__name__}). "
+        "Check that the kubeconfig is that of a Kubernetes cluster.",
+        code="unexpected_answer",
+    )

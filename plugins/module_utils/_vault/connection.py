@@ -10,8 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift
-from ansible_collections.servicemesh.pki.plugins.module_utils._common.durations import DurationError
-from ansible_collections.servicemesh.pki.plugins.module_utils._common.unexpected import UNEXPECTED, places
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import run as run_module
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.hashi_vault import (
     HashiVaultModule,
     HashiVaultValueError,
@@ -181,7 +180,7 @@ class Vault:
         try:
             return self.request("GET", path).get("data") or {}
         except VaultError as exc:
-            if exc.status == 404 and not exc.said:
+            if exc.status == 404 and not exc.reason:
                 return None
             raise
 
@@ -189,7 +188,7 @@ class Vault:
         try:
             return self.request("LIST", path).get("data") or {}
         except VaultError as exc:
-            if exc.status == 404 and not exc.said:
+            if exc.status == 404 and not exc.reason:
                 return {}
             raise
 
@@ -244,21 +243,15 @@ def hide(module: HashiVaultModule, secret: str) -> None:
 
 
 def run(work: Callable[[HashiVaultModule, Vault], dict[str, Any]], options: dict[str, Any], **rules: Any) -> None:
-    """The body of every module: connect, work, and turn what goes wrong into one sentence."""
+    """The body of every Vault module: connect, log in, and exit with the result of `work`."""
     spec = HashiVaultModule.generate_argspec(**HIDDEN, **options)
     module = HashiVaultModule(argument_spec=spec, supports_check_mode=True, **rules)
-    try:
-        result = work(module, Vault(module))
-    except VaultError as exc:
-        module.fail_json(msg=str(exc), **exc.facts)
-    except DurationError as exc:
-        module.fail_json(msg=f"{exc}.", code="invalid_duration")
-    except UNEXPECTED as exc:
-        module.fail_json(
-            msg=f"Vault at {module.params['url']} answered with something that this module does not expect "
-            f"({type(exc).__name__}). The last request was {Vault.last}. "
-            "Check that it is Vault, in a version that is tested.",
-            code="unexpected_answer",
-            exception=places(exc),
-        )
-    module.exit_json(**result)
+    run_module(module, lambda: work(module, Vault(module)), lambda exc: unexpected_answer(module.params["url"], exc))
+
+
+def unexpected_answer(url: str, exc: Exception) -> VaultError:
+    return VaultError(
+        f"Vault at {url} returned an answer to {Vault.last} that this module does not expect ({type(exc).__name__}). "
+        "Check that the address is that of Vault, in a supported version.",
+        code="unexpected_answer",
+    )

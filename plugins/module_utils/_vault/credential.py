@@ -132,7 +132,7 @@ def again(call: Callable[[], T]) -> T:
 
 
 def not_answered(exc: VaultError) -> bool:
-    return exc.lost or exc.facts.get("code") == "unreachable"
+    return exc.lost or exc.code == "unreachable"
 
 
 def create(credential: Credential) -> Made:

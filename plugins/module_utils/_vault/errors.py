@@ -9,6 +9,8 @@ import json
 import re
 from typing import Any
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
+
 CAPABILITIES = {"GET": "read", "LIST": "list", "POST": "update", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 ENOUGH = {"create": ["create", "update"]}  # it depends on the engine which of them a new object needs
 
@@ -20,21 +22,18 @@ NOT_SENT = {
 }
 
 
-class VaultError(Exception):
-    """Ends the module. `said` is what Vault gave as its reason, `facts` go into the result.
+class VaultError(PkiError):
+    """A failed request to Vault, or one that Vault could not carry out.
 
-    `code` is one of them: what went wrong in one word that does not change. `lost` is whether the request may have been
-    carried out all the same, because no answer came or one that does not say.
+    `status` is the HTTP status, 0 without an answer. `reason` is the error text that Vault returned. `lost` is true
+    when the request may have been carried out although no conclusive answer arrived.
     """
 
-    def __init__(self, sentence: str, status: int = 0, said: str = "", *, lost: bool = False, **facts: Any) -> None:
-        super().__init__(sentence)
-        self.status, self.said, self.lost, self.facts = status, said, lost, facts
+    code = "vault_error"
 
-    def add(self, sentence: str, **facts: Any) -> None:
-        """Another sentence behind the first, which stays the reason."""
-        self.args = (f"{self} {sentence}",)
-        self.facts |= facts
+    def __init__(self, message: str, status: int = 0, reason: str = "", *, lost: bool = False, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.status, self.reason, self.lost = status, reason, lost
 
 
 def cleaned(errors: Any) -> str:

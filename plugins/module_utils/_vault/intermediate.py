@@ -141,7 +141,7 @@ def give_name(vault: Vault, mount: str, issuer_id: str, name: str) -> bool:
     try:
         vault.patch(f"{mount}/issuer/{issuer_id}", {"issuer_name": name})
     except VaultError as exc:
-        if "already in use" in exc.said:
+        if "already in use" in exc.reason:
             return False
         named = pki.find(pki.issuers(vault, mount), name) if exc.lost else None
         if named is None or named.issuer_id != issuer_id:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible.module_utils.api import retry_with_delays_and_condition
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._common.unexpected import UNEXPECTED
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import UNEXPECTED
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
@@ -114,7 +114,7 @@ def issuers(vault: Vault, mount: str) -> list[Issuer]:
 
 
 def gone(error: Exception) -> bool:
-    return isinstance(error, VaultError) and bool(GONE.search(error.said))
+    return isinstance(error, VaultError) and bool(GONE.search(error.reason))
 
 
 def listed(vault: Vault, path: str) -> dict[str, dict[str, Any]]:
@@ -167,7 +167,7 @@ def check_mount(vault: Vault, mount: str) -> int:
     try:
         info = vault.read(f"sys/internal/ui/mounts/{mount}") or {}  # open to each token that may do anything in it
     except VaultError as exc:
-        if exc.status != 403 or "preflight" not in exc.said:
+        if exc.status != 403 or "preflight" not in exc.reason:
             raise
         info = {}
     if info and info["type"] != "pki":

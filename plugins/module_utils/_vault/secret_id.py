@@ -38,7 +38,7 @@ class SecretId(Credential):
         try:
             return self.vault.request("POST", f"{self.role}/secret-id/lookup", {"secret_id": value}).get("data") or {}
         except VaultError as exc:
-            if exc.status == 404 or "does not exist" in exc.said:  # the role, and with it all its secret ids
+            if exc.status == 404 or "does not exist" in exc.reason:  # the role, and with it all its secret ids
                 return {}
             raise
 

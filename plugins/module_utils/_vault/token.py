@@ -38,7 +38,7 @@ class Token(Credential):
         try:
             return dict(self.vault.request("POST", "auth/token/lookup", {"token": value})["data"])
         except VaultError as exc:
-            if "bad token" in exc.said or "invalid token" in exc.said:
+            if "bad token" in exc.reason or "invalid token" in exc.reason:
                 return {}
             raise
 

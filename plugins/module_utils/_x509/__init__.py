@@ -3,5 +3,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """PEM and certificates: parsing, and facts about one certificate. Private to this collection.
 
-May import: nothing.
+May import: _common.
 """

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, cast
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import (
     ExtensionOID,
     InvalidSignature,
@@ -49,8 +50,10 @@ WEAK_HASHES = ("md5", "sha1")
 KEY_SIZES = {"ed25519": 256, "ed448": 456}
 
 
-class X509Error(ValueError):
-    """The input is not what it should be. The message never quotes the input."""
+class X509Error(PkiError, ValueError):
+    """An input that is not a certificate or a bundle of them. The message never quotes the input."""
+
+    code = "invalid_certificate"
 
 
 def parse_bundle(pem: str | bytes) -> list[x509.Certificate]:

@@ -76,7 +76,7 @@ def test_what_cannot_be_used_is_named_by_each_kind_of_module(result_of, written,
     path = written(config)
     of_cluster = result_of("k8s_condition", kind="Secret", name="s", namespace="n", kubeconfig=path)
     of_vault = refused(path)
-    assert of_cluster["failed"] and of_cluster["code"] == of_vault.facts["code"] == "invalid_kubeconfig"
+    assert of_cluster["failed"] and of_cluster["code"] == of_vault.code == "invalid_kubeconfig"
     assert path in str(of_vault), "kubernetes.core hides the path in results of its own options"
     for message in (of_cluster["msg"], str(of_vault)):
         assert all(word in message for word in named), message
@@ -88,7 +88,7 @@ def test_what_is_no_yaml_is_named(result_of, written, data):
     path = written(data)
     result = result_of("k8s_condition", kind="Secret", name="s", namespace="n", kubeconfig=path)
     assert result["failed"] and result["code"] == "invalid_kubeconfig"
-    assert refused(path).facts["code"] == "invalid_kubeconfig" and path in str(refused(path))
+    assert refused(path).code == "invalid_kubeconfig" and path in str(refused(path))
 
 
 def test_a_file_that_is_missing_is_named(result_of, tmp_path):
@@ -140,7 +140,7 @@ def test_whatever_stands_in_a_kubeconfig_there_is_one_kind_of_error(tmp_path, ch
     try:
         SecretValue({"kubeconfig": str(file)}, "n", "s", "k")
     except VaultError as exc:
-        assert exc.facts["code"] == "invalid_kubeconfig" and str(file) in str(exc)
+        assert exc.code == "invalid_kubeconfig" and str(file) in str(exc)
 
 
 @pytest.fixture
