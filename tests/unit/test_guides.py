@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from guides import PLACES, ROOT, Block, blocks, commands
+from guides import PAGES, PLACES, ROOT, Block, blocks, commands
 
 COLLECTION = "servicemesh.pki."
 
@@ -91,6 +91,28 @@ def test_examples_name_variables_that_exist(block: Block):
         assert {key for key in content if key.startswith(prefixes)} <= known
 
 
+def test_example_plays_pass_a_syntax_check(tmp_path):
+    texts = [block.text for block in YAML_BLOCKS if block.text.startswith("- hosts:")]
+    assert len(texts) >= 9
+    (tmp_path / "plays.yml").write_text("".join(texts))
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["ansible-playbook", "--syntax-check", str(tmp_path / "plays.yml")],
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_entry_points_in_the_pages_of_roles_exist():
+    missing = []
+    for page in ROOT.glob("roles/*/README.md"):
+        table = page.read_text().partition("## Entry points")[2].partition("## ")[0]
+        points = re.findall(r"^\| `(\w+)` \|", table, re.M)
+        assert "main" in points, page
+        missing += [f"{page.parent.name}: {one}" for one in points if not (page.parent / f"tasks/{one}.yml").exists()]
+    assert missing == []
+
+
 PLAYBOOKS = [yaml.safe_load(path.read_text()) for path in (ROOT / "playbooks").glob("**/*.yml")]
 VARIABLE = r"\bpki_[a-z0-9_]+"
 
@@ -109,3 +131,13 @@ def test_the_table_has_every_variable_that_playbooks_roles_and_inventories_read(
     for node in nodes(PLAYBOOKS):
         made |= {node.get("register"), *node.get("ansible.builtin.set_fact", {}), *node.get("vars", {})}
     assert set(documented()) == named - made
+
+
+def test_paths_in_the_pages_exist():
+    named = r"`((?:bench|changelogs|docs|inventories|lab|meta|molecule|playbooks|plugins|roles|tests)/[\w./-]+)`"
+    missing = []
+    for page in PAGES:
+        for path in re.findall(named, page.read_text()):
+            if not (ROOT / path).exists():
+                missing.append(f"{page.relative_to(ROOT)}: {path}")
+    assert missing == []
