@@ -144,7 +144,7 @@ def _cause(exc: Exception) -> str:
 def certificate_facts(certificate: x509.Certificate) -> dict[str, Any]:
     """What a playbook may ask of a certificate. Every key is always there, with None or [] where there is nothing."""
     constraints = extension(certificate, ExtensionOID.BASIC_CONSTRAINTS)
-    ski, aki = key_identifiers(certificate)
+    subject_key, authority_key = key_identifiers(certificate)
     key_type, key_bits, curve = key_facts(certificate)
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return {
@@ -153,8 +153,8 @@ def certificate_facts(certificate: x509.Certificate) -> dict[str, Any]:
         "common_name": names[-1].value if names else None,
         "version": certificate.version.value + 1,
         "serial_number": serial(certificate),
-        "ski": ski,
-        "aki": aki,
+        "subject_key_identifier": subject_key,
+        "authority_key_identifier": authority_key,
         "not_before": iso(certificate.not_valid_before_utc),
         "not_after": iso(certificate.not_valid_after_utc),
         "key_type": key_type,
@@ -164,7 +164,7 @@ def certificate_facts(certificate: x509.Certificate) -> dict[str, Any]:
         "path_length": constraints.path_length if constraints else None,
         "key_usage": key_usage(certificate) or [],
         "extended_key_usage": [oid_name(oid) for oid in extension(certificate, ExtensionOID.EXTENDED_KEY_USAGE) or []],
-        "subject_alt_names": [
+        "subject_alt_name": [
             _general_name(name) for name in extension(certificate, ExtensionOID.SUBJECT_ALTERNATIVE_NAME) or []
         ],
         "signature_algorithm": signature_algorithm(certificate),

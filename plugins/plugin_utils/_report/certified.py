@@ -228,7 +228,7 @@ def _missing(disagree: Callable[..., Any], found: Facts) -> Iterator[Any]:
 
 
 def _called(one: Facts) -> str:
-    return f"{one['subject']} (SKI {(one['ski'] or 'none')[:16]})"
+    return f"{one['subject']} (SKI {(one['subject_key_identifier'] or 'none')[:16]})"
 
 
 def _named(names: list[str]) -> str:

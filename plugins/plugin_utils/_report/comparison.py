@@ -367,7 +367,7 @@ def _fingerprints(certificates: list[Facts]) -> set[str]:
 
 def _subjects(certificates: list[Facts]) -> str:
     """Each with the start of its key identifier, for roots that follow each other often have one name."""
-    return "; ".join(f"{one['subject']} (SKI {(one['ski'] or 'none')[:16]})" for one in certificates)
+    return "; ".join(f"{one['subject']} (SKI {(one['subject_key_identifier'] or 'none')[:16]})" for one in certificates)
 
 
 def _named(names: list[str]) -> str:

@@ -199,12 +199,12 @@ def certified_line(found: Facts | None) -> str:
 
 def box(one: Facts | None, width: int) -> Facts:
     if one is None:
-        return {"name": "nothing found", "lines": ["nothing found"], "ski": "", "until": ""}
+        return {"name": "nothing found", "lines": ["nothing found"], "key_identifier": "", "until": ""}
     name = one["common_name"] or one["subject"] or "no name"
     return {
         "name": name,
         "lines": folded(name, width),
-        "ski": (one["ski"] or "none")[:16],
+        "key_identifier": (one["subject_key_identifier"] or "none")[:16],
         "until": f"{datetime.fromisoformat(one['not_after']):%-d %b %Y}",
     }
 
@@ -352,7 +352,6 @@ def _row(one: Facts, what: str) -> Facts:
         "name": one["common_name"] or one["subject"],
         "what": what,
         "anchor": anchor,
-        "ski": (one["ski"] or "none")[:16],
         "start": start,
         "end": end,
         "not_after": one["not_after"],

@@ -52,9 +52,9 @@ def _lines(report: Facts) -> Iterator[str]:
 
 
 def _certificate(one: Facts) -> Iterator[str]:
-    issuer = one["ski"] if one["self_signed"] else one["aki"]
+    issuer = one["subject_key_identifier"] if one["self_signed"] else one["authority_key_identifier"]
     yield f"    Issuer:  {_identifier(issuer)}  {one['issuer']}"
-    yield f"    Subject: {_identifier(one['ski'])}  {one['subject']}, until {one['not_after']}"
+    yield f"    Subject: {_identifier(one['subject_key_identifier'])}  {one['subject']}, until {one['not_after']}"
 
 
 def _leaves(found: Facts | None) -> Iterator[str]:
@@ -69,7 +69,7 @@ def _leaves(found: Facts | None) -> Iterator[str]:
             continue
         yield from _certificate(issuer)
         if root and root["subject"] != issuer["issuer"]:
-            yield f"    Root:    {_identifier(root['ski'])}  {root['subject']}"
+            yield f"    Root:    {_identifier(root['subject_key_identifier'])}  {root['subject']}"
     for part, what in UNREAD.items():
         if found[part]:
             yield f"  {len(found[part])} pod(s) {what}"
@@ -81,7 +81,11 @@ def _identifier(value: str | None) -> str:
 
 
 def _short(certificates: list[Facts]) -> str:
-    return f" ({', '.join(_identifier(one['ski']).strip() for one in certificates)})" if certificates else ""
+    return (
+        f" ({', '.join(_identifier(one['subject_key_identifier']).strip() for one in certificates)})"
+        if certificates
+        else ""
+    )
 
 
 def _count(items: list[str], what: str) -> str:

@@ -102,8 +102,8 @@ def test_every_source_is_there_with_its_fingerprint(show):
     for number, one in ((0, root), (1, root), (2, issuer), (3, root), (4, root), (6, issuer), (6, root)):
         assert one["fingerprint_sha256"] in places[number]
     assert "emojivoto/web-0" in places[6] and "expires at 25 Nov 2026, 11:00 UTC" in places[6]
-    assert f"{issuer['aki'][:16]} CN=root.linkerd.cluster.local" in places[2]
-    assert f"{issuer['ski'][:16]} CN=identity.linkerd.cluster.local" in places[2]
+    assert f"{issuer['authority_key_identifier'][:16]} CN=root.linkerd.cluster.local" in places[2]
+    assert f"{issuer['subject_key_identifier'][:16]} CN=identity.linkerd.cluster.local" in places[2]
     assert all("agrees" in place for place in places)
 
 

@@ -195,12 +195,16 @@ def test_facts_are_those_of_openssl(tmp_path):
     for name, option in {
         "fingerprint_sha256": ["-fingerprint", "-sha256"],
         "serial_number": ["-serial"],
-        "ski": ["-ext", "subjectKeyIdentifier"],
-        "aki": ["-ext", "authorityKeyIdentifier"],
+        "subject_key_identifier": ["-ext", "subjectKeyIdentifier"],
+        "authority_key_identifier": ["-ext", "authorityKeyIdentifier"],
     }.items():
         shown = openssl_tells(tmp_path, ISSUER.pem, *option).lower()
         assert re.findall(r"[0-9a-f]+", shown.replace(":", ""))[-1] == facts[name].replace(":", ""), (name, shown)
-    assert facts["aki"] == x509_certificates(ROOT.pem)[0]["ski"] != facts["ski"]
+    assert (
+        facts["authority_key_identifier"]
+        == x509_certificates(ROOT.pem)[0]["subject_key_identifier"]
+        != facts["subject_key_identifier"]
+    )
     assert (facts["not_before"], facts["not_after"]) == ("2026-11-23T12:00:00Z", "2026-12-24T12:00:00Z")
     assert (facts["is_ca"], facts["path_length"], facts["key_usage"]) == (True, None, ["keyCertSign", "cRLSign"])
     assert (facts["key_type"], facts["key_bits"], facts["curve"]) == ("ec", 256, "secp256r1")

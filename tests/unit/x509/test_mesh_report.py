@@ -195,7 +195,9 @@ def test_what_is_allowed_is_told_and_no_failure():
 
 def test_the_table_has_the_workshops_form():
     lines = table.table(report(**{"pki-cluster": reading()}))
-    ski, aki = (one["ski"][:16] for one in (reading()["issuer"]["certificates"][0], vault()["issuers"][0]))
+    ski, aki = (
+        one["subject_key_identifier"][:16] for one in (reading()["issuer"]["certificates"][0], vault()["issuers"][0])
+    )
     text = "\n".join(lines)
     assert f"Issuer:  {aki}  CN=root.linkerd.cluster.local" in text
     assert f"Subject: {ski}  CN=identity.linkerd.cluster.local, until 2026-11-26T12:00:00Z" in text

@@ -49,7 +49,7 @@ def test_every_kind_of_name_is_told():
         x509.OtherName(OID, b"\x05\x00"),
     ]
     facts = certs.certificate_facts(leaf(make("root"), "leaf", alternatives(*names)).certificate)
-    assert facts["subject_alt_names"] == [
+    assert facts["subject_alt_name"] == [
         "DNS:a.example",
         "email:me@example",
         "URI:spiffe://a",
@@ -210,7 +210,7 @@ def test_a_certificate_without_identifiers_is_matched_by_name_and_signature():
     one = leaf(root, identifiers=False)
     assert judge([one], [root]) == set()
     facts = certs.certificate_facts(one.certificate)
-    assert facts["ski"] is facts["aki"] is None
+    assert facts["subject_key_identifier"] is facts["authority_key_identifier"] is None
 
 
 def test_more_tiers_than_anyone_needs():
