@@ -149,7 +149,7 @@ def debian13(session: nox.Session) -> None:
 @nox.session
 def flow(session: nox.Session) -> None:
     """site.yml twice and verify.yml, in a lab that is up."""
-    session.run("pytest", *(f"tests/lab/test_site.py::{name}" for name in FLOW), *session.posargs)
+    session.run("pytest", *(f"tests/end_to_end/test_site.py::{name}" for name in FLOW), *session.posargs)
 
 
 @nox.session
@@ -182,7 +182,7 @@ def webpki(session: nox.Session) -> None:
 def lab(session: nox.Session) -> None:
     """The lab, and the whole flow in it."""
     session.run("python", "-m", "lab", "up")
-    session.run("pytest", "tests/lab", *session.posargs)
+    session.run("pytest", "tests/end_to_end", *session.posargs)
 
 
 @nox.session

@@ -79,7 +79,7 @@ def test_the_count_is_printed_when_nothing_was_skipped(tmp_path):
     assert (status, "Skipped tests: 0, 0 of them for the platform\n" in output) == (0, True)
 
 
-@pytest.mark.parametrize("tier", ["unit", "integration", "lab"])
+@pytest.mark.parametrize("tier", ["unit", "integration", "end_to_end"])
 def test_every_tier_has_the_plugin(tier):
     """Without its tests, which take long to collect; 5 is pytest's status for no tests."""
     command = [sys.executable, "-m", "pytest", "--ignore-glob=*/test_*.py", str(TESTS / tier)]

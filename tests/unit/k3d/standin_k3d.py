@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands in for k3d in unit tests: keeps clusters in a file, makes none. The real k3d is used in tests/lab.
+"""Stands in for k3d in unit tests: keeps clusters in a file, makes none. The real k3d is used in tests/end_to_end.
 
 The text is put behind a line that sets FOLDER, where `calls` is written, `clusters` is kept and `fail` is obeyed.
 """

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module k3d_cluster with a stand-in for k3d; tests/lab and the whole flow use the real one."""
+"""The module k3d_cluster with a stand-in for k3d; tests/end_to_end and the whole flow use the real one."""
 
 from __future__ import annotations
 
