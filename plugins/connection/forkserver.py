@@ -6,31 +6,32 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: forkserver
-short_description: As local, with each module in a fork of one Python that has its libraries loaded
+short_description: Run modules on the controller in forks of one Python process
 version_added: 0.3.0
 description:
   - Runs tasks on the controller, as P(ansible.builtin.local#connection) does, and takes the same options.
-  - With V(local) every task starts a Python that loads its libraries anew, which for one that talks to Kubernetes takes
-    0.5 to 1 s of the processor. Here the first task of a run starts one process that loads the libraries once. It forks
-    for each module, and ends with the run.
-  - No module runs in that process itself, so no task sees what another one has left. Arguments go through a socket in
-    Ansible's own temporary folder, which only this user can enter. Results, check mode, diff and messages are the
-    modules' own.
-  - What cannot run in such a fork runs as with V(local). These are tasks with another environment than the run's first
-    one, with another Python than the controller's own, with another shell than C(/bin/sh), with C(become) or C(async),
-    and all on systems other than Linux 5.3 and later. C(-vvv) tells C(FORK) or C(EXEC).
-  - Two things differ, so tasks that need one of them need V(local). A file of your own in C(module_utils) does not
-    replace one of Ansible's that is loaded already. And a library that a task upgrades stays as it was until the run
-    ends.
+  - With V(local) every task starts a Python that loads its libraries, which takes 0.5 to 1 s of processor time for the
+    client library of Kubernetes. With this connection, the first task of a run starts one process that loads the
+    libraries once. It forks for each module, and ends with the run.
+  - It replaces how Ansible starts Python. Use it where many tasks run on the controller, such as for many clusters, and
+    V(local) otherwise.
+  - No module runs in that process itself, so no task sees the state of another one. Arguments go through memory and a
+    socket in Ansible's own temporary folder, which only this user can enter. Results, check mode, diff and messages are
+    the same as with V(local).
+  - A task that cannot run in such a fork runs as with V(local). These are tasks with another environment than the first
+    one of the run, with another Python than the controller's own, with another shell than C(/bin/sh), with C(become) or
+    C(async), and all tasks on systems other than Linux 5.3 and later. C(-vvv) shows C(FORK) or C(EXEC).
+  - Two things differ from V(local). A file of your own in C(module_utils) does not replace one of Ansible's that is
+    loaded already. A library that a task upgrades is used from the next run on.
 notes:
-  - The process needs about 90 MiB once, and every module less memory of its own.
-  - Set C(environment) alike on plays and hosts. Libraries read it when they are loaded, so it has to be the same.
+  - The process needs about 90 MiB of memory once, and every module needs less memory of its own.
+  - Set C(environment) alike on plays and hosts. Libraries read it when they are loaded.
 author:
   - The servicemesh.pki authors (@servicemesh)
 options:
   libraries:
     description:
-      - Python modules to load once, in this order. One that cannot be loaded is left out.
+      - Python modules to load once, in this order. One that cannot be loaded is skipped.
       - The first task does not wait for all of them.
     type: list
     elements: str
@@ -46,8 +47,8 @@ options:
       - name: ansible_forkserver_libraries
   pipelining:
     description:
-      - Whether modules go through a pipe. Otherwise they go through files, with their arguments, and all runs as with
-        V(local).
+      - Whether Ansible sends modules through a pipe. Otherwise it writes them to files, with their arguments, and all
+        tasks run as with V(local).
     type: bool
     default: true
     env:
@@ -60,13 +61,13 @@ options:
     vars:
       - name: ansible_pipelining
   become_success_timeout:
-    description: Seconds that C(become) may take. Used where P(ansible.builtin.local#connection) is.
+    description: Seconds that C(become) may take. Applies to tasks that run as with V(local).
     type: int
     default: 10
     vars:
       - name: ansible_local_become_success_timeout
   become_strip_preamble:
-    description: Whether what C(become) itself prints is left out. Used where P(ansible.builtin.local#connection) is.
+    description: Whether to strip the output of C(become) itself. Applies to tasks that run as with V(local).
     type: bool
     default: true
     vars:
@@ -74,7 +75,7 @@ options:
 """
 
 EXAMPLES = r"""
-# An inventory whose hosts are APIs.
+# An inventory whose hosts are APIs, so that all tasks run on the controller.
 all:
   vars:
     ansible_connection: servicemesh.pki.forkserver
@@ -100,48 +101,55 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils import _forkserver
 
 display = Display()
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
-LOST = (
-    "The process that modules are forked from has ended while this task ran, so what the task did is not known. "
-    "Perhaps memory ran out, `dmesg` would say so. Run again; with ansible_connection=local no such process is needed."
+SERVER_LOST = (
+    "The forkserver process ended or stopped responding while this task ran, so the outcome of the task is unknown. "
+    "Run the playbook again, or set ansible_connection to local. If memory ran out, `dmesg` shows it."
 )
 
 
-def environment_of(command: str) -> dict[str, str] | None:
-    """What a command sets before it starts the controller's own Python on its input; None: it does something else."""
+def assigned_environment(command: str) -> dict[str, str] | None:
+    """The variables that a command sets before it starts the controller's own Python; None for any other command."""
     try:
         *shell, inner = shlex.split(command)
-        words = shlex.split(inner)
+        parts = shlex.split(inner)
     except ValueError:
         return None
-    if words[-3:] == ["&&", "sleep", "0"]:  # ansible-core before 2.21 appends it
-        del words[-3:]
-    # Another shell may be a wrapper, which changes what Python finds.
-    if shell != ["/bin/sh", "-c"] or words[-1:] != [sys.executable]:
+    if parts[-3:] == ["&&", "sleep", "0"]:  # appended by ansible-core before 2.21
+        del parts[-3:]
+    # Another shell may be a wrapper that changes what Python finds.
+    if shell != ["/bin/sh", "-c"] or parts[-1:] != [sys.executable]:
         return None
-    found = [ASSIGNMENT.fullmatch(word) for word in words[:-1]]
-    return {match[1]: match[2] for match in found if match} if all(found) else None
+    matches = [ASSIGNMENT.fullmatch(part) for part in parts[:-1]]
+    return {match[1]: match[2] for match in matches if match} if all(matches) else None
+
+
+def is_supported() -> bool:
+    return hasattr(os, "pidfd_open") and hasattr(os, "memfd_create")
 
 
 class Connection(LocalConnection):
-    """A local connection, also in the name of its transport, which other collections ask for."""
+    """A local connection. `transport` remains `local`, which other collections compare."""
 
     @ensure_connect
     def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
-        """Runs a module in a fork, and any other command as a local connection does."""
-        given = environment_of(cmd) if in_data and hasattr(os, "pidfd_open") else None
-        if given is not None:
-            # Ansible sets the playbook's folder, as for any connection whose transport is local.
-            cwd = os.fsdecode(self.cwd) if self.cwd else os.getcwd()
-            request = _forkserver.Request(in_data, {**os.environ, **given}, cwd)
-            libraries, run = self.get_option("libraries"), os.getppid()  # a worker is a child of the run's main process
-
-            def tell() -> None:
-                display.vvv(f"FORK {cmd}", host=self._play_context.remote_addr)
-
-            try:
-                done = _forkserver.ask(C.DEFAULT_LOCAL_TMP, request, libraries, run, tell)
-            except (_forkserver.LostError, OSError) as error:
-                raise AnsibleError(LOST) from error
-            if done:
-                return done
+        """Run a module in a fork, and any other command as a local connection does."""
+        assigned = assigned_environment(cmd) if in_data and is_supported() else None
+        if assigned is not None:
+            result = self._run_in_fork(cmd, in_data, assigned)
+            if result:
+                return result
         return super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
+
+    def _run_in_fork(self, cmd: str, program: bytes, assigned: dict[str, str]) -> tuple[int, bytes, bytes] | None:
+        # Ansible sets the playbook's folder, as for any connection whose transport is local.
+        cwd = os.fsdecode(self.cwd) if self.cwd else os.getcwd()
+        request = _forkserver.Request(program, {**os.environ, **assigned}, cwd)
+        run = os.getppid()  # a worker is a child of the main process of the run
+
+        def log() -> None:
+            display.vvv(f"FORK {cmd}", host=self._play_context.remote_addr)
+
+        try:
+            return _forkserver.run_in_fork(C.DEFAULT_LOCAL_TMP, request, self.get_option("libraries"), run, log)
+        except (_forkserver.ServerLostError, OSError) as error:
+            raise AnsibleError(SERVER_LOST) from error

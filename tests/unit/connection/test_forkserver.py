@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program in a fork of the server is what a shell's new Python would make of it; that new Python is the oracle."""
+"""A program runs in a fork of the server as in a new Python that a shell starts, which is the oracle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -24,36 +23,40 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 
-from ansible_collections.servicemesh.pki.plugins.connection.forkserver import environment_of
+from ansible_collections.servicemesh.pki.plugins.connection.forkserver import assigned_environment
 from ansible_collections.servicemesh.pki.plugins.plugin_utils import _forkserver
 
 
+ROOT = Path(__file__).resolve().parents[3]
+
+
 def soon(condition: Callable[[], Any], seconds: float = 120) -> Any:
-    """What the condition says, as soon as it says something."""
+    """The value of the condition, as soon as it is true."""
     end = time.monotonic() + seconds
-    while not (told := condition()) and time.monotonic() < end:
+    while not (value := condition()) and time.monotonic() < end:
         time.sleep(0.02)
-    assert told
-    return told
+    assert value
+    return value
 
 
 def ended(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-class Asking:
-    """Asks a server that lives as long as a process of the test's own."""
+class Client:
+    """Runs programs in forks of a server whose parent is a process of the test."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
         self.parent = subprocess.Popen(["sleep", "600"])
         (folder / "link").symlink_to(".")
-        self.environment = {**environment, "SHOWN": "as given", "PWD": str(folder / "link")}
+        self.environment = {**environment, "SHOWN": "first", "PWD": str(folder / "link")}
 
     def __call__(self, payload: str, *libraries: str, **changed: str) -> tuple[int, bytes, bytes] | None:
         request = _forkserver.Request(payload.encode(), self.environment | changed, str(self.folder))
-        return _forkserver.ask(str(self.folder), request, libraries, self.parent.pid)
+        return _forkserver.run_in_fork(str(self.folder), request, libraries, self.parent.pid)
 
     def output(self, payload: str, *libraries: str) -> str:
         done = self(payload, *libraries)
@@ -70,10 +73,10 @@ class Asking:
 
 
 @pytest.fixture
-def asking(tmp_path: Path, measured: dict[str, str]) -> Iterator[Asking]:
-    asking = Asking(tmp_path, {**os.environ, **measured})
-    yield asking
-    asking.end()
+def client(tmp_path: Path, measured: dict[str, str]) -> Iterator[Client]:
+    client = Client(tmp_path, {**os.environ, **measured})
+    yield client
+    client.end()
 
 
 PROGRAMS = {
@@ -83,9 +86,9 @@ PROGRAMS = {
     "code": "raise SystemExit(3)",
     "code 256": "raise SystemExit(256)",
     "no code": "raise SystemExit",
-    "words instead of a code": "import sys; sys.exit('why')",
-    "anything else instead of a code": "import sys; sys.exit([3])",
-    "a tuple instead of a code": "raise SystemExit((3,))",
+    "text instead of a code": "import sys; sys.exit('why')",
+    "list instead of a code": "import sys; sys.exit([3])",
+    "tuple instead of a code": "raise SystemExit((3,))",
     "annotations": "def f(x: 1 + 1): pass\nprint(f.__annotations__)",
     "killed": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
     "nothing to read": "import sys; print(repr(sys.stdin.read()))",
@@ -103,198 +106,286 @@ PROGRAMS = {
     "a thread": "import threading, time; threading.Thread(target=lambda: (time.sleep(0.2), print('done'))).start()",
     "a child": "import subprocess; print(subprocess.run(['false']).returncode)",
     "not Python": "this is no Python",
-    "a file that a global holds": (
+    "temporary file in a global": (
         "import tempfile; held = tempfile.NamedTemporaryFile(prefix='held-', dir='.'); print(1); raise SystemExit(2)"
     ),
-    "what a global says at the end": (
+    "finalizer of a global": (
         "class Last:\n  def __del__(self): print('bye')\nlast = Last(); last.itself = last; print('first')"
     ),
     "limits": "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE))",
 }
 
 
-def plainly(asking: Asking, program: str) -> subprocess.CompletedProcess:
+def in_new_python(client: Client, program: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         ["/bin/sh", "-c", f"exec {sys.executable}"], input=program.encode(), capture_output=True, check=False,
-        cwd=asking.folder, start_new_session=True, env=asking.environment,
+        cwd=client.folder, start_new_session=True, env=client.environment,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_program_ends_as_in_a_new_python_of_a_shell(asking, name):
+def test_program_ends_as_in_new_python(client, name):
     program = PROGRAMS[name]
-    plain = plainly(asking, program)
-    done = asking(program)
+    plain = in_new_python(client, program)
+    done = client(program)
     assert done is not None
     assert done[:2] == (plain.returncode, plain.stdout)
     assert done[2].splitlines()[-1:] == plain.stderr.splitlines()[-1:]
-    assert not list(asking.folder.glob("held-*"))
+    assert not list(client.folder.glob("held-*"))
 
 
-def test_an_exception_is_told_with_its_place(asking):
-    code, output, errors = asking("def f():\n  raise ValueError('why')\nf()")
+def test_traceback_names_line_of_program(client):
+    code, output, errors = client("def f():\n  raise ValueError('why')\nf()")
     assert (code, output) == (1, b"")
     assert re.search(rb'File "<stdin>", line 2, in f\n.*ValueError: why', errors, re.DOTALL)
 
 
-def test_no_program_sees_what_another_one_has_left(asking):
-    asking.output("import os, sys, json; os.environ['LEFT'] = sys.left = json.left = 'behind'; os.chdir('/')")
-    told = asking.output("import os, sys, json; print(os.environ.get('LEFT'), hasattr(sys, 'left'), os.getcwd())")
-    assert told.split() == ["None", "False", str(asking.folder)]
+def test_program_does_not_see_state_of_another(client):
+    client.output("import os, sys, json; os.environ['LEFT'] = sys.left = json.left = 'behind'; os.chdir('/')")
+    output = client.output("import os, sys, json; print(os.environ.get('LEFT'), hasattr(sys, 'left'), os.getcwd())")
+    assert output.split() == ["None", "False", str(client.folder)]
 
 
-def test_libraries_are_loaded_once_and_one_that_is_missing_is_left_out(asking):
+def test_libraries_are_loaded_and_missing_one_is_skipped(client):
     program = "import sys; print('colorsys' in sys.modules)"
-    asking.output(program, "there_is_no_such_library", "colorsys")
-    soon(lambda: asking.output(program) == "True\n")
+    client.output(program, "there_is_no_such_library", "colorsys")
+    soon(lambda: client.output(program) == "True\n")
 
 
 @pytest.mark.parametrize("ending", ["SystemExit('no')", "type('Panic', (BaseException,), {})"])
-def test_a_library_that_gives_up_while_it_is_loaded_ends_nothing(asking, ending):
-    (asking.folder / "gives_up.py").write_text(f"raise {ending}")
-    asking.environment["PYTHONPATH"] = str(asking.folder)
+def test_library_that_exits_while_loading_is_skipped(client, ending):
+    (client.folder / "exits.py").write_text(f"raise {ending}")
+    client.environment["PYTHONPATH"] = str(client.folder)
     program = "import sys; print('colorsys' in sys.modules)"
-    asking.output(program, "gives_up", "colorsys")
-    soon(lambda: asking.output(program) == "True\n")
+    client.output(program, "exits", "colorsys")
+    soon(lambda: client.output(program) == "True\n")
 
 
-def test_draws_of_two_programs_differ(asking):
+def test_random_values_of_two_programs_differ(client):
     program = "import random, uuid, tempfile; print(random.random(), uuid.uuid4(), tempfile.mktemp())"
-    first, second = (asking.output(program, "random", "uuid", "tempfile").split() for dummy in range(2))
+    first, second = (client.output(program, "random", "uuid", "tempfile").split() for dummy in range(2))
     assert not set(first) & set(second)
 
 
-def test_what_of_ansible_only_the_payload_has_is_found(asking, tmp_path):
+def test_module_utils_of_payload_are_found(client, tmp_path):
     with zipfile.ZipFile(tmp_path / "payload.zip", "w") as archive:
         for name in ("ansible", "ansible/module_utils", "ansible/module_utils/own"):
             archive.writestr(f"{name}/__init__.py", "")
-        archive.writestr("ansible/module_utils/own/deep.py", "told = 'by its own'")
-    asking.output("", "ansible.module_utils.basic")
-    soon(lambda: "True" in asking.output("import sys; print('ansible.module_utils.basic' in sys.modules)"))
+        archive.writestr("ansible/module_utils/own/deep.py", "NAME = 'of the payload'")
+    client.output("", "ansible.module_utils.basic")
+    soon(lambda: "True" in client.output("import sys; print('ansible.module_utils.basic' in sys.modules)"))
     with_payload = "import sys; sys.path.insert(0, 'payload.zip')\n"
-    program = "from ansible.module_utils.own.deep import told; print(told)"
-    assert asking.output(with_payload + program) == "by its own\n"
-    done = asking(with_payload + "import ansible.module_utils.nothing")
+    program = "from ansible.module_utils.own.deep import NAME; print(NAME)"
+    assert client.output(with_payload + program) == "of the payload\n"
+    done = client(with_payload + "import ansible.module_utils.nothing")
     assert b"No module named 'ansible.module_utils.nothing'" in done[2]
 
 
-def test_another_environment_is_not_served_and_nothing_was_run(asking):
-    asking.output("")
-    assert asking("open('made', 'w')", SHOWN="otherwise") is None
-    assert not (asking.folder / "made").exists()
-    assert asking.output("import os; print(os.environ['SHOWN'])") == "as given\n"
+def test_request_with_another_environment_is_not_run(client):
+    client.output("")
+    assert client("open('made', 'w')", SHOWN="second") is None
+    assert not (client.folder / "made").exists()
+    assert client.output("import os; print(os.environ['SHOWN'])") == "first\n"
 
 
-def test_an_environment_in_which_python_changes_the_locale_is_served(asking):
-    asking.environment = {name: value for name, value in asking.environment.items() if name != "LC_ALL"}
-    asking.environment["LC_CTYPE"] = "C"
+def test_environment_in_which_python_changes_locale_is_served(client):
+    client.environment = {name: value for name, value in client.environment.items() if name != "LC_ALL"}
+    client.environment["LC_CTYPE"] = "C"
     program = "import locale, os; print(os.environ['LC_CTYPE'], locale.setlocale(locale.LC_CTYPE))"
-    assert asking.output(program) == plainly(asking, program).stdout.decode()
+    assert client.output(program) == in_new_python(client, program).stdout.decode()
 
 
-def test_all_that_ask_at_once_get_the_same_server(asking):
+def test_concurrent_clients_get_same_server(client):
     with ThreadPoolExecutor(20) as pool:
-        told = set(pool.map(lambda _n: asking("import os; print(os.getppid())"), range(20)))
-    assert None not in told
-    assert len({done[1] for done in told}) == 1
+        results = set(pool.map(lambda _n: client("import os; print(os.getppid())"), range(20)))
+    assert None not in results
+    assert len({result[1] for result in results}) == 1
 
 
-def test_without_its_server_nothing_is_run_and_a_plain_python_can_do_it(asking):
-    server = asking.server()
+def test_killed_server_runs_nothing(client):
+    server = client.server()
     server.kill()
     soon(lambda: ended(server))
-    assert asking("open('made', 'w')") is None
-    assert not (asking.folder / "made").exists()
+    assert client("open('made', 'w')") is None
+    assert not (client.folder / "made").exists()
 
 
-def test_a_server_that_ends_meanwhile_leaves_the_outcome_open(asking):
-    with pytest.raises(_forkserver.LostError):
-        asking("import os, signal; os.kill(os.getppid(), signal.SIGKILL)")
+def test_server_killed_by_program_is_reported_as_lost(client):
+    with pytest.raises(_forkserver.ServerLostError):
+        client("import os, signal; os.kill(os.getppid(), signal.SIGKILL)")
 
 
-def test_a_program_that_nobody_waits_for_is_ended_with_what_it_started(asking):
-    asking.output("")
-    request = (b"import os, subprocess; print(os.getpid(), flush=True); subprocess.run(['sleep', '300'])",)
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(asking.folder / "forkserver"))
-        start, end = os.pipe()
-        socket.send_fds(connection, [b"-"], [end, end])
-        os.close(end)
-        connection.sendall(pickle.dumps((*request, asking.environment, "/")))
-        program = psutil.Process(int(os.read(start, 100)))
-        family = [program, *soon(program.children)]
-    soon(lambda: all(ended(process) for process in family))
+def connected(client: Client) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(client.folder / "forkserver"))
+    return connection
+
+
+def test_program_of_closed_connection_is_terminated_with_its_children(client):
+    client.output("")
+    program = b"import os, subprocess; print(os.getpid(), flush=True); subprocess.run(['sleep', '300'])"
+    start, end = os.pipe()
+    with connected(client) as connection:
+        _forkserver.send(connection, _forkserver.Request(program, client.environment, "/"), [end, os.dup(end)])
+        process = psutil.Process(int(os.read(start, 100)))
+        family = [process, *soon(process.children)]
+    soon(lambda: all(ended(member) for member in family))
     os.close(start)
-    assert asking.output("print('still there')") == "still there\n"
+    assert client.output("print('still there')") == "still there\n"
 
 
-def test_a_question_that_is_cut_off_ends_nothing(asking):
-    asking.output("")
-    for part in (b"", b"-", b"-\x80\x04no pickle"):
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(asking.folder / "forkserver"))
-            connection.sendall(part)
-    assert asking.output("print('still there')") == "still there\n"
+class Pickled:
+    """Writes to the output when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return exec, ("import os; os.write(4, b'unpickled')",)
 
 
-def test_who_connects_and_asks_nothing_holds_up_others_for_a_while_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(_forkserver, "PATIENCE", 0.05)
-    for part in (b"", b"-", b"-\x80\x04"):
-        with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as silent:
-            listener.bind(str(tmp_path / f"socket-{len(part)}"))
-            listener.listen()
-            silent.connect(listener.getsockname())
-            silent.sendall(part)
-            accepting = threading.Thread(target=_forkserver.Server(listener, -1, []).accept, daemon=True)
-            accepting.start()
-            accepting.join(120)
-            assert not accepting.is_alive()
-            assert silent.recv(1) == b""
+PICKLE = pickle.dumps((Pickled(), {}, "/"))
 
 
-def test_a_question_that_was_not_taken_has_run_nothing_and_a_plain_python_can_do_it(asking):
-    with socket.socket(socket.AF_UNIX) as listener:  # a stand-in for a server that ends, or has lost patience
-        listener.bind(str(asking.folder / "forkserver"))
+@pytest.mark.parametrize("request_data", [None, b"", b"no JSON\nprint(1)", b'["no environment"]\nprint(1)', PICKLE])
+def test_invalid_request_is_not_run_and_does_not_end_server(client, request_data):
+    server = client.server()
+    with connected(client) as connection, open(client.folder / "output", "wb+") as output:
+        if request_data is None:
+            connection.sendall(b"?")  # without descriptors
+        else:
+            (client.folder / "request").write_bytes(request_data)
+            with open(client.folder / "request", "rb") as file:
+                socket.send_fds(connection, [b"?"], [file.fileno(), output.fileno(), output.fileno()])
+        connection.settimeout(120)
+        assert connection.recv(1) != _forkserver.STARTED
+        assert output.read() == b""
+    assert client.server() == server
+
+
+@pytest.mark.parametrize("part", [b"", b"?"])
+def test_silent_client_delays_no_other(client, part):
+    client.output("")
+    with connected(client) as silent:
+        silent.sendall(part)
+        assert client.output("print('served')") == "served\n"
+
+
+class StandInServer:
+    """A socket that accepts connections, and answers as a test says."""
+
+    def __init__(self, client: Client) -> None:
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(client.folder / "forkserver"))
+        self.listener.listen()
+
+    def __enter__(self) -> StandInServer:
+        return self
+
+    def __exit__(self, *dummy: object) -> None:
+        self.listener.close()
+
+
+def test_client_does_not_wait_longer_than_its_limit_for_start(client, monkeypatch):
+    monkeypatch.setattr(_forkserver, "START_TIMEOUT", 0.1)
+    with StandInServer(client) as server:
+        assert client("print(1)") is None
+        connection = server.listener.accept()[0]
+        with pytest.raises(BrokenPipeError):  # so that a server that is late does not start the program
+            connection.sendall(_forkserver.STARTED)
+
+
+def test_start_that_arrives_at_the_limit_is_reported_as_lost():
+    """The program may run then, so it must not run a second time."""
+
+    class Late:
+        settimeout = shutdown = staticmethod(lambda _value: None)
+        received = iter([TimeoutError(), _forkserver.STARTED])
+
+        def recv(self, _size: int) -> bytes:
+            value = next(self.received)
+            if isinstance(value, Exception):
+                raise value
+            return value
+
+    with pytest.raises(_forkserver.ServerLostError):
+        _forkserver.receive_start(Late())
+
+
+def test_client_does_not_wait_longer_than_its_limit_for_exit_code(client, monkeypatch):
+    monkeypatch.setattr(_forkserver, "EXIT_TIMEOUT", 0.1)
+    with StandInServer(client) as server, ThreadPoolExecutor(1) as pool:
+        result = pool.submit(client, "print(1)")
+        connection = server.listener.accept()[0]
+        for descriptor in socket.recv_fds(connection, 1, _forkserver.DESCRIPTORS)[1]:
+            os.close(descriptor)
+        connection.sendall(_forkserver.STARTED)
+        with pytest.raises(_forkserver.ServerLostError):
+            result.result(timeout=120)
+
+
+def test_program_may_run_longer_than_the_limits(client, monkeypatch):
+    monkeypatch.setattr(_forkserver, "START_TIMEOUT", 5)
+    monkeypatch.setattr(_forkserver, "EXIT_TIMEOUT", 5)
+    assert client.output("import time; time.sleep(6); print('done')") == "done\n"
+
+
+@pytest.mark.parametrize("name", ["path", "output", "environment"])
+def test_program_runs_as_in_new_python_with_safe_path(client, name):
+    client.environment["PYTHONSAFEPATH"] = "1"
+    client.output("", "colorsys")
+    new = in_new_python(client, PROGRAMS[name])
+    assert client(PROGRAMS[name]) == (0, new.stdout, new.stderr)
+
+
+def test_standard_library_can_be_imported_with_safe_path(client):
+    client.environment["PYTHONSAFEPATH"] = "1"
+    program = "import sys; print('colorsys' in sys.modules)"
+    client.output(program, "colorsys")
+    soon(lambda: client.output(program) == "True\n")
+    assert client.output("import zipimport, wave; print(wave.__name__)") == "wave\n"
+
+
+def test_request_that_is_not_started_is_not_run(client):
+    with socket.socket(socket.AF_UNIX) as listener:  # a stand-in for a server that ends
+        listener.bind(str(client.folder / "forkserver"))
         listener.listen()
         with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(asking, "x" * 1_000_000)
+            result = pool.submit(client, "x" * 1_000_000)
             listener.accept()[0].close()
-            assert asked.result(timeout=120) is None
+            assert result.result(timeout=120) is None
 
 
-def test_the_server_ends_with_its_parent_and_ends_what_runs(asking):
-    server = asking.server()
+def test_server_ends_with_its_parent_and_terminates_programs(client):
+    server = client.server()
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(asking, "import time; time.sleep(300)")
+        running = pool.submit(client, "import time; time.sleep(300)")
         soon(server.children)
-        asking.end()
-        with contextlib.suppress(_forkserver.LostError):
+        client.end()
+        with contextlib.suppress(_forkserver.ServerLostError):
             assert running.result(timeout=120)[0] == -signal.SIGTERM
     soon(lambda: ended(server))
 
 
-def test_the_server_ends_with_a_parent_that_nobody_waits_for(asking):
-    server = asking.server()
-    asking.parent.kill()
+def test_server_ends_with_parent_that_is_not_reaped(client):
+    server = client.server()
+    client.parent.kill()
     soon(lambda: ended(server))
-    assert asking.parent.returncode is None
+    assert client.parent.returncode is None
 
 
-def test_where_a_process_cannot_be_watched_no_server_is_left_and_nothing_was_run(asking, monkeypatch):
+def test_without_pidfd_no_server_is_started(client, monkeypatch):
     def refuse(pid: int) -> int:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))  # as Linux before 5.3 does
 
     monkeypatch.setattr(os, "pidfd_open", refuse)
-    assert asking("open('made', 'w')") is None
-    assert [path.name for path in asking.folder.iterdir()] == ["link"]
+    assert client("open('made', 'w')") is None
+    assert [path.name for path in client.folder.iterdir()] == ["link"]
 
 
-def test_what_is_asked_is_neither_in_arguments_nor_on_the_disk(asking):
-    asking.output("secret = 'hunter2'; print(len(secret))")
-    server = asking.server()
+def test_request_is_neither_in_arguments_nor_on_disk(client):
+    client.output("secret = 'hunter2'; print(len(secret))")
+    server = client.server()
     assert "hunter2" not in " ".join([*server.cmdline(), *server.environ().values()])
-    assert {path.name for path in asking.folder.iterdir()} == {"forkserver", "link"}
-    assert (asking.folder / "forkserver").is_socket()
+    assert {path.name for path in client.folder.iterdir()} == {"forkserver", "link"}
+    assert (client.folder / "forkserver").is_socket()
 
 
 @pytest.mark.parametrize(
@@ -316,5 +407,14 @@ def test_what_is_asked_is_neither_in_arguments_nor_on_the_disk(asking):
         ("/bin/sh -c 'not closed", None),
     ],
 )
-def test_only_the_controllers_own_python_and_nothing_else_is_forked(command, found):
-    assert environment_of(command) == found
+def test_only_python_of_controller_is_forked(command, found):
+    assert assigned_environment(command) == found
+
+
+@pytest.mark.parametrize(
+    ("inventory", "connection"),
+    [("existing", "local"), ("k3d", "servicemesh.pki.forkserver"), ("lab", "servicemesh.pki.forkserver")],
+)
+def test_forkserver_is_default_of_workshop_inventories_only(inventory, connection):
+    hosts = yaml.safe_load((ROOT / "inventories" / inventory / "hosts.yml").read_text())
+    assert hosts["all"]["vars"]["ansible_connection"] == connection

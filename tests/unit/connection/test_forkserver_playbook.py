@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A playbook runs over the connection forkserver as it runs over Ansible's own local, which is the oracle."""
+"""A playbook runs with the connection forkserver as with Ansible's own local, which is the oracle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 OWN = """
 import os, signal, time
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.own_words import WORDS
+from ansible.module_utils.own_utils import VALUE
 def main():
     module = AnsibleModule(dict(how=dict(default="well"), secret=dict(no_log=True)), supports_check_mode=True)
     module.warn("own warning")
@@ -35,7 +35,7 @@ def main():
     if module.params["how"] == "fail":
         module.fail_json(msg=f"failed with {module.params['secret']}")
     module.exit_json(
-        changed=True, words=WORDS, folder=[os.getcwd(), os.environ["PWD"]], check=module.check_mode,
+        changed=True, value=VALUE, folder=[os.getcwd(), os.environ["PWD"]], check=module.check_mode,
         diff={"before": "1\\n", "after": "2\\n"},
     )
 main()
@@ -53,7 +53,7 @@ PLAY = """
     - command: sh -c 'echo $MARK; pwd; cat; exit 4'
       failed_when: false
     - command: sh -c 'echo $MARK'
-      environment: {MARK: otherwise}
+      environment: {MARK: another}
     - command: sh -c 'echo $MARK'
       async: 600
       poll: 1
@@ -75,9 +75,9 @@ PLAY = """
 
 @pytest.fixture
 def project(tmp_path: Path, measured: dict[str, str]) -> Path:
-    """The playbook is in another folder than the run starts in, as modules run in the playbook's."""
+    """The playbook is not in the folder that the run starts in, because modules run in the playbook's."""
     (tmp_path / "plays/below").mkdir(parents=True)
-    for name, content in {"library/own.py": OWN, "module_utils/own_words.py": "WORDS = 'own words'\n"}.items():
+    for name, content in {"library/own.py": OWN, "module_utils/own_utils.py": "VALUE = 'own utils'\n"}.items():
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(content)
     (tmp_path / "plays/play.yml").write_text(PLAY)
@@ -108,74 +108,76 @@ def command(project: Path, connection: str, *arguments: str) -> tuple[list[str],
 
 
 def play(project: Path, connection: str, *arguments: str) -> str:
-    words, env = command(project, connection, *arguments)
+    arguments, env = command(project, connection, *arguments)
     (project / "plays/made.txt").unlink(missing_ok=True)
-    done = subprocess.run(words, cwd=project, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(arguments, cwd=project, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def alike(told: str) -> str:
-    """Without times, numbers and names that every run draws anew, and without how often a slow task was polled."""
-    told = re.sub(r"^ASYNC POLL on .*\n", "", told, flags=re.MULTILINE)
-    told = re.sub(r"\d+:\d\d:\d\d\.\d+|\d{4}-\d\d-\d\d \S+|\bj?\d+\.\d+\b|_payload_\w+|tmp\w{8}|-\d+-\d+\b", "-", told)
-    return re.sub(r"source: .*|ansible-local-\S+", "-", told)
+def normalized(output: str) -> str:
+    """Without times, random numbers and names, and without the number of polls of a slow task."""
+    output = re.sub(r"^ASYNC POLL on .*\n", "", output, flags=re.MULTILINE)
+    output = re.sub(
+        r"\d+:\d\d:\d\d\.\d+|\d{4}-\d\d-\d\d \S+|\bj?\d+\.\d+\b|_payload_\w+|tmp\w{8}|-\d+-\d+\b", "-", output
+    )
+    return re.sub(r"source: .*|ansible-local-\S+", "-", output)
 
 
 @pytest.mark.parametrize("arguments", [("--check", "--diff"), ("--diff", "-v")])
-def test_results_differences_and_messages_are_those_of_a_local_connection(project, arguments):
+def test_output_equals_that_of_local(project, arguments):
     plain, forked = (play(project, name, *arguments) for name in ("local", "servicemesh.pki.forkserver"))
-    assert alike(forked) == alike(plain)
+    assert normalized(forked) == normalized(plain)
     assert "hunter2" not in forked
     assert "own crash" in forked
 
 
-def test_a_task_that_was_polled_more_often_is_alike():
+def test_number_of_polls_is_ignored():
     polled = "ASYNC POLL on here: jid=j12.34 started=1 finished=0\n"
-    told = "TASK [command]\nASYNC OK on here: jid=j12.34\nchanged: [here]\n"
-    assert alike(polled + told) == alike(polled * 3 + told) == alike(told)
-    assert alike(told.replace("changed", "ok")) != alike(told)
+    output = "TASK [command]\nASYNC OK on here: jid=j12.34\nchanged: [here]\n"
+    assert normalized(polled + output) == normalized(polled * 3 + output) == normalized(output)
+    assert normalized(output.replace("changed", "ok")) != normalized(output)
 
 
-def test_modules_run_in_forks_but_for_those_that_cannot(project):
-    told = play(project, "servicemesh.pki.forkserver", "-vvv")
-    assert "hunter2" not in told
-    forks = [line for line in told.splitlines() if "> FORK " in line]
+def test_modules_run_in_forks_except_those_that_cannot(project):
+    output = play(project, "servicemesh.pki.forkserver", "-vvv")
+    assert "hunter2" not in output
+    forks = [line for line in output.splitlines() if "> FORK " in line]
     assert len(forks) >= 8  # four of own, two of command, two of a loop, and those of copy
     assert all("two words" in line for line in forks)
-    started = [line for line in told.splitlines() if "> EXEC " in line and sys.executable in line]
+    started = [line for line in output.splitlines() if "> EXEC " in line and sys.executable in line]
     assert [line for line in started if "two words" in line and "wrapper" not in line] == []
-    assert [line for line in started if "MARK=otherwise" in line]
+    assert [line for line in started if "MARK=another" in line]
 
 
-def test_a_fork_is_told_before_its_module_ends(project):
+def test_fork_is_logged_before_its_module_ends(project):
     (project / "plays/play.yml").write_text(
-        "- {hosts: all, gather_facts: false, tasks: [{wait_for: {path: told, timeout: 100}}]}\n"
+        "- {hosts: all, gather_facts: false, tasks: [{wait_for: {path: seen, timeout: 100}}]}\n"
     )
-    words, env = command(project, "servicemesh.pki.forkserver", "-vvv")
-    with subprocess.Popen(words, cwd=project, env=env, stdout=subprocess.PIPE, text=True) as run:
+    arguments, env = command(project, "servicemesh.pki.forkserver", "-vvv")
+    with subprocess.Popen(arguments, cwd=project, env=env, stdout=subprocess.PIPE, text=True) as run:
         for line in run.stdout:
             if "> FORK " in line:
-                (project / "plays/told").touch()
+                (project / "plays/seen").touch()
     assert run.returncode == 0
 
 
-def test_a_server_that_dies_fails_the_task_that_ran_and_no_other(project):
+def test_lost_server_fails_only_the_running_task(project):
     (project / "plays/play.yml").write_text(
         "- {hosts: all, gather_facts: false, tasks: [{own: {how: kill}, ignore_errors: true}, {own: {}}]}\n"
     )
-    told = play(project, "servicemesh.pki.forkserver", "-vvv")
-    assert "has ended while this task ran, so what the task did is not known." in told
-    assert re.search(r"ok=2 +changed=1 .* ignored=1", told)
+    output = play(project, "servicemesh.pki.forkserver", "-vvv")
+    assert "set ansible_connection to local" in " ".join(output.split())
+    assert re.search(r"ok=2 +changed=1 .* ignored=1", output)
 
 
-def test_an_interrupted_run_leaves_no_process(project):
+def test_interrupted_run_leaves_no_process(project):
     (project / "plays/play.yml").write_text("- {hosts: all, gather_facts: false, tasks: [{command: sleep 298.5}]}\n")
-    words, env = command(project, "servicemesh.pki.forkserver")
-    run = subprocess.Popen(words, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    arguments, env = command(project, "servicemesh.pki.forkserver")
+    run = subprocess.Popen(arguments, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def left() -> str:
-        """The command lines of what the run has started, by its environment: other runs may do the same beside it."""
+        """The command lines of the processes that the run has started, found by their environment."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):  # it ended meanwhile
