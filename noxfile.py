@@ -59,7 +59,7 @@ pytest_add_cli_args_test_selection =
     {NAME}/tests/unit/vault
 use_git_change_detection = false
 """
-FLOW = ("test_a_second_run_changes_nothing", "test_verify_shows_the_chain_and_changes_nothing")
+FLOW = ("test_second_run_changes_nothing", "test_verify_prints_chain_and_changes_nothing")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 

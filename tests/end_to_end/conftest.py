@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The worlds of the end-to-end tests. Whatever is in them has a name with `pki-e2e-`, and is gone afterwards."""
+"""Sandboxes of the end-to-end tests. All names in them begin with `pki-e2e-`, and the session removes everything."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lab.places import LabError
 
 @pytest.fixture(scope="session", autouse=True)
 def unchanged_machine() -> Iterator[None]:
-    """Fail the session when it does not leave the machine as it found it, a mesh of `make demo` included."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that fixtures remove what they made, as on Ctrl-C
+    """Fail the session if it changes anything else on the machine, such as a mesh of `make demo`."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures clean up, as on Ctrl-C
     try:
         machine.remove_leftovers()
-    except LabError:  # not up: there is nothing to change
+    except LabError:  # the lab is not up
         yield
         return
     before = machine.inventory()
@@ -29,27 +29,27 @@ def unchanged_machine() -> Iterator[None]:
     after = machine.inventory()
     machine.remove_leftovers()
     changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-    assert not changed, f"the tests made, changed or removed: {', '.join(changed)}"
+    assert not changed, f"the tests created, changed or removed: {', '.join(changed)}"
 
 
 @pytest.fixture(scope="session")
 def shared_mesh(unchanged_machine: None) -> Iterator[Mesh]:
-    """One sandbox for all files that need a mesh; empty until one of them asks for it."""
+    """One sandbox for all files that need a mesh. It is empty until the first of them creates the mesh."""
     with Mesh.sandbox() as mesh:
         yield mesh
 
 
 @pytest.fixture(scope="module")
 def mesh(shared_mesh: Mesh, request: pytest.FixtureRequest) -> Iterator[Mesh]:
-    """The mesh that site.yml made from nothing, for files that leave it as it was; this is checked after each."""
+    """The mesh that site.yml created, for files that restore it. This is checked after each file."""
     shared_mesh.ensure()
     yield shared_mesh
-    if request.session.exitstatus != pytest.ExitCode.INTERRUPTED:  # a test that was interrupted restored nothing
+    if request.session.exitstatus != pytest.ExitCode.INTERRUPTED:  # an interrupted test restores nothing
         shared_mesh.ensure_restored()
 
 
 @pytest.fixture(scope="module")
 def expendable_mesh(shared_mesh: Mesh) -> Iterator[Mesh]:
-    """The same sandbox, for a file that takes the mesh apart. It is empty afterwards, and the next file fills it."""
+    """The same sandbox, for a file that changes the mesh. It is empty afterwards, until the next file needs it."""
     yield shared_mesh
     shared_mesh.remove()

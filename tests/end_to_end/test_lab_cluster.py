@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab itself, on a cluster that k3d makes without the collection. Needs `python -m lab up`."""
+"""The programs and images of the lab, in a cluster that k3d creates without the collection."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ POD = {
 
 
 class SelfTest(Lab):
-    """A cluster and a Vault made by hand, with k3d and docker."""
+    """A cluster and a Vault that k3d and docker create."""
 
     name = "lab"
 
@@ -63,14 +63,14 @@ class SelfTest(Lab):
         self.kubectl("apply", "--filename=-", given=json.dumps(pod))
         self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", CREATION_TIMEOUT)
 
-    def app(self, *words: str) -> str:
-        return self.kubectl("exec", "web", "--", "/app", *words)
+    def app(self, *arguments: str) -> str:
+        return self.kubectl("exec", "web", "--", "/app", *arguments)
 
     def node(self, *command: str) -> str:
         return self.run("docker", "exec", self.server, *command)
 
-    def answer(self) -> str:
-        """What the pod answers at the port of this machine."""
+    def response(self) -> str:
+        """The response of the pod through the published port."""
         status, body = http(f"http://127.0.0.1:{self.names.http_port}/")
         assert status == 200, body
         return body
@@ -90,7 +90,7 @@ def lab():
         yield lab
 
 
-def test_what_runs_has_the_versions_that_were_asked_for(lab):
+def test_programs_have_pinned_versions(lab):
     versions = lab.parts["versions"]
     node = lab.get("node", lab.server)["status"]["nodeInfo"]
     assert node["kubeletVersion"] == versions["kubernetes"]
@@ -102,8 +102,8 @@ def test_what_runs_has_the_versions_that_were_asked_for(lab):
     assert json.loads(lab.vault("sys/health"))["version"] == versions["openbao"]
 
 
-def test_node_has_every_image_that_the_charts_name(lab):
-    wanted = set()
+def test_node_has_every_image_of_charts(lab):
+    required = set()
     for chart, values in {
         "cert_manager": {},
         "trust_manager": lab.parts["trust_manager_values"],
@@ -111,50 +111,50 @@ def test_node_has_every_image_that_the_charts_name(lab):
         | {"identity": {"externalCA": True, "issuer": {"scheme": "kubernetes.io/tls"}}},
     }.items():
         text = lab.run("helm", "template", "x", lab.parts["charts"][chart], "--values=-", given=json.dumps(values))
-        wanted |= set(re.findall(r"^\s*(?:- )?image: \"?([^\"\s]+)\"?$", text, re.M))
-    assert len(wanted) >= 8
-    assert wanted <= set(lab.node("ctr", "-n", "k8s.io", "images", "ls", "-q").split())
+        required |= set(re.findall(r"^\s*(?:- )?image: \"?([^\"\s]+)\"?$", text, re.M))
+    assert len(required) >= 8
+    assert required <= set(lab.node("ctr", "-n", "k8s.io", "images", "ls", "-q").split())
 
 
-def test_charts_have_the_versions_that_upstream_publishes(lab):
+def test_charts_have_versions_of_upstream(lab):
     for name in ("cert-manager", "trust-manager"):
         chart = yaml.safe_load(lab.run("helm", "show", "chart", lab.parts["charts"][name.replace("-", "_")]))
         assert chart["version"] == chart["appVersion"] == lab.parts["versions"][name]
 
 
-def test_port_of_the_machine_leads_through_the_balancer_to_a_pod(lab):
-    assert until(lab.answer).startswith("web answers ")
+def test_published_port_leads_through_load_balancer_to_pod(lab):
+    assert until(lab.response).startswith("web answers ")
     assert "start worker processes" in lab.logs(f"k3d-{lab.cluster}-serverlb")
 
 
-def test_pods_find_services_and_reach_vault(lab):
+def test_pods_resolve_services_and_reach_vault(lab):
     assert "10.43.0.1" in lab.app("lookup", "kubernetes.default.svc.cluster.local")
     network = lab.container()["NetworkSettings"]["Networks"][lab.names.network]
     assert '"sealed":false' in lab.app("get", f"http://{network['IPAddress']}:8200/v1/sys/health")
 
 
-def test_vault_has_the_token_from_the_environment_alone(lab):
+def test_vault_reads_token_from_environment_only(lab):
     assert TOKEN in lab.vault("auth/token/lookup-self", TOKEN)
     assert TOKEN not in lab.run("docker", "top", lab.names.vault, "-o", "pid,args")
 
 
-def test_a_component_that_dies_comes_back(lab):
+def test_killed_component_is_restarted(lab):
     before = lab.node("pgrep", "--full", "^kube-scheduler")
     lab.node("kill", "-9", before.strip())
     until(lambda: lab.node("pgrep", "--full", "^kube-scheduler") != before)
     lab.start_pod("later")
 
 
-def test_every_component_has_its_log(lab):
+def test_every_component_has_a_log_file(lab):
     logs = lab.node("ls", "/var/log/lab").split()
     assert {name.removesuffix(".log") for name in logs} == COMPONENTS
 
 
 @pytest.fixture(scope="module")
 def restarted(lab):
-    """The lab after a stop and a start of its cluster, with the CA of before and the log of the stop."""
+    """The lab after its cluster was stopped and started, with the previous CA and the log of the stop."""
     lab.authority = lab.node("cat", AUTHORITY)
-    lab.kubectl("create", "configmap", "keep", "--from-literal=a=b")
+    lab.kubectl("create", "configmap", "kept", "--from-literal=a=b")
     lab.run("k3d", "cluster", "stop", lab.cluster)
     lab.stop_log = lab.logs(lab.server, "--tail=20")
     lab.run("k3d", "cluster", "start", lab.cluster, CREATION_TIMEOUT)
@@ -162,35 +162,33 @@ def restarted(lab):
     return lab
 
 
-def test_cluster_survives_stop_and_start(restarted):
+def test_cluster_state_survives_stop_and_start(restarted):
     assert re.search("lab-node .* stopped\n", restarted.stop_log)
     assert restarted.node("cat", AUTHORITY) == restarted.authority
-    assert restarted.data("configmap", "keep", "a", "default") == "b"  # with the kubeconfig of before
-    assert until(restarted.answer).startswith("web answers ")
+    assert restarted.data("configmap", "kept", "a", "default") == "b"  # the kubeconfig is still valid
+    assert until(restarted.response).startswith("web answers ")
 
 
-def test_containers_of_the_network_are_found_by_name_after_a_start(restarted):
+def test_containers_of_network_resolve_by_name_after_start(restarted):
     address = f"http://{restarted.names.vault}:8200/v1/sys/health"
     assert until(lambda: '"sealed":false' in restarted.app("get", address))
 
 
-def test_node_logs_the_arguments_that_change_nothing(lab):
+def test_node_logs_ignored_arguments(lab):
     logs = lab.execute("docker", "logs", lab.server)
     for part in ("local-storage", "traefik", "metrics-server"):
         assert f"--disable={part}" in logs.stdout + logs.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "advice"),
+    ("arguments", "expected"),
     [
-        (["agent"], "create the cluster with `agents: 0`"),
-        (["server", "--server", "https://other:6443"], "create the cluster with `servers: 1`"),
-        (["server", "--flannel-backend=none"], "Supported are --tls-san"),
+        (["agent"], "agents: 0"),
+        (["server", "--server", "https://other:6443"], "servers: 1"),
+        (["server", "--flannel-backend=none"], "--tls-san"),
     ],
 )
-def test_node_refuses_what_it_cannot_do(lab, words, advice):
-    refused = lab.execute("docker", "run", "--rm", "--network=none", lab.parts["node_image"], *words)
-    output = refused.stdout + refused.stderr
-    assert refused.returncode != 0
-    assert "the lab's node image" in output
-    assert advice in output
+def test_node_rejects_unsupported_arguments(lab, arguments, expected):
+    failed = lab.execute("docker", "run", "--rm", "--network=none", lab.parts["node_image"], *arguments)
+    assert failed.returncode != 0
+    assert expected in failed.stdout + failed.stderr

@@ -1,10 +1,11 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Vault in dev mode with TLS, in a container of its own. The oracle is curl."""
+"""The role vault_dev with TLS, checked with curl."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,7 +24,7 @@ PLAY = """
 """
 
 
-KNOWN = """
+READ = """
 - hosts: vault
   gather_facts: false
   environment: "{{ pki_environment }}"
@@ -44,16 +45,18 @@ class Vault(Mesh):
         self.ca, self.port = home / "config" / "ca.pem", self.names.vault_port
         (home / "play.yml").write_text(PLAY)
 
-    def keep(self, *arguments: str, playbook: str = "", **variables):
-        wanted = {"vault_dev_tls": True, "vault_dev_tls_ca_file": str(self.ca), **variables}
-        return self.play(playbook or str(self.home / "play.yml"), *arguments, variables=wanted)
+    def run_role(self, *arguments: str, playbook: str = "", **variables):
+        given = {"vault_dev_tls": True, "vault_dev_tls_ca_file": str(self.ca), **variables}
+        return self.play(playbook or str(self.home / "play.yml"), *arguments, variables=given)
 
-    def answers(self, name: str) -> bool:
-        """Whether the certificate is good for a name, by the CA that the role has kept."""
+    def accepts(self, name: str) -> bool:
+        """Whether curl verifies the certificate for a name with the CA file that the role wrote."""
         address = f"https://{name}:{self.port}/v1/sys/health"
-        to_here = f"{name}:{self.port}:127.0.0.1:{self.port}"
+        host_mapping = f"{name}:{self.port}:127.0.0.1:{self.port}"
         done = subprocess.run(
-            ["curl", "-sf", "--cacert", self.ca, "--connect-to", to_here, address], capture_output=True, check=False
+            ["curl", "-sf", "--cacert", self.ca, "--connect-to", host_mapping, address],
+            capture_output=True,
+            check=False,
         )
         return done.returncode == 0 and b'"sealed":false' in done.stdout
 
@@ -66,76 +69,77 @@ def sandbox():
 
 @pytest.fixture
 def vault(sandbox):
-    """A Vault with TLS that runs."""
+    """A running Vault with TLS."""
     if not sandbox.ca.exists():
-        sandbox.made_by = sandbox.keep()
-        assert sandbox.made_by.rc == 0, sandbox.made_by.output[-3000:]
+        sandbox.creation = sandbox.run_role()
+        assert sandbox.creation.rc == 0, sandbox.creation.output[-3000:]
     return sandbox
 
 
-def test_it_has_a_certificate_for_the_name_that_pods_use(vault):
-    assert f"from pods https://{vault.names.vault}:8200" in vault.made_by.flat
-    assert vault.answers("127.0.0.1") and vault.answers(vault.names.vault) and vault.answers("localhost")
-    assert not vault.answers("another-name")
+def test_certificate_covers_container_name_and_loopback(vault):
+    assert f"from pods https://{vault.names.vault}:8200" in vault.creation.flat
+    assert vault.accepts("127.0.0.1") and vault.accepts(vault.names.vault) and vault.accepts("localhost")
+    assert not vault.accepts("another-name")
     assert "PRIVATE" not in vault.ca.read_text()
 
 
-def test_again_and_checked_it_changes_nothing(vault):
+def test_second_run_and_check_mode_change_nothing(vault):
     for arguments in ((), ("--check", "--diff")):
-        again = vault.keep(*arguments)
+        again = vault.run_role(*arguments)
         assert (again.rc, again.changed) == (0, 0), again.output[-3000:]
 
 
-def test_another_run_knows_it_and_its_ca(vault, tmp_path):
-    (tmp_path / "known.yml").write_text(KNOWN)
-    run = vault.keep(playbook=str(tmp_path / "known.yml"))
+def test_results_entry_point_returns_address_and_ca(vault, tmp_path):
+    (tmp_path / "results.yml").write_text(READ)
+    run = vault.run_role(playbook=str(tmp_path / "results.yml"))
     assert (run.rc, run.changed) == (0, 0), run.output[-3000:]
     assert f"from pods https://{vault.names.vault}:8200, CA -----BEGIN CERTIFICATE-----" in run.flat
 
 
-def test_site_keeps_it_before_clusters_which_have_to_find_its_name(vault):
-    run = vault.keep("--tags", "vault_dev", playbook="playbooks/site.yml")
+def test_site_starts_vault_before_clusters(vault):
+    run = vault.run_role("--tags", "vault_dev", playbook="playbooks/site.yml")
     assert (run.rc, run.changed) == (0, 0), run.output[-3000:]
     before, after = run.output.split("PLAY [Create the clusters on this machine]")
-    assert f"Keep the container {vault.names.vault}" in before
-    assert f"Keep the container {vault.names.vault}" not in after
+    task = re.compile(rf"TASK \[.*vault_dev : .* container {vault.names.vault}\]")
+    assert task.search(before)
+    assert not task.search(after)
 
 
-def test_its_ca_of_a_new_start_is_kept(vault):
+def test_ca_file_is_updated_after_restart(vault):
     before = vault.ca.read_text()
     vault.run("docker", "stop", vault.names.vault)
-    run = vault.keep()
+    run = vault.run_role()
     assert run.rc == 0, run.output[-3000:]
-    assert vault.ca.read_text() != before and vault.answers(vault.names.vault)
+    assert vault.ca.read_text() != before and vault.accepts(vault.names.vault)
 
 
-@pytest.mark.parametrize(("path", "message"), [("/tmp/vault-key.pem", "holds none"), ("/tmp/nosuch", "/tmp/nosuch")])
-def test_nothing_but_certificates_is_taken_out_of_the_container(vault, path, message):
+@pytest.mark.parametrize("path", ["/tmp/vault-key.pem", "/tmp/nosuch"])
+def test_only_certificates_are_read_from_container(vault, path):
     before = vault.ca.read_text()
-    run = vault.keep("-vvv", __vault_dev_tls_ca=path, vault_dev_timeout=1, vault_dev_secure_logging=True)
-    assert run.rc != 0 and message in run.flat, run.output[-2000:]
+    run = vault.run_role("-vvv", __vault_dev_tls_ca=path, vault_dev_timeout=1, vault_dev_secure_logging=True)
+    assert run.rc != 0 and f"{path} of the container {vault.names.vault}" in run.flat, run.output[-2000:]
     assert "PRIVATE KEY" not in run.output
     assert vault.ca.read_text() == before
 
 
-def test_a_lost_ca_file_is_predicted_then_written(vault, tmp_path):
+def test_missing_ca_file_is_predicted_in_check_mode_and_restored(vault, tmp_path):
     (tmp_path / "role.yml").write_text(PLAY.partition("    - ansible.builtin.debug")[0])
     written = vault.ca.read_text()
     vault.ca.unlink()
     for folder_too in (False, True):
         if folder_too:
             shutil.rmtree(vault.ca.parent)
-        predicted = vault.keep("--check", "--diff", playbook=str(tmp_path / "role.yml"))
+        predicted = vault.run_role("--check", "--diff", playbook=str(tmp_path / "role.yml"))
         assert (predicted.rc, predicted.changed) == (0, 1), predicted.output[-3000:]
         assert ("BEGIN CERTIFICATE" in predicted.output) is not folder_too
         assert not vault.ca.exists()
-    assert vault.keep().rc == 0
+    assert vault.run_role().rc == 0
     assert vault.ca.read_text() == written
     assert vault.ca.stat().st_mode & 0o777 == 0o644
 
 
-def test_absent_takes_the_ca_too(vault):
-    assert vault.keep(vault_dev_state="absent").rc == 0
+def test_absent_removes_ca_file(vault):
+    assert vault.run_role(vault_dev_state="absent").rc == 0
     assert not vault.ca.exists()
-    again = vault.keep(vault_dev_state="absent")
+    again = vault.run_role(vault_dev_state="absent")
     assert (again.rc, again.changed) == (0, 0), again.output[-3000:]

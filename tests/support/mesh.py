@@ -50,7 +50,7 @@ class Mesh(Lab):
     def __init__(self, home: Path) -> None:
         super().__init__(home)
         self.runs: list[Run] = []
-        self.made_by: Run | None = None
+        self.creation: Run | None = None
         self.whole: dict = {}
         (home / ".kube").mkdir()
         (home / ".kube" / "config").write_text(USERS_KUBECONFIG)
@@ -94,11 +94,11 @@ class Mesh(Lab):
 
     def ensure(self) -> None:
         """Make the mesh from nothing, at the highest verbosity that a user would choose, unless it is whole."""
-        if self.made_by and not self.differences():
+        if self.creation and not self.differences():
             return
         self.remove()
-        self.made_by = self.play("playbooks/site.yml", "-vvv")
-        assert self.made_by.rc == 0, self.made_by.output[-4000:]
+        self.creation = self.play("playbooks/site.yml", "-vvv")
+        assert self.creation.rc == 0, self.creation.output[-4000:]
         self.whole = self.state()
 
     def ensure_restored(self) -> None:

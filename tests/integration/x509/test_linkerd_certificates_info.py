@@ -175,7 +175,7 @@ def test_leaves_are_read_only_on_request(ask):
 
 
 def test_pods_that_no_kubelet_runs_are_not_reached(ask):
-    """There is no node here. What a proxy presents is read in tests/end_to_end/test_leaves.py."""
+    """There is no node here. What a proxy presents is read in tests/end_to_end/test_leaf_certificates.py."""
     found = ask(leaves=True)
     assert found["leaves"] == []
     pods = ("emojivoto/web-0", "emojivoto/web-1", "emojivoto/web-2", "linkerd/identity-0")

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Waits for workloads against a real API server. What controllers and kubelets would write is written here.
 
-What they really write is in tests/end_to_end/test_waits.py.
+What they really write is in tests/end_to_end/test_wait_messages.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The TLS layer against `openssl s_server`; tests/end_to_end/test_leaves.py covers it with a real API server and kubelet."""
+"""The TLS layer against `openssl s_server`; end_to_end/test_leaf_certificates.py tests it with a real API server."""
 
 from __future__ import annotations
 

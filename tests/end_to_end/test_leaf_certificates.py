@@ -1,10 +1,9 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The certificates that proxies present, as verify.yml reports them. The oracles are `linkerd identity` and openssl.
+"""The certificates that proxies present, as verify.yml reports them, compared with `linkerd identity` and openssl.
 
-The proxies are the lab's stand-ins. The identity controller that certifies them, the API server and the kubelet are
-real.
+The proxies are the stand-ins of the lab. The identity controller, the API server and the kubelet are real.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def fingerprint(mesh, pem: str) -> str:
     return shown.split("=")[1].strip().replace(":", "").lower()
 
 
-def test_every_meshed_pod_is_counted_below_its_issuer_and_root(mesh, workload, verify):
+def test_report_groups_meshed_pods_by_issuer_and_root(mesh, workload, verify):
     cluster = verify()
     [group] = cluster["certified"]["groups"]
     issuer = base64.b64decode(mesh.data("secret", "linkerd-identity-issuer", "tls.crt")).decode()
@@ -66,8 +65,8 @@ def test_every_meshed_pod_is_counted_below_its_issuer_and_root(mesh, workload, v
     assert group["trusted"] and cluster["leaves_missing"] == []
 
 
-def test_the_certificates_are_those_that_linkerd_identity_shows(mesh, workload, verify):
-    """This version of the CLI prints a text that ends in the signature."""
+def test_certificates_match_linkerd_identity(mesh, workload, verify):
+    """The output of this version of the CLI ends with the signature of the certificate."""
     leaves = [leaf for group in verify()["leaves"] for leaf in group["leaves"]]
     assert leaves
     for leaf in leaves:
@@ -79,12 +78,12 @@ def test_the_certificates_are_those_that_linkerd_identity_shows(mesh, workload, 
         assert f"DNS:{leaf['identity']}" in shown
 
 
-def test_pods_that_start_and_terminate_are_no_disagreement(mesh, workload, verify):
+def test_starting_and_terminating_pods_are_not_reported(mesh, workload, verify):
     mesh.kubectl("rollout", "restart", "deployment", "web", "-n", APP)
     cluster = verify()
     assert cluster["certified"]["without"] == cluster["certified"]["unreadable"] == []
     mesh.kubectl("rollout", "status", "deployment", "web", "-n", APP, "--timeout=300s")
 
 
-def test_certificates_are_read_only_when_they_are_wanted(verify, workload):
+def test_pki_verify_leaves_false_reads_no_certificates(verify, workload):
     assert verify(pki_verify_leaves=False)["certified"] is None

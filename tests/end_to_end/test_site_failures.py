@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bad input and bad luck: one sentence that names the cause and what to do, and nothing changed."""
+"""Failures of site.yml and verify.yml: the message names the cause and what to do, and nothing is changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.lab import until
 CHECK = "servicemesh.pki.k8s_condition"
 
 
-def refuse(run, *parts: str) -> None:
+def assert_failed(run, *parts: str) -> None:
     assert run.rc != 0, run.output[-2000:]
     assert run.changed == 0, run.output[-2000:]
     for part in parts:
@@ -25,31 +25,29 @@ def refuse(run, *parts: str) -> None:
 
 
 @pytest.fixture
-def environment(mesh):
+def environment_without_tools(mesh):
     return {**mesh.parts["environment"], "PATH": os.environ["PATH"]}
 
 
-@pytest.mark.parametrize(
-    ("tag", "program"), [("k3d_cluster", "k3d is not installed"), ("cert_manager", "Helm is not installed")]
-)
-def test_a_missing_program(mesh, environment, tag, program):
-    run = mesh.play("playbooks/site.yml", "--tags", tag, variables={"pki_environment": environment})
-    refuse(run, program, "in PATH. Install it")
+@pytest.mark.parametrize(("tag", "option"), [("k3d_cluster", "k3d_path"), ("cert_manager", "helm_path")])
+def test_missing_program(mesh, environment_without_tools, tag, option):
+    run = mesh.play("playbooks/site.yml", "--tags", tag, variables={"pki_environment": environment_without_tools})
+    assert_failed(run, option, "PATH")
 
 
-def test_a_missing_linkerd(mesh):
+def test_missing_linkerd_cli(mesh):
     run = mesh.play("playbooks/site.yml", "--tags", "linkerd", variables={"linkerd_cli": "no-such-linkerd"})
-    refuse(run, "no-such-linkerd")
+    assert_failed(run, "no-such-linkerd")
 
 
 @pytest.mark.parametrize("tag", ["k3d_cluster", "vault_dev"])
-def test_docker_that_does_not_answer(mesh, environment, tag):
-    environment["DOCKER_HOST"] = "unix:///nonexistent.sock"
-    run = mesh.play("playbooks/site.yml", "--tags", tag, variables={"pki_environment": environment})
-    refuse(run, "Docker does not answer", "Is Docker running, may this user use it")
+def test_docker_does_not_respond(mesh, environment_without_tools, tag):
+    environment_without_tools["DOCKER_HOST"] = "unix:///nonexistent.sock"
+    run = mesh.play("playbooks/site.yml", "--tags", tag, variables={"pki_environment": environment_without_tools})
+    assert_failed(run, "Docker", "DOCKER_HOST", "docker info")
 
 
-def test_a_port_taken_by_a_process(mesh):
+def test_port_used_by_process(mesh):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -57,58 +55,56 @@ def test_a_port_taken_by_a_process(mesh):
         run = mesh.play(
             "playbooks/site.yml", "--tags", "vault_dev", variables={"vault_dev_name": "another", "vault_dev_port": port}
         )
-    refuse(run, f"Port {port} is taken by process", f"(pid {os.getpid()})", "set vault_dev_port")
+    assert_failed(run, f"Port {port}", f"pid {os.getpid()}", "vault_dev_port")
 
 
-def test_ports_taken_by_a_container(mesh):
+def test_ports_used_by_container(mesh):
     variables = {"k3d_cluster_name": "another", "k3d_cluster_kubeconfig": "/nonexistent"}
     run = mesh.play("playbooks/site.yml", "--tags", "k3d_cluster", variables=variables)
-    balancer = f"is taken by container k3d-{mesh.cluster}-serverlb"
-    refuse(run, f"Port {mesh.names.http_port} {balancer}", f"Port {mesh.names.https_port} {balancer}")
+    ports = [f"Port {port}" for port in (mesh.names.http_port, mesh.names.https_port)]
+    assert_failed(run, *ports, f"container k3d-{mesh.cluster}-serverlb")
 
 
-def test_a_network_with_another_driver(mesh):
+def test_network_with_other_driver(mesh):
     run = mesh.play("playbooks/site.yml", "--tags", "k3d_cluster", variables={"k3d_cluster_network": "host"})
-    refuse(run, "The Docker network host exists with the driver host; a bridge is needed.")
+    assert_failed(run, "network host", "driver host", "bridge")
 
 
-def test_a_cluster_that_differs(mesh):
+def test_cluster_with_other_ports(mesh):
     ports = [{"port": "8081:80", "nodeFilters": ["loadbalancer"]}]
     run = mesh.play("playbooks/site.yml", "--tags", "k3d_cluster", variables={"k3d_cluster_ports": ports})
-    refuse(run, f"Cluster {mesh.cluster} exists and differs: ports: wanted ['8081:80/tcp']", "recreate")
+    assert_failed(run, f"Cluster {mesh.cluster}", "['8081:80/tcp']", "recreate")
 
 
 @pytest.mark.parametrize(
-    ("url", "reason"),
-    [("http://127.0.0.1:1", ""), ("", "does not accept the token")],
-    ids=["unreachable", "wrong token"],
+    ("url", "reason"), [("http://127.0.0.1:1", ""), ("", "token")], ids=["unreachable", "wrong token"]
 )
-def test_a_vault_that_does_not_let_us_in(mesh, url, reason):
+def test_unusable_vault_connection(mesh, url, reason):
     address = url or mesh.vault_url
     connection = {"url": address, "token": "wrong"}
     run = mesh.play("playbooks/site.yml", "--tags", "vault_pki", variables={"pki_vault": connection})
-    refuse(run, f"{address} {reason}".strip())
+    assert_failed(run, address, reason)
 
 
-def test_a_mount_of_another_type(mesh):
+def test_mount_of_other_type(mesh):
     run = mesh.play("playbooks/site.yml", "--tags", "vault_pki", variables={"pki_vault_mount": "cubbyhole"})
-    refuse(run, "cubbyhole", "pki")
+    assert_failed(run, "cubbyhole", "pki")
 
 
-def test_a_root_that_would_outlive_the_mount(mesh):
+def test_root_ttl_longer_than_max_lease_ttl(mesh):
     variables = {"pki_root_issuer_name": "another", "vault_pki_root_ttl": "9000h"}
     run = mesh.play("playbooks/site.yml", "--tags", "vault_pki", variables=variables)
-    refuse(run, "The mount pki issues for 90d at most, wanted is 375d.", "max_lease_ttl")
+    assert_failed(run, "mount pki", "90d", "375d", "max_lease_ttl")
 
 
-def test_a_root_that_differs(mesh):
+def test_root_with_other_common_name(mesh):
     run = mesh.play(
         "playbooks/site.yml", "--tags", "vault_pki", variables={"vault_pki_root_common_name": "another.name"}
     )
-    refuse(run, "another.name", "root.linkerd.cluster.local")
+    assert_failed(run, "another.name", "root.linkerd.cluster.local")
 
 
-def test_a_cluster_that_cannot_be_reached(mesh, tmp_path):
+def test_unreachable_cluster(mesh, tmp_path):
     config = json.loads(mesh.kubectl("config", "view", "--raw", "-o", "json"))
     config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
     (tmp_path / "kubeconfig").write_text(json.dumps(config))
@@ -118,7 +114,7 @@ def test_a_cluster_that_cannot_be_reached(mesh, tmp_path):
         "cert_manager",
         variables={"pki_kubernetes": {"kubeconfig": str(tmp_path / "kubeconfig")}},
     )
-    refuse(run, "127.0.0.1:1", "Is the cluster running, and is this its kubeconfig?")
+    assert_failed(run, "127.0.0.1:1", "kubeconfig")
 
 
 @pytest.mark.parametrize(
@@ -129,12 +125,12 @@ def test_a_cluster_that_cannot_be_reached(mesh, tmp_path):
         ("linkerd", "linkerd_crds_chart"),
     ],
 )
-def test_a_chart_that_is_not_found(mesh, role, variable):
+def test_chart_not_found(mesh, role, variable):
     run = mesh.play("playbooks/site.yml", "--tags", role, variables={variable: "/nonexistent/chart.tgz"})
-    refuse(run, "Check", variable, "/nonexistent/chart.tgz")
+    assert_failed(run, "Check", variable, "/nonexistent/chart.tgz")
 
 
-def test_a_namespace_that_is_terminating(mesh, tmp_path):
+def test_terminating_namespace(mesh, tmp_path):
     held = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -149,15 +145,15 @@ def test_a_namespace_that_is_terminating(mesh, tmp_path):
         variables = "  vars: {linkerd_namespace: ends, linkerd_kubernetes: '{{ pki_kubernetes }}'}"
         run = mesh.task(tmp_path, role + variables)
         assert run.rc != 0
-        assert "The namespace ends is terminating" in run.flat
+        assert "namespace ends is terminating" in run.flat
         assert "servicemesh.pki/held" in run.flat
-    finally:  # the namespace goes with it
+    finally:  # without the finalizer, the namespace is removed
         mesh.kubectl(
             "patch", "configmap", "held", "-n", "ends", "--type=merge", "-p", '{"metadata": {"finalizers": null}}'
         )
 
 
-def test_a_certificate_that_is_not_issued(mesh, tmp_path):
+def test_certificate_that_vault_does_not_sign(mesh, tmp_path):
     issuer = json.loads(mesh.kubectl("get", "clusterissuer", "vault", "-o", "json"))
     spec = {"vault": {**issuer["spec"]["vault"], "path": "pki/no-such-path/sign"}}
     head = {"apiVersion": "cert-manager.io/v1"}
@@ -179,7 +175,7 @@ def test_a_certificate_that_is_not_issued(mesh, tmp_path):
             f"- {CHECK}:\n    kubeconfig: '{{{{ pki_kubernetes.kubeconfig }}}}'\n    api_version: cert-manager.io/v1\n"
         )
         task += "    kind: Certificate\n    name: not-issued\n    namespace: default\n    timeout: 5\n"
-        refuse(mesh.task(tmp_path, task), "CertificateRequest", "permission denied")
+        assert_failed(mesh.task(tmp_path, task), "CertificateRequest", "permission denied")
     finally:
         mesh.kubectl("delete", "-f", "-", given=given)
 
@@ -193,20 +189,20 @@ PROBE = """
 """
 
 
-def test_what_a_webhook_accepts_is_not_stored(mesh, tmp_path):
+def test_object_accepted_by_webhook_is_not_stored(mesh, tmp_path):
     run = mesh.task(tmp_path, PROBE.format(check=CHECK, seconds=60, spec="{selfSigned: {}}"))
     assert (run.rc, run.changed) == (0, 0), run.output[-2000:]
     assert "probe" not in mesh.kubectl("get", "issuers", "-n", "default")
 
 
-def test_what_a_webhook_refuses_is_told(mesh, tmp_path):
+def test_object_rejected_by_webhook(mesh, tmp_path):
     run = mesh.task(tmp_path, PROBE.format(check=CHECK, seconds=5, spec="{}"))
-    refuse(run, "Issuer default/probe is refused: 4", "at least one issuer must be configured")
+    assert_failed(run, "Issuer default/probe", "at least one issuer must be configured")
 
 
-def test_a_check_of_linkerd_that_fails(mesh):
+def test_failing_linkerd_check(mesh):
     run = mesh.play("playbooks/verify.yml", variables={"linkerd_check_expected_version": "edge-99.1.1"})
-    refuse(run, "the latest edge version is 99.1.1", "https://linkerd.io")
+    assert_failed(run, "the latest edge version is 99.1.1", "https://linkerd.io")  # by the CLI
 
 
 CHART = {
@@ -218,7 +214,7 @@ CHART = {
 
 @contextmanager
 def killed(process):
-    """A process that ends with the block, whatever happens in it."""
+    """Kill the process at the end of the block, also after an exception."""
     try:
         yield
     finally:
@@ -226,7 +222,7 @@ def killed(process):
         process.wait()
 
 
-def test_a_release_that_a_killed_helm_left_is_cleared(mesh, tmp_path):
+def test_pending_release_of_killed_helm_is_removed(mesh, tmp_path):
     (tmp_path / "chart" / "templates").mkdir(parents=True)
     for name, content in CHART.items():
         (tmp_path / "chart" / name).write_text(content)
@@ -248,8 +244,8 @@ def test_a_release_that_a_killed_helm_left_is_cleared(mesh, tmp_path):
     assert (again.rc, again.changed) == (0, 0)
 
 
-def test_a_run_after_a_killed_upgrade_completes_it(mesh):
-    """Helm refuses to touch such a release; the role clears it and tries again."""
+def test_run_after_killed_upgrade_completes_it(mesh):
+    """Helm does not change a release in the state pending-upgrade. The role removes that state and tries again."""
     chart = mesh.parts["charts"]["trust_manager"]
     command = ["helm", "upgrade", "trust-manager", chart, "-n", "cert-manager", "--reuse-values", "--wait"]
     helm = subprocess.Popen(
