@@ -28,7 +28,6 @@ import yaml
 from ansible_collections.servicemesh.pki.plugins.connection.forkserver import assigned_environment
 from ansible_collections.servicemesh.pki.plugins.plugin_utils import _forkserver
 
-
 ROOT = Path(__file__).resolve().parents[3]
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Causes from pods, and how long they are waited for. Against a real API server: tests/integration/x509."""
+"""Causes from pods, and how long they are waited for. Against a real API server: tests/integration/kubernetes."""
 
 from __future__ import annotations
 
