@@ -1,10 +1,9 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the checkout importable as ansible_collections.servicemesh.pki in every test, sets how examples are drawn, and
-registers the plugin that counts skipped tests.
+"""Make the checkout importable as ansible_collections.servicemesh.pki, configure Hypothesis, and register skips.py.
 
-Examples are the same in each run, however busy the machine is; HYPOTHESIS_PROFILE=search draws others, and more.
+Hypothesis draws the same examples in each run. HYPOTHESIS_PROFILE=search draws more, and others in each run.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 @pytest.fixture(autouse=True)
 def own_kubernetes_configuration() -> Iterator[None]:
-    """Loading a kubeconfig changes the Kubernetes client's default for the process, with the credentials in it."""
+    """Reset the default configuration of the Kubernetes client, which a loaded kubeconfig replaces in the process."""
     yield
     if client := sys.modules.get("kubernetes.client"):
         client.Configuration.set_default(None)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fenced blocks of README and guides, with the comment before each that says where it runs."""
+"""Fenced code blocks of README and guides, with the comment before each block that states where it runs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Block:
+    """A code block. `place` is a value of PLACES, `reason` explains the place `not`."""
+
     page: str
     line: int
     language: str
@@ -38,6 +40,7 @@ class Block:
 
 
 def blocks() -> list[Block]:
+    """All code blocks of PAGES."""
     found = []
     for page in PAGES:
         text = page.read_text()
@@ -49,4 +52,5 @@ def blocks() -> list[Block]:
 
 
 def commands(place: str) -> list[Block]:
+    """The command blocks that run in a place."""
     return [block for block in blocks() if block.is_command and block.place == place]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands in for the pip bootstrap script that ansible-test downloads: uses the pip that comes with Python."""
+"""Replaces the pip bootstrap script that ansible-test downloads: installs pip with ensurepip, without a download."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ import subprocess
 import sys
 
 ensurepip.bootstrap(upgrade=True, default_pip=True)
-os.environ.pop("PIP_CONFIG_FILE", None)  # ensurepip switches pip's configuration off
-wanted = [argument for argument in sys.argv[1:] if argument not in ("--no-setuptools", "--no-wheel")]
-subprocess.run([sys.executable, "-m", "pip", "install", "-q", *wanted], check=True)
+os.environ.pop("PIP_CONFIG_FILE", None)  # ensurepip sets it to disable the configuration of pip
+requirements = [argument for argument in sys.argv[1:] if argument not in ("--no-setuptools", "--no-wheel")]
+subprocess.run([sys.executable, "-m", "pip", "install", "-q", *requirements], check=True)

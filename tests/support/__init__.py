@@ -1,4 +1,4 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the end-to-end tests share: sandboxes of the lab, the meshes in them, and the state of the machine."""
+"""Helpers of the end-to-end tests: sandboxes of the lab, meshes in them, and the state of the machine."""

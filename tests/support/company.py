@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster and a Vault with TLS, made by hand with docker, k3d and openssl, and inventories/existing for them."""
+"""A cluster and a Vault with TLS that docker, k3d and openssl create, for runs with inventories/existing."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ listener "tcp" {
 
 
 class Company(Mesh):
-    """Its programs, its Vault, and the playbooks with inventories/existing at the highest usual verbosity."""
+    """A company with its own cluster and Vault, whose playbooks run with inventories/existing and -vvv."""
 
     name = "company"
     options = ("-vvv",)
-    token = "a-token-only-of-this-test"
+    token = "token-of-the-tests-only"
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
@@ -38,7 +38,7 @@ class Company(Mesh):
         return ROOT / "inventories" / "existing"
 
     def write_inventory(self) -> None:
-        """The inventory is that of the checkout."""
+        """Do nothing: the inventory is part of the checkout."""
 
     @property
     def vault_url(self) -> str:
@@ -46,7 +46,7 @@ class Company(Mesh):
 
     @property
     def vault_server(self) -> str:
-        """Vault as pods reach it."""
+        """Address of Vault for pods."""
         return f"https://{self.names.vault}:8200"
 
     @property
@@ -54,9 +54,10 @@ class Company(Mesh):
         return {**super().playbook_env, "VAULT_TOKEN": self.token}
 
     def create(self) -> None:
+        """Create the network, the Vault and the cluster."""
         vault, network = self.names.vault, self.names.network
         self.run("docker", "network", "create", network)
-        self.make_certificates()
+        self.create_certificates()
         self.run(
             "docker", "create", "--name", vault, "--network", network, "--cap-add", "IPC_LOCK",
             "--publish", f"127.0.0.1:{self.names.vault_port}:8200",
@@ -74,23 +75,26 @@ class Company(Mesh):
         self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
         self.run("k3d", "kubeconfig", "write", self.cluster, "--output", str(self.kubeconfig))
 
-    def make_certificates(self) -> None:
-        at = {
+    def create_certificates(self) -> None:
+        """Create a CA and a server certificate for Vault with openssl."""
+        paths = {
             name: str(self.home / name)
             for name in ("ca.pem", "ca.key", "server.pem", "server.key", "server.csr", "san")
         }
-        Path(at["san"]).write_text(f"subjectAltName=DNS:{self.names.vault},IP:127.0.0.1\n")
+        Path(paths["san"]).write_text(f"subjectAltName=DNS:{self.names.vault},IP:127.0.0.1\n")
         key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        for words in (
-            ("req", "-x509", *key, "-keyout", at["ca.key"], "-out", at["ca.pem"], "-days", "2", "-subj", "/CN=Company"),
-            ("req", *key, "-keyout", at["server.key"], "-out", at["server.csr"], "-subj", f"/CN={self.names.vault}"),
-            ("x509", "-req", "-in", at["server.csr"], "-CA", at["ca.pem"], "-CAkey", at["ca.key"], "-CAcreateserial",
-             "-days", "2", "-extfile", at["san"], "-out", at["server.pem"]),
+        for arguments in (
+            ("req", "-x509", *key, "-keyout", paths["ca.key"], "-out", paths["ca.pem"], "-days", "2",
+             "-subj", "/CN=Company"),
+            ("req", *key, "-keyout", paths["server.key"], "-out", paths["server.csr"],
+             "-subj", f"/CN={self.names.vault}"),
+            ("x509", "-req", "-in", paths["server.csr"], "-CA", paths["ca.pem"], "-CAkey", paths["ca.key"],
+             "-CAcreateserial", "-days", "2", "-extfile", paths["san"], "-out", paths["server.pem"]),
         ):  # fmt: skip
-            self.run("openssl", *words)
+            self.run("openssl", *arguments)
 
     def extra_variables(self) -> dict:
-        """What a user of inventories/existing would write into it, and the lab's own charts."""
+        """The settings that a user adds to inventories/existing, and the charts of the lab."""
         parts = self.parts
         return {
             "pki_environment": {"PATH": self.env["PATH"]},
@@ -111,7 +115,7 @@ class Company(Mesh):
         }
 
     def vault(self, method: str, path: str, data: dict | None = None, token: str = "") -> tuple[int, dict]:
-        """Status and answer of Vault, over TLS that is verified."""
+        """Status and response of Vault over verified TLS."""
         context = create_default_context(cafile=str(self.ca))
         status, body = http(f"{self.vault_url}/v1/{path}", method, data, token, context=context)
         return status, json.loads(body or "{}")

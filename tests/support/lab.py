@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A sandbox of the lab and the programs that a user would run in it. The oracles are these programs' answers."""
+"""A sandbox of the lab, with the programs that a user runs in it to check the result."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from typing import Any, Self
 from lab.sandbox import Names, Sandbox
 from support.ports import free_port
 
-# Every container, network and volume of the tier has a name that begins so, after k3d's own prefix.
+# Names of all containers, networks and volumes of the tests begin with this prefix, after the prefix of k3d.
 PREFIX = "pki-e2e-"
-# Limits for a machine that is busy with other things. A passing test never waits for them.
+# Timeouts for a busy machine. A passing test does not reach them.
 COMMAND_SECONDS, UNTIL_SECONDS = 600, 300
 CREATION_TIMEOUT = "--timeout=300s"
 
 
 def until(attempt: Callable[[], Any], seconds: float = UNTIL_SECONDS) -> Any:
-    """The first true value of `attempt`; a failed assertion, a failed connection and a missing key count as false."""
+    """Call `attempt` until it returns a true value, and return it. AssertionError, KeyError and OSError are retried."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -36,7 +36,7 @@ def until(attempt: Callable[[], Any], seconds: float = UNTIL_SECONDS) -> Any:
             return value
         except (AssertionError, KeyError, OSError) as error:
             if time.monotonic() > end:
-                raise AssertionError(f"not so within {seconds} s: {error}") from error
+                raise AssertionError(f"timed out after {seconds} s: {error}") from error
             time.sleep(0.5)
 
 
@@ -53,7 +53,7 @@ class Lab(Sandbox):
     @classmethod
     @contextmanager
     def sandbox(cls) -> Iterator[Self]:
-        """An empty sandbox, also after an interrupted run. What was made in it is removed at the end."""
+        """An empty sandbox, also after an interrupted run. Everything in it is removed at the end."""
         with tempfile.TemporaryDirectory(prefix="servicemesh-pki-e2e-") as home:
             sandbox = cls(Path(home))
             sandbox.remove()
@@ -68,7 +68,7 @@ class Lab(Sandbox):
 
     @property
     def server(self) -> str:
-        """Container of the cluster's node."""
+        """Name of the container of the cluster's node."""
         return f"k3d-{self.cluster}-server-0"
 
     @property
@@ -76,13 +76,13 @@ class Lab(Sandbox):
         return {**super().env, "KUBECONFIG": str(self.kubeconfig)}
 
     def execute(self, *command: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
-        """The finished program, whatever its exit status."""
+        """Run a program and return it with any exit status. `given` is its standard input."""
         return subprocess.run(
             command, env=self.env, input=given, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
         )
 
     def run(self, *command: str, given: str | None = None, check: bool = True) -> str:
-        """What the program wrote to stdout; a failure of it fails the test, unless `check` is false."""
+        """Run a program and return its standard output. Unless `check` is false, a failure fails the test."""
         done = self.execute(*command, given=given)
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -91,23 +91,24 @@ class Lab(Sandbox):
         return self.run("kubectl", *arguments, given=given)
 
     def get(self, *arguments: str) -> dict:
-        """An object or a list of the cluster."""
+        """An object or a list of objects of the cluster."""
         return json.loads(self.kubectl("get", *arguments, "--output=json"))
 
     def data(self, kind: str, name: str, key: str, namespace: str = "linkerd") -> str:
+        """A value of a ConfigMap or Secret; values of a Secret are in base64."""
         return self.get(kind, name, f"--namespace={namespace}")["data"][key]
 
     def container(self, name: str = "") -> dict:
-        """A container as Docker describes it; without a name that of Vault."""
+        """The output of `docker inspect` for a container, by default that of Vault."""
         return json.loads(self.run("docker", "inspect", name or self.names.vault))[0]
 
 
 def http(url: str, method: str = "GET", data: dict | None = None, token: str = "", **options: Any) -> tuple[int, str]:
-    """Status and body of one request to Vault or to a test application."""
+    """Status and body of the response of Vault or of a test application."""
     body = None if data is None else json.dumps(data).encode()
     request = urllib.request.Request(url, body, {"X-Vault-Token": token} if token else {}, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=60, **options) as answer:
-            return answer.status, answer.read().decode()
+        with urllib.request.urlopen(request, timeout=60, **options) as response:
+            return response.status, response.read().decode()
     except urllib.error.HTTPError as refused:
         return refused.code, refused.read().decode()

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is on the machine: containers, networks and volumes of the engine, kubeconfigs and CA files of the user."""
+"""The state of the machine: containers, networks and volumes, kubeconfigs and CA files of the user."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ FOLDERS = ("~/.kube", "~/.config/k3d", "~/.config/servicemesh-pki")
 
 
 def docker(*arguments: str) -> str:
-    """What docker writes to stdout; nothing when the engine does not run."""
+    """Standard output of docker, empty if the engine is not running."""
     env = {**os.environ, **environment_file()["environment"]}
     return subprocess.run(["docker", *arguments], env=env, capture_output=True, text=True, check=False).stdout
 
 
 def inventory() -> dict[str, str]:
-    """Objects of Docker with id and time of their start, files with a hash of their content."""
+    """Docker objects with their ID and start time, and files with the hash of their content, by kind and name."""
     found = {}
     for kind, command in LISTS.items():
         names = docker(*command).split()
@@ -50,7 +50,7 @@ def inventory() -> dict[str, str]:
 
 
 def remove_leftovers(prefix: str = PREFIX) -> list[str]:
-    """Remove what an interrupted run left behind; returns kinds and names."""
+    """Remove the Docker objects of an interrupted run, and return their kinds and names."""
     removed = []
     for kind, command in LISTS.items():
         names = [name for name in docker(*command).split() if name.removeprefix("k3d-").startswith(prefix)]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A mesh that site.yml makes with the inventory of the lab, under names and ports of the tests."""
+"""A mesh that site.yml creates with the inventory of the lab, with names and ports of the tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = (
     "namespaces,serviceaccounts,configmaps,secrets,deployments,services,"
     "issuers.cert-manager.io,clusterissuers.cert-manager.io,certificates.cert-manager.io,bundles.trust.cert-manager.io"
 )
-# Whatever a program tries to reach without the sandbox's kubeconfig ends here.
+# A program that does not use the kubeconfig of the sandbox connects to this closed port.
 USERS_KUBECONFIG = """apiVersion: v1
 kind: Config
 current-context: of-the-user
@@ -30,7 +30,7 @@ users: [{name: of-the-user, user: {}}]
 
 
 class Run:
-    """A playbook that was run."""
+    """Exit status and output of a playbook."""
 
     def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
         self.rc, self.output = done.returncode, done.stdout + done.stderr
@@ -42,7 +42,7 @@ class Run:
 
 
 class Mesh(Lab):
-    """The lab's cluster and Vault, inspected with the programs a user would run, changed with the playbooks."""
+    """The cluster and Vault of the lab, with functions to run playbooks and to compare the state of the mesh."""
 
     name = "mesh"
     options: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Mesh(Lab):
         super().__init__(home)
         self.runs: list[Run] = []
         self.creation: Run | None = None
-        self.whole: dict = {}
+        self.initial_state: dict = {}
         (home / ".kube").mkdir()
         (home / ".kube" / "config").write_text(USERS_KUBECONFIG)
         self.write_inventory()
@@ -61,11 +61,11 @@ class Mesh(Lab):
         return f"http://127.0.0.1:{self.names.vault_port}"
 
     def extra_variables(self) -> dict:
-        """Variables of every run, on top of the inventory."""
+        """Extra variables of every run."""
         return {}
 
     def play(self, playbook: str, *arguments: str, variables: dict | None = None) -> Run:
-        """Run a playbook from the checkout, with nobody at the keyboard. A deprecation warning fails the test."""
+        """Run a playbook of the checkout without a terminal. A deprecation warning fails the test."""
         extra = self.home / "variables.json"
         extra.write_text(json.dumps({**self.extra_variables(), **(variables or {})}))
         done = subprocess.run(
@@ -78,31 +78,32 @@ class Mesh(Lab):
         return self.runs[-1]
 
     def task(self, folder: Path, task: str, *arguments: str) -> Run:
-        """Run one task against the cluster."""
+        """Run a playbook with one task on the host of the cluster."""
         head = "- hosts: clusters\n  gather_facts: false\n  environment: '{{ pki_environment }}'\n  tasks:\n"
         (folder / "task.yml").write_text(head + "".join(f"    {line}\n" for line in task.strip().splitlines()))
         return self.play(str(folder / "task.yml"), *arguments)
 
     def root_token(self) -> str:
+        """The root token of Vault, from the environment of its container."""
         values = dict(entry.split("=", 1) for entry in self.container()["Config"]["Env"])
         return values["VAULT_DEV_ROOT_TOKEN_ID"]
 
     def vault(self, method: str, path: str, data: dict | None = None, token: str = "") -> tuple[int, dict]:
-        """Status and answer of Vault."""
+        """Status and response of Vault."""
         status, body = http(f"{self.vault_url}/v1/{path}", method, data, token)
         return status, json.loads(body or "{}")
 
     def ensure(self) -> None:
-        """Make the mesh from nothing, at the highest verbosity that a user would choose, unless it is whole."""
+        """Create the mesh with -vvv, unless it exists and is unchanged."""
         if self.creation and not self.differences():
             return
         self.remove()
         self.creation = self.play("playbooks/site.yml", "-vvv")
         assert self.creation.rc == 0, self.creation.output[-4000:]
-        self.whole = self.state()
+        self.initial_state = self.state()
 
     def ensure_restored(self) -> None:
-        """Fail unless the mesh is, or becomes, what `ensure` made."""
+        """Fail if the mesh does not return to the state that `ensure` created."""
 
         def restored() -> bool:
             found = self.differences()
@@ -112,15 +113,15 @@ class Mesh(Lab):
         until(restored, 120)
 
     def differences(self) -> list[str]:
-        """Names of what is not as it was right after site.yml. An engine or API server that does not answer is one."""
+        """Names of the objects that changed since site.yml, or the error of a server that does not respond."""
         try:
             now = self.state()
-        except (AssertionError, KeyError, OSError) as error:  # a Vault that was restarted has no mount to list
+        except (AssertionError, KeyError, OSError) as error:  # such as the missing mount of a restarted Vault
             return [repr(error)]
-        return sorted(name for name in {*self.whole, *now} if self.whole.get(name) != now.get(name))
+        return sorted(name for name in {*self.initial_state, *now} if self.initial_state.get(name) != now.get(name))
 
     def state(self) -> dict:
-        """Objects of the mesh by name, with what tests could change in them and programs do not change on their own."""
+        """Objects of the mesh by name, with the fields that only tests change."""
         found: dict = {}
         for item in self.get(KINDS, "--all-namespaces")["items"]:
             meta = item["metadata"]
