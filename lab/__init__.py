@@ -1,4 +1,4 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab: the whole stack on a machine that can pull no image and no chart. README.md says what it is made of."""
+"""The lab: Kubernetes, Vault and Linkerd on a machine that cannot reach a container registry. See README.md."""

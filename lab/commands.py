@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each command of the lab does."""
+"""The commands of the lab. The docstring of a command is its help text."""
 
 from __future__ import annotations
 
@@ -21,57 +21,57 @@ from lab.recipes import GO, LINKERD, VERSIONS
 
 
 def env_file() -> Path:
-    """What `up` tells those who use the lab."""
+    """The file in which `up` stores the addresses, images and charts for users of the lab."""
     return cache() / "env.json"
 
 
 def build(*names: str) -> None:
-    """build what is missing, start nothing; with names of parts, only those and what they need"""
-    wanted = selected(names)
-    if os.geteuid() != 0 and contents.DEBIAN in wanted:
-        raise LabError("the lab makes a Debian root file system and runs a container engine; run it as root")
+    """build the missing parts, or only the given parts and their dependencies; start nothing"""
+    parts = select_parts(names)
+    if os.geteuid() != 0 and contents.DEBIAN in parts:
+        raise LabError("The lab creates a Debian root file system and starts a container engine. Run it as root.")
     if shutil.which("go") is None:
-        raise LabError("Go is missing; install Go 1.26 or newer and put it on PATH")
+        raise LabError("Go is not installed. Install Go 1.26 or newer, and add it to PATH.")
     start = time.monotonic()
-    built = build_all(wanted, lambda total: Progress(cache() / "timings.json", total))
-    state = f"{built} built in {time.monotonic() - start:.0f} s" if built else "all built before"
-    print(f"lab: {len(wanted)} parts, {state}", flush=True)
+    built = build_all(parts, lambda total: Progress(cache() / "timings.json", total))
+    state = f"{built} built in {time.monotonic() - start:.0f} s" if built else "all already built"
+    print(f"lab: {len(parts)} parts, {state}", flush=True)
 
 
-def selected(names: Sequence[str]) -> list[Part]:
-    """The named parts and everything they need, in the order of building; without names, all but the optional ones.
+def select_parts(names: Sequence[str]) -> list[Part]:
+    """The named parts and their dependencies in build order. Without names, all parts except the optional ones.
 
-    Raises LabError for a name that is no part.
+    Raises LabError for an unknown name.
     """
-    every = (*contents.PARTS, *contents.OPTIONAL_PARTS)
-    known = {part.name: part for part in every}
-    unknown = [name for name in names if name not in known]
+    available = (*contents.PARTS, *contents.OPTIONAL_PARTS)
+    by_name = {part.name: part for part in available}
+    unknown = [name for name in names if name not in by_name]
     if unknown:
-        raise LabError(f"no part is called {', '.join(unknown)}; the parts are {', '.join(known)}")
-    wanted: set[Part] = set()
-    missing = [known[name] for name in names] or list(contents.PARTS)
-    while missing:
-        part = missing.pop()
-        wanted.add(part)
-        missing += part.needs
-    return [part for part in every if part in wanted]
+        raise LabError(f"Unknown part: {', '.join(unknown)}. Available parts: {', '.join(by_name)}.")
+    selected: set[Part] = set()
+    remaining = [by_name[name] for name in names] or list(contents.PARTS)
+    while remaining:
+        part = remaining.pop()
+        selected.add(part)
+        remaining += part.needs
+    return [part for part in available if part in selected]
 
 
 def up() -> None:
-    """build, start an engine, load the images, and write env.json"""
+    """build the missing parts, start a container engine, load the images, and write env.json"""
     build()
     docker = engine.ensure(contents.OWN.folder / "pause")
     names = {name: contents.image_names(name)[0] for name in contents.ENGINE_IMAGE_NAMES}
     if not all(engine.has_image(docker, name) for name in names.values()):
-        with Progress(cache() / "timings.json", 1).step("images into the engine"):
+        with Progress(cache() / "timings.json", 1).step("Load the images into the engine"):
             engine.load(docker, contents.ENGINE_IMAGES.folder / "images.tar")
-            engine.drop_other_images(docker, set(names.values()))
+            engine.remove_other_images(docker, set(names.values()))
     _write(env_file(), environment(docker, names))
-    print(f"lab: up, engine {docker}; what to use is in {env_file()}", flush=True)
+    print(f"lab: up, engine {docker}, environment in {env_file()}", flush=True)
 
 
 def environment(docker: str, images: dict[str, str]) -> dict:
-    """The content of env.json: everything a playbook needs to run in the lab."""
+    """The content of env.json: everything that a playbook needs to run in the lab."""
     charts = contents.CHARTS.folder
     linkerd = contents.LINKERD_IMAGES
     return {
@@ -100,7 +100,7 @@ def environment(docker: str, images: dict[str, str]) -> dict:
                 "runAsRoot": True,
             },
         },
-        # The package of public CAs is an image that cannot be had; the flow never uses it.
+        # The image with the package of public CAs is not available in the lab, and site.yml does not use it.
         "trust_manager_values": {"defaultPackage": {"enabled": False}},
         "test_app_image": contents.TEST_APP_IMAGE,
         "linkerd_version": LINKERD,
@@ -110,32 +110,32 @@ def environment(docker: str, images: dict[str, str]) -> dict:
 
 
 def down() -> None:
-    """stop the lab's own engine and everything in it; a later up starts it again"""
-    print("lab: engine stopped" if engine.stop() else "lab: no engine of its own is running")
+    """stop the lab's own container engine and its containers"""
+    print("lab: engine stopped" if engine.stop() else "lab: the lab's own engine is not running")
 
 
 def fresh() -> None:
-    """remove the lab's containers, their volumes and networks; keep what was built"""
+    """remove the lab's containers, volumes and networks, but not its parts"""
     for docker in engine.running():
-        for what in engine.remove_all(docker):
-            print(f"lab: removed {what}")
+        for removed in engine.remove_all(docker):
+            print(f"lab: removed {removed}")
 
 
 def clean() -> None:
-    """remove everything the lab made: containers, images, engine, cache"""
+    """remove everything that the lab created: containers, images, engine and cache"""
     for docker in engine.running():
-        for what in [*engine.remove_all(docker), *engine.remove_images(docker)]:
-            print(f"lab: removed {what}")
+        for removed in [*engine.remove_all(docker), *engine.remove_images(docker)]:
+            print(f"lab: removed {removed}")
     engine.stop()
     shutil.rmtree(run_folder(), ignore_errors=True)
-    for entry in cache().iterdir():  # the lock is held, and others may wait for it
-        if entry.name != "lock":
+    for entry in cache().iterdir():
+        if not entry.name.endswith("lock"):  # other processes may wait for the locks
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     print(f"lab: {cache()} emptied")
 
 
 def status() -> None:
-    """say what is built and what is running"""
+    """list the built parts and the running engines"""
     for part in contents.PARTS:
         print(f"{'built  ' if part.folder.exists() else 'missing'} {part.title}")
     for docker in engine.running():
@@ -146,11 +146,11 @@ def status() -> None:
 def env() -> None:
     """print exports for a shell: eval "$(python -m lab env)" """
     if not env_file().exists():
-        raise LabError("the lab is not up; run `python -m lab up` first")
-    told = json.loads(env_file().read_text())
-    for name, value in told["environment"].items():
+        raise LabError("The lab is not up. Run `python -m lab up` first.")
+    content = json.loads(env_file().read_text())
+    for name, value in content["environment"].items():
         print(f"export {name}={shlex.quote(value)}")
-    print(f"export PATH={shlex.quote(told['path_prefix'])}:$PATH")
+    print(f"export PATH={shlex.quote(content['path_prefix'])}:$PATH")
 
 
 def _write(path: Path, content: dict) -> None:

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The container engine: the user's own where it can do what the lab needs, else one that belongs to the lab.
+"""The container engine: that of the user if it can run privileged containers, otherwise one of the lab.
 
-An engine is named by its address, as in DOCKER_HOST.
+An engine is identified by its address, as in DOCKER_HOST.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lab.recipes import debian_release
 
 START_SECONDS, STOP_SECONDS = 60, 40
 PROBE = "servicemesh-pki-lab/probe:1"
-# Labels of networks that the role k3d_cluster or k3d itself created.
+# Labels of networks that the role k3d_cluster or k3d creates.
 NETWORK_LABELS = (("servicemesh.pki.made", "true"), ("app", "k3d"))
 
 
@@ -35,32 +35,35 @@ def own_address() -> str:
 
 
 def users_address() -> str:
-    """The address of the engine that the user's docker commands go to."""
+    """The address of the engine that the docker commands of the user use."""
     return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 
 
 def ensure(probe: Path) -> str:
-    """Return an engine that runs privileged containers; `probe` is a static program to try it with."""
+    """Return an engine that runs privileged containers, and start it if necessary.
+
+    `probe` is a static program that is run in such a container. Raises LabError.
+    """
     _install()
-    if _answers(own_address()):
+    if _responds(own_address()):
         return own_address()
-    if _answers(users_address()) and _runs_privileged(users_address(), probe):
+    if _responds(users_address()) and _runs_privileged(users_address(), probe):
         return users_address()
     _start()
     if not _runs_privileged(own_address(), probe):
-        raise LabError(f"the lab's engine runs no privileged container; see {_log()}")
+        raise LabError(f"The lab's engine cannot run privileged containers. See {_log()}.")
     return own_address()
 
 
 def running() -> list[str]:
-    """The engines that may hold something of the lab."""
+    """The addresses of the running engines that may contain objects of the lab."""
     if shutil.which("docker") is None:
         return []
-    return [address for address in dict.fromkeys((own_address(), users_address())) if _answers(address)]
+    return [address for address in dict.fromkeys((own_address(), users_address())) if _responds(address)]
 
 
 def stop() -> bool:
-    """Stop the lab's own engine, and with it its containers; False when it was not running."""
+    """Stop the lab's own engine and its containers. Returns whether it was running."""
     pid = _own_pid()
     if pid is None:
         return False
@@ -69,11 +72,11 @@ def stop() -> bool:
         if _own_pid() is None:
             return True
         time.sleep(0.2)
-    raise LabError(f"the lab's engine (process {pid}) did not end within {STOP_SECONDS} s; see {_log()}")
+    raise LabError(f"The lab's engine (pid {pid}) did not stop within {STOP_SECONDS} s. See {_log()}.")
 
 
 def docker(address: str, *arguments: str, given: bytes | None = None) -> str:
-    """Run the docker client against an engine."""
+    """Run the docker client with an engine and return its standard output. Raises LabError if it fails."""
     done = subprocess.run(
         ["docker", *arguments], input=given, capture_output=True, env={**os.environ, "DOCKER_HOST": address}
     )
@@ -88,55 +91,55 @@ def has_image(address: str, name: str) -> bool:
 
 
 def load(address: str, archive: Path) -> None:
-    """Put the images of an archive into the engine."""
+    """Load the images of an archive into the engine."""
     docker(address, "load", "--quiet", "--input", str(archive))
 
 
-def drop_other_images(address: str, wanted: set[str]) -> None:
-    """Remove former builds of the lab's images, unless a container still runs from them."""
-    for name in set(_images(address)) - wanted:
+def remove_other_images(address: str, current: set[str]) -> None:
+    """Remove earlier builds of the lab's images, unless a container uses them."""
+    for name in set(_images(address)) - current:
         with contextlib.suppress(LabError):
             docker(address, "image", "rm", name)
 
 
 def containers(address: str) -> list[str]:
-    """The containers that were made from the lab's images, whoever made them."""
+    """The IDs of all containers of the lab's images."""
     return docker(address, "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={LABEL}").split()
 
 
 def remove_all(address: str) -> list[str]:
-    """Remove the lab's containers, their volumes, and the networks created for them; returns their names.
+    """Remove the lab's containers, their volumes and their networks, and return their names.
 
-    On the user's own engine a network stays unless one of NETWORK_LABELS shows who created it.
+    In the engine of the user, only networks with one of NETWORK_LABELS are removed.
     """
     ids = containers(address)
-    found = json.loads(docker(address, "inspect", *ids)) if ids else []
-    networks = {name for one in found for name in one["NetworkSettings"]["Networks"]} - {"bridge", "host", "none"}
-    volumes = {mount["Name"] for one in found for mount in one["Mounts"] if mount["Type"] == "volume"}
+    details = json.loads(docker(address, "inspect", *ids)) if ids else []
+    networks = {name for one in details for name in one["NetworkSettings"]["Networks"]} - {"bridge", "host", "none"}
+    volumes = {mount["Name"] for one in details for mount in one["Mounts"] if mount["Type"] == "volume"}
     if ids:
         docker(address, "rm", "--force", "--volumes", *ids)
-    removed = [f"container {one['Name'].lstrip('/')}" for one in found]
-    left = set(docker(address, "volume", "ls", "--quiet").split()) & volumes
-    if left:
-        docker(address, "volume", "rm", *left)
+    removed = [f"container {one['Name'].lstrip('/')}" for one in details]
+    remaining = set(docker(address, "volume", "ls", "--quiet").split()) & volumes
+    if remaining:
+        docker(address, "volume", "rm", *remaining)
     for name in sorted(networks):
-        details = json.loads(docker(address, "network", "inspect", name))[0]
-        labels = (details["Labels"] or {}).items()
+        network = json.loads(docker(address, "network", "inspect", name))[0]
+        labels = (network["Labels"] or {}).items()
         created = address == own_address() or any(label in labels for label in NETWORK_LABELS)
-        if created and not details["Containers"]:
+        if created and not network["Containers"]:
             docker(address, "network", "rm", name)
             removed.append(f"network {name}")
-    if address == own_address():  # nobody else's: what has no container by now is left from an interrupted run
+    if address == own_address():  # unused networks can only come from interrupted runs
         docker(address, "network", "prune", "--force")
     return removed
 
 
 def remove_images(address: str) -> list[str]:
-    """Remove the lab's images; returns their names."""
-    told = _images(address)
-    if told:
-        docker(address, "image", "rm", "--force", *told)
-    return [f"image {name}" for name in told]
+    """Remove the lab's images and return their names."""
+    names = _images(address)
+    if names:
+        docker(address, "image", "rm", "--force", *names)
+    return [f"image {name}" for name in names]
 
 
 def _images(address: str) -> list[str]:
@@ -144,12 +147,12 @@ def _images(address: str) -> list[str]:
 
 
 def _install() -> None:
-    """Have Debian's engine and iptables; on a machine with systemd this also starts it."""
-    client = "docker-cli" if debian_release() == "trixie" else "docker.io"  # a package of its own since Debian 13
-    wanted = {"docker": client, "dockerd": "docker.io", "iptables": "iptables"}
-    if _answers(users_address()):
+    """Install the Docker engine and iptables of Debian. With systemd, this also starts the engine."""
+    client = "docker-cli" if debian_release() == "trixie" else "docker.io"  # a separate package since Debian 13
+    programs = {"docker": client, "dockerd": "docker.io", "iptables": "iptables"}
+    if _responds(users_address()):
         return
-    packages = sorted({package for program, package in wanted.items() if shutil.which(program) is None})
+    packages = sorted({package for program, package in programs.items() if shutil.which(program) is None})
     if not packages:
         return
     print(f"lab: installing {' '.join(packages)} with apt-get ...", flush=True)
@@ -160,7 +163,7 @@ def _install() -> None:
             raise LabError(f"apt-get {command[0]} failed:\n{done.stderr.strip()}")
 
 
-def _answers(address: str) -> bool:
+def _responds(address: str) -> bool:
     if shutil.which("docker") is None:
         return False
     env = {**os.environ, "DOCKER_HOST": address}
@@ -169,7 +172,7 @@ def _answers(address: str) -> bool:
 
 
 def _runs_privileged(address: str, probe: Path) -> bool:
-    """Run the probe in a privileged container; the lab's nodes are such."""
+    """Whether the engine runs the probe in a privileged container, as the lab's nodes are."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         tar.add(probe, "probe")
@@ -190,19 +193,19 @@ def _log() -> Path:
 
 
 def _own_pid() -> int | None:
-    """The process of the lab's engine. A pid file that a crash left may name somebody else's process by now."""
+    """The pid of the lab's engine. After a crash, the pid file may contain the pid of another process."""
     try:
         pid = int((run_folder() / "docker.pid").read_text())
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None
-    return pid if f"--pidfile={run_folder() / 'docker.pid'}".encode() in words else None
+    return pid if f"--pidfile={run_folder() / 'docker.pid'}".encode() in arguments else None
 
 
 def _start() -> None:
-    """Start the engine detached, with nothing shared with an engine of the user's."""
+    """Start the engine in the background, separate from an engine of the user. Raises LabError if it fails."""
     if _own_pid() is not None:
-        stop()  # it is there but does not answer
+        stop()  # it runs, but does not respond
     home, run = cache() / "engine", run_folder()
     home.mkdir(parents=True, exist_ok=True)
     run.mkdir(parents=True, exist_ok=True)
@@ -219,10 +222,10 @@ def _start() -> None:
     with open(_log(), "ab") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     for _ in range(START_SECONDS * 5):
-        if _answers(own_address()):
+        if _responds(own_address()):
             return
         if process.poll() is not None:
             break
         time.sleep(0.2)
     tail = "\n".join(_log().read_text(errors="replace").splitlines()[-10:])
-    raise LabError(f"the container engine did not start; its log {_log()} ends with:\n{tail}")
+    raise LabError(f"The container engine did not start. Last lines of its log {_log()}:\n{tail}")

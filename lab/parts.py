@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parts that are built once: a part's folder carries the hash of everything that goes into it, and exists or not."""
+"""Parts that are built once: the name of a part's folder contains the hash of all its inputs."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from lab.progress import Progress
 
 @dataclass(frozen=True)
 class Workshop:
-    """What a part's recipe gets: the folder to fill, the parts it builds on, and a way to run programs."""
+    """The argument of a recipe: the folder to fill, the folders of the parts that it needs, and a log for programs."""
 
     folder: Path
     needs: Mapping[str, Path]
     log: Path
 
     def run(self, *command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
-        """Run a program, its output into the part's log; returns what it wrote to standard output."""
-        words = [str(word) for word in command]
+        """Run a program, log its output, and return its standard output. Raises LabError if it fails."""
+        arguments = [str(argument) for argument in command]
         with open(self.log, "a") as log:
-            log.write(f"$ {' '.join(words)}\n")
+            log.write(f"$ {' '.join(arguments)}\n")
             log.flush()
             done = subprocess.run(
-                words, cwd=cwd, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=log, text=True
+                arguments, cwd=cwd, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=log, text=True
             )
             log.write(done.stdout)
         if done.returncode:
-            raise LabError(f"{words[0]} ended with {done.returncode}")
+            raise LabError(f"{arguments[0]} exited with status {done.returncode}")
         return done.stdout
 
 
 @dataclass(frozen=True)
 class Part:
-    """One thing to build. `inputs` are files, folders and texts; what it `needs` counts as input too."""
+    """Something to build. `inputs` are files, folders and texts. The parts in `needs` are inputs, too."""
 
     name: str
     title: str
@@ -53,7 +53,7 @@ class Part:
 
     @property
     def key(self) -> str:
-        """Twelve digits that change with anything that goes into the part."""
+        """Twelve hexadecimal digits of the hash of all inputs, and of the source of the recipe."""
         digest = hashlib.sha256()
         for text in (self.name, inspect.getsource(self.recipe), *(need.key for need in self.needs)):
             digest.update(text.encode() + b"\0")
@@ -64,11 +64,11 @@ class Part:
 
     @property
     def folder(self) -> Path:
-        """Where the part is once it was built."""
+        """The folder of the built part."""
         return cache() / "parts" / f"{self.name}-{self.key}"
 
     def build(self) -> None:
-        """Build into a folder beside and rename it: a part is whole or absent."""
+        """Build into a temporary folder and rename it, so that a part is complete or absent. Raises LabError."""
         log = cache() / "log" / f"{self.name}.log"
         partial = self.folder.with_name(f"{self.name}.partial")
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ class Part:
             self.recipe(Workshop(partial, {need.name: need.folder for need in self.needs}, log))
         except (LabError, OSError) as error:
             tail = "\n".join(f"    {line}" for line in log.read_text(errors="replace").splitlines()[-12:])
-            raise LabError(f"{self.title} was not built: {error}\n{tail}\n  The whole log: {log}") from error
+            raise LabError(f"Building {self.title} failed: {error}\n{tail}\n  Complete log: {log}") from error
         partial.rename(self.folder)
 
 
@@ -95,7 +95,7 @@ def _content(item: Path | str) -> Iterable[tuple[str, bytes]]:
 
 
 def build_all(parts: Iterable[Part], progress: Callable[[int], Progress]) -> int:
-    """Build what is missing, in order; returns how many were."""
+    """Build the missing parts in order, and return their number."""
     missing = [part for part in parts if not part.folder.exists()]
     lines = progress(len(missing))
     for part in missing:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lines of progress: which part, which of how many, how long so far, how long it took the last time."""
+"""Progress lines with the number of the step, its name, its seconds, and the seconds of the last run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TextIO
 
 
 class Progress:
-    """Prints one line for each step; on a terminal its seconds tick."""
+    """Prints one line for each step. On a terminal, the line is updated every second."""
 
     def __init__(
         self, timings: Path, total: int, out: TextIO = sys.stdout, clock: Callable[[], float] = time.monotonic
@@ -26,33 +26,33 @@ class Progress:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Time the body; a failure is marked as such and goes on to the caller."""
+        """Print and store the seconds of the block. If it fails, the line shows that, and nothing is stored."""
         self.number += 1
         start, before = self.clock(), self._read().get(name)
         head = f"[{self.number:2}/{self.total}] {name} ..."
         last = "" if before is None else f" (last time {before:.0f} s)"
-        ended = threading.Event()
-        ticker = threading.Thread(target=self._tick, args=(head, last, start, ended), daemon=True)
+        finished = threading.Event()
+        ticker = threading.Thread(target=self._tick, args=(head, last, start, finished), daemon=True)
         if self.out.isatty():
             ticker.start()
         else:
             self.out.write(f"{head}\n" if before is None else f"{head}{last}\n")
             self.out.flush()
-        word = "failed after "
+        outcome = "failed after "
         try:
             yield
-            word = ""
+            outcome = ""
         finally:
-            ended.set()
+            finished.set()
             if ticker.is_alive():
                 ticker.join()
             seconds = self.clock() - start
-            self.out.write(f"{self._rewind()}{head} {word}{seconds:.0f} s{last}\n")
+            self.out.write(f"{self._rewind()}{head} {outcome}{seconds:.0f} s{last}\n")
             self.out.flush()
         self._write(name, seconds)
 
-    def _tick(self, head: str, last: str, start: float, ended: threading.Event) -> None:
-        while not ended.wait(1):
+    def _tick(self, head: str, last: str, start: float, finished: threading.Event) -> None:
+        while not finished.wait(1):
             self.out.write(f"{self._rewind()}{head} {self.clock() - start:.0f} s{last}")
             self.out.flush()
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab under names, ports and a HOME of its own, beside the mesh of `make demo`. The bench and the tests use it."""
+"""The lab with other names and ports and its own home folder, for tests and bench, beside the mesh of `make demo`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INVENTORY_FILES = ("k3d/group_vars/all/workshop.yml", "lab/group_vars/all/lab.ym
 
 @dataclass(frozen=True)
 class Names:
-    """Docker network, Vault container, clusters, and the ports of this machine that lead to them."""
+    """Names of the Docker network, the Vault container and the clusters, and their published ports."""
 
     clusters: tuple[str, ...]
     network: str
@@ -32,43 +32,43 @@ class Names:
 
 
 def environment_file() -> dict:
-    """What `python -m lab up` wrote for the users of the lab: images, charts, environment. LabError if it never ran."""
+    """The content of env.json, which `python -m lab up` writes. Raises LabError if the lab is not up."""
     if not commands.env_file().exists():
-        raise LabError("the lab is not up; run `python -m lab up` first")
+        raise LabError("The lab is not up. Run `python -m lab up` first.")
     return json.loads(commands.env_file().read_text())
 
 
 class Sandbox:
-    """An inventory of some clusters in a folder of its own, and the environment of what runs there."""
+    """An inventory with clusters in its own home folder, and the environment variables of programs."""
 
     def __init__(self, home: Path, names: Names) -> None:
         self.home, self.names, self.parts = home, names, environment_file()
 
     @property
     def inventory(self) -> Path:
-        """Folder of the inventory that `write_inventory` writes."""
+        """The folder of the inventory that `write_inventory` writes."""
         return self.home / "inventory"
 
     @property
     def kubeconfig(self) -> Path:
-        """Where the inventory of the lab has the kubeconfig of the first cluster."""
+        """The path of the kubeconfig of the first cluster in the inventory of the lab."""
         return self.home / ".config" / "k3d" / f"kubeconfig-{self.names.clusters[0]}.yaml"
 
     @property
     def env(self) -> dict[str, str]:
-        """Environment of programs: the lab's tools first in PATH, and HOME in the sandbox."""
+        """Environment variables of programs, with the tools of the lab in PATH and the sandbox as HOME."""
         path = f"{self.parts['path_prefix']}:{os.environ['PATH']}"
         return {**self.playbook_env, **self.parts["environment"], "PATH": path}
 
     @property
     def playbook_env(self) -> dict[str, str]:
-        """Environment of ansible-playbook, without everything that the inventory must set itself."""
+        """Environment variables of ansible-playbook, without those that the inventory sets."""
         removed = ("KUBECONFIG", "VAULT_TOKEN", *self.parts["environment"])
         inherited = {name: value for name, value in os.environ.items() if name not in removed}
         return {**inherited, "SERVICEMESH_PKI_CACHE": str(cache_root()), "HOME": str(self.home)}
 
     def variables(self) -> dict:
-        """The variables in which the inventory differs from inventories/lab."""
+        """The variables of the inventory that differ from inventories/lab."""
         return {
             "k3d_cluster_network": self.names.network,
             "k3d_cluster_ports": [],
@@ -78,15 +78,15 @@ class Sandbox:
         }
 
     def write_inventory(self) -> None:
-        """Write the inventory of the lab with these names. The first cluster publishes the HTTP and HTTPS ports."""
+        """Write the inventory. The first cluster publishes the HTTP and HTTPS ports."""
         common = self.inventory / "group_vars" / "all"
         common.mkdir(parents=True)
         for other in INVENTORY_FILES:
             (common / Path(other).name).symlink_to(ROOT / "inventories" / other)
-        (common / "workshop_own.json").write_text(json.dumps(self.variables()))  # read after workshop.yml
+        (common / "workshop_own.json").write_text(json.dumps(self.variables()))  # loaded after workshop.yml
         ports = [
-            {"port": f"{port}:{inside}", "nodeFilters": ["loadbalancer"]}
-            for port, inside in ((self.names.http_port, 80), (self.names.https_port, 443))
+            {"port": f"{port}:{target}", "nodeFilters": ["loadbalancer"]}
+            for port, target in ((self.names.http_port, 80), (self.names.https_port, 443))
         ]
         hosts: dict[str, dict] = {name: {} for name in self.names.clusters}
         hosts[self.names.clusters[0]] = {"k3d_cluster_ports": ports}
@@ -98,7 +98,7 @@ class Sandbox:
         (self.inventory / "hosts.json").write_text(json.dumps({"all": {"vars": local, "children": groups}}))
 
     def remove(self) -> None:
-        """Remove clusters, Vault, network and kubeconfigs of these names, whatever made them."""
+        """Remove the clusters, Vault, network and kubeconfigs with these names."""
         for name in self.names.clusters:
             subprocess.run(["k3d", "cluster", "delete", name], env=self.env, capture_output=True)
         for command in (["rm", "--force", "--volumes", self.names.vault], ["network", "rm", self.names.network]):

@@ -1,11 +1,11 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Debian 13 in a chroot: `python tests/debian13.py COMMAND ...` runs a command of this checkout there, as root.
+"""Run a command of this checkout as root in a chroot with Debian 13: `python tests/debian13.py COMMAND ...`.
 
-The root file system is made once, by debootstrap from the mirror of this machine's apt, and kept in the project's
-cache. The command sees this checkout, the parts and the engine of the lab, and the network. It has a cache and a HOME
-of its own. All mounts are in a namespace that ends with the command.
+debootstrap creates the root file system once, in the cache of the project, with the mirror of this machine's apt. The
+command has access to this checkout, the parts and the engine of the lab, and the network. It has its own cache and home
+folder. All mounts are in a mount namespace that is removed with the command.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ sys.path.insert(0, str(ROOT))
 from lab import recipes  # noqa: E402
 from lab.commands import env_file  # noqa: E402
 from lab.parts import Part, Workshop, build_all  # noqa: E402
-from lab.places import LabError, cache, only_one  # noqa: E402
+from lab.places import LabError, cache, exclusive_lock  # noqa: E402
 from lab.progress import Progress  # noqa: E402
 
 SUITE = "trixie"
-# What the README asks of a machine, and the programs that the tests compare with.
+# The requirements in the README, and the programs that tests compare results with.
 PACKAGES = "chromium curl docker-cli git iproute2 make openssl procps python3-venv"
-MACHINES_OWN = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs", "/usr/share/ca-certificates",
+SHARED_PATHS = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs", "/usr/share/ca-certificates",
                 "/usr/local/share/ca-certificates")  # fmt: skip
 
 
@@ -52,21 +52,22 @@ PART = Part(
 
 
 def output(*command: str) -> str:
+    """Standard output of a command in the checkout."""
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def pip_files() -> Iterator[Path]:
-    """Files of pip's configuration, and files and folders that it names, such as certificates and wheels."""
+    """The configuration files of pip, and the files and folders in them, such as certificates and wheels."""
     for line in output(sys.executable, "-m", "pip", "config", "debug").splitlines():
         name, exists, value = line.strip().partition(", exists: ")
         if exists and value == "True":
             yield Path(name)
     for line in output(sys.executable, "-m", "pip", "config", "list").splitlines():
-        yield from (Path(word) for word in shlex.split(line.partition("=")[2]) if word.startswith("/"))
+        yield from (Path(value) for value in shlex.split(line.partition("=")[2]) if value.startswith("/"))
 
 
 def engine_sockets() -> Iterator[Path]:
-    """The socket of the lab's container engine, once the lab is up."""
+    """The socket of the lab's container engine, if the lab is up."""
     if env_file().exists():
         kind, dummy, path = json.loads(env_file().read_text())["environment"]["DOCKER_HOST"].partition("://")
         if kind == "unix":
@@ -74,40 +75,42 @@ def engine_sockets() -> Iterator[Path]:
 
 
 def mounts(go: Path) -> dict[Path, Path]:
-    """Path inside: what of this machine is there. Later ones may lie in earlier ones."""
+    """Bind mounts, as path in the chroot: path on this machine. Later ones may be inside earlier ones."""
     own = cache().parent / "debian13"
     shared = [ROOT, Path(output("git", "rev-parse", "--path-format=absolute", "--git-common-dir")), go]
-    shared += [Path(name) for name in MACHINES_OWN] + [*pip_files(), *engine_sockets()]
-    found = {Path(name): Path(name) for name in ("/proc", "/sys", "/dev")}
-    found |= {Path.home(): own / "home", Path("/tmp"): own / "tmp"}
-    found |= {path: path for path in shared if path.exists()}
-    return found | {cache().parent: own / "cache", cache(): cache()}
+    shared += [Path(name) for name in SHARED_PATHS] + [*pip_files(), *engine_sockets()]
+    sources = {Path(name): Path(name) for name in ("/proc", "/sys", "/dev")}
+    sources |= {Path.home(): own / "home", Path("/tmp"): own / "tmp"}
+    sources |= {path: path for path in shared if path.exists()}
+    return sources | {cache().parent: own / "cache", cache(): cache()}
 
 
-def script(root: Path, inside: dict[Path, Path], command: list[str]) -> str:
-    """A shell script that mounts everything below the root and runs the command there."""
+def chroot_script(root: Path, sources: dict[Path, Path], command: list[str]) -> str:
+    """A shell script that creates the mounts in the root file system and runs the command there."""
     lines = ["set -eu"]
-    for path, source in inside.items():
+    for path, source in sources.items():
         target = shlex.quote(f"{root}{path}")
-        make = f"mkdir -p {target}" if source.is_dir() else f"mkdir -p $(dirname {target}); touch {target}"
-        lines.append(f"{make}; mount --rbind {shlex.quote(str(source))} {target}")
+        create = f"mkdir -p {target}" if source.is_dir() else f"mkdir -p $(dirname {target}); touch {target}"
+        lines.append(f"{create}; mount --rbind {shlex.quote(str(source))} {target}")
     inner = f"cd {shlex.quote(str(ROOT))} && exec {shlex.join(command)}"
     lines.append(f"exec chroot {shlex.quote(str(root))} /bin/sh -c {shlex.quote(inner)}")
     return "\n".join(lines)
 
 
 def main(command: list[str]) -> int:
-    """Build what is missing, run the command, return its exit code."""
-    with only_one():
-        build_all([PART], lambda total: Progress(cache() / "timings.json", total))
+    """Create the root file system if it is missing, run the command, and return its exit status."""
+    with exclusive_lock("debian13.lock"):
+        build_all([PART], lambda total: Progress(cache() / "debian13-timings.json", total))
     go = Path(output("go", "env", "GOROOT"))
-    inside = mounts(go)
+    sources = mounts(go)
     for name in ("home", "tmp", "cache"):
         (cache().parent / "debian13" / name).mkdir(parents=True, exist_ok=True)
     env = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS")}
     env["PATH"] = f"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:{go / 'bin'}"
     namespace = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c"]
-    return subprocess.run([*namespace, script(PART.folder / "root", inside, command)], env=env, check=False).returncode
+    return subprocess.run(
+        [*namespace, chroot_script(PART.folder / "root", sources, command)], env=env, check=False
+    ).returncode
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which Debian the images are made of: a program that stands in for apt-get lists what a machine's apt has."""
+"""The Debian release of the images, with a stand-in for apt-get that lists the sources of a machine."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def source(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("release", ["bookworm", "trixie"])
-def test_of_two_releases_the_machines_own_is_taken(source, release):
+def test_release_of_machine_is_preferred(source, release):
     targets = [f"http://one/{suite} {suite} {part}" for part in ("contrib", "main") for suite in ("bookworm", "trixie")]
     assert source(release, *targets) == (release, f"http://one/{release}")
 
 
-def test_the_first_mirror_of_the_suite_itself_is_taken(source):
+def test_first_main_mirror_of_suite_is_used(source):
     targets = [
         "http://one updates main",
         "http://two trixie contrib",
@@ -44,11 +44,11 @@ def test_the_first_mirror_of_the_suite_itself_is_taken(source):
     assert source("trixie", *targets) == ("trixie", "http://three")
 
 
-def test_the_release_that_apt_has_is_taken_when_the_machine_is_of_another(source):
+def test_other_release_of_machine_uses_supported_suite(source):
     assert source("sid", "http://one sid main", "http://two trixie main") == ("trixie", "http://two")
 
 
 @pytest.mark.parametrize("targets", [(), ("http://one noble main",), ("http://one trixie-updates main",)])
-def test_a_machine_without_one_is_an_error_that_names_them(source, targets):
-    with pytest.raises(LabError, match=r"no mirror of Debian bookworm or trixie"):
+def test_missing_suite_is_an_error(source, targets):
+    with pytest.raises(LabError, match=r"bookworm.*trixie"):
         source("noble", *targets)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images made without an engine have the form that engines load."""
+"""The format of layers and image archives that the lab writes without an engine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read(archive, name):
         return tar.extractfile(name).read()
 
 
-def test_layer_holds_files_links_and_parents_once(tmp_path, program):
+def test_layer_contains_files_links_and_each_parent_once(tmp_path, program):
     layer = write_layer(
         tmp_path / "layer", {"usr/bin/a": program, "usr/bin/b": Link("a"), "usr/lib/c": program, "tmp": None}
     )
@@ -48,13 +48,13 @@ def test_layer_holds_files_links_and_parents_once(tmp_path, program):
     assert {(entry.uid, entry.gid, entry.mtime, entry.uname) for entry in found.values()} == {(0, 0, 0, "")}
 
 
-def test_layer_says_nothing_about_when_it_was_made(tmp_path, program):
+def test_layer_is_reproducible(tmp_path, program):
     first = write_layer(tmp_path / "1", {"a": program}).read_bytes()
     program.touch()
     assert write_layer(tmp_path / "2", {"a": program}).read_bytes() == first
 
 
-def test_archive_agrees_with_itself_and_holds_a_shared_layer_once(tmp_path, program):
+def test_archive_is_consistent_and_contains_shared_layer_once(tmp_path, program):
     shared = write_layer(tmp_path / "shared", {"a": program})
     own = write_layer(tmp_path / "own", {"b": program})
     images = [

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `fresh` and `clean` remove from an engine. Docker is a stand-in that remembers its networks."""
+"""Networks that `fresh` and `clean` remove from an engine, with a stand-in for docker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NETWORKS = {
 
 
 class Docker:
-    """A docker with one container of the lab that is in every network."""
+    """A stand-in for docker with one container of the lab, which is connected to every network."""
 
     def __init__(self):
         self.networks = dict(NETWORKS)
@@ -55,13 +55,13 @@ def docker(monkeypatch):
     return docker
 
 
-def test_only_labelled_networks_are_removed_from_an_engine_of_the_user(docker):
+def test_only_labelled_networks_are_removed_from_engine_of_user(docker):
     removed = engine.remove_all(USERS)
     assert docker.removed_containers == ["c1"]
     assert set(docker.networks) == {"in-use", "of-the-user", "without-labels"}
     assert removed == ["container node", "network of-k3d", "network of-the-role"]
 
 
-def test_in_the_labs_own_engine_every_unused_network_is_removed(docker):
+def test_all_unused_networks_are_removed_from_own_engine(docker):
     engine.remove_all(engine.own_address())
     assert set(docker.networks) == {"in-use"}

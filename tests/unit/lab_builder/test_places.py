@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rule for the cache is written in three languages, because make, Ansible and Python each need it."""
+"""Makefile, the inventory of the lab and lab/places.py find the same cache folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAMES = ("SERVICEMESH_PKI_CACHE", "XDG_CACHE_HOME")
     ids=["named", "XDG", "empty", "default"],
 )
 def expected(request, monkeypatch):
-    """An environment, and the folder that it must lead to."""
+    """Set environment variables, and return the expected folder."""
     environment, folder = request.param
     monkeypatch.setenv("HOME", "/h")
     for name in NAMES:
@@ -40,17 +40,17 @@ def expected(request, monkeypatch):
     return folder
 
 
-def test_python(expected):
+def test_cache_folder_of_python(expected):
     assert cache_root() == Path(expected)
 
 
-def test_make(expected):
+def test_cache_folder_of_makefile(expected):
     show = "show: ; @echo $(CACHE) $$SERVICEMESH_PKI_CACHE"
     command = ["make", "--silent", "--no-print-directory", "-f", str(ROOT / "Makefile"), "--eval", show, "show"]
     done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [expected, expected]  # the second is what it passes on
+    assert done.stdout.split() == [expected, expected]  # its own value, and the exported one
 
 
-def test_inventory_of_the_lab(expected):
+def test_cache_folder_of_lab_inventory(expected):
     rule = DataLoader().load_from_file(str(INVENTORY))["lab_cache"]
     assert Templar(DataLoader(), {}).template(trust_as_template(str(rule))) == expected

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lines that a person reads while the lab is built."""
+"""The progress lines of the lab."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.progress import Progress
 
 
 class Clock:
-    """Time that passes only when told."""
+    """A clock whose time the test sets."""
 
     now = 0.0
 
@@ -42,7 +42,7 @@ def run(timings, *seconds, out=None):
     return out.getvalue().splitlines()
 
 
-def test_first_time_there_is_no_last_time(timings):
+def test_first_run_shows_no_last_time(timings):
     assert run(timings, 52, 3) == [
         "[ 1/2] part 0 ...",
         "[ 1/2] part 0 ... 52 s",
@@ -51,13 +51,13 @@ def test_first_time_there_is_no_last_time(timings):
     ]
 
 
-def test_then_the_last_time_is_told(timings):
+def test_second_run_shows_last_time(timings):
     run(timings, 54)
     assert run(timings, 52)[-1] == "[ 1/1] part 0 ... 52 s (last time 54 s)"
     assert run(timings, 50)[0] == "[ 1/1] part 0 ... (last time 52 s)"
 
 
-def test_a_failure_is_marked_and_its_time_is_not_remembered(timings):
+def test_failure_is_shown_and_its_time_not_stored(timings):
     out, clock = io.StringIO(), Clock()
     with pytest.raises(ValueError, match="no"), Progress(timings, 1, out, clock).step("part"):
         clock.now += 7
@@ -66,17 +66,17 @@ def test_a_failure_is_marked_and_its_time_is_not_remembered(timings):
     assert not timings.exists()
 
 
-def test_broken_timings_do_no_harm(timings):
+def test_invalid_timings_are_ignored(timings):
     timings.write_text("{")
     assert run(timings, 1)[-1] == "[ 1/1] part 0 ... 1 s"
     assert run(timings, 1)[-1] == "[ 1/1] part 0 ... 1 s (last time 1 s)"
 
 
-def test_seconds_tick_on_a_terminal(timings):
-    out, ticked = Terminal(), re.compile(r"\r\x1b\[K\[ 1/1\] part \.\.\. [1-9]\d* s(?=\r\x1b\[K)")
+def test_terminal_shows_elapsed_seconds(timings):
+    out, update = Terminal(), re.compile(r"\r\x1b\[K\[ 1/1\] part \.\.\. [1-9]\d* s(?=\r\x1b\[K)")
     with Progress(timings, 1, out).step("part"):
         end = time.monotonic() + 120
-        while not ticked.search(out.getvalue()) and time.monotonic() < end:
+        while not update.search(out.getvalue()) and time.monotonic() < end:
             time.sleep(0.05)
-    assert len(ticked.findall(out.getvalue())) >= 2, "one by the next, the last one by the result"
+    assert len(update.findall(out.getvalue())) >= 2, "overwritten by the next line, and by the result"
     assert out.getvalue().count("\n") == 1
