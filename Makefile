@@ -40,9 +40,9 @@ browser:  ## install the browser that looks at the report, from Debian
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 # Every check and test is a session of noxfile.py; `nox --list` names them.
-STATIC := lint typing licences changelog docs docsite
+STATIC := lint typing licences changelog docs prose docsite
 .PHONY: static test-fast test-vault test-lab test molecule
-static: venv  ## linters, types, licences, documentation
+static: venv  ## linters, types, licences, documentation and its words
 	@nox -s $(STATIC)
 
 test-fast: venv  ## static checks and unit tests
@@ -60,8 +60,8 @@ molecule: venv  ## each role in the lab; SCENARIO=name for one
 	@nox -s molecule -- $(SCENARIO)
 
 # One session by its name: make sanity, make mutation, ...
-.PHONY: lint typing licences changelog docs docsite unit coverage build galaxy workflow sanity ee mutation oldest flow webpki ruff
-lint typing licences changelog docs docsite unit coverage build galaxy workflow sanity ee mutation oldest flow webpki: venv
+.PHONY: lint typing licences changelog docs prose docsite unit coverage build galaxy workflow sanity ee mutation oldest flow webpki ruff
+lint typing licences changelog docs prose docsite unit coverage build galaxy workflow sanity ee mutation oldest flow webpki: venv
 	@nox -s $@
 
 # ENTRIES="unit sanity CORE=2.20" runs only these entries there, with that ansible-core.

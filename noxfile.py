@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from lab.places import cache_root
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "none"
 nox.options.stop_on_first_error = True
-nox.options.sessions = ["lint", "typing", "licences", "changelog", "docs", "unit"]
+nox.options.sessions = ["lint", "typing", "licences", "changelog", "docs", "prose", "unit"]
 
 ROOT = Path(__file__).parent
 CACHE = cache_root()
@@ -41,6 +42,9 @@ DEPENDENCIES = (
 )
 COLLECTIONS = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.9"
+VALE = "github.com/vale-cli/vale/v3/cmd/vale@v3.22.0"  # newer ones need a module that the Go proxy does not serve
+# Sources whose words are checked beside the pages. Add "plugins", "roles" and "playbooks" when they have no findings.
+PROSE = ["fragments"]
 COVERAGE = {"lines": 95, "branches": 90}
 MUTMUT = f"""[mutmut]
 source_paths = {NAME}/plugins
@@ -95,6 +99,25 @@ def docs(session: nox.Session) -> None:
     """Every page of plugins and roles, strictly: also the options that they refer to in others."""
     strict = ("--plugin-docs", "--validate-collection-refs=dependent")
     session.run("antsibull-docs", "lint-collection-docs", *strict, ".", env=COLLECTIONS)
+
+
+@nox.session
+def prose(session: nox.Session) -> None:
+    """Spelling, words and terms of pages and sources, by Vale. `-- plugins` checks these sources only."""
+    vale = CACHE / f"vale-{VALE.rpartition('@')[2]}/vale"
+    if not vale.exists():
+        if not shutil.which("gcc"):
+            session.error("Vale is built with a C compiler: apt-get install gcc libc6-dev")
+        session.run("go", "install", VALE, env={"GOBIN": str(vale.parent)})
+    check = (str(vale), "--config", str(ROOT / ".vale.ini"), "--output", "line")
+    if not session.posargs:
+        pages = session.run("git", "ls-files", "*.md", silent=True)
+        session.run(*check, *str(pages).split())
+    with tempfile.TemporaryDirectory() as sentences:
+        session.run("python", "tests/prose.py", sentences, *(session.posargs or PROSE))
+        with session.chdir(sentences):
+            session.run(*check, ".")
+    session.run(*check, "--ext", ".md", "The key was born in Vault.", success_codes=[1], silent=True)  # it can fail
 
 
 @nox.session
