@@ -25,7 +25,8 @@ notes:
     them work. Its guides describe every login method.
   - "Many failures return C(code), one word for what went wrong: C(answer_lost), C(unreachable), C(not_vault),
     C(unexpected_answer), C(invalid_header), C(invalid_duration), C(invalid_name), C(invalid_kubeconfig),
-    C(kubernetes_refused), C(outcome_unknown), C(unreadable_certificate), C(issuer_in_use), C(key_name_taken)."
+    C(kubernetes_refused), C(outcome_unknown), C(unreadable_certificate), C(issuer_in_use), C(key_name_taken),
+    C(no_keys)."
   - Durations may be written as Vault writes them (V(48h), V(90d), V(1h30m)) or as seconds. They are compared
     as seconds.
 """

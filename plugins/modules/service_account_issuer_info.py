@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: service_account_issuer_info
-short_description: How a cluster signs the tokens of its service accounts
+short_description: Read how a cluster signs the tokens of its service accounts
 version_added: 0.2.0
 description:
-  - Tells what somebody outside the cluster, such as Vault, needs to verify a token of a service account.
-  - That is the name of the issuer, its public keys, and for those who ask the API server, the CA of its certificate.
-  - All of it is public. Reading it needs only the role C(system:service-account-issuer-discovery) and the ConfigMap
-    C(kube-root-ca.crt) that Kubernetes puts into every namespace.
+  - Returns what a server outside the cluster, such as Vault, needs to verify a token of a service account.
+  - That is the issuer, its public keys and the address of its key set, and the CA of the API server's certificate.
+  - All of it is public. Reading it needs only the ClusterRole C(system:service-account-issuer-discovery) and the
+    ConfigMap C(kube-root-ca.crt) that Kubernetes creates in every namespace.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - servicemesh.pki._attributes
@@ -21,23 +21,26 @@ extends_documentation_fragment:
 requirements:
   - kubernetes >= 24.2.0
   - cryptography >= 42.0.0
+seealso:
+  - module: servicemesh.pki.vault_jwt_config
 author:
   - The servicemesh.pki authors (@servicemesh)
 """
 
 EXAMPLES = r"""
-- name: How does the cluster sign
+- name: Read how the cluster signs tokens
   servicemesh.pki.service_account_issuer_info:
     kubeconfig: ~/.kube/config
     context: production
   register: tokens
 
-- name: Let Vault verify its tokens, without a way from Vault to the cluster
-  servicemesh.pki.vault_resource:
-    path: auth/jwt-production/config
-    data:
-      bound_issuer: "{{ tokens.issuer }}"
-      jwt_validation_pubkeys: "{{ tokens.public_keys }}"
+- name: Configure Vault to verify them
+  servicemesh.pki.vault_jwt_config:
+    path: jwt-production
+    issuer: "{{ tokens.issuer }}"
+    jwks_urls: "{{ tokens.jwks_urls }}"
+    ca_certificate: "{{ tokens.ca_certificate }}"
+    public_keys: "{{ tokens.public_keys }}"
 """
 
 RETURN = r"""
@@ -46,16 +49,37 @@ issuer:
   returned: success
   type: str
   sample: https://kubernetes.default.svc.cluster.local
+jwks_urls:
+  description: Address of the key set, as the cluster publishes it. It may be reachable inside the cluster only.
+  returned: success
+  type: list
+  elements: str
+  sample: [https://10.0.0.10:6443/openid/v1/jwks]
 public_keys:
   description:
-    - The keys that the tokens are signed with as PEM (C(PUBLIC KEY)), in the order of the cluster's key set (RFC 7517).
-    - A cluster changes them now and then; then what was told of them has to be told anew.
+    - The keys that the tokens are signed with in PEM (C(PUBLIC KEY)), in the order of the cluster's key set (RFC 7517).
+    - A cluster changes them from time to time.
+  returned: success
+  type: list
+  elements: str
+key_ids:
+  description: The IDs of these keys (C(kid)), or their position where they have none.
+  returned: success
+  type: list
+  elements: str
+ignored_keys:
+  description:
+    - Other keys of the key set, with the reason. RFC 7517 section 5 wants unknown key types to be ignored.
   returned: success
   type: list
   elements: str
 ca_certificate:
-  description: The CA of the API server's own certificate as PEM.
+  description: The CA of the API server's own certificate in PEM.
   returned: success
+  type: str
+code:
+  description: V(no_keys) when no key of the key set can be used.
+  returned: failure
   type: str
 """
 
@@ -99,11 +123,21 @@ def work(cluster: Cluster) -> dict[str, Any]:
     api_client = cluster.client.client.client
     key_set = document(client.OpenidApi(api_client), "get_service_account_issuer_open_id_keyset")
     settings = document(client.WellKnownApi(api_client), "get_service_account_issuer_open_id_configuration")
-    try:
-        keys = [jwk.public_key_pem(key) for key in key_set["keys"]]
-    except jwk.JwkError as exc:
-        raise ClusterError(f"The cluster's key set (/openid/v1/jwks) cannot be used: {exc}.") from exc
-    return dict(changed=False, issuer=settings["issuer"], public_keys=keys, ca_certificate=found["data"]["ca.crt"])
+    keys, ignored = jwk.usable(key_set)
+    if not keys:
+        reasons = "; ".join(ignored) or "it is empty"
+        raise ClusterError(
+            f"The cluster's key set (/openid/v1/jwks) has no key that Vault can verify with: {reasons}.", code="no_keys"
+        )
+    return dict(
+        changed=False,
+        issuer=settings["issuer"],
+        jwks_urls=[settings["jwks_uri"]] if settings.get("jwks_uri") else [],
+        public_keys=list(keys.values()),
+        key_ids=list(keys),
+        ignored_keys=ignored,
+        ca_certificate=found["data"]["ca.crt"],
+    )
 
 
 def main() -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import subprocess
@@ -38,6 +39,8 @@ class Kubernetes:
     def __init__(self, url: str, kubeconfig: Path) -> None:
         self.url, self.kubeconfig = url, kubeconfig
         self.token_key = ""  # the public key that verifies tokens of service accounts, by openssl
+        self.issuer = "https://test"
+        self.ca_file = kubeconfig.parent / "certs" / "apiserver.crt"  # the certificate that it makes, and its CA
 
     def call(self, method: str, path: str, body: dict | None = None, kind: str = "application/json") -> dict:
         request = urllib.request.Request(
@@ -57,11 +60,20 @@ class Kubernetes:
             if refusal.code != 409:
                 raise
 
+    def token(self, account: str, audience: str) -> str:
+        """A token of a service account of the namespace default, which is created if it does not exist."""
+        accounts = "/api/v1/namespaces/default/serviceaccounts"
+        with contextlib.suppress(urllib.error.HTTPError):
+            self.call("POST", accounts, {"metadata": {"name": account}})
+        request = {"spec": {"audiences": [audience], "expirationSeconds": 600}}
+        return self.call("POST", f"{accounts}/{account}/token", request)["status"]["token"]
+
     def status(self, path: str, status: dict) -> None:
         self.call("PATCH", f"{path}/status", {"status": status}, "application/merge-patch+json")
 
 
-def start(folder: Path) -> Iterator[Kubernetes]:
+def start(folder: Path, *, own_issuer: bool = False) -> Iterator[Kubernetes]:
+    """With `own_issuer` the issuer of tokens is the API server's own address, so that its discovery document works."""
     program = built(contents.KUBERNETES, "kubernetes")
     client, peer, secure = free_port(), free_port(), free_port()
     (folder / "tokens.csv").write_text(f"{TOKEN},tester,1,system:masters\n")
@@ -103,7 +115,7 @@ def start(folder: Path) -> Iterator[Kubernetes]:
             "--authorization-mode=RBAC",
             "--service-cluster-ip-range=10.99.0.0/16",
             "--disable-admission-plugins=ServiceAccount",
-            "--service-account-issuer=https://test",
+            *token_issuer(secure, own_issuer),
             f"--service-account-key-file={folder}/sa.key",
             f"--service-account-signing-key-file={folder}/sa.key",
         ],
@@ -116,6 +128,7 @@ def start(folder: Path) -> Iterator[Kubernetes]:
         try:
             api = Kubernetes(f"https://127.0.0.1:{secure}", kubeconfig)
             public = ["openssl", "pkey", "-in", folder / "sa.key", "-pubout"]
+            api.issuer = api.url if own_issuer else api.issuer
             api.token_key = subprocess.run(public, check=True, capture_output=True, text=True).stdout
             wait_until_up(api, processes, folder / "log")
             yield api
@@ -123,6 +136,12 @@ def start(folder: Path) -> Iterator[Kubernetes]:
             for process in processes:
                 process.kill()  # nothing of it is kept
                 process.wait(timeout=30)
+
+
+def token_issuer(port: int, own: bool) -> list[str]:
+    url = f"https://127.0.0.1:{port}"
+    keys = f"--service-account-jwks-uri={url}/openid/v1/jwks"
+    return [f"--service-account-issuer={url if own else 'https://test'}", *([keys] if own else [])]
 
 
 def wait_until_up(api: Kubernetes, processes: list, log: Path) -> None:

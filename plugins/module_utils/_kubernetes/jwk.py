@@ -25,6 +25,23 @@ def number(key: dict[str, Any], name: str) -> int:
     return int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big")
 
 
+def usable(key_set: Any) -> tuple[dict[str, str], list[str]]:
+    """The signing keys of a key set as PEM by their ID, and why others are ignored, as RFC 7517 section 5 wants."""
+    keys: dict[str, str] = {}
+    ignored: list[str] = []
+    for position, key in enumerate(key_set["keys"]):
+        name = str(key.get("kid") or position) if isinstance(key, dict) else str(position)
+        try:
+            if not isinstance(key, dict):
+                raise JwkError(f"a {type(key).__name__}, wanted an object")
+            if key.get("use", "sig") != "sig":
+                raise JwkError(f"a key for {key['use']}, wanted sig")
+            keys[name] = public_key_pem(key)
+        except JwkError as exc:
+            ignored.append(f"{name}: {exc}")
+    return keys, ignored
+
+
 def public_key_pem(key: dict[str, Any]) -> str:
     """The key as PEM (PUBLIC KEY); a JwkError for another kind and for a broken one."""
     kind = key.get("kty")

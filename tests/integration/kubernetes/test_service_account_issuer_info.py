@@ -41,6 +41,8 @@ def test_what_the_api_server_tells(ask, kubernetes):
     assert answer["issuer"] == "https://test"  # as the API server was started
     assert answer["public_keys"] == [kubernetes.token_key]
     assert (answer["ca_certificate"], answer["changed"]) == ("the CA", False)
+    assert [url.rpartition("/openid")[2] for url in answer["jwks_urls"]] == ["/v1/jwks"]
+    assert len(answer["key_ids"]) == 1 and answer["ignored_keys"] == []
 
 
 @pytest.mark.parametrize("path", ["/openid/v1/jwks", "/.well-known/openid-configuration"])

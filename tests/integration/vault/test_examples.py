@@ -20,7 +20,7 @@ from ansible.utils.plugin_docs import add_fragments
 
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("vault_*.py"))
-NEEDS_MORE_THAN_VAULT = {"vault_token_secret", "vault_approle_secret"}
+NEEDS_MORE_THAN_VAULT = {"vault_token_secret", "vault_approle_secret", "vault_jwt_config"}
 
 
 def load(name: str):

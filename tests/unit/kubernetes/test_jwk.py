@@ -57,3 +57,30 @@ def test_an_ec_key(curve, name, size):
 def test_what_is_no_usable_key(key, sentence):
     with pytest.raises(jwk.JwkError, match=re.escape(sentence)):
         jwk.public_key_pem(key)
+
+
+def ec_key(**more) -> dict:
+    private = openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout")
+    der = subprocess.run(["openssl", "pkey", "-pubout", "-outform", "DER"], input=private.encode(), capture_output=True,
+                         check=True).stdout  # fmt: skip
+    return {"kty": "EC", "crv": "P-256", "x": encoded(der[-64:-32].hex()), "y": encoded(der[-32:].hex()), **more}
+
+
+def test_keys_of_other_kinds_are_ignored():
+    """RFC 7517 section 5: a kind that is not known, a member that is missing, a value out of range."""
+    good, second = ec_key(kid="one"), ec_key()
+    others = [
+        {"kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": "two"},
+        {"kty": "RSA", "e": "AQAB", "kid": "three"},
+        {"kty": "EC", "crv": "P-256", "x": "AQ", "y": "AQ", "kid": "four"},
+        ec_key(kid="five", use="enc"),
+        "text",
+    ]
+    keys, ignored = jwk.usable({"keys": [*others, good, second]})
+    assert keys == {"one": jwk.public_key_pem(good), "6": jwk.public_key_pem(second)}
+    assert [one.partition(":")[0] for one in ignored] == ["two", "three", "four", "five", "4"]
+
+
+def test_a_key_set_without_a_usable_key_is_empty():
+    assert jwk.usable({"keys": []}) == ({}, [])
+    assert jwk.usable({"keys": [{"kty": "oct"}]})[0] == {}

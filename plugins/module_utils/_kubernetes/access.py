@@ -1,0 +1,212 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which cluster a module was given, and the kubeconfig of it for programs. Private to this collection.
+
+Modules take kubernetes.core's options and K8S_AUTH_* variables. Programs such as helm and linkerd read a kubeconfig
+file, so they get one in memory: no credential is written to a disk or is an argument of a process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+try:
+    import yaml
+except ImportError:  # the client of Kubernetes brings it, and modules report where that is missing
+    yaml = None  # type: ignore[assignment]
+
+NAME = "given"
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+CREDENTIALS = (("api_key",), ("username", "password"), ("cert_file", "key_file"))
+# What names another cluster or login than a kubeconfig that the task gives.
+RIVALS = ("host", "api_key", "username", "password")
+
+
+class AccessError(ValueError):
+    """The options and the environment do not name one cluster. `code` is the reason in one word."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a program is started with: a kubeconfig, a context in it, and open files that it inherits."""
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    descriptors: tuple[int, ...] = field(default=())
+
+
+def check(given: Mapping[str, Any], auth: Mapping[str, Any]) -> None:
+    """Fail where kubernetes.core would use another cluster than the task names, or send a credential to another one.
+
+    `given` are the options of the task, `auth` is the same with the values of the K8S_AUTH_* variables.
+    """
+    chosen = next((name for name in ("kubeconfig", "context") if given.get(name)), "")
+    rivals = [name for name in RIVALS if auth.get(name) and not given.get(name)]
+    if chosen and rivals:
+        variables = ", ".join(f"K8S_AUTH_{name.upper()}" for name in rivals)
+        raise AccessError(
+            f"The option {chosen} names a cluster, and the environment has {variables}, which would replace its "
+            f"address or its login. Unset {variables}, or leave out {chosen}.",
+            "ambiguous_cluster",
+        )
+    has_credential = any(all(auth.get(name) for name in names) for names in CREDENTIALS)
+    is_file = auth.get("kubeconfig") or auth.get("context")
+    if auth.get("host") and not has_credential and not is_file:
+        raise AccessError(
+            f"The cluster {auth['host']} is given without a login, so the login of another kubeconfig would be sent to "
+            "it. Set api_key (K8S_AUTH_API_KEY), or client_cert and client_key.",
+            "no_login",
+        )
+    if has_credential and not auth.get("host") and not is_file:
+        raise AccessError(
+            "A login is given without a cluster, so it would be sent to the cluster of the default kubeconfig. "
+            "Set host (K8S_AUTH_HOST), or kubeconfig.",
+            "no_host",
+        )
+
+
+@contextlib.contextmanager
+def files(auth: Mapping[str, Any], user: str | None = None, groups: list[str] | None = None) -> Iterator[Files]:
+    """The arguments for a program, valid inside of the block. `user` and `groups` are those to impersonate."""
+    content = document(auth, user, groups)
+    if content is None:
+        yield Files(_path(auth.get("kubeconfig")), auth.get("context"))
+        return
+    if not hasattr(os, "memfd_create"):
+        raise AccessError(
+            "A cluster that is given by host can be used on Linux only, where a kubeconfig can be kept in memory. "
+            "Give the path of a kubeconfig.",
+            "unsupported_platform",
+        )
+    descriptor = os.memfd_create("kubeconfig")
+    try:
+        os.write(descriptor, json.dumps(content).encode())
+        yield Files(f"/proc/self/fd/{descriptor}", None, (descriptor,))
+    finally:
+        os.close(descriptor)
+
+
+def document(auth: Mapping[str, Any], user: str | None, groups: list[str] | None) -> dict[str, Any] | None:
+    """The kubeconfig that has to be made; None when a file, or the program's own default, is the same."""
+    cluster, login = _cluster_overrides(auth), _login_overrides(auth, user, groups)
+    source, context = auth.get("kubeconfig"), auth.get("context")
+    if auth.get("host") and not source and not context:
+        return _config(_with_ca_or_insecure({}, cluster), login)
+    if isinstance(source, Mapping) or ((source or context) and (cluster or login)):
+        loaded = source if isinstance(source, Mapping) else _load(_path(source) or _default_path())
+        found_cluster, found_login = _selected(loaded, context)
+        return _config(_with_ca_or_insecure(found_cluster, cluster), {**found_login, **login})
+    if not source and not context and _in_cluster():
+        return _config(
+            _with_ca_or_insecure(_own_cluster(), cluster), {"tokenFile": f"{SERVICE_ACCOUNT}/token", **login}
+        )
+    return None
+
+
+def _cluster_overrides(auth: Mapping[str, Any]) -> dict[str, Any]:
+    values = {
+        "server": (auth.get("host") or "").rstrip("/"),
+        "certificate-authority": _path(auth.get("ssl_ca_cert")),
+        "proxy-url": auth.get("proxy"),
+        "insecure-skip-tls-verify": None if auth.get("verify_ssl") is None else not auth["verify_ssl"],
+    }
+    return {name: value for name, value in values.items() if value not in (None, "")}
+
+
+def _login_overrides(auth: Mapping[str, Any], user: str | None, groups: list[str] | None) -> dict[str, Any]:
+    values = {
+        "token": auth.get("api_key"),
+        "username": auth.get("username"),
+        "password": auth.get("password"),
+        "client-certificate": _path(auth.get("cert_file")),
+        "client-key": _path(auth.get("key_file")),
+        "as": user,
+        "as-groups": groups,
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def _with_ca_or_insecure(found: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A program refuses a CA for a connection that is not verified, and two CAs at once."""
+    cluster = {**found, **given}
+    if "certificate-authority" in given or cluster.get("insecure-skip-tls-verify"):
+        cluster.pop("certificate-authority-data", None)
+    if cluster.get("insecure-skip-tls-verify"):
+        cluster.pop("certificate-authority", None)
+    return cluster
+
+
+def _config(cluster: Mapping[str, Any], login: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": NAME,
+        "clusters": [{"name": NAME, "cluster": dict(cluster)}],
+        "users": [{"name": NAME, "user": dict(login)}],
+        "contexts": [{"name": NAME, "context": {"cluster": NAME, "user": NAME}}],
+    }
+
+
+def _selected(config: Any, context: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Cluster and user of a context."""
+    try:
+        chosen = _entry(config, "contexts", context or config.get("current-context"))["context"]
+        login = _entry(config, "users", chosen["user"]).get("user") or {}
+        return dict(_entry(config, "clusters", chosen["cluster"])["cluster"]), dict(login)
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise AccessError(
+            f"The kubeconfig cannot be used: it has no {exc}. Look at kubeconfig and context.", "invalid_kubeconfig"
+        ) from exc
+
+
+def _entry(config: Mapping[str, Any], part: str, name: str) -> dict[str, Any]:
+    for entry in config[part]:
+        if entry["name"] == name:
+            return dict(entry)
+    raise KeyError(f"{name} in {part}")
+
+
+def _load(path: str) -> dict[str, Any]:
+    """A kubeconfig with absolute paths, since it will not be read from its own folder."""
+    try:
+        with open(path, "rb") as file:
+            config = yaml.safe_load(file.read())
+    except (OSError, UnicodeError, yaml.YAMLError) as exc:
+        reason = getattr(exc, "strerror", None) or "it is not YAML"
+        raise AccessError(f"The kubeconfig {path} cannot be used: {reason}.", "invalid_kubeconfig") from exc
+    folder = os.path.dirname(os.path.abspath(path))
+    for part, kind in (("clusters", "cluster"), ("users", "user")):
+        for entry in (config or {}).get(part) or []:
+            for name in FILES:
+                if (entry.get(kind) or {}).get(name):
+                    entry[kind][name] = os.path.join(folder, entry[kind][name])
+    return dict(config or {})
+
+
+def _default_path() -> str:
+    return os.path.expanduser((os.environ.get("KUBECONFIG") or "~/.kube/config").split(os.pathsep)[0])
+
+
+def _path(value: Any) -> str | None:
+    return os.path.expanduser(str(value)) if value else None
+
+
+def _in_cluster() -> bool:
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and os.path.isfile(f"{SERVICE_ACCOUNT}/token")
+
+
+def _own_cluster() -> dict[str, Any]:
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    address = f"[{host}]" if ":" in host else host
+    return {"server": f"https://{address}:{port}", "certificate-authority": f"{SERVICE_ACCOUNT}/ca.crt"}

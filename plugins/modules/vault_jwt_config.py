@@ -1,0 +1,149 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vault_jwt_config
+short_description: Configure the keys with which Vault verifies the tokens of a cluster
+version_added: 0.3.0
+description:
+  - Writes the configuration of an auth method of type C(jwt) for the service account tokens of one Kubernetes cluster.
+  - Clusters change the keys that they sign tokens with, managed ones within days. Vault follows a change when it reads
+    the keys from the cluster's OIDC discovery document or key set. With static keys, a change breaks every login until
+    the new keys are written.
+  - With O(keys=auto) the module tries what Vault accepts, in the order discovery, key set, static keys. Vault itself
+    fetches an address before it accepts it, so a refusal shows that Vault cannot reach it.
+extends_documentation_fragment:
+  - community.hashi_vault.connection
+  - community.hashi_vault.auth
+  - servicemesh.pki._attributes
+  - servicemesh.pki._vault
+attributes:
+  check_mode:
+    support: partial
+    details:
+      - Whether Vault reaches an address shows only when it is written. In check mode, a configuration that
+        O(keys) permits is reported as unchanged, and RV(source) is empty for one that must be written.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+    details:
+      - An address that Vault has accepted is not tried again. Static keys are replaced by an address as soon as Vault
+        accepts one, with O(keys=auto).
+options:
+  path:
+    description: Path of the auth method, without C(auth/).
+    type: str
+    required: true
+  issuer:
+    description: Issuer of the tokens, from RV(servicemesh.pki.service_account_issuer_info#module:issuer).
+    type: str
+    required: true
+  keys:
+    description:
+      - Where Vault gets the keys from.
+      - V(discovery) is the OIDC discovery document at O(issuer).
+      - V(jwks) is the first of O(jwks_urls) that Vault accepts.
+      - V(static) are O(public_keys).
+      - V(auto) is the first of these that works.
+    type: str
+    choices: [auto, discovery, jwks, static]
+    default: auto
+  jwks_urls:
+    description: Addresses of the cluster's key set as Vault may reach them.
+    type: list
+    elements: str
+    default: []
+  ca_certificate:
+    description:
+      - CA certificate of the cluster's API server in PEM. An address is tried with it and with the CAs that Vault's
+        system trusts.
+    type: str
+    default: ""
+  public_keys:
+    description: The public keys in PEM, from RV(servicemesh.pki.service_account_issuer_info#module:public_keys).
+    type: list
+    elements: str
+    default: []
+  role:
+    description:
+      - Role of the auth method. With it, the module makes a login that must fail, and reads from the refusal whether
+        Vault could fetch the keys that the discovery document names. Without it, only the document is tried.
+    type: str
+seealso:
+  - module: servicemesh.pki.service_account_issuer_info
+author:
+  - The servicemesh.pki authors (@servicemesh)
+"""
+
+EXAMPLES = r"""
+- name: Read how the cluster signs tokens
+  servicemesh.pki.service_account_issuer_info:
+    context: production
+  register: tokens
+
+- name: Configure Vault to verify them
+  servicemesh.pki.vault_jwt_config:
+    path: jwt-production
+    issuer: "{{ tokens.issuer }}"
+    jwks_urls: "{{ tokens.jwks_urls }}"
+    ca_certificate: "{{ tokens.ca_certificate }}"
+    public_keys: "{{ tokens.public_keys }}"
+    role: linkerd-identity-issuer-production
+"""
+
+RETURN = r"""
+source:
+  description: V(discovery), V(jwks) or V(static). Empty when check mode cannot predict it.
+  returned: success
+  type: str
+url:
+  description: Address that Vault reads the keys from. Empty for static keys.
+  returned: success
+  type: str
+refusals:
+  description: What Vault did not accept in this run, and its reason.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - source: jwks
+      url: https://10.0.0.10:6443/openid/v1/jwks
+      reason: error checking jwks URL
+differences:
+  description: What differed before, by name, each with C(wanted) and C(found).
+  returned: success
+  type: dict
+"""
+
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import jwt_keys
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault, run
+
+
+def work(module: Any, vault: Vault) -> dict[str, Any]:
+    return jwt_keys.configure(module, vault)
+
+
+def main() -> None:
+    run(
+        work,
+        dict(
+            path=dict(type="str", required=True),
+            issuer=dict(type="str", required=True),
+            keys=dict(type="str", choices=["auto", "discovery", "jwks", "static"], default="auto", no_log=False),
+            jwks_urls=dict(type="list", elements="str", default=[]),
+            ca_certificate=dict(type="str", default=""),
+            public_keys=dict(type="list", elements="str", default=[], no_log=False),
+            role=dict(type="str"),
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vault_jwt_config with a real Vault and real API servers. A stand-in for a key set serves keys that change."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import hvac
+import kubernetes_server
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+AUDIENCE = "vault://mesh/vault"
+DISCOVERY = "system:service-account-issuer-discovery"
+
+
+@pytest.fixture(scope="module")
+def own_issuer(tmp_path_factory):
+    """An API server whose address is the issuer of its tokens."""
+    yield from kubernetes_server.start(tmp_path_factory.mktemp("own"), own_issuer=True)
+
+
+@pytest.fixture
+def anonymous(request):
+    """What a cluster's administrator does to let everyone read the key set."""
+
+    def permit(api):
+        bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": DISCOVERY}
+        group = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:unauthenticated"}
+        api.call("POST", bindings, {"metadata": {"name": "anonymous"}, "roleRef": role, "subjects": [group]})
+        request.addfinalizer(lambda: api.call("DELETE", f"{bindings}/anonymous"))
+        deadline = time.monotonic() + 120
+        while True:  # the authorizer sees the binding a moment later
+            try:
+                kubernetes_server.urllib.request.urlopen(
+                    f"{api.url}/openid/v1/jwks", context=kubernetes_server.UNVERIFIED, timeout=60
+                ).close()
+                return
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+
+    return permit
+
+
+@pytest.fixture
+def method(server, path):
+    """An auth method of type jwt with a role."""
+    name = f"jwt-{path}"
+    server.client.sys.enable_auth_method("jwt", path=name)
+    role = dict(role_type="jwt", user_claim="sub", bound_audiences=[AUDIENCE], token_policies=["default"])
+    server.client.write_data(f"auth/{name}/role/r", data=role)
+    yield name
+    server.client.sys.disable_auth_method(name)
+
+
+class KeySet:
+    """Stands in for the public issuer of a managed cluster: a discovery document and keys that change."""
+
+    def __init__(self, folder) -> None:
+        self.key = new_key()
+        self.serves_keys = True
+        files = (folder / "tls.key", folder / "tls.pem")
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+             "-days", "2", "-keyout", files[0], "-out", files[1], "-subj", "/CN=issuer",
+             "-addext", "subjectAltName=IP:127.0.0.1"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        self.ca = files[1].read_text()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(files[1], files[0])
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
+        self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
+        self.url = f"https://127.0.0.1:{self.http.server_port}"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def handler(self) -> type[BaseHTTPRequestHandler]:
+        served = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = served.document(self.path)
+                self.send_response(200 if body else 404)
+                self.end_headers()
+                self.wfile.write(json.dumps(body).encode())
+
+            def log_message(self, *dummy) -> None:
+                """Nothing is printed."""
+
+        return Handler
+
+    def document(self, path: str) -> dict:
+        if path == "/.well-known/openid-configuration":
+            supported = {"response_types_supported": ["id_token"], "subject_types_supported": ["public"]}
+            algorithms = {"id_token_signing_alg_values_supported": ["RS256"]}
+            return {"issuer": self.url, "jwks_uri": f"{self.url}/keys", **supported, **algorithms}
+        numbers = self.key.public_key().public_numbers()
+        key = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": str(numbers.n % 10**6), "e": "AQAB"}
+        return {"keys": [{**key, "n": encoded(numbers.n.to_bytes(256, "big"))}]} if self.serves_keys else {}
+
+    @property
+    def public_key(self) -> str:
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self.key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
+
+    def token(self) -> str:
+        now = int(time.time())
+        head = {"alg": "RS256", "kid": str(self.key.public_key().public_numbers().n % 10**6)}
+        body = {"iss": self.url, "sub": "s", "aud": [AUDIENCE], "iat": now, "nbf": now, "exp": now + 600}
+        text = f"{encoded(json.dumps(head).encode())}.{encoded(json.dumps(body).encode())}"
+        return f"{text}.{encoded(self.key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+def new_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+def encoded(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).decode().rstrip("=")
+
+
+@pytest.fixture
+def public_issuer(tmp_path):
+    keys = KeySet(tmp_path)
+    yield keys
+    keys.http.shutdown()
+    keys.http.server_close()
+
+
+def cluster(api) -> dict:
+    """What service_account_issuer_info returns of an API server."""
+    document = api.call("GET", "/.well-known/openid-configuration")
+    keys = dict(public_keys=[api.token_key], ca_certificate=api.ca_file.read_text())
+    return dict(issuer=document["issuer"], jwks_urls=[f"{api.url}/openid/v1/jwks"], **keys)
+
+
+def of_public(keys: KeySet) -> dict:
+    return dict(issuer=keys.url, ca_certificate=keys.ca, public_keys=[keys.public_key])
+
+
+def can_login(server, method: str, token: str) -> bool:
+    try:
+        hvac.Client(url=server.url).auth.jwt.jwt_login("r", token, path=method)
+    except hvac.exceptions.InvalidRequest:
+        return False
+    return True
+
+
+def configured(run, method: str, **options) -> dict:
+    """The result of a run. A second one and a check change nothing."""
+    result = run("vault_jwt_config", path=method, role="r", **options)
+    assert not result.get("failed"), result["msg"]
+    for check in (False, True):
+        again = run("vault_jwt_config", path=method, role="r", check=check, **options)
+        assert not again["changed"], again
+        assert again["source"] == result["source"]
+    return result
+
+
+def test_static_keys_four_ways(run, server, method, kubernetes):
+    found = cluster(kubernetes)
+    done = run.four_ways("vault_jwt_config", path=method, keys="static", **found)
+    assert (done["source"], done["url"]) == ("static", "")
+    assert can_login(server, method, kubernetes.token("a", AUDIENCE))
+    assert not can_login(server, method, kubernetes.token("a", "another"))
+
+
+def test_a_cluster_that_permits_nobody_to_read_its_keys_gets_static_ones(run, server, method, kubernetes):
+    result = configured(run, method, **cluster(kubernetes))
+    assert (result["source"], result["changed"]) == ("static", True)
+    assert {one["source"] for one in result["refusals"]} == {"discovery", "jwks"}
+    assert can_login(server, method, kubernetes.token("a", AUDIENCE))
+
+
+def test_a_key_set_that_vault_can_read_replaces_static_keys(run, server, method, kubernetes, anonymous):
+    configured(run, method, **cluster(kubernetes))
+    anonymous(kubernetes)
+    result = configured(run, method, **cluster(kubernetes))
+    assert (result["source"], result["changed"]) == ("jwks", True)
+    assert result["url"] == f"{kubernetes.url}/openid/v1/jwks"
+    config = server.client.read(f"auth/{method}/config")["data"]
+    assert config["jwt_validation_pubkeys"] == [] and config["bound_issuer"] == "https://test"
+    assert can_login(server, method, kubernetes.token("a", AUDIENCE))
+    assert not can_login(server, method, kubernetes.token("a", "another"))
+
+
+def test_discovery_of_an_api_server_with_the_ca_of_its_cluster(run, server, method, own_issuer, anonymous):
+    found = cluster(own_issuer)
+    assert configured(run, method, **found)["source"] == "static"
+    anonymous(own_issuer)
+    result = configured(run, method, **found)
+    assert (result["source"], result["url"]) == ("discovery", own_issuer.url)
+    assert can_login(server, method, own_issuer.token("a", AUDIENCE))
+
+
+def test_a_check_cannot_predict_what_vault_reaches(run, method, kubernetes):
+    foretold = run("vault_jwt_config", check=True, path=method, **cluster(kubernetes))
+    assert (foretold["changed"], foretold["source"]) == (True, "")
+
+
+def test_vault_follows_keys_that_change(run, server, method, public_issuer):
+    assert configured(run, method, **of_public(public_issuer))["source"] == "discovery"
+    assert can_login(server, method, public_issuer.token())
+    public_issuer.key = new_key()
+    assert can_login(server, method, public_issuer.token())
+
+
+def test_static_keys_end_with_the_key_and_the_next_run_replaces_them(run, server, method, public_issuer):
+    configured(run, method, keys="static", **of_public(public_issuer))
+    public_issuer.key = new_key()
+    assert not can_login(server, method, public_issuer.token())
+    assert configured(run, method, keys="static", **of_public(public_issuer))["changed"]
+    assert can_login(server, method, public_issuer.token())
+
+
+def test_a_discovery_document_whose_keys_vault_cannot_read_is_not_used(run, server, method, public_issuer):
+    public_issuer.serves_keys = False
+    result = configured(run, method, **of_public(public_issuer))
+    assert result["source"] == "static"
+    assert any("fetching keys" in one["reason"] for one in result["refusals"])
+    assert can_login(server, method, public_issuer.token())
+    config = server.client.read(f"auth/{method}/config")["data"]
+    assert config["oidc_discovery_url"] == ""
+
+
+@pytest.mark.parametrize("keys", ["discovery", "jwks"])
+def test_an_address_that_vault_does_not_accept_is_an_error(run, server, method, kubernetes, keys):
+    result = run("vault_jwt_config", path=method, keys=keys, **cluster(kubernetes))
+    assert result["failed"] and result["code"] == "no_keys"
+    assert result["refusals"] and "keys to static" in result["msg"]
+    assert server.client.read(f"auth/{method}/config") is None
+
+
+@pytest.mark.parametrize("issuer", ["kubernetes/serviceaccount", "http://issuer.example.com"])
+def test_an_issuer_without_tls_has_nothing_to_read(run, method, issuer):
+    message = run.error("vault_jwt_config", path=method, issuer=issuer)
+    assert issuer in message and "public_keys" in message
+
+
+def test_an_auth_method_that_does_not_exist(run, kubernetes):
+    message = run.error("vault_jwt_config", foreseen=True, path="nosuch", **cluster(kubernetes))
+    assert "Nothing is mounted at auth/nosuch/config" in message
+
+
+def test_a_missing_capability_is_named(run, server, method, kubernetes):
+    token = server.token_for(f'path "auth/{method}/config" {{ capabilities = ["read"] }}')
+    message = run.error("vault_jwt_config", path=method, token=token, **cluster(kubernetes))
+    assert f'path "auth/{method}/config" {{ capabilities = ["update"] }}' in message
