@@ -28,18 +28,34 @@ options:
       api_key:
         description: Bearer token for the API server.
         type: str
+      username:
+        description: User name for the API server.
+        type: str
+      password:
+        description: Password of that user.
+        type: str
       ca_cert:
         description: File with the CA of the API server.
         type: path
+        aliases: [ssl_ca_cert]
       client_cert:
         description: File with a client certificate.
         type: path
+        aliases: [cert_file]
       client_key:
         description: File with its key.
         type: path
+        aliases: [key_file]
       validate_certs:
         description: Whether the API server's certificate is verified.
         type: bool
+        aliases: [verify_ssl]
+      proxy:
+        description: URL of an HTTP proxy for the connection.
+        type: str
+      no_proxy:
+        description: Hosts that are not reached through the proxy, with commas.
+        type: str
   secret_name:
     description: Name of the Secret. Made when it does not exist, with its other keys left alone when it does.
     type: str

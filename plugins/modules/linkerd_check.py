@@ -18,6 +18,7 @@ description:
     uses. It can pass while the mesh refuses the issuer; M(servicemesh.pki.linkerd_check) does not change that.
     Compare them with P(servicemesh.pki.x509_chain#filter).
 extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
   - servicemesh.pki._attributes
   - servicemesh.pki._attributes.info_module
 options:
@@ -25,16 +26,6 @@ options:
     description: The linkerd program, by name or path.
     type: str
     default: linkerd
-  kubeconfig:
-    description:
-      - Kubeconfig of the cluster. The program's own default without it.
-      - The environment variable E(K8S_AUTH_KUBECONFIG) is used when the option is not set.
-    type: path
-  context:
-    description:
-      - Context in the kubeconfig.
-      - The environment variable E(K8S_AUTH_CONTEXT) is used when the option is not set.
-    type: str
   linkerd_namespace:
     description: Namespace of Linkerd's control plane.
     type: str
@@ -44,12 +35,12 @@ options:
       - Version that Linkerd should have, such as V(edge-26.8.3).
       - Without it the program asks a server on the internet for the newest one.
     type: str
-  proxy:
+  data_plane:
     description: Whether to check the data plane in place of what only concerns the control plane.
     type: bool
     default: false
   namespace:
-    description: Namespace whose data plane is checked, all without it. Needs O(proxy=true).
+    description: Namespace whose data plane is checked, all without it. Needs O(data_plane=true).
     type: str
   wait:
     description: Seconds that the checks that can recover may take to pass.
@@ -63,6 +54,8 @@ options:
     elements: str
     default: [l5d-identity-issuer-cert-not-expiring-soon]
 notes:
+  - A cluster may be given by O(host) and O(api_key), too. The program then reads a kubeconfig that exists in memory
+    only, so no credential is written to a disk or is an argument of a process. That needs Linux.
   - In check mode a check that failed is returned but is no failure of the task, for what it looks at may not have been
     made.
 author:
@@ -77,7 +70,7 @@ EXAMPLES = r"""
 
 - name: The proxies of one namespace carry the current anchors
   servicemesh.pki.linkerd_check:
-    proxy: true
+    data_plane: true
     namespace: emojivoto
     wait: 60
 """
@@ -152,28 +145,33 @@ stdout:
   returned: failure because of it
   type: str
 code:
-  description: V(checks_failed), or V(unreadable_output) when the output is not what linkerd check prints.
+  description:
+    - V(checks_failed), or V(unreadable_output) when the output is not what linkerd check prints.
+    - V(ambiguous_cluster), V(no_login), V(no_host), V(invalid_kubeconfig) or V(unsupported_platform) when the
+      options do not name one cluster.
   returned: failure
   type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback
+from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import access
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import check_output as output
 
 
-def arguments(params: dict, check_mode: bool) -> list[str]:
+def arguments(params: dict, cluster: access.Files, check_mode: bool) -> list[str]:
     """In check mode nothing is waited for, since what would come true may not have been made."""
     options = {
-        "--kubeconfig": params["kubeconfig"],
-        "--context": params["context"],
+        "--kubeconfig": cluster.kubeconfig,
+        "--context": cluster.context,
         "--linkerd-namespace": params["linkerd_namespace"],
         "--expected-version": params["expected_version"],
         "--namespace": params["namespace"],
         "--wait": f"{1 if check_mode else params['wait']}s",
     }
     given = [f"{name}={value}" for name, value in options.items() if value]
-    return ["check", "--output=json", *given, *(["--proxy"] if params["proxy"] else [])]
+    return ["check", "--output=json", *given, *(["--proxy"] if params["data_plane"] else [])]
 
 
 def report(module: AnsibleModule, out: str, err: str, rc: int) -> tuple[dict, str]:
@@ -219,11 +217,10 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             linkerd_path=dict(type="str", default="linkerd"),
-            kubeconfig=dict(type="path", fallback=(env_fallback, ["K8S_AUTH_KUBECONFIG"])),
-            context=dict(type="str", fallback=(env_fallback, ["K8S_AUTH_CONTEXT"])),
+            **access.AUTH_ARG_SPEC,
             linkerd_namespace=dict(type="str", default="linkerd"),
             expected_version=dict(type="str"),
-            proxy=dict(type="bool", default=False),
+            data_plane=dict(type="bool", default=False),
             namespace=dict(type="str"),
             wait=dict(type="int", default=300),
             allowed_warnings=dict(type="list", elements="str", default=["l5d-identity-issuer-cert-not-expiring-soon"]),
@@ -231,15 +228,22 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    if params["namespace"] and not params["proxy"]:
-        module.fail_json(msg="namespace is for the data plane's checks: set proxy to true, or leave namespace out.")
+    if params["namespace"] and not params["data_plane"]:
+        module.fail_json(
+            msg="namespace is for the data plane's checks: set data_plane to true, or leave namespace out."
+        )
     program = module.get_bin_path(params["linkerd_path"])
     if program is None:
         module.fail_json(
             msg=f"Linkerd's CLI is not installed: no program {params['linkerd_path']!r} in PATH. "
             "Install the version of the control plane, or name the program in linkerd_path."
         )
-    rc, out, err = module.run_command([program, *arguments(params, module.check_mode)])
+    try:
+        with access.files(params) as cluster:
+            command = [program, *arguments(params, cluster, module.check_mode)]
+            rc, out, err = module.run_command(command, pass_fds=cluster.descriptors)
+    except PkiError as exc:
+        module.fail_json(**exc.result())
     results, message = report(module, out, err, rc)
     if message and not module.check_mode:
         module.fail_json(msg=message, code="checks_failed", **results)

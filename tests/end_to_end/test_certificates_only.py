@@ -171,7 +171,7 @@ def test_rendered_manifests_hold_no_secret(mesh, rendered):
 
 
 def test_the_api_server_accepts_the_manifests_and_they_issue(mesh, rendered, before):
-    """For a cluster whose objects come from Git from the start. An issuer that Ansible created has the CA in a Secret."""
+    """As in a cluster whose objects come from Git from the start. Ansible's own issuer has the CA in a Secret."""
     manifests = str(rendered / "production" / "manifests")
     mesh.kubectl("delete", "issuer", "vault", "-n", "linkerd")
     dry = mesh.run("kubectl", "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", manifests)

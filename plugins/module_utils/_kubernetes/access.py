@@ -13,8 +13,14 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
+from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core_options import (
+    AUTH_ARG_MAP,
+    AUTH_ARG_SPEC,
+)
 
 try:
     import yaml
@@ -29,12 +35,8 @@ CREDENTIALS = (("api_key",), ("username", "password"), ("cert_file", "key_file")
 RIVALS = ("host", "api_key", "username", "password")
 
 
-class AccessError(ValueError):
-    """The options and the environment do not name one cluster. `code` is the reason in one word."""
-
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
-        self.code = code
+class AccessError(PkiError):
+    """The options and the environment do not name one cluster, or its kubeconfig cannot be made."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,29 @@ class Files:
 
     kubeconfig: str | None = None
     context: str | None = None
-    descriptors: tuple[int, ...] = field(default=())
+    descriptors: tuple[int, ...] = ()
 
 
-def check(given: Mapping[str, Any], auth: Mapping[str, Any]) -> None:
-    """Fail where kubernetes.core would use another cluster than the task names, or send a credential to another one.
+def settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a task under the names of the client, with the K8S_AUTH_* variables for those that are not given.
 
-    `given` are the options of the task, `auth` is the same with the values of the K8S_AUTH_* variables.
+    As kubernetes.core has it, but without proxy_headers.
     """
+    found: dict[str, Any] = {}
+    for name, option in AUTH_ARG_MAP.items():
+        value = given.get(option) if given.get(option) is not None else given.get(name)
+        if value is None and option != "proxy_headers":
+            value = os.environ.get(f"K8S_AUTH_{option.upper()}") or os.environ.get(f"K8S_AUTH_{name.upper()}")
+            if value is not None and AUTH_ARG_SPEC[option].get("type") == "bool":
+                value = value.lower() not in ("0", "false", "no")
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def check(given: Mapping[str, Any]) -> None:
+    """Fail where kubernetes.core would use another cluster than the task names, or send a login to another one."""
+    auth = settings(given)
     chosen = next((name for name in ("kubeconfig", "context") if given.get(name)), "")
     rivals = [name for name in RIVALS if auth.get(name) and not given.get(name)]
     if chosen and rivals:
@@ -58,36 +75,38 @@ def check(given: Mapping[str, Any], auth: Mapping[str, Any]) -> None:
         raise AccessError(
             f"The option {chosen} names a cluster, and the environment has {variables}, which would replace its "
             f"address or its login. Unset {variables}, or leave out {chosen}.",
-            "ambiguous_cluster",
+            code="ambiguous_cluster",
         )
-    has_credential = any(all(auth.get(name) for name in names) for names in CREDENTIALS)
+    has_login = any(all(auth.get(name) for name in names) for names in CREDENTIALS)
     is_file = auth.get("kubeconfig") or auth.get("context")
-    if auth.get("host") and not has_credential and not is_file:
+    if auth.get("host") and not has_login and not is_file:
         raise AccessError(
             f"The cluster {auth['host']} is given without a login, so the login of another kubeconfig would be sent to "
             "it. Set api_key (K8S_AUTH_API_KEY), or client_cert and client_key.",
-            "no_login",
+            code="no_login",
         )
-    if has_credential and not auth.get("host") and not is_file:
+    if has_login and not auth.get("host") and not is_file:
         raise AccessError(
-            "A login is given without a cluster, so it would be sent to the cluster of the default kubeconfig. "
-            "Set host (K8S_AUTH_HOST), or kubeconfig.",
-            "no_host",
+            "A login is given by api_key, username or client_cert, but no cluster, so it would be sent to that of the "
+            "default kubeconfig. Set host (K8S_AUTH_HOST) or kubeconfig.",
+            code="no_host",
         )
 
 
 @contextlib.contextmanager
-def files(auth: Mapping[str, Any], user: str | None = None, groups: list[str] | None = None) -> Iterator[Files]:
-    """The arguments for a program, valid inside of the block. `user` and `groups` are those to impersonate."""
-    content = document(auth, user, groups)
+def files(given: Mapping[str, Any]) -> Iterator[Files]:
+    """What a program needs for the cluster of a task, valid inside of the block."""
+    check(given)
+    auth = settings(given)
+    content = document(auth, *_impersonation(given))
     if content is None:
         yield Files(_path(auth.get("kubeconfig")), auth.get("context"))
         return
     if not hasattr(os, "memfd_create"):
         raise AccessError(
-            "A cluster that is given by host can be used on Linux only, where a kubeconfig can be kept in memory. "
-            "Give the path of a kubeconfig.",
-            "unsupported_platform",
+            f"The kubeconfig of {auth.get('host') or 'the cluster'} is kept in memory, which only Linux can do. Set "
+            "kubeconfig to the path of a file instead.",
+            code="unsupported_platform",
         )
     descriptor = os.memfd_create("kubeconfig")
     try:
@@ -95,6 +114,12 @@ def files(auth: Mapping[str, Any], user: str | None = None, groups: list[str] | 
         yield Files(f"/proc/self/fd/{descriptor}", None, (descriptor,))
     finally:
         os.close(descriptor)
+
+
+def _impersonation(given: Mapping[str, Any]) -> tuple[str | None, list[str] | None]:
+    user = given.get("impersonate_user") or os.environ.get("K8S_AUTH_IMPERSONATE_USER")
+    groups = given.get("impersonate_groups") or os.environ.get("K8S_AUTH_IMPERSONATE_GROUPS", "").split(",")
+    return user, [group for group in groups if group]
 
 
 def document(auth: Mapping[str, Any], user: str | None, groups: list[str] | None) -> dict[str, Any] | None:
@@ -166,7 +191,8 @@ def _selected(config: Any, context: str | None) -> tuple[dict[str, Any], dict[st
         return dict(_entry(config, "clusters", chosen["cluster"])["cluster"]), dict(login)
     except (KeyError, TypeError, AttributeError) as exc:
         raise AccessError(
-            f"The kubeconfig cannot be used: it has no {exc}. Look at kubeconfig and context.", "invalid_kubeconfig"
+            f"The kubeconfig cannot be used: it has no {exc}. Look at kubeconfig and context.",
+            code="invalid_kubeconfig",
         ) from exc
 
 
@@ -184,7 +210,9 @@ def _load(path: str) -> dict[str, Any]:
             config = yaml.safe_load(file.read())
     except (OSError, UnicodeError, yaml.YAMLError) as exc:
         reason = getattr(exc, "strerror", None) or "it is not YAML"
-        raise AccessError(f"The kubeconfig {path} cannot be used: {reason}.", "invalid_kubeconfig") from exc
+        raise AccessError(
+            f"The kubeconfig {path} cannot be used: {reason}. Check its path and content.", code="invalid_kubeconfig"
+        ) from exc
     folder = os.path.dirname(os.path.abspath(path))
     for part, kind in (("clusters", "cluster"), ("users", "user")):
         for entry in (config or {}).get(part) or []:

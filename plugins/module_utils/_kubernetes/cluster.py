@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
 from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import run as run_module
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions, kubeconfig
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import access, conditions, kubeconfig
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import pods as kubernetes_pods
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Wanted
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
@@ -36,6 +36,7 @@ except ImportError:
 ANSWER = 15  # seconds that the API server may take to answer
 LOG_LINES, LOG_BYTES = 20, 65536  # of a container that crashed
 SILENCE = 5  # seconds after its end that a watch may still be silent
+GROUP = "cert-manager.io"
 PAUSE = 1  # seconds before an API server that could not answer is asked again
 
 T = TypeVar("T")
@@ -229,6 +230,8 @@ class Cluster:
         title = f"Newest CertificateRequest {request['metadata']['name']}" if request else ""
         details = [(title, [conditions.sentence(item) for item in conditions.conditions(request or {})])]
         reference = found["spec"].get("issuerRef") or {}
+        if reference.get("group", GROUP) != GROUP:  # an issuer of another controller has its own conditions
+            return details
         kind = reference.get("kind") or "Issuer"
         namespace = wanted.namespace if kind == "Issuer" else None
         issuer = Wanted(wanted.api_version, kind, reference.get("name") or "", namespace, "Ready")
@@ -260,6 +263,7 @@ def no_answer(exc: Any) -> str:
 
 def connect(module: AnsibleK8SModule) -> Cluster:
     """A ClusterError for a description of the cluster that the client cannot use."""
+    access.check(module.params)
     try:
         return Cluster(get_api_client(module))
     except Exception as exc:

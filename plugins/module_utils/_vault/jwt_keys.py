@@ -135,7 +135,7 @@ def refusal(vault: Vault, path: str, source: Source, role: str | None) -> tuple[
     except VaultError as exc:
         if exc.status != 400 and not exc.lost:
             raise
-        return shortened(exc.said or str(exc)), False
+        return shortened(exc.reason or str(exc)), False
     if source.kind == "discovery" and role:
         return unreadable_keys(vault, path.removesuffix("/config"), role, source.data["bound_issuer"]), True
     return "", True

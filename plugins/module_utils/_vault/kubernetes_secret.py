@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import kubeconfig
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import access, kubeconfig
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream import kubernetes_core as core
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
 
@@ -31,10 +31,14 @@ CLUSTER_OPTIONS = dict(
     context=dict(type="str"),
     host=dict(type="str"),
     api_key=dict(type="str", no_log=True),
-    ca_cert=dict(type="path"),
-    client_cert=dict(type="path"),
-    client_key=dict(type="path", no_log=False),
-    validate_certs=dict(type="bool"),
+    username=dict(type="str"),
+    password=dict(type="str", no_log=True),
+    ca_cert=dict(type="path", aliases=["ssl_ca_cert"]),
+    client_cert=dict(type="path", aliases=["cert_file"]),
+    client_key=dict(type="path", no_log=False, aliases=["key_file"]),
+    validate_certs=dict(type="bool", aliases=["verify_ssl"]),
+    proxy=dict(type="str"),
+    no_proxy=dict(type="str"),
 )
 SECRET_OPTIONS = dict(
     kubernetes=dict(type="dict", options=CLUSTER_OPTIONS),
@@ -64,6 +68,7 @@ class SecretValue:
             raise VaultError(
                 "The Python library kubernetes is missing on the host that runs the module: `pip install kubernetes`."
             )
+        access.check(cluster or {})
         self.namespace, self.name, self.key = namespace, name, key
         self.where = f"Secret {namespace}/{name}"
         try:

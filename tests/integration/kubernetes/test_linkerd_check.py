@@ -53,5 +53,5 @@ def test_no_cli_is_one_sentence(run):
     assert "CLI is not installed" in answer["msg"]
 
 
-def test_a_namespace_without_proxy_is_refused(run):
-    assert "set proxy to true" in run(namespace="emojivoto")["msg"]
+def test_a_namespace_without_data_plane_is_refused(run):
+    assert "set data_plane to true" in run(namespace="emojivoto")["msg"]

@@ -52,11 +52,13 @@ def test_nothing_is_pending(helm, ok):
 )
 def test_a_pending_release_four_ways(helm, ok, status, action):
     pending(helm, cert_manager=status)
-    arguments = {"releases": ["cert-manager"], "namespace": "cert-manager"}
+    arguments = {"releases": ["cert-manager"], "namespace": "cert-manager", "grace": 30}
     foretold = ok("helm_unfinished", check=True, **arguments)
     assert acted(helm) == []
     done = ok("helm_unfinished", **arguments)
-    assert foretold["cleared"] == done["cleared"]
+    assert [one["action"] for one in foretold["cleared"]] == [action]
+    age = done["cleared"][0].pop("age")
+    assert 60 <= age < 90
     assert done["cleared"] == [{"release": "cert-manager", "status": status, "action": action}]
     assert (foretold["changed"], done["changed"], foretold["diff"]) == (True, True, done["diff"])
     assert [call[2:] for call in acted(helm)] == [[action, "cert-manager", "--wait"]]
@@ -70,11 +72,24 @@ def test_other_releases_are_left_alone(helm, ok):
     assert acted(helm) == []
 
 
-def test_a_release_that_somebody_may_still_work_on_is_left_alone(helm, ok):
-    pending(helm, cert_manager="pending-install")
+@pytest.mark.parametrize("options", [{}, {"grace": 90}])
+def test_a_release_that_another_helm_may_work_on_is_refused_with_its_age(helm, ok, result_of, options):
+    pending(helm, cert_manager="pending-upgrade")
     arguments = {"releases": ["cert-manager"], "namespace": "cert-manager"}
-    assert not ok("helm_unfinished", grace=600, **arguments)["changed"]
+    for check in (True, False):
+        result = result_of("helm_unfinished", check=check, **arguments, **options)
+        assert result["failed"] and result["code"] == "release_in_progress"
+        assert [one["release"] for one in result["pending"]] == ["cert-manager"]
+        assert 60 <= result["pending"][0]["age"] < 90
+        assert "cert-manager has been pending-upgrade for 6" in result["msg"]
+    assert acted(helm) == []
     assert ok("helm_unfinished", grace=30, **arguments)["changed"]
+
+
+def test_one_young_release_leaves_all_as_they_are(helm, result_of):
+    pending(helm, one="pending-install", two="pending-install")
+    assert result_of("helm_unfinished", releases=["one", "two"], namespace="n")["code"] == "release_in_progress"
+    assert acted(helm) == []
 
 
 def test_cluster_and_namespace_are_handed_on(helm, ok, tmp_path):
