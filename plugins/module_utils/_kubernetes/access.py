@@ -129,8 +129,8 @@ def document(auth: Mapping[str, Any], user: str | None, groups: list[str] | None
     if auth.get("host") and not source and not context:
         return _config(_with_ca_or_insecure({}, cluster), login)
     if isinstance(source, Mapping) or ((source or context) and (cluster or login)):
-        loaded = source if isinstance(source, Mapping) else _load(_path(source) or _default_path())
-        found_cluster, found_login = _selected(loaded, context)
+        path = "" if isinstance(source, Mapping) else _path(source) or _default_path()
+        found_cluster, found_login = _selected(_load(path) if path else source, context, os.path.dirname(path))
         return _config(_with_ca_or_insecure(found_cluster, cluster), {**found_login, **login})
     if not source and not context and _in_cluster():
         return _config(
@@ -183,17 +183,22 @@ def _config(cluster: Mapping[str, Any], login: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def _selected(config: Any, context: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Cluster and user of a context."""
+def _selected(config: Any, context: str | None, folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Cluster and user of a context, with absolute paths, since a file in memory has no folder of its own."""
     try:
         chosen = _entry(config, "contexts", context or config.get("current-context"))["context"]
         login = _entry(config, "users", chosen["user"]).get("user") or {}
-        return dict(_entry(config, "clusters", chosen["cluster"])["cluster"]), dict(login)
-    except (KeyError, TypeError, AttributeError) as exc:
+        return _absolute(_entry(config, "clusters", chosen["cluster"])["cluster"], folder), _absolute(login, folder)
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise AccessError(
-            f"The kubeconfig cannot be used: it has no {exc}. Look at kubeconfig and context.",
+            f"The context {context or '(current-context)'} of the kubeconfig is not complete ({type(exc).__name__}). "
+            "Check kubeconfig and context.",
             code="invalid_kubeconfig",
         ) from exc
+
+
+def _absolute(part: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    return {name: os.path.join(folder, value) if name in FILES else value for name, value in part.items()}
 
 
 def _entry(config: Mapping[str, Any], part: str, name: str) -> dict[str, Any]:
@@ -203,31 +208,23 @@ def _entry(config: Mapping[str, Any], part: str, name: str) -> dict[str, Any]:
     raise KeyError(f"{name} in {part}")
 
 
-def _load(path: str) -> dict[str, Any]:
-    """A kubeconfig with absolute paths, since it will not be read from its own folder."""
+def _load(path: str) -> Any:
     try:
         with open(path, "rb") as file:
-            config = yaml.safe_load(file.read())
+            return yaml.safe_load(file.read())
     except (OSError, UnicodeError, yaml.YAMLError) as exc:
         reason = getattr(exc, "strerror", None) or "it is not YAML"
         raise AccessError(
             f"The kubeconfig {path} cannot be used: {reason}. Check its path and content.", code="invalid_kubeconfig"
         ) from exc
-    folder = os.path.dirname(os.path.abspath(path))
-    for part, kind in (("clusters", "cluster"), ("users", "user")):
-        for entry in (config or {}).get(part) or []:
-            for name in FILES:
-                if (entry.get(kind) or {}).get(name):
-                    entry[kind][name] = os.path.join(folder, entry[kind][name])
-    return dict(config or {})
 
 
 def _default_path() -> str:
-    return os.path.expanduser((os.environ.get("KUBECONFIG") or "~/.kube/config").split(os.pathsep)[0])
+    return os.path.abspath(os.path.expanduser((os.environ.get("KUBECONFIG") or "~/.kube/config").split(os.pathsep)[0]))
 
 
 def _path(value: Any) -> str | None:
-    return os.path.expanduser(str(value)) if value else None
+    return os.path.abspath(os.path.expanduser(str(value))) if value else None
 
 
 def _in_cluster() -> bool:
