@@ -186,7 +186,9 @@ class SecretValue:
             return
         options = {"apiVersion": "v1", "kind": "DeleteOptions"}
         fits = {"preconditions": {"resourceVersion": head["resourceVersion"]}}
-        self.on_secret("delete", "delete", name=self.name, body={**options, **fits}, dry_run=dry_run)
+        # The API server reads the options of a deletion from the body, and then ignores those in the query.
+        dry = {"dryRun": ["All"]} if dry_run else {}
+        self.on_secret("delete", "delete", name=self.name, body={**options, **fits, **dry}, dry_run=dry_run)
 
 
 def message(exc: Any) -> str:
