@@ -237,7 +237,7 @@ def test_pending_release_of_killed_helm_is_removed(mesh, tmp_path):
     task = "- servicemesh.pki.helm_unfinished:\n    kubeconfig: '{{ pki_kubernetes.kubeconfig }}'\n"
     task += "    releases: [stuck]\n    namespace: default\n"
     young = mesh.task(tmp_path, task)
-    refuse(young, "stuck has been pending-install for", "Wait until it has finished")
+    assert_failed(young, "stuck has been pending-install for", "Wait until it has finished")
     assert "stuck" in mesh.run("helm", "list", "-n", "default", "--all")
     task += "    grace: 0"
     assert mesh.task(tmp_path, task, "--check").changed == 1
