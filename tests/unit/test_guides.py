@@ -141,3 +141,24 @@ def test_paths_in_the_pages_exist():
             if not (ROOT / path).exists():
                 missing.append(f"{page.relative_to(ROOT)}: {path}")
     assert missing == []
+
+
+# Messages of other programs in the guide to troubleshooting.
+OTHERS = """Kubernetes cluster unreachable; permission denied;
+another operation (install/upgrade/rollback) is in progress;
+connection refused; no such host; i/o timeout; SourceNotFound; ErrImagePull; ImagePullBackOff; InvalidImageName;
+CrashLoopBackOff; CreateContainerConfigError; Unschedulable; exceeded quota; violates PodSecurity"""
+
+
+def test_messages_in_the_guide_to_troubleshooting_exist():
+    files = [path for part in ("plugins", "roles", "playbooks") for path in (ROOT / part).rglob("*.*")]
+    sources = "\n".join(path.read_text() for path in files if path.suffix in (".py", ".yml", ".j2"))
+    sources = re.sub(r'"\s*\n\s*f?"', "", sources)  # text in several parts
+    sources = re.sub(r"\{\{.*?\}\}|\{[^{}\n]*\}", "...", sources, flags=re.DOTALL)
+    sources = re.sub(r"\s+", " ", sources + OTHERS)
+    missing = []
+    for line in (ROOT / "docs/guides/troubleshooting.md").read_text().splitlines():
+        for message in re.findall("`([^`]+)`", line.split(" | ")[0] if line.startswith("| `") else ""):
+            parts = [part.strip() for part in message.split("...")]
+            missing += [message for part in parts if part not in sources]
+    assert missing == [], "correct the guide: no message contains these any more"
