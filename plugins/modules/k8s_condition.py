@@ -7,21 +7,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: k8s_condition
-short_description: Wait until Kubernetes objects are what they should be, and say why when they are not
+short_description: Wait for Kubernetes conditions and explain timeouts
 version_added: 0.1.0
 description:
-  - Waits until a condition of an object is true B(at the object's current generation). A C(Ready) that belongs to
-    what the object was before its last change does not count.
-  - C(observedGeneration) of the condition is compared, else that of the status; an object that tells neither is taken
-    at its word.
-  - Several objects are waited for in one task. The limit is for all of them together.
-  - When the time is over the error holds what the object's conditions and events say, for a Certificate of cert-manager
-    also what its newest CertificateRequest and its issuer say.
-  - For a Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or Pod the error names why pods are not ready - the reason
-    and message of their containers, of the scheduler, of the quota, and the last log line of a container that crashed.
-  - The module stops early when one of its workloads has a cause that waiting does not help against. That is at once
-    for an image whose name is not valid, after 30 s for pods that a quota or an admission rule refuses, and after 60 s
-    for an image that its registry refuses, and for a ConfigMap or Secret that is still missing.
+  - Waits until a condition of an object is true B(for the object's current generation). A C(Ready) that refers to the
+    state before the last change does not count.
+  - The module compares C(observedGeneration) of the condition, or that of the status. It accepts the condition of an
+    object that has neither.
+  - One task can wait for several objects. The timeout applies to all of them together.
+  - After a timeout, the error contains the object's conditions and events, and for a Certificate of cert-manager also
+    its newest CertificateRequest and its issuer.
+  - For a Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or Pod, the error explains why pods are not ready. It
+    contains the reason and message of their containers, of the scheduler or of the quota, and the last log line of a
+    container that crashed.
+  - The module stops before the timeout if a workload cannot recover. This is at once for an invalid image name, after
+    30 s for pods that a quota or an admission rule rejects, and after 60 s for an image that its registry refuses and
+    for a missing ConfigMap or Secret.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - servicemesh.pki._attributes
@@ -32,116 +33,114 @@ options:
     type: str
     default: v1
   kind:
-    description: Kind of the object. Required with O(name), and unless O(objects) or O(accepts) is given.
+    description: Kind of the object. Required with O(name), and unless O(objects) or O(accepts) is set.
     type: str
   name:
     description: Name of the object. Required with O(kind).
     type: str
   namespace:
     description:
-      - Namespace of the object, none for objects of the cluster.
-      - An object of a kind that lives in namespaces has to have one. It is an error otherwise, in check mode too.
+      - Namespace of the object. Leave it out for cluster-scoped objects.
+      - Required for an object of a namespaced kind, also in check mode.
     type: str
   condition:
     description:
       - Type of the condition.
-      - The default is V(Ready), except for kinds that have no conditions (ConfigMap, Namespace, Secret,
-        ServiceAccount) and where O(keys) is given. For these the module waits until the object exists.
+      - The default is V(Ready), except for kinds without conditions (ConfigMap, Namespace, Secret, ServiceAccount) and
+        when O(keys) or O(rollout) is set. Then the module waits until the object exists.
     type: str
   status:
-    description: Status that the condition should have.
+    description: Expected status of the condition.
     type: str
     choices: ["True", "False", "Unknown"]
     default: "True"
   keys:
     description:
-      - Data keys of a ConfigMap or Secret that have to be there and not empty.
-      - Their values are never returned.
+      - Data keys of a ConfigMap or Secret that must exist and must not be empty.
+      - The module never returns their values.
     type: list
     elements: str
     default: []
   rollout:
     description:
-      - Whether all pods of a Deployment, StatefulSet or DaemonSet have to be of its current template and available. The
-        condition C(Available) of a Deployment is true already while pods of an earlier template are.
-      - No condition is waited for then, unless O(condition) names one.
+      - Whether to wait until all pods of a Deployment, StatefulSet or DaemonSet have its current template and are
+        available. The condition C(Available) of a Deployment is true even while pods of an earlier template run.
+      - The module then waits for no condition, unless O(condition) is set.
     type: bool
     default: false
     version_added: 0.3.0
   objects:
-    description: Objects to wait for, in place of O(kind) and its companions.
+    description: Objects to wait for, instead of O(kind) and the options with it.
     type: list
     elements: dict
     suboptions:
       api_version:
-        description: As O(api_version).
+        description: See O(api_version).
         type: str
         default: v1
       kind:
-        description: As O(kind).
+        description: See O(kind).
         type: str
         required: true
       name:
-        description: As O(name).
+        description: See O(name).
         type: str
         required: true
       namespace:
-        description: As O(namespace).
+        description: See O(namespace).
         type: str
       condition:
-        description: As O(condition).
+        description: See O(condition).
         type: str
       status:
-        description: As O(status).
+        description: See O(status).
         type: str
         choices: ["True", "False", "Unknown"]
         default: "True"
       keys:
-        description: As O(keys).
+        description: See O(keys).
         type: list
         elements: str
         default: []
       rollout:
-        description: As O(rollout).
+        description: See O(rollout).
         type: bool
         default: false
         version_added: 0.3.0
   accepts:
     description:
-      - Definitions that the API server has to accept, together with the admission webhooks that it asks. They are sent
-        as a dry run, so nothing is stored. An object of that name may exist.
-      - Each needs C(apiVersion), C(kind), C(metadata.name) and, where O(namespace) would be needed,
-        C(metadata.namespace).
-      - A webhook answers some seconds after its Deployment is available. This waits for it.
+      - Manifests that the API server and its admission webhooks must accept. The module sends them as a dry run, so
+        nothing is stored. An object of that name may exist.
+      - Each manifest needs C(apiVersion), C(kind), C(metadata.name) and, for a namespaced kind, C(metadata.namespace).
+      - Use it to wait for a webhook, which responds some seconds after its Deployment is available.
     type: list
     elements: dict
   state:
-    description: V(absent) waits until the objects are gone.
+    description: Whether to wait until the objects exist in the expected state, or V(absent) until they are gone.
     type: str
     choices: [present, absent]
     default: present
   timeout:
     description:
-      - Seconds to wait at most. V(0) looks once.
-      - A kind or a namespace that does not exist, and a definition in O(accepts) that is not valid, are an error after
-        10 seconds already.
-      - An API server that cannot answer for a moment is asked again until then. One that does not answer at all is an
-        error at once.
+      - Seconds to wait. V(0) checks once.
+      - A kind or namespace that does not exist and an invalid manifest in O(accepts) are errors after 10 seconds.
+      - The module repeats a request when the API server is busy or does not respond. An API server that has not
+        responded to the first request is an error at once.
     type: int
     default: 120
 requirements:
   - kubernetes >= 24.2.0
 notes:
-  - To name why pods are not ready it needs C(list) on pods, events and ReplicaSets, and C(get) on C(pods/log) for the
-    log line. What it may not read is left out.
-  - In check mode the module looks once and reports; it neither waits nor fails, for what is waited for may not have
-    been made.
+  - To explain why pods are not ready, the module needs C(list) on pods, events and ReplicaSets, and C(get) on
+    C(pods/log) for the log line. It leaves out what it is not permitted to read.
+  - In check mode the module checks once and returns the result. It neither waits nor fails, because an earlier task may
+    not have created the object.
 author:
   - The servicemesh.pki authors (@servicemesh)
 """
 
 EXAMPLES = r"""
-- name: The issuer's certificate is there
+- name: Wait for the certificate of the issuer
   servicemesh.pki.k8s_condition:
     api_version: cert-manager.io/v1
     kind: Certificate
@@ -149,7 +148,7 @@ EXAMPLES = r"""
     namespace: linkerd
     timeout: 60
 
-- name: The Secret and the ConfigMap that Linkerd starts from
+- name: Wait for the Secret and the ConfigMap that Linkerd reads
   servicemesh.pki.k8s_condition:
     objects:
       - kind: Secret
@@ -165,7 +164,7 @@ EXAMPLES = r"""
         name: linkerd-identity-trust-roots
         condition: Synced
 
-- name: Wait until the restarted identity controller runs
+- name: Wait for the restart of the identity controller
   servicemesh.pki.k8s_condition:
     api_version: apps/v1
     kind: Deployment
@@ -174,7 +173,7 @@ EXAMPLES = r"""
     rollout: true
     timeout: 300
 
-- name: cert-manager runs, and its webhook answers
+- name: Wait for cert-manager and its webhook
   servicemesh.pki.k8s_condition:
     objects:
       - {api_version: apps/v1, kind: Deployment, name: cert-manager, namespace: cert-manager, condition: Available}
@@ -187,33 +186,33 @@ EXAMPLES = r"""
 
 RETURN = r"""
 objects:
-  description: The objects in the order asked for, those of O(accepts) last.
-  returned: always
+  description: The objects in the order of the options, those of O(accepts) last.
+  returned: success, and failure with RV(code) V(timeout) or V(unrecoverable)
   type: list
   elements: dict
   contains:
     kind:
-      description: Kind.
+      description: Kind of the object.
       type: str
       returned: always
     name:
-      description: Name.
+      description: Name of the object.
       type: str
       returned: always
     namespace:
-      description: Namespace, none for an object of the cluster.
+      description: Namespace of the object. None for cluster-scoped objects.
       type: str
       returned: always
     condition:
-      description: Type of the condition that was waited for, if any.
+      description: Type of the expected condition, if any.
       type: str
       returned: always
     fulfilled:
-      description: Whether the object is what it should be.
+      description: Whether the object has the expected state.
       type: bool
       returned: always
     reason:
-      description: What is missing, or the empty string.
+      description: Why it has not. Otherwise the empty string.
       type: str
       returned: always
     causes:
@@ -223,26 +222,37 @@ objects:
       returned: always
       contains:
         pod:
-          description: Name of the pod, empty where no pod could be created.
+          description: Name of the pod. Empty if no pod could be created.
           type: str
           returned: always
         container:
-          description: Name of the container, empty where the reason is the pod's.
+          description: Name of the container. Empty if the reason is that of the pod.
           type: str
           returned: always
         reason:
-          description: Reason as Kubernetes has it.
+          description: Reason, as Kubernetes reports it.
           type: str
           returned: always
           sample: ImagePullBackOff
         message:
-          description: Message as Kubernetes has it.
+          description: Message, as Kubernetes reports it.
           type: str
           returned: always
     seconds:
-      description: Seconds from the start of the task until it was so, or until the module gave up.
+      description: Seconds from the start of the task until the object had the expected state, or the module stopped.
       type: float
       returned: always
+code:
+  description:
+    - V(timeout) when an object did not have the expected state in time, V(unrecoverable) when the pods of a workload
+      have a cause that does not pass.
+    - V(invalid_manifest) when a manifest in O(accepts) lacks a field, V(unsupported_kind) when O(rollout) is set for a
+      kind without one, V(missing_namespace) when an object of a namespaced kind has no namespace.
+    - V(kind_not_found), V(namespace_not_found) or V(namespace_terminating) when the object cannot exist.
+    - V(invalid_kubeconfig), V(unreachable), V(refused), V(server_busy), V(unexpected_answer) or V(kubernetes_error)
+      when the API server cannot be used.
+  returned: failure
+  type: str
 """
 
 import copy
@@ -250,51 +260,69 @@ from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError, run
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Wanted
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.wait import Waiting, wait, wait_accepted
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Expectation, ObjectReference
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.wait import (
+    Wait,
+    wait_for_admission,
+    wait_for_object,
+)
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
     AnsibleK8SModule,
 )
 
 
-def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
+def expectations(params: dict[str, Any]) -> list[Expectation]:
+    """The objects to wait for. Raises ClusterError for options that do not fit together."""
+    for number, manifest in enumerate(params["accepts"] or [], 1):
+        if fields := conditions.missing_fields(manifest):
+            raise ClusterError(
+                f"Manifest {number} in accepts lacks {', '.join(fields)}. Add it as a string.", code="invalid_manifest"
+            )
+    expected = [Expectation.from_options(one) for one in params["objects"] or ([params] if params["kind"] else [])]
+    for one in expected:
+        if one.rollout and one.kind not in conditions.ROLLOUT_COUNTS:
+            kinds = ", ".join(conditions.ROLLOUT_COUNTS)
+            raise ClusterError(f"{one} has no rollout. Set rollout for {kinds} only.", code="unsupported_kind")
+    return expected
+
+
+def wait_for_all(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
+    """Wait for all objects and manifests, and return the results or raise one ClusterError for all that failed."""
     params = module.params
-    absent, timeout = params["state"] == "absent", 0 if module.check_mode else params["timeout"]
-    accepts = params["accepts"] or []
-    for number, definition in enumerate(accepts, 1):
-        if lacks := conditions.lacking(definition):
-            raise ClusterError(f"Definition {number} in accepts lacks {', '.join(lacks)}. Give it that, as text.")
-    objects = [Wanted.from_options(one) for one in params["objects"] or ([params] if params["kind"] else [])]
-    for wanted in objects:
-        if wanted.rollout and wanted.kind not in conditions.ROLLED_OUT:
-            raise ClusterError(f"{wanted} has no rollout. Use rollout with a {', '.join(conditions.ROLLED_OUT)} only.")
-    waiting, results, sentences = Waiting(cluster, objects, timeout), [], []
-    for wanted in objects:
-        item = wait(waiting, wanted, absent)
-        found = item.pop("_found")
+    expected, absent = expectations(params), params["state"] == "absent"
+    wait = Wait(cluster, expected, 0 if module.check_mode else params["timeout"])
+    results, messages = [], []
+    for one in expected:
+        item, found = wait_for_object(wait, one, absent)
         results.append(item)
         if not item["fulfilled"] and not module.check_mode:
-            ground = None if absent or found else cluster.missing_ground(wanted)
-            item["causes"] = [] if absent else [cause.facts() for cause in cluster.causes(wanted, found)]
-            sentences.append(ground or cluster.explain(wanted, item["reason"], found))
-    for definition in accepts:
-        item = wait_accepted(waiting, definition)
-        del item["_found"]
+            item["causes"] = [] if absent else [cause.facts() for cause in cluster.causes(one, found)]
+            missing = None if absent or found else cluster.missing_prerequisite(one)
+            messages.append(str(missing) if missing else cluster.explain(one, item["reason"], found))
+    for manifest in params["accepts"] or []:
+        item = wait_for_admission(wait, manifest)
         results.append(item)
         if not item["fulfilled"] and not module.check_mode:
-            sentences.append(conditions.explain_refusal(Wanted.named(definition), item["reason"]))
-    if sentences:
-        waited = max(item["seconds"] for item in results)
-        verdict = (
-            "Stopped after {:g} s, since waiting longer does not help" if waiting.stopped else "Not so after {:g} s"
-        )
-        raise ClusterError(f"{verdict.format(waited)}: {' '.join(sentences)}", objects=results)
+            messages.append(conditions.explain_rejection(ObjectReference.from_manifest(manifest), item["reason"]))
+    if messages:
+        raise failure(wait, messages, results)
     return dict(changed=False, objects=results)
 
 
+def failure(wait: Wait, messages: list[str], results: list[dict[str, Any]]) -> ClusterError:
+    seconds, message = max(item["seconds"] for item in results), " ".join(messages)
+    if wait.is_stopped:
+        return ClusterError(
+            f"Stopped after {seconds:g} s, because waiting longer does not help: {message}",
+            code="unrecoverable",
+            objects=results,
+        )
+    return ClusterError(f"Timed out after {seconds:g} s: {message}", code="timeout", objects=results)
+
+
 def argument_spec() -> dict:
-    wanted = dict(
+    options = dict(
         api_version=dict(type="str", default="v1"),
         kind=dict(type="str"),
         name=dict(type="str"),
@@ -304,11 +332,11 @@ def argument_spec() -> dict:
         keys=dict(type="list", elements="str", default=[], no_log=False),
         rollout=dict(type="bool", default=False),
     )
-    item = copy.deepcopy(wanted)
+    item = copy.deepcopy(options)
     item["kind"]["required"] = item["name"]["required"] = True
     return {
         **copy.deepcopy(AUTH_ARG_SPEC),
-        **wanted,
+        **options,
         "objects": dict(type="list", elements="dict", options=item),
         "accepts": dict(type="list", elements="dict"),
         "state": dict(type="str", choices=["present", "absent"], default="present"),
@@ -324,7 +352,7 @@ def main() -> None:
         mutually_exclusive=[["kind", "objects"], ["name", "objects"]],
         required_together=[["kind", "name"]],
     )
-    run(module, lambda cluster: work(module, cluster))
+    run(module, lambda cluster: wait_for_all(module, cluster))
 
 
 if __name__ == "__main__":

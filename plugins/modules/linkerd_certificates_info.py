@@ -7,16 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: linkerd_certificates_info
-short_description: The public certificates that the Linkerd mesh of a cluster runs on
+short_description: Read the certificates of a Linkerd mesh
 version_added: 0.2.0
 description:
-  - Reads from one cluster everything public that tells whom its mesh trusts, which are the trust anchors in the
-    ConfigMap C(linkerd-identity-trust-roots), the identity issuer and its signer in the Secret
-    C(linkerd-identity-issuer), the trust anchors that running pods carry, and on request the certificates that
-    their proxies present.
-  - The issuer's private key is beside its certificate in the Secret. It is neither looked at nor returned, so the task
-    needs no C(no_log).
-  - What is missing or cannot be read in one of the places is told there and is no failure.
+  - Reads the public certificates of the mesh of one cluster. These are the trust anchors in the ConfigMap
+    C(linkerd-identity-trust-roots), the identity issuer and its signer in the Secret C(linkerd-identity-issuer), the
+    trust anchors of running pods, and on request the certificates that their proxies present.
+  - The Secret also contains the private key of the issuer. The module neither uses nor returns it, so the task needs no
+    C(no_log).
+  - A source that is missing or cannot be read does not fail the task. The result has the reason for each source.
   - P(servicemesh.pki.mesh_report#filter) compares what this module returns for any number of clusters with Vault.
 extends_documentation_fragment:
   - servicemesh.pki._attributes
@@ -29,14 +28,14 @@ options:
     default: linkerd
   leaves:
     description:
-      - Whether to read the certificate that each meshed pod presents, as C(linkerd identity) does - a connection
-        through the API server to the proxy's admin port, and there a TLS handshake. Up to 16 pods are read at a time.
-      - Pods that have finished or are terminating are left out.
+      - Whether to read the certificate that each meshed pod presents, as C(linkerd identity) does, with a connection
+        through the API server to the proxy's admin port, and a TLS handshake. Up to 16 pods are read at a time.
+      - Pods that have finished or are terminating are skipped.
     type: bool
     default: false
     version_added: 0.3.0
   leaves_timeout:
-    description: Seconds that reading the certificates of all pods may take. Pods that are left then are not read.
+    description: Seconds for reading the certificates of all pods. The remaining pods are not read.
     type: int
     default: 60
     version_added: 0.3.0
@@ -44,22 +43,22 @@ requirements:
   - kubernetes >= 24.2.0
   - cryptography >= 42.0.0
 notes:
-  - Needs C(get) on that ConfigMap and that Secret, C(list) on pods of all namespaces, and if it may C(get) on the
-    Certificate C(linkerd-identity-issuer) of cert-manager.
-  - O(leaves) needs C(get) and C(create) on C(pods/portforward) in the pods' namespaces. Kubernetes before 1.35 checks
-    C(get) alone. Without these permissions the module does not fail, and RV(leaves_missing) has the reason.
+  - Requires C(get) on the ConfigMap and the Secret, and C(list) on pods in all namespaces. RV(renewal_time) requires
+    C(get) on the Certificate C(linkerd-identity-issuer) of cert-manager.
+  - O(leaves) requires C(get) and C(create) on C(pods/portforward) in the namespaces of the pods. Kubernetes before 1.35
+    checks C(get) only. Without these permissions the module does not fail, and RV(leaves_missing) has the reason.
 author:
   - The servicemesh.pki authors (@servicemesh)
 """
 
 EXAMPLES = r"""
-- name: What does the mesh run on
+- name: Read the certificates of the mesh
   servicemesh.pki.linkerd_certificates_info:
     kubeconfig: ~/.kube/config
     context: production
   register: mesh
 
-- name: Which pods carry other anchors than the ConfigMap has
+- name: Show pods with other trust anchors than the ConfigMap
   ansible.builtin.debug:
     msg: "{{ item.pods }}"
   loop: "{{ mesh.pods | selectattr('evidence', 'eq', 'spec') }}"
@@ -72,18 +71,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 anchors:
-  description: The trust anchors in the ConfigMap, which Linkerd's identity controller and the injector read.
+  description: Trust anchors in the ConfigMap, which Linkerd's identity controller and the injector read.
   returned: success
   type: dict
   contains:
     where: &where
-      description: The place, with kind, namespace and name.
+      description: The source, with kind, namespace and name.
       type: str
       returned: always
     certificates: &certificates
       description:
-        - The certificates found there, in their order. Empty where there is a problem.
-        - Beside the key below those of the filter P(servicemesh.pki.x509_certificates#filter).
+        - Certificates of the source, in their order. Empty if they cannot be read.
+        - Each has the key below, and those that P(servicemesh.pki.x509_certificates#filter) returns.
       type: list
       elements: dict
       returned: always
@@ -93,16 +92,16 @@ anchors:
           type: str
           returned: always
     problem: &problem
-      description: Why there are none, as the rest of a sentence that begins with the place. Else empty.
+      description: Why the source cannot be used, as the predicate of a sentence about it. Otherwise empty.
       type: str
       returned: always
     changed_at:
-      description: When its data was last written, as far as the API server remembers. None without a ConfigMap.
+      description: When its data was last written, according to its managed fields. None without a ConfigMap.
       type: str
       returned: always
       sample: "2026-11-24T12:00:00Z"
 issuer:
-  description: The identity issuer in C(tls.crt) of the Secret, first, and the intermediate CAs above it, if any.
+  description: Identity issuer in C(tls.crt) of the Secret, followed by the intermediate CAs above it, if any.
   returned: success
   type: dict
   contains:
@@ -110,7 +109,7 @@ issuer:
     certificates: *certificates
     problem: *problem
 signer:
-  description: What C(ca.crt) of the Secret says signed it. C(linkerd check) reads it, Linkerd itself does not.
+  description: Signer of the issuer according to C(ca.crt) of the Secret. C(linkerd check) reads it, Linkerd does not.
   returned: success
   type: dict
   contains:
@@ -118,56 +117,56 @@ signer:
     certificates: *certificates
     problem: *problem
 renewal_time:
-  description: When cert-manager will renew the issuer. None when it does not say so.
+  description: When cert-manager will renew the issuer. None without a Certificate that has this time.
   returned: success
   type: str
   sample: "2026-11-25T11:00:00Z"
 pods:
   description:
-    - Pods with a proxy, those with the same anchors together, the largest group first.
-    - Empty where RV(pods_problem) is not.
+    - Groups of pods with a proxy by their trust anchors, the largest group first.
+    - Empty if RV(pods_problem) is set.
   returned: success
   type: list
   elements: dict
   contains:
     evidence:
       description:
-        - How it is known what they carry.
-        - V(spec) when their specification holds the anchors, as the injector wrote them. C(certificates) has them.
-        - V(started_after) for pods of the control plane, which take them from the ConfigMap when they start, that
-          started after the ConfigMap's last change. They carry what it has.
-        - V(started_before) for those that started before or at that time. What they carry cannot be read from outside.
+        - The evidence for their trust anchors.
+        - V(spec) when the specification has the anchors, written by the injector. C(certificates) contains them.
+        - V(started_after) for pods of the control plane that started after the last change of the ConfigMap. They have
+          its anchors, because they read it when they start.
+        - V(started_before) for those that started before or at that time. Their anchors cannot be read from outside.
       type: str
       returned: always
     certificates: *certificates
     problem:
-      description: Why the anchors in their specification cannot be read. Else empty.
+      description: Why the anchors in the specification cannot be read. Otherwise empty.
       type: str
       returned: always
     pods:
-      description: The pods, each as namespace and name.
+      description: Namespace and name of each pod.
       type: list
       elements: str
       returned: always
       sample: [emojivoto/web-5f4b8c7d9-abcde]
 leaves:
   description:
-    - The certificates that proxies present, those with the same certificates above them together, the largest group
-      first. None without O(leaves).
-    - They are read, not verified. P(servicemesh.pki.mesh_report#filter) judges them.
+    - Groups of certificates that proxies present, by the certificates above them, the largest group first. None without
+      O(leaves).
+    - They are read, not verified. P(servicemesh.pki.mesh_report#filter) verifies them.
   returned: success
   type: list
   elements: dict
   contains:
     certificates:
       description:
-        - What the proxies present above their own certificate, which is the identity issuer that certified them first.
-          Keys as in RV(anchors).
+        - The certificates above that of the proxy, starting with the identity issuer that signed it. Keys as in
+          RV(anchors).
       type: list
       elements: dict
       returned: always
     leaves:
-      description: The proxies' own certificates.
+      description: Certificates of the proxies.
       type: list
       elements: dict
       returned: always
@@ -178,7 +177,7 @@ leaves:
           returned: always
           sample: emojivoto/web-5f4b8c7d9-abcde
         identity:
-          description: The name that it was asked for.
+          description: The name that was requested in the TLS handshake.
           type: str
           returned: always
           sample: web.emojivoto.serviceaccount.identity.linkerd.cluster.local
@@ -187,7 +186,7 @@ leaves:
           type: str
           returned: always
         serial_number:
-          description: Serial number, as Vault writes it. The identity controller counts from 1 again after each start.
+          description: Serial number, as Vault writes it. The identity controller starts at 1 after each restart.
           type: str
           returned: always
         not_before: &time
@@ -219,31 +218,38 @@ leaves_missing:
       returned: always
     code:
       description:
-        - V(refused) when the pod presents none, V(starting) when its proxy has not started, V(forbidden) when the API
-          server does not permit the connection, V(unreadable) when the pod was not reached.
+        - V(refused) when the pod presents no certificate, V(starting) when its proxy has not started, V(forbidden) when
+          the API server does not permit the connection, V(unreadable) when the pod was not reached.
       type: str
       returned: always
     problem:
-      description: Why, as the rest of a sentence.
+      description: The reason.
       type: str
       returned: always
 pods_problem:
-  description: Why the pods cannot be listed, as the rest of a sentence that begins with them. Else empty.
+  description: Why the pods cannot be listed, as the predicate of a sentence about them. Otherwise empty.
   type: str
   returned: success
+code:
+  description:
+    - V(missing_library) when C(cryptography) cannot be imported.
+    - V(invalid_kubeconfig), V(unreachable), V(refused), V(unexpected_answer) or V(kubernetes_error) when the API server
+      cannot be used.
+  returned: failure
+  type: str
 """
 
 import contextlib
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import (
-    ANSWER,
+    REQUEST_TIMEOUT,
     Cluster,
     ClusterError,
     api_message,
     run,
 )
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import handshake, sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
@@ -251,66 +257,66 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernet
 )
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
 
-with contextlib.suppress(ImportError):  # AnsibleK8SModule says so
+with contextlib.suppress(ImportError):  # AnsibleK8SModule reports it
     from kubernetes.dynamic.exceptions import DynamicApiError
 
-PAGE = 500  # pods in one answer
+PAGE_SIZE = 500  # pods
 
 
-def read(cluster: Cluster, wanted: Wanted) -> tuple[dict[str, Any] | None, str]:
-    """The object, or why not as the rest of a sentence."""
+def read(cluster: Cluster, reference: ObjectReference) -> tuple[dict[str, Any] | None, str]:
+    """The object, or a predicate that explains why there is none."""
     try:
-        found = cluster.get(wanted)
+        found = cluster.get(reference)
     except ClusterError as exc:
-        return None, f"may not be read: {exc}"
+        return None, f"cannot be read: {exc}"
     return found, "" if found else "does not exist"
 
 
 def meshed_pods(cluster: Cluster, namespace: str) -> tuple[list[dict[str, Any]], str]:
-    """All of them, or why not as the rest of a sentence."""
-    resource, pods, more = cluster.client.resource("Pod", "v1"), [], None
+    """All pods of the mesh, or a predicate that explains why they cannot be listed."""
+    resource, pods, continue_token = cluster.client.resource("Pod", "v1"), [], None
     while True:
-        selection = {"label_selector": sources.SELECTOR.format(namespace=namespace), "limit": PAGE}
-        if more:
-            selection["_continue"] = more
+        selection = {"label_selector": sources.SELECTOR.format(namespace=namespace), "limit": PAGE_SIZE}
+        if continue_token:
+            selection["_continue"] = continue_token
         try:
-            page = resource.get(**selection, _request_timeout=ANSWER).to_dict()
+            page = resource.get(**selection, _request_timeout=REQUEST_TIMEOUT).to_dict()
         except DynamicApiError as exc:
-            return [], f"may not be listed: {exc.status} {exc.reason}. {api_message(exc)}"
+            return [], f"cannot be listed: {exc.status} {exc.reason}. {api_message(exc)}"
         pods += page["items"]
-        more = page["metadata"].get("continue")
-        if not more:
+        continue_token = page["metadata"].get("continue")
+        if not continue_token:
             return pods, ""
 
 
 def read_leaves(
     cluster: Cluster, namespace: str, pods: list[dict[str, Any]], seconds: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    def again() -> list[dict[str, Any]]:
+    def list_pods() -> list[dict[str, Any]]:
         found, problem = meshed_pods(cluster, namespace)
         return pods if problem else found
 
-    return handshake.read_all(cluster.client.client.client, pods, seconds, again)
+    return handshake.read_all(cluster.client.client.client, pods, seconds, list_pods)
 
 
 def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
     namespace = params["linkerd_namespace"]
-    config_map, no_anchors = read(cluster, Wanted("v1", "ConfigMap", sources.CONFIG_MAP, namespace))
-    secret, no_issuer = read(cluster, Wanted("v1", "Secret", sources.SECRET, namespace))
-    certificate = read(cluster, Wanted("cert-manager.io/v1", "Certificate", sources.SECRET, namespace))[0]
-    anchors = sources.anchors_source(config_map, namespace, no_anchors)
-    pods, no_pods = meshed_pods(cluster, namespace)
+    config_map, anchors_problem = read(cluster, ObjectReference("v1", "ConfigMap", sources.CONFIG_MAP, namespace))
+    secret, issuer_problem = read(cluster, ObjectReference("v1", "Secret", sources.SECRET, namespace))
+    certificate = read(cluster, ObjectReference("cert-manager.io/v1", "Certificate", sources.SECRET, namespace))[0]
+    anchors = sources.anchors_source(config_map, namespace, anchors_problem)
+    pods, pods_problem = meshed_pods(cluster, namespace)
     leaves, missing = None, None
     if params["leaves"]:
         leaves, missing = read_leaves(cluster, namespace, pods, params["leaves_timeout"])
     return {
         "changed": False,
         "anchors": anchors,
-        "issuer": sources.secret_source(secret, namespace, "tls.crt", no_issuer),
-        "signer": sources.secret_source(secret, namespace, "ca.crt", no_issuer),
+        "issuer": sources.secret_source(secret, namespace, "tls.crt", issuer_problem),
+        "signer": sources.secret_source(secret, namespace, "ca.crt", issuer_problem),
         "renewal_time": sources.renewal_time(certificate),
         "pods": sources.pod_groups(pods, anchors["changed_at"]),
-        "pods_problem": no_pods,
+        "pods_problem": pods_problem,
         "leaves": leaves,
         "leaves_missing": missing,
     }

@@ -191,10 +191,10 @@ def report(module: AnsibleModule, out: str, err: str, rc: int) -> tuple[dict, st
     warnings = [check for check in found.checks if check.result == "warning"]
     allowed = [check for check in warnings if output.is_allowed(check, module.params["allowed_warnings"])]
     unexpected = [check for check in warnings if check not in allowed]
-    message = output.failure(errors, unexpected)
+    message = output.failure_message(errors, unexpected)
     if rc != 0 and not errors:
         message = f"linkerd check failed with exit code {rc} and names no check that failed. {message}".strip()
-    others = {"error output": printed, "lines that are no check": "; ".join(found.rest)}
+    others = {"error output": printed, "lines that are no check": "; ".join(found.other_lines)}
     also = ". ".join(f"linkerd check printed {name}: {text.rstrip('.')}" for name, text in others.items() if text)
     if also and message:
         message = f"{message.rstrip('.')}. {also}."
@@ -207,7 +207,7 @@ def report(module: AnsibleModule, out: str, err: str, rc: int) -> tuple[dict, st
         "warnings_allowed": [check.facts() for check in allowed],
         "warnings_found": [check.facts() for check in unexpected],
         "errors": [check.facts() for check in errors],
-        "other_output": found.rest,
+        "other_output": found.other_lines,
         "stderr": err,
     }
     return results, message

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: linkerd_issuer_renewal
-short_description: Renews Linkerd's identity issuer now, and waits until Linkerd says that it uses the new one
+short_description: Renew Linkerd's identity issuer
 version_added: 0.2.0
 description:
-  - Tells cert-manager to issue the Certificate anew, as C(cmctl renew) does, by the condition C(Issuing) in its status.
-  - Waits until the new certificate is in the Secret, or until cert-manager says that the attempt failed. Then the error
-    holds what its CertificateRequest and its issuer say, and the old certificate stays in use.
-  - When the time is over before that, or the API server can no longer be asked, the error says that the outcome is not
-    known. cert-manager goes on with it.
-  - Waits for the event C(IssuerUpdated) of Linkerd's identity controller, which comes when Kubernetes has shown the
-    changed Secret to its pod, within two minutes as a rule. The event C(IssuerUpdateSkipped) is an error with Linkerd's
-    own words.
-  - Each run renews. There is nothing to compare, for the certificate that is there may be quite good.
+  - Requests a new certificate for the Certificate of the issuer, as C(cmctl renew) does, by setting the condition
+    C(Issuing) in its status.
+  - Waits until the Secret contains the new certificate, or cert-manager reports a failed attempt. After a failed
+    attempt the error contains what the CertificateRequest and the issuer report, and Linkerd still uses the old
+    certificate.
+  - After a timeout, or when the API server does not respond any more, the outcome is unknown. cert-manager continues.
+  - Waits for the event C(IssuerUpdated) of Linkerd's identity controller. It occurs when the changed Secret reaches the
+    pod, usually within two minutes. The event C(IssuerUpdateSkipped) is an error with its message.
+  - Each run renews the certificate, also one that is still valid for a long time.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - servicemesh.pki._attributes
@@ -30,7 +30,7 @@ attributes:
   idempotent:
     support: none
     details:
-      - Renewing is what it is for.
+      - Each run renews the certificate.
 options:
   name:
     description: Name of the Certificate.
@@ -42,14 +42,14 @@ options:
     default: linkerd
   timeout:
     description:
-      - Seconds to wait at most for the new certificate.
-      - An API server that cannot answer for a moment is asked again until then.
+      - Seconds to wait for the new certificate.
+      - The module repeats a request until then when the API server is busy or does not respond.
     type: int
     default: 120
   event_timeout:
     description:
-      - Seconds to wait at most for Linkerd's event. When it does not come, RV(in_use) is false, which is no error.
-      - Events that cannot be read are an error, before anything is renewed.
+      - Seconds to wait for Linkerd's event. After that, RV(in_use) is false, and the task does not fail.
+      - If events cannot be read, the task fails before it renews the certificate.
     type: int
     default: 180
 requirements:
@@ -62,13 +62,13 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Let Vault sign a new identity issuer
+- name: Renew the identity issuer
   servicemesh.pki.linkerd_issuer_renewal:
     kubeconfig: ~/.kube/config
     context: production
   register: renewal
 
-- name: Show what it is
+- name: Show the new certificate
   ansible.builtin.debug:
     msg: "{{ renewal.certificate.subject }} until {{ renewal.certificate.not_after }}"
 """
@@ -76,23 +76,35 @@ EXAMPLES = r"""
 RETURN = r"""
 certificate:
   description:
-    - Facts of the first certificate in the Secret as it is now, as P(servicemesh.pki.x509_certificates#filter) gives
-      them. In check mode those of the one that would be replaced.
-    - Empty when there is none yet, or what is there is no certificate.
+    - Facts of the first certificate in the Secret, with the keys of P(servicemesh.pki.x509_certificates#filter).
+    - In check mode, those of the certificate that would be replaced.
+    - Empty without a certificate, or if it cannot be read.
   returned: success
   type: dict
 in_use:
-  description: Whether Linkerd has said that it uses the new certificate. In check mode false.
+  description: Whether Linkerd reported that it uses the new certificate. False in check mode.
   returned: success
   type: bool
 issued_after:
-  description: Seconds until the new certificate was there.
+  description: Seconds until the Secret contained the new certificate.
   returned: success, not in check mode
   type: float
 in_use_after:
-  description: Seconds until Linkerd said that it uses it, or until the module gave up.
+  description: Seconds until Linkerd reported that it uses the certificate, or until O(event_timeout).
   returned: success, not in check mode
   type: float
+code:
+  description:
+    - V(issuance_failed) when cert-manager reports a failed attempt. Linkerd still uses the old certificate.
+    - V(outcome_unknown) when the new certificate was requested and it is not known whether it will be issued.
+    - V(issuer_rejected) when Linkerd rejects the new certificate, V(usage_unknown) when its events cannot be read.
+    - V(certificate_not_found), V(kind_not_found), V(namespace_not_found) or V(namespace_terminating) when there is no
+      Certificate.
+    - V(missing_library) when C(cryptography) cannot be imported.
+    - V(invalid_kubeconfig), V(unreachable), V(refused), V(server_busy), V(unexpected_answer) or V(kubernetes_error)
+      when the API server cannot be used.
+  returned: failure
+  type: str
 """
 
 import base64
@@ -101,7 +113,7 @@ from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError, run
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Expectation, ObjectReference
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import events as linkerd_events
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
@@ -111,13 +123,15 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 
 API = "cert-manager.io/v1"
 IDENTITY = "linkerd-identity"
-UNKNOWN = "The renewal was asked for, and its outcome is not known."
-SHOWN = ("subject", "serial_number", "not_before", "not_after", "fingerprint_sha256")
+EVENT_INTERVAL = 1  # seconds
+OUTCOME_UNKNOWN = "A new certificate was requested, and the outcome is unknown."
+DIFF_FACTS = ("subject", "serial_number", "not_before", "not_after", "fingerprint_sha256")
 
 
-def certificate(cluster: Cluster, found: dict[str, Any]) -> dict[str, Any]:
-    """Facts of the certificate in the Secret, none where it is no certificate. The key beside it is not looked at."""
-    secret = cluster.get(Wanted("v1", "Secret", found["spec"]["secretName"], found["metadata"]["namespace"]))
+def certificate_facts(cluster: Cluster, certificate: dict[str, Any]) -> dict[str, Any]:
+    """Facts of the first certificate in the Secret of a Certificate; empty without one. The key is not used."""
+    name, namespace = certificate["spec"]["secretName"], certificate["metadata"]["namespace"]
+    secret = cluster.get(ObjectReference("v1", "Secret", name, namespace))
     text = ((secret or {}).get("data") or {}).get("tls.crt")
     try:
         return certs.certificate_facts(certs.parse_bundle(base64.b64decode(text))[0]) if text else {}
@@ -125,115 +139,130 @@ def certificate(cluster: Cluster, found: dict[str, Any]) -> dict[str, Any]:
         return {}
 
 
-def issuing(found: dict[str, Any]) -> dict[str, Any]:
-    return next((item for item in conditions.conditions(found) if item.get("type") == "Issuing"), {})
+def issuing_condition(certificate: dict[str, Any]) -> dict[str, Any]:
+    return next((item for item in conditions.get_conditions(certificate) if item.get("type") == "Issuing"), {})
 
 
-def start(cluster: Cluster, found: dict[str, Any]) -> None:
-    """One that is being issued already is waited for, not disturbed."""
-    if issuing(found).get("status") == "True":
+def request_renewal(cluster: Cluster, certificate: dict[str, Any]) -> None:
+    """Set the condition Issuing, unless cert-manager is issuing the certificate already.
+
+    Source: cmctl, pkg/renew/renew.go.
+    """
+    if issuing_condition(certificate).get("status") == "True":
         return
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     condition = {
         "type": "Issuing",
         "status": "True",
         "reason": "ManuallyTriggered",
-        "message": "Renewal asked for by servicemesh.pki",
-        "lastTransitionTime": now,
-        "observedGeneration": found["metadata"]["generation"],
+        "message": "Renewal requested by servicemesh.pki",
+        "lastTransitionTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "observedGeneration": certificate["metadata"]["generation"],
     }
-    others = [item for item in conditions.conditions(found) if item.get("type") != "Issuing"]
-    found = {**found, "status": {**found.get("status", {}), "conditions": [*others, condition]}}
+    others = [item for item in conditions.get_conditions(certificate) if item.get("type") != "Issuing"]
+    body = {**certificate, "status": {**certificate.get("status", {}), "conditions": [*others, condition]}}
     status = cluster.client.resource("Certificate", API).status
-    cluster.ask(status.replace, body=found, namespace=found["metadata"]["namespace"])
+    cluster.request(status.replace, body=body, namespace=certificate["metadata"]["namespace"])
 
 
-def failure(found: dict[str, Any], before: dict[str, Any]) -> str | None:
-    """What cert-manager says of an attempt that failed since."""
-    status, old = found.get("status") or {}, before.get("status") or {}
-    if (status.get("failedIssuanceAttempts") or 0) > (old.get("failedIssuanceAttempts") or 0) or (
-        status.get("lastFailureTime") and status["lastFailureTime"] != old.get("lastFailureTime")
-    ):
-        return conditions.sentence(issuing(found))
+def failed_attempt(certificate: dict[str, Any], previous: dict[str, Any]) -> str | None:
+    """What cert-manager reports about an attempt that failed since; None without one."""
+    status, before = certificate.get("status") or {}, previous.get("status") or {}
+    has_more_failures = (status.get("failedIssuanceAttempts") or 0) > (before.get("failedIssuanceAttempts") or 0)
+    failure_time = status.get("lastFailureTime")
+    if has_more_failures or (failure_time and failure_time != before.get("lastFailureTime")):
+        return conditions.describe_condition(issuing_condition(certificate))
     return None
 
 
-def renewed(found: dict[str, Any], before: dict[str, Any]) -> bool:
-    """Whether a newer revision is there and ready."""
-    status, old = found.get("status") or {}, before.get("status") or {}
-    newer = (status.get("revision") or 0) > (old.get("revision") or 0)
-    wanted = Wanted(API, "Certificate", found["metadata"]["name"], found["metadata"]["namespace"], "Ready")
-    return newer and issuing(found).get("status") != "True" and conditions.unmet(found, wanted) is None
+def is_renewed(certificate: dict[str, Any], previous: dict[str, Any]) -> bool:
+    """Whether a newer revision is issued and Ready."""
+    status, before = certificate.get("status") or {}, previous.get("status") or {}
+    is_newer = (status.get("revision") or 0) > (before.get("revision") or 0)
+    metadata = certificate["metadata"]
+    ready = Expectation(API, "Certificate", metadata["name"], metadata["namespace"], "Ready")
+    is_issuing = issuing_condition(certificate).get("status") == "True"
+    return is_newer and not is_issuing and conditions.unmet_reason(certificate, ready) is None
 
 
-def wait(cluster: Cluster, wanted: Wanted, before: dict[str, Any], timeout: int) -> dict[str, Any]:
-    """Facts of the new certificate. Only an attempt that failed tells that the old one stays."""
-    until = time.monotonic() + timeout
+def wait_for_certificate(
+    cluster: Cluster, expected: Expectation, previous: dict[str, Any], timeout: int
+) -> dict[str, Any]:
+    """Facts of the new certificate. Raises ClusterError; only issuance_failed means that the old one remains."""
+    deadline = time.monotonic() + timeout
     while True:
         try:
-            found = cluster.patiently(lambda: cluster.get(wanted), until)
-            if found and renewed(found, before):
-                return cluster.patiently(lambda: certificate(cluster, before), until)
+            found = cluster.retry_until(lambda: cluster.get(expected), deadline)
+            if found and is_renewed(found, previous):
+                return cluster.retry_until(lambda: certificate_facts(cluster, previous), deadline)
         except ClusterError as exc:
-            raise ClusterError(f"{UNKNOWN} {exc}") from exc
+            raise ClusterError(f"{OUTCOME_UNKNOWN} {exc}", code="outcome_unknown") from exc
         if found is None:
-            raise ClusterError(f"{UNKNOWN} {wanted} was removed a moment ago. Run again when it is there.")
-        if failed := failure(found, before):
-            why = f"was not renewed. cert-manager could not renew it: {failed.rstrip('.')}"
-            raise ClusterError(f"The old certificate stays in use. {cluster.explain(wanted, why, found)}")
-        left = until - time.monotonic()
-        if left <= 0:
-            why = f"was not renewed within {timeout} s"
-            raise ClusterError(f"{UNKNOWN} {cluster.explain(wanted, why, found)}")
-        cluster.wait_for_change(wanted, found, left)
+            raise ClusterError(
+                f"{OUTCOME_UNKNOWN} {expected} was deleted meanwhile. Create it and run the task again.",
+                code="outcome_unknown",
+            )
+        if failure := failed_attempt(found, previous):
+            reason = f"was not renewed, because an attempt failed: {failure.rstrip('.')}"
+            message = cluster.explain(expected, reason, found)
+            raise ClusterError(f"Linkerd still uses the old certificate. {message}", code="issuance_failed")
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            message = cluster.explain(expected, f"was not renewed within {timeout} s", found)
+            raise ClusterError(f"{OUTCOME_UNKNOWN} {message}", code="outcome_unknown")
+        cluster.wait_for_change(expected, found, remaining)
 
 
-def events(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
+def identity_events(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
     selector = f"involvedObject.kind=Deployment,involvedObject.name={IDENTITY}"
-    return cluster.every("v1", "Event", namespace, field_selector=selector)
+    return cluster.list_objects("v1", "Event", namespace, field_selector=selector)
 
 
-def wait_for_linkerd(cluster: Cluster, namespace: str, before: set[str], timeout: int) -> bool:
-    """Whether Linkerd took the new issuer; a ClusterError when it refused it."""
-    until = time.monotonic() + timeout
+def wait_for_linkerd(cluster: Cluster, namespace: str, known: set[str], timeout: int) -> bool:
+    """Whether Linkerd uses the new issuer. Raises ClusterError if it rejects it. `known` are versions of old events."""
+    deadline = time.monotonic() + timeout
     while True:
         try:
-            said = linkerd_events.since(cluster.patiently(lambda: events(cluster, namespace), until), before)
+            events = cluster.retry_until(lambda: identity_events(cluster, namespace), deadline)
         except ClusterError as exc:
-            raise ClusterError(f"The new certificate is there, but not whether Linkerd uses it: {exc}") from exc
-        if said.skipped:
+            message = f"The new certificate was issued, but it is unknown whether Linkerd uses it: {exc}"
+            raise ClusterError(message, code="usage_unknown") from exc
+        update = linkerd_events.update_since(events, known)
+        if update.rejection:
             raise ClusterError(
-                f"Linkerd does not take the new identity issuer and goes on with the old one: {said.skipped}. "
-                "Look at the chain: ansible-playbook playbooks/verify.yml"
+                f"Linkerd does not use the new identity issuer and continues with the old one: {update.rejection}. "
+                "Check the chain with `ansible-playbook playbooks/verify.yml`.",
+                code="issuer_rejected",
             )
-        if said.updated or time.monotonic() >= until:
-            return said.updated
-        time.sleep(1)
+        if update.is_updated or time.monotonic() >= deadline:
+            return update.is_updated
+        time.sleep(EVENT_INTERVAL)
 
 
-def work(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
+def renew(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
     params, started = module.params, time.monotonic()
     namespace = params["linkerd_namespace"]
-    wanted = Wanted(API, "Certificate", params["name"], namespace, "Ready")
-    found = cluster.get(wanted)
-    if found is None:
-        raise ClusterError(cluster.missing_ground(wanted) or f"{wanted} does not exist. Make it first (role linkerd).")
-    old = certificate(cluster, found)
-    shown = {"before": {name: old[name] for name in SHOWN if old}, "after": {"subject": "a new certificate"}}
-    before = linkerd_events.versions(events(cluster, namespace))
+    expected = Expectation(API, "Certificate", params["name"], namespace, "Ready")
+    certificate = cluster.get(expected)
+    if certificate is None:
+        raise cluster.missing_prerequisite(expected) or ClusterError(
+            f"{expected} does not exist. Create it with the role linkerd first.", code="certificate_not_found"
+        )
+    old = certificate_facts(cluster, certificate)
+    diff = {"before": {name: old[name] for name in DIFF_FACTS if old}, "after": {"subject": "a new certificate"}}
+    known = linkerd_events.resource_versions(identity_events(cluster, namespace))
     if module.check_mode:
-        return dict(changed=True, certificate=old, in_use=False, diff=shown)
-    start(cluster, found)
-    new = wait(cluster, wanted, found, params["timeout"])
+        return dict(changed=True, certificate=old, in_use=False, diff=diff)
+    request_renewal(cluster, certificate)
+    new = wait_for_certificate(cluster, expected, certificate, params["timeout"])
     issued = time.monotonic() - started
-    in_use = wait_for_linkerd(cluster, namespace, before, params["event_timeout"])
+    in_use = wait_for_linkerd(cluster, namespace, known, params["event_timeout"])
     return dict(
         changed=True,
         certificate=new,
         in_use=in_use,
         issued_after=round(issued, 1),
         in_use_after=round(time.monotonic() - started, 1),
-        diff={**shown, "after": {name: new[name] for name in SHOWN if new}},
+        diff={**diff, "after": {name: new[name] for name in DIFF_FACTS if new}},
     )
 
 
@@ -249,7 +278,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     cryptography.require(module)
-    run(module, lambda cluster: work(module, cluster))
+    run(module, lambda cluster: renew(module, cluster))
 
 
 if __name__ == "__main__":

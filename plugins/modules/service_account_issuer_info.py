@@ -88,12 +88,12 @@ from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import jwk
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import (
-    ANSWER,
+    REQUEST_TIMEOUT,
     Cluster,
     ClusterError,
     run,
 )
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
     AnsibleK8SModule,
@@ -105,13 +105,13 @@ try:
 except ImportError:  # AnsibleK8SModule says so
     client = None
 
-CA = Wanted("v1", "ConfigMap", "kube-root-ca.crt", "kube-system")
+CA = ObjectReference("v1", "ConfigMap", "kube-root-ca.crt", "kube-system")
 
 
 def document(api: Any, call: str) -> dict[str, Any]:
     """The answer as it is; the client would make a text of it that is no JSON. Newer ones have a name for that."""
     raw = getattr(api, f"{call}_without_preload_content", None)
-    request = {"_request_timeout": ANSWER}
+    request = {"_request_timeout": REQUEST_TIMEOUT}
     answer = raw(**request) if raw else getattr(api, call)(_preload_content=False, **request)
     return json.loads(answer.data if answer.data is not None else answer.read())
 

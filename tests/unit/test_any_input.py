@@ -108,9 +108,9 @@ STATUS = ["conditions", "type", "status", "reason", "message", "observedGenerati
 def test_a_condition_of_anything(status, generation):
     """The status of a custom resource is whatever its controller writes."""
     found = {"metadata": {"generation": generation}, "status": status}
-    wanted = conditions.Wanted("example.com/v1", "Kind", "n", "ns", "Ready")
-    assert isinstance(conditions.unmet(found, wanted), str | None)
-    assert isinstance(conditions.explain(wanted, "is not so", found, []), str)
+    expected = conditions.Expectation("example.com/v1", "Kind", "n", "ns", "Ready")
+    assert isinstance(conditions.unmet_reason(found, expected), str | None)
+    assert isinstance(conditions.explain(expected, "is not Ready", found, []), str)
 
 
 @given(
@@ -125,7 +125,7 @@ def test_a_condition_of_anything(status, generation):
     )
 )
 def test_events_of_anything(events):
-    assert isinstance(linkerd_events.since(events, set()).updated, bool)
+    assert isinstance(linkerd_events.update_since(events, set()).is_updated, bool)
 
 
 @given(st.one_of(st.none(), st.text(), st.binary()))

@@ -1,7 +1,8 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests to the Kubernetes API, conditions and waits, pods, port forwarding. Private to this collection.
+"""Requests to the Kubernetes API, waits for conditions, causes of failing pods, and port forwarding. Private to this
+collection.
 
 May import: _common, _upstream, _x509.
 """

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why a kubeconfig cannot be used, as one sentence without its contents. Private to this collection.
+"""Messages about a kubeconfig that cannot be used, without its contents. Private to this collection.
 
-The Python client of Kubernetes raises what its code meets: AttributeError for a cluster without a server, for a user
-with an auth provider that Kubernetes 1.26 removed, or for broken base64.
+The Python client of Kubernetes does not validate a kubeconfig: it raises AttributeError for a cluster without a server,
+for a user with an auth provider that Kubernetes 1.26 removed, and for invalid base64.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 
 try:
     import yaml
-except ImportError:  # the client of Kubernetes brings it, and modules report where that is missing
+except ImportError:  # a requirement of kubernetes, whose absence modules report
     yaml = None  # type: ignore[assignment]
 
-ADVICE = "Look at kubeconfig and context."
+ADVICE = "Check kubeconfig and context."
 
 
 def is_cause(exc: BaseException) -> bool:
-    """Whether an exception of the client is about the kubeconfig, or a file that it names, and not about an answer."""
+    """Whether an exception of the client is about the kubeconfig or a file that it names, and not about an answer."""
     if isinstance(exc, OSError) or type(exc).__name__ in ("ConfigException", "CoreException"):
         return True
     frames = traceback.extract_tb(exc.__traceback__)
@@ -31,13 +31,13 @@ def is_cause(exc: BaseException) -> bool:
 
 
 def problem(exc: Exception, kubeconfig: Any, context: str | None) -> str:
-    """The sentence for an exception of the client. `kubeconfig` is a path or the contents, as the module was given."""
-    given = kubeconfig or os.environ.get("K8S_AUTH_KUBECONFIG") or os.environ.get("KUBECONFIG") or "~/.kube/config"
-    name = "given as a dictionary" if isinstance(given, dict) else str(given)
-    config = given if isinstance(given, dict) else _read(os.path.expanduser(str(given)))
+    """The message for an exception of the client. `kubeconfig` is the module's option: a path or the contents."""
+    source = kubeconfig or os.environ.get("K8S_AUTH_KUBECONFIG") or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    name = "given as a dictionary" if isinstance(source, dict) else str(source)
+    config = source if isinstance(source, dict) else _load(os.path.expanduser(str(source)))
     context = context or os.environ.get("K8S_AUTH_CONTEXT") or _field(config, "current-context")
-    where = f"The kubeconfig {name}" + (f", context {context}," if context else "")
-    return f"{where} cannot be used: {_reason(exc, config, context)}. {ADVICE}"
+    subject = f"The kubeconfig {name}" + (f", context {context}," if context else "")
+    return f"{subject} cannot be used: {_reason(exc, config, context)}. {ADVICE}"
 
 
 def _reason(exc: Exception, config: Any, context: Any) -> str:
@@ -45,8 +45,8 @@ def _reason(exc: Exception, config: Any, context: Any) -> str:
         return _cause(config)
     if not isinstance(config, dict):
         return "it is not a mapping"
-    chosen = _entry(config, "contexts", context, "context")
-    cluster, user = _field(chosen, "cluster"), _field(chosen, "user")
+    selected = _entry(config, "contexts", context, "context")
+    cluster, user = _field(selected, "cluster"), _field(selected, "user")
     provider = _field(_field(_entry(config, "users", user, "user"), "auth-provider"), "name")
     if provider:
         return (
@@ -59,7 +59,7 @@ def _reason(exc: Exception, config: Any, context: Any) -> str:
 
 
 def _cause(exc: Exception) -> str:
-    """Never the values that an exception shows, since they may be a token or a key."""
+    """The cause without the values in an exception, which may be a token or a key."""
     if isinstance(exc, FileNotFoundError):
         return f"{exc.filename} does not exist"
     if isinstance(exc, OSError):
@@ -74,8 +74,8 @@ def _cause(exc: Exception) -> str:
     return f"the Kubernetes client fails with {type(exc).__name__}"
 
 
-def _read(path: str) -> Any:
-    """The contents, or why there are none. Of several files that KUBECONFIG names the first."""
+def _load(path: str) -> Any:
+    """The contents, or the exception that reading raises. If KUBECONFIG names several files, the first one is read."""
     try:
         with open(path.split(os.pathsep)[0], "rb") as file:
             return yaml.safe_load(file.read())
@@ -84,7 +84,7 @@ def _read(path: str) -> Any:
 
 
 def _entry(config: dict[str, Any], part: str, name: Any, kind: str) -> Any:
-    """What is under a name in one of the lists of a kubeconfig."""
+    """The entry of a name in one of the lists of a kubeconfig, such as the user in users."""
     entries = config.get(part)
     found = [entry for entry in entries if _field(entry, "name") == name] if isinstance(entries, list) else []
     return _field(found[0], kind) if found else None

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why the pods of a workload are not ready, from what the API server has about them. Private to this collection.
+"""Why the pods of a workload are not ready, by their status, events and controllers. Private to this collection.
 
 Reasons are those of the kubelet (kubernetes: pkg/kubelet/images/types.go, kuberuntime/kuberuntime_container.go), the
 scheduler and the controllers.
@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import event_time, one_line
+
 Object = dict[str, Any]
 
 WORKLOADS = {
@@ -21,44 +23,44 @@ WORKLOADS = {
     "batch/v1": ("Job",),
     "v1": ("Pod",),
 }
-ORDINARY = (None, "ContainerCreating", "PodInitializing")  # a container waits, and nothing is wrong with it yet
+NORMAL_WAITING = (None, "ContainerCreating", "PodInitializing")  # reasons of a container that is starting
 REVISION = "deployment.kubernetes.io/revision"
-NO_LOG = "unable to retrieve container logs for"  # with status 200, for a container that was removed meanwhile
-SHOWN = 3  # causes that a message names
+NO_LOG = "unable to retrieve container logs for"  # the kubelet's answer, with status 200, for a removed container
+MAX_CAUSES = 3  # in a message
 
-# A reason, a part of its message, and the seconds after which waiting longer does not help. The first match counts; a
-# cause without one may pass: a node is added, a registry is reached again, a program finds what it crashed without.
-PATIENCE = (
+# A reason, a part of its message, and the seconds after which waiting longer does not help. The first match counts. A
+# cause without a match can pass: a node is added, a registry is reachable again, a dependency of a program starts.
+GRACE_PERIODS = (
     ("InvalidImageName", "", 0),
-    # The image or the specification itself breaks a rule of the specification.
+    # The image does not match the security context of the pod.
     ("CreateContainerConfigError", "non-root|runAsNonRoot|runAsUser", 0),
-    # A ConfigMap or Secret that is missing is often created a moment later, by another controller.
+    # Another controller may create the missing ConfigMap or Secret shortly afterwards.
     ("CreateContainerConfigError", "", 60),
-    # What a registry answered, after some attempts of the kubelet. Without an answer it may be reached later.
+    # The answer of a registry. A registry that does not answer may be reachable later.
     ("ErrImagePull|ImagePullBackOff", "not found|manifest unknown|denied|unauthorized|no match for platform", 60),
-    # Old pods that are terminating count against a quota.
+    # Terminating pods count against a quota until they are gone.
     ("FailedCreate", "exceeded quota|violates PodSecurity|must specify|(maximum|minimum) .* usage", 30),
 )
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Something that keeps a workload from being ready."""
+    """A reason why a workload is not ready, of a pod, of a container, or of the controller that creates pods."""
 
     where: str
     reason: str
     message: str = ""
     pod: str = ""
     container: str = ""
-    crashed: bool = field(default=False, compare=False)  # the log of the container's previous run may have more
+    crashed: bool = field(default=False, compare=False)
 
     @property
-    def patience(self) -> float | None:
-        """Seconds after which waiting longer does not help; None where it may pass at any time."""
+    def grace_period(self) -> float | None:
+        """Seconds after which waiting longer does not help; None if the cause can pass at any time."""
         return next(
             (
                 seconds
-                for reason, part, seconds in PATIENCE
+                for reason, part, seconds in GRACE_PERIODS
                 if re.fullmatch(reason, self.reason) and re.search(part, self.message)
             ),
             None,
@@ -66,7 +68,7 @@ class Cause:
 
     @property
     def kind(self) -> tuple[str, str]:
-        """What stays the same while pods come and go, and while the kubelet tries again."""
+        """Identifies a cause across pods and across retries of the kubelet."""
         return self.container, "Image" if "Image" in self.reason else self.reason
 
     def __str__(self) -> str:
@@ -76,15 +78,15 @@ class Cause:
         return {name: getattr(self, name) for name in ("pod", "container", "reason", "message")}
 
 
-class Patience:
-    """Notices causes that stay although a workload was waited for long enough."""
+class PersistentCauses:
+    """Detects causes that last longer than their grace period."""
 
     def __init__(self) -> None:
         self._since: dict[tuple[str, ...], float] = {}
 
-    def worn_out(self, workload: str, causes: Iterable[Cause], now: float) -> bool:
-        """Whether one of the causes of a workload has been there for too long. Now is any clock that only moves on."""
-        present = {(workload, *cause.kind): cause.patience for cause in causes if cause.patience is not None}
+    def persist(self, workload: str, causes: Iterable[Cause], now: float) -> bool:
+        """Whether one of the current causes of a workload has lasted too long. `now` is a monotonic time."""
+        present = {(workload, *cause.kind): cause.grace_period for cause in causes if cause.grace_period is not None}
         for key in [key for key in self._since if key[0] == workload and key not in present]:
             del self._since[key]
         return any(now - self._since.setdefault(key, now) >= seconds for key, seconds in present.items())
@@ -95,7 +97,7 @@ def is_workload(api_version: str, kind: str) -> bool:
 
 
 def selector(workload: Object) -> str:
-    """The selector of a workload as the API server takes it in a query."""
+    """The selector of a workload in the syntax of the query parameter labelSelector."""
     found = (workload.get("spec") or {}).get("selector") or {}
     parts = [f"{key}={value}" for key, value in (found.get("matchLabels") or {}).items()]
     for item in found.get("matchExpressions") or []:
@@ -106,6 +108,7 @@ def selector(workload: Object) -> str:
 
 
 def owned(items: Iterable[Object], owner: Object) -> list[Object]:
+    """The items that have `owner` among their owner references."""
     uid = owner["metadata"].get("uid")
     return [
         item
@@ -125,7 +128,7 @@ def newest(replica_sets: list[Object]) -> Object | None:
 
 
 def controller_causes(workload: Object) -> Iterator[Cause]:
-    """Why the controller of a ReplicaSet creates no pod: quota, admission, a missing service account."""
+    """Why a ReplicaSet creates no pod: quota, admission, a missing service account."""
     where = f"{workload.get('kind') or 'ReplicaSet'} {_name(workload)}"
     for condition in (workload.get("status") or {}).get("conditions") or []:
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
@@ -133,7 +136,7 @@ def controller_causes(workload: Object) -> Iterator[Cause]:
 
 
 def pod_causes(pod: Object, events: list[Object]) -> list[Cause]:
-    """Why a pod is not ready. Its events are asked only where its status does not have the reason."""
+    """Why a pod is not ready. Its events count only if its status has no reason."""
     status, meta = pod.get("status") or {}, pod["metadata"]
     if meta.get("deletionTimestamp") or status.get("phase") == "Succeeded" or _is_ready(status):
         return []
@@ -158,16 +161,17 @@ def _containers(pod: Object, events: list[Object]) -> Iterator[Cause]:
         reason = waiting.get("reason")
         if reason == "CrashLoopBackOff" or ended.get("exitCode"):
             last = ended or (container.get("lastState") or {}).get("terminated") or {}
-            yield _cause(pod, reason or last.get("reason") or "Error", _ended(container, last), name, crashed=True)
-        elif reason not in ORDINARY:
+            reason = reason or last.get("reason") or "Error"
+            yield _cause(pod, reason, _exit_message(container, last), name, crashed=True)
+        elif reason not in NORMAL_WAITING:
             message = _flat(waiting.get("message"))
-            failed = [text for text in _texts(events, "Failed") if "pull image" in text]
-            # Up to Kubernetes 1.30 the status has no more than "Back-off pulling image".
+            failed = [text for text in _event_messages(events, "Failed") if "pull image" in text]
+            # Up to Kubernetes 1.30 the status has only "Back-off pulling image".
             extra = f"; {failed[-1]}" if reason == "ImagePullBackOff" and failed and "rror" not in message else ""
             yield _cause(pod, str(reason), message + extra, name)
 
 
-def _ended(container: Object, last: Object) -> str:
+def _exit_message(container: Object, last: Object) -> str:
     restarts = container.get("restartCount") or 0
     text = f"exit code {last.get('exitCode')}" + (f" ({last['reason']})" if last.get("reason") else "")
     text += f" after {restarts} restart{'' if restarts == 1 else 's'}"
@@ -175,38 +179,35 @@ def _ended(container: Object, last: Object) -> str:
 
 
 def _warnings(pod: Object, events: list[Object]) -> Iterator[Cause]:
-    """The last warning about a pod: a volume, a network, a probe."""
-    warnings = sorted((event for event in events if event.get("type") == "Warning"), key=_time)
+    """The last warning about a pod, such as about a volume, the network or a probe."""
+    warnings = sorted((event for event in events if event.get("type") == "Warning"), key=event_time)
     for event in warnings[-1:]:
         yield _cause(pod, event.get("reason") or "Warning", event.get("message"))
 
 
 def summary(causes: Iterable[Cause]) -> list[str]:
-    """One line for each cause, the same cause of several pods once."""
-    alike: dict[tuple[str, str], list[Cause]] = {}
+    """One line for each cause. The same cause of several pods is one line."""
+    by_kind: dict[tuple[str, str], list[Cause]] = {}
     for cause in causes:
-        alike.setdefault(cause.kind, []).append(cause)
-    lines = []
-    for same in alike.values():
-        more = f" (and {len(same) - 1} more alike)" if same[1:] else ""
-        lines.append(f"{same[0]}{more}")
-    return lines[:SHOWN]
+        by_kind.setdefault(cause.kind, []).append(cause)
+    lines = [f"{same[0]} (and {len(same) - 1} more)" if same[1:] else str(same[0]) for same in by_kind.values()]
+    return lines[:MAX_CAUSES]
 
 
 def command(causes: list[Cause], namespace: str | None) -> str | None:
-    """Where to read more about the first pod among the causes."""
+    """The command that shows more about the first pod among the causes; None without a pod."""
     first = next((cause for cause in causes if cause.pod), None)
     if first is None:
         return None
-    place = f" --namespace {namespace}" if namespace else ""
+    option = f" --namespace {namespace}" if namespace else ""
     if first.crashed:
-        return f"kubectl logs {first.pod} --container {first.container} --previous{place}"
-    return f"kubectl describe pod {first.pod}{place}"
+        return f"kubectl logs {first.pod} --container {first.container} --previous{option}"
+    return f"kubectl describe pod {first.pod}{option}"
 
 
 def last_line(log: str) -> str:
-    """The last line of a log that is not empty; nothing where a kubelet answers with its own excuse."""
-    lines = [" ".join(line.split()) for line in log.splitlines() if line.strip()]
+    """The last line of a log that is not empty; the empty string if the kubelet answers that it has no log."""
+    lines = [one_line(line) for line in log.splitlines() if line.strip()]
     return "" if not lines or lines[-1].startswith(NO_LOG) else lines[-1][:300]
 
 
@@ -227,15 +228,9 @@ def _name(found: Object) -> str:
     return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
 
 
-def _texts(events: list[Object], reason: str) -> list[str]:
-    return [_flat(event.get("message")) for event in sorted(events, key=_time) if event.get("reason") == reason]
-
-
-def _time(event: Object) -> str:
-    series = event.get("series") or {}
-    found = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
-    return str(found or event["metadata"].get("creationTimestamp") or "")
+def _event_messages(events: list[Object], reason: str) -> list[str]:
+    return [_flat(event.get("message")) for event in sorted(events, key=event_time) if event.get("reason") == reason]
 
 
 def _flat(text: Any) -> str:
-    return " ".join(str(text or "").split()).rstrip(".")
+    return one_line(text).rstrip(".")

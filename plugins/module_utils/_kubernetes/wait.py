@@ -1,7 +1,8 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waiting for Kubernetes objects: until they are what they should be, the time is over, or waiting cannot help."""
+"""Wait for Kubernetes objects until they have the expected state, time out, or cannot recover. Private to this
+collection."""
 
 from __future__ import annotations
 
@@ -10,83 +11,88 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions, pods
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Expectation, ObjectReference
 
-GRACE = 10  # seconds that a kind, its current schema or a namespace may take to appear
-PAUSE = 0.2  # seconds between two requests where there is nothing to watch
-POLL = 3  # seconds between two looks at the pods of workloads, which can fail without a change of the workload
+CREATION_GRACE = 10  # seconds for a kind, its current schema or a namespace to appear
+RETRY_INTERVAL = 0.2  # seconds between two dry runs
+POD_INTERVAL = 3  # seconds between two reads of pods, which can fail without a change of their workload
 
 
-class Waiting:
-    """What all waits of a task have in common: its start, its limit, and the workloads that may be beyond help."""
+class Wait:
+    """The start and the timeout of all waits of a task, and its workloads, one of which may be unable to recover."""
 
-    def __init__(self, cluster: Cluster, wanted: list[Wanted], timeout: float) -> None:
+    def __init__(self, cluster: Cluster, expected: list[Expectation], timeout: float) -> None:
         self.cluster, self.started, self.timeout = cluster, time.monotonic(), timeout
-        self.workloads = [one for one in wanted if pods.is_workload(one.api_version, one.kind)]
-        self.stopped = False  # whether waiting for any of the objects is in vain
-        self._patience = pods.Patience()
+        self.workloads = [one for one in expected if pods.is_workload(one.api_version, one.kind)]
+        self.is_stopped = False  # a workload cannot recover
+        self._causes = pods.PersistentCauses()
 
     @property
-    def waited(self) -> float:
+    def elapsed(self) -> float:
         return time.monotonic() - self.started
 
     @property
-    def until(self) -> float:
+    def deadline(self) -> float:
         return self.started + self.timeout
 
     @property
     def is_over(self) -> bool:
-        return self.stopped or self.waited >= self.timeout
+        return self.is_stopped or self.elapsed >= self.timeout
 
-    def look_at_workloads(self) -> None:
-        """Stop when one of the workloads, also one that is waited for later, has a cause that does not pass."""
-        for wanted in self.workloads:
-            found = self.cluster.patiently(partial(self.cluster.get, wanted), self.until)
-            causes = self.cluster.causes(wanted, found, with_events=False) if conditions.unmet(found, wanted) else []
-            if self._patience.worn_out(str(wanted), causes, time.monotonic()):
-                self.stopped = True
+    def check_workloads(self) -> None:
+        """Stop if a workload, even one that is waited for later, has a cause that does not pass."""
+        for expected in self.workloads:
+            found = self.cluster.retry_until(partial(self.cluster.get, expected), self.deadline)
+            is_ready = conditions.unmet_reason(found, expected) is None
+            causes = [] if is_ready else self.cluster.causes(expected, found, with_events=False)
+            if self._causes.persist(str(expected), causes, time.monotonic()):
+                self.is_stopped = True
 
 
-def wait(waiting: Waiting, wanted: Wanted, absent: bool) -> dict[str, Any]:
-    """Waits for one object. One after the other is as good as all at once, for all have to be so."""
-    cluster = waiting.cluster
+def wait_for_object(wait: Wait, expected: Expectation, absent: bool) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The result for one object, and the object. Raises ClusterError if its kind or namespace does not appear.
+
+    A task waits for its objects one after the other, since all of them must have the expected state.
+    """
+    cluster = wait.cluster
     while True:
-        found = cluster.patiently(lambda: cluster.get(wanted), waiting.until)
-        reason = ("still exists" if found else None) if absent else conditions.unmet(found, wanted)
-        if reason is None or waiting.is_over:
-            return result(wanted, reason, waiting.waited, found)
-        if found is None and waiting.waited >= GRACE:
-            ground = cluster.patiently(lambda: cluster.missing_ground(wanted), waiting.until)
-            if ground:
-                raise ClusterError(ground)
+        found = cluster.retry_until(lambda: cluster.get(expected), wait.deadline)
+        reason = ("still exists" if found else None) if absent else conditions.unmet_reason(found, expected)
+        if reason is None or wait.is_over:
+            return result(expected, reason, wait.elapsed, expected.condition), found
+        if found is None and wait.elapsed >= CREATION_GRACE:
+            missing = cluster.retry_until(lambda: cluster.missing_prerequisite(expected), wait.deadline)
+            if missing:
+                raise missing
         if not absent:
-            waiting.look_at_workloads()
-        if not waiting.stopped:
-            longest = GRACE if found is None else waiting.timeout
-            longest = POLL if waiting.workloads and not absent else longest
-            cluster.wait_for_change(wanted, found, min(waiting.timeout - waiting.waited, longest))
+            wait.check_workloads()
+        if not wait.is_stopped:
+            longest = CREATION_GRACE if found is None else wait.timeout
+            longest = POD_INTERVAL if wait.workloads and not absent else longest
+            cluster.wait_for_change(expected, found, min(wait.timeout - wait.elapsed, longest))
 
 
-def wait_accepted(waiting: Waiting, definition: dict[str, Any]) -> dict[str, Any]:
-    """Asks until an object would be taken, or never will be."""
-    wanted = Wanted.named(definition)
+def wait_for_admission(wait: Wait, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The result for a manifest, when the API server accepts it, rejects it permanently, or the wait times out."""
     while True:
-        reason, for_good = waiting.cluster.patiently(lambda: waiting.cluster.refusal(definition), waiting.until)
-        if reason is None or waiting.is_over or (for_good and waiting.waited >= GRACE):
-            return result(wanted, reason, waiting.waited, None)
-        time.sleep(PAUSE)
+        reason, is_permanent = wait.cluster.retry_until(lambda: wait.cluster.rejection(manifest), wait.deadline)
+        if reason is None or wait.is_over or (is_permanent and wait.elapsed >= CREATION_GRACE):
+            return result(ObjectReference.from_manifest(manifest), reason, wait.elapsed)
+        time.sleep(RETRY_INTERVAL)
 
 
-def result(wanted: Wanted, reason: str | None, seconds: float, found: dict[str, Any] | None) -> dict[str, Any]:
+def result(
+    reference: ObjectReference, reason: str | None, seconds: float, condition: str | None = None
+) -> dict[str, Any]:
+    """The entry for one object in the return value of k8s_condition."""
     return {
-        "kind": wanted.kind,
-        "name": wanted.name,
-        "namespace": wanted.namespace,
-        "condition": wanted.condition,
+        "kind": reference.kind,
+        "name": reference.name,
+        "namespace": reference.namespace,
+        "condition": condition,
         "fulfilled": reason is None,
         "reason": reason or "",
         "causes": [],
         "seconds": round(seconds, 1),
-        "_found": found,
     }

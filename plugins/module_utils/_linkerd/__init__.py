@@ -3,5 +3,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Linkerd's objects, events and CLI output, and the certificates that its pods present. Private to this collection.
 
-May import: _kubernetes, _x509.
+May import: _common, _kubernetes, _x509.
 """

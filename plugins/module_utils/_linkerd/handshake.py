@@ -1,16 +1,17 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the certificates that Linkerd's proxies present, several at a time. Private to this collection.
+"""Read the certificates that Linkerd's proxies present, several at a time. Private to this collection.
 
-As `linkerd identity` does it (linkerd2: cli/cmd/identity.go): a connection through the API server to the proxy's admin
-port, and there a TLS handshake for the name of the proxy's identity. The proxy asks for no client certificate and gives
-a handshake one second from the connection on (linkerd2-proxy: linkerd/app/admin/src/stack.rs), so a busy API server may
-cost a proxy its first attempt.
+This is the method of `linkerd identity` (linkerd2: cli/cmd/identity.go): a connection through the API server to the
+proxy's admin port, and a TLS handshake for the name of the proxy's identity. The proxy requests no client certificate.
+It closes a connection without a complete handshake after one second (linkerd2-proxy: linkerd/app/admin/src/stack.rs),
+so the first attempt can fail when the API server is busy.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,38 +19,37 @@ from typing import Any
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.port_forward import (
     Forwarder,
     ForwardError,
-    presented,
-    until,
+    presented_certificates,
 )
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import leaves
 
-PARALLEL = 16  # connections at a time
+MAX_CONNECTIONS = 16
 ATTEMPTS = 2
-ONE = 10  # seconds for an attempt
+ATTEMPT_TIMEOUT = 10  # seconds
 
 Facts = dict[str, Any]
-Read = tuple[Facts, list[Facts]]
+Leaf = tuple[Facts, list[Facts]]
 
 
 class Reader:
-    """Reads proxies until a time (monotonic) is over."""
+    """Reads the certificates of proxies within a time limit for all of them."""
 
     def __init__(self, api_client: Any, seconds: float) -> None:
-        self._forwarder, self._end = Forwarder(api_client), until(seconds)
+        self._forwarder, self._deadline = Forwarder(api_client), time.monotonic() + seconds
         self._seconds = seconds
-        self._forbidden: dict[str, str] = {}  # by namespace: one refusal is enough
+        self._forbidden: dict[str, str] = {}  # message by namespace, so that one refusal is enough
 
-    def read(self, target: leaves.Target) -> Read | Facts:
-        """The leaf with what is presented above it, or why there is none."""
+    def read(self, target: leaves.Target) -> Leaf | Facts:
+        """The leaf with the certificates above it, or an entry for leaves_missing."""
         if target.started_at is None:
-            return leaves.unread(target, "starting", "its proxy has not started")
+            return leaves.missing_leaf(target, "starting", "its proxy has not started")
         if target.obstacle:
-            return leaves.unread(target, "refused", target.obstacle)
-        problem = ForwardError("unreadable", f"the {self._seconds:g} s for all pods were over")
+            return leaves.missing_leaf(target, "refused", target.obstacle)
+        problem = ForwardError(f"the timeout of {self._seconds:g} s for all pods was exceeded", code="unreadable")
         for dummy in range(ATTEMPTS):
             if target.namespace in self._forbidden:
-                return leaves.unread(target, "forbidden", self._forbidden[target.namespace])
-            if until(0) >= self._end:
+                return leaves.missing_leaf(target, "forbidden", self._forbidden[target.namespace])
+            if time.monotonic() >= self._deadline:
                 break
             try:
                 return self._attempt(target)
@@ -57,35 +57,35 @@ class Reader:
                 problem = exc
                 if exc.code == "forbidden":
                     self._forbidden[target.namespace] = str(exc)
-        return leaves.unread(target, problem.code, str(problem))
+        return leaves.missing_leaf(target, problem.code, str(problem))
 
-    def _attempt(self, target: leaves.Target) -> Read:
-        end = min(until(ONE), self._end)
-        with self._forwarder.connect(target.namespace, target.pod, target.port, end) as connection:
-            found = presented(connection, target.server_name)
+    def _attempt(self, target: leaves.Target) -> Leaf:
+        deadline = min(time.monotonic() + ATTEMPT_TIMEOUT, self._deadline)
+        with self._forwarder.connect(target.namespace, target.pod, target.port, deadline) as connection:
+            found = presented_certificates(connection, target.server_name)
         if not found:
-            raise ForwardError("refused", "it presents no certificate")
+            raise ForwardError("it presents no certificate", code="refused")
         try:
             return leaves.leaf(target, found)
         except ValueError as exc:
-            raise ForwardError("refused", f"what it presents is no certificate: {exc}") from exc
+            raise ForwardError(f"it presents an invalid certificate: {exc}", code="refused") from exc
 
 
 def read_all(
-    api_client: Any, pods: list[Facts], seconds: float, again: Callable[[], list[Facts]]
+    api_client: Any, pods: list[Facts], seconds: float, list_pods: Callable[[], list[Facts]]
 ) -> tuple[list[Facts], list[Facts]]:
-    """The groups of leaves, and the pods without one. Pods that ended meanwhile, as listed again, are in neither."""
-    reader, wanted = Reader(api_client, seconds), leaves.targets(pods)
-    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
-        results = list(zip(wanted, pool.map(reader.read, wanted), strict=True))
+    """The groups of leaves, and the pods without a leaf. Pods that `list_pods` no longer returns are in neither."""
+    reader, targets = Reader(api_client, seconds), leaves.targets(pods)
+    with ThreadPoolExecutor(max_workers=MAX_CONNECTIONS) as pool:
+        results = list(zip(targets, pool.map(reader.read, targets), strict=True))
     read = [result for dummy, result in results if isinstance(result, tuple)]
     missing = [(target, result) for target, result in results if isinstance(result, dict)]
     if any(result["code"] != "forbidden" for dummy, result in missing):
-        alive = {target.uid: target for target in leaves.targets(again())}
-        # A proxy that was restarted since is as young as one that was just started.
+        current = {target.uid: target for target in leaves.targets(list_pods())}
+        # The proxy may have restarted since then.
         missing = [
-            (target, {**result, "started_at": alive[target.uid].started_at})
+            (target, {**result, "started_at": current[target.uid].started_at})
             for target, result in missing
-            if target.uid in alive
+            if target.uid in current
         ]
     return leaves.groups(read), sorted((result for dummy, result in missing), key=lambda one: str(one["pod"]))

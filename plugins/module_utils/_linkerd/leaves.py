@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pods and the certificates that their proxies present, as facts. Private to this collection.
+"""Facts of the certificates that proxies present, and which pods have a proxy. Private to this collection.
 
 Names are Linkerd's own (linkerd2: charts/partials/templates/_proxy.tpl, cli/cmd/identity.go).
 """
@@ -19,7 +19,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography
 
 PORT_NAME, PORT = "linkerd-admin", 4191
 LOCAL_NAME = "LINKERD2_PROXY_IDENTITY_LOCAL_NAME"
-BEFORE_START = (None, "ContainerCreating", "PodInitializing")  # why a container waits that nothing is wrong with
+BEFORE_START = (None, "ContainerCreating", "PodInitializing")  # reasons of a container that is starting
 
 Facts = dict[str, Any]
 
@@ -34,7 +34,7 @@ class Target:
     port: int
     server_name: str
     started_at: str | None  # of the proxy; None before its first start
-    obstacle: str  # why it presents no certificate, as far as the pod's object shows
+    obstacle: str  # why it presents no certificate, according to the pod
 
     @property
     def name(self) -> str:
@@ -46,19 +46,18 @@ def targets(pods: Iterable[Facts]) -> list[Target]:
     found = []
     for pod in pods:
         proxy = sources.proxy(pod)
-        if proxy is None or sources.is_over(pod):
+        if proxy is None or sources.is_finished(pod):
             continue
-        meta, name = pod["metadata"], server_name(pod, proxy)
+        metadata, name = pod["metadata"], server_name(pod, proxy)
         started, obstacle = proxy_start(pod)
         obstacle = obstacle or ("" if name else f"its proxy has no variable {LOCAL_NAME}")
-        found.append(
-            Target(meta["namespace"], meta["name"], meta.get("uid", ""), admin_port(proxy), name, started, obstacle)
-        )
+        namespace, uid = metadata["namespace"], metadata.get("uid", "")
+        found.append(Target(namespace, metadata["name"], uid, admin_port(proxy), name, started, obstacle))
     return found
 
 
 def proxy_start(pod: Facts) -> tuple[str | None, str]:
-    """When the proxy of a pod started, and what it has in place of a start. Before its first start both are empty."""
+    """When the proxy of a pod started, and why it does not run. Both are empty before its first start."""
     status = pod.get("status") or {}
     states = (
         container.get("state") or {}
@@ -81,7 +80,7 @@ def admin_port(proxy: Facts) -> int:
 
 
 def server_name(pod: Facts, proxy: Facts) -> str:
-    """The identity that the proxy has certified. Its variable refers to others, as Kubernetes expands them."""
+    """The identity of the proxy, from a variable that refers to others, which are expanded as Kubernetes does."""
     fields = {
         "metadata.name": pod["metadata"]["name"],
         "metadata.namespace": pod["metadata"]["namespace"],
@@ -96,7 +95,7 @@ def server_name(pod: Facts, proxy: Facts) -> str:
 
 
 def leaf(target: Target, presented: list[bytes]) -> tuple[Facts, list[Facts]]:
-    """The facts of a proxy's own certificate, and of those that it presents above it. ValueError when one is none."""
+    """The facts of a proxy's own certificate and of those above it. Raises ValueError for an invalid certificate."""
     first, *above = [x509.load_der_x509_certificate(der) for der in presented]
     facts = {
         "pod": target.name,
@@ -111,12 +110,13 @@ def leaf(target: Target, presented: list[bytes]) -> tuple[Facts, list[Facts]]:
     return facts, [sources.with_pem(one) for one in above]
 
 
-def unread(target: Target, code: str, problem: str) -> Facts:
+def missing_leaf(target: Target, code: str, problem: str) -> Facts:
+    """An entry of leaves_missing."""
     return {"pod": target.name, "started_at": target.started_at, "code": code, "problem": problem}
 
 
 def groups(leaves: Iterable[tuple[Facts, list[Facts]]]) -> list[Facts]:
-    """Leaves presented with the same certificates above them, the largest group first."""
+    """Leaves by the certificates above them, the largest group first."""
     found: dict[tuple[str, ...], Facts] = {}
     for facts, above in leaves:
         key = tuple(one["fingerprint_sha256"] for one in above)

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kubernetes objects to what they say of a mesh's certificates. Private to this collection.
+"""The certificates in the Kubernetes objects of a mesh. Private to this collection.
 
-Names and places are Linkerd's own: the identity controller's Secret and ConfigMap, and the variable that its injector
-writes into pods (linkerd2: controller/cmd/identity/main.go, pkg/inject/inject.go).
+Names are Linkerd's own: the identity controller's Secret and ConfigMap, and the variable that its injector writes into
+pods (linkerd2: controller/cmd/identity/main.go, pkg/inject/inject.go).
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography
 CONFIG_MAP, BUNDLE_KEY = "linkerd-identity-trust-roots", "ca-bundle.crt"
 SECRET = "linkerd-identity-issuer"  # noqa: S105 - its name
 PROXY, VARIABLE = "linkerd-proxy", "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"
-CONTROLLER = "identity"  # its container too reads the anchors once, when it starts
+CONTROLLER = "identity"  # its container also reads the anchors only when it starts
 SELECTOR = "linkerd.io/control-plane-ns={namespace}"
 
 Object = dict[str, Any]
 
 
 def with_pem(certificate: x509.Certificate) -> dict[str, Any]:
+    """The facts of a certificate, and the certificate as PEM."""
     return {**certs.certificate_facts(certificate), "certificate": certificate.public_bytes(Encoding.PEM).decode()}
 
 
 def source(
     where: str, pem: str | bytes | None, problem: str = "", reader: strict_pem.Reader = strict_pem.read_as_go
 ) -> dict[str, Any]:
-    """What a place holds. What cannot be read there is a sentence, never an error, and never the text itself.
+    """The certificates of one source. An error is returned as `problem`, a predicate without the contents.
 
-    The reader is that of the part of Linkerd that reads it: where this reads less than there is, that is the problem,
-    and the certificates are listed all the same.
+    `reader` parses PEM as the part of Linkerd does that reads this source. If it finds fewer certificates than there
+    are, that is the problem, and all certificates are listed.
     """
     certificates: list[dict[str, Any]] = []
     if not problem and not pem:
-        problem = "is not there"
+        problem = "does not exist"
     if not problem and pem:
         try:
             certificates = [with_pem(certificate) for certificate in certs.parse_bundle(pem)]
@@ -63,7 +64,7 @@ def secret_source(found: Object | None, namespace: str, key: str, problem: str =
     where = f"Secret {namespace}/{SECRET}, {key}"
     encoded = ((found or {}).get("data") or {}).get(key)
     if found is not None and not encoded:
-        problem = "is empty or not there"
+        problem = "is empty or does not exist"
     try:
         pem = base64.b64decode(encoded, validate=True) if encoded else None
     except binascii.Error:
@@ -72,7 +73,7 @@ def secret_source(found: Object | None, namespace: str, key: str, problem: str =
 
 
 def changed_at(found: Object) -> str:
-    """When somebody last wrote the data, as far as the API server remembers."""
+    """When the data was last written, according to the managed fields."""
     times = [
         entry["time"]
         for entry in found["metadata"].get("managedFields") or []
@@ -82,24 +83,24 @@ def changed_at(found: Object) -> str:
 
 
 def renewal_time(found: Object | None) -> str | None:
-    """When cert-manager means to renew the issuer; none where the Certificate is not its own or not to be read."""
+    """When cert-manager will renew the issuer; None without a Certificate of cert-manager that can be read."""
     return ((found or {}).get("status") or {}).get("renewalTime")
 
 
 def pod_groups(pods: list[Object], changed: str | None) -> list[dict[str, Any]]:
-    """Pods that carry the same anchors, on the same evidence. Pods that are over or going are left out.
+    """Pods by their trust anchors and the evidence for them, without pods that have finished or are terminating.
 
-    The variable is in the specification of an injected pod. Pods of the control plane take it from the ConfigMap when
-    their container starts: what they hold is known only if they started after its last change.
+    An injected pod has the anchors in a variable of its specification. Pods of the control plane read the ConfigMap
+    when their container starts, so their anchors are known only if they started after its last change.
     """
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
     for pod in pods:
         meta = pod["metadata"]
-        if is_over(pod):
+        if is_finished(pod):
             continue
         variable = next(_variables(pod), None)
         if variable is None:
-            continue  # no proxy of Linkerd in it
+            continue  # it has no proxy
         name = f"{meta['namespace']}/{meta['name']}"
         if variable.get("value"):
             found, evidence = source(f"environment of {name}", variable["value"], "", strict_pem.read_as_rustls), "spec"
@@ -121,14 +122,14 @@ def pod_groups(pods: list[Object], changed: str | None) -> list[dict[str, Any]]:
     return sorted(groups.values(), key=lambda group: (-len(group["pods"]), group["pods"][0]))
 
 
-def is_over(pod: Object) -> bool:
+def is_finished(pod: Object) -> bool:
     """Whether a pod has finished or is terminating."""
     phase = (pod.get("status") or {}).get("phase")
     return bool(pod["metadata"].get("deletionTimestamp")) or phase in ("Succeeded", "Failed")
 
 
 def proxy(pod: Object) -> Object | None:
-    """The container of the proxy, which is an init container where sidecars are native."""
+    """The container of the proxy, which is an init container if it is a native sidecar."""
     spec = pod["spec"]
     containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
     return next((container for container in containers if container["name"] == PROXY), None)
@@ -149,5 +150,5 @@ def _evidence(pod: Object, changed: str | None) -> str:
     started = [(state.get("running") or {}).get("startedAt") for state in states]
     if changed is None:
         return "started_before"
-    # One that does not run yet takes what is there when it does. Times are in seconds: the same one proves nothing.
+    # A container that has not started will read the current anchors. Times are in seconds, so equal ones prove nothing.
     return "started_after" if all(start is None or start > changed for start in started) else "started_before"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kinds of cert-manager in the API server of the tests, and what stands between it and a client."""
+"""An API server with cert-manager's kinds, and a forwarder to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def linkerd() -> Path:
 
 @pytest.fixture(scope="session")
 def kinds(kubernetes):
-    """The API server with cert-manager's kinds, bare."""
+    """The API server with cert-manager's kinds, without their validation."""
     for kind, plural in KINDS.items():
         kubernetes.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd(kind, plural))
     deadline = time.monotonic() + 300

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands in for what is between a client and the API server: hands every request on, except where a test says how it
-goes wrong."""
+"""Stands in for the network between a client and the API server. It forwards every request, except those that a test
+lets fail."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 UNVERIFIED = ssl._create_unverified_context()  # noqa: S323 - the server signs its own certificate
-DROP, SILENT = "drop", "silent"  # beside these, the status that is answered
+DROP, SILENT = "drop", "silent"  # faults; a number is the status of the answer
 WATCH = "watch="
 
 
@@ -27,7 +27,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *arguments: Any) -> None:
         pass
 
-    def hand_on(self) -> None:
+    def forward(self) -> None:
         fault = self.server.forwarder.next_fault(self.command, self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if fault == DROP or self.server.forwarder.closed.is_set():
@@ -60,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
     def write(self, chunk: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = hand_on  # noqa: N815 - the library's names
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward  # noqa: N815 - the library's names
 
 
 class Forwarder:
@@ -76,14 +76,14 @@ class Forwarder:
         self.kubeconfig = folder / "forwarded"
         self.kubeconfig.write_text(json.dumps(config))
 
-    def wrong(self, part: str, fault: int | str, times: int, after: int = 0, method: str = "GET") -> None:
-        """The next requests whose path and query hold the part go wrong, after some that do not."""
+    def fail(self, part: str, fault: int | str, times: int, after: int = 0, method: str = "GET") -> None:
+        """Let the next requests fail whose path and query contain `part`, after `after` requests that succeed."""
         self.faults += [(method, part, None)] * after + [(method, part, fault)] * times
 
     def next_fault(self, method: str, path: str) -> int | str | None:
         with self.lock:
-            for number, (concerned, part, fault) in enumerate(self.faults):
-                if method == concerned and part in path and (part == WATCH or WATCH not in path):
+            for number, (fault_method, part, fault) in enumerate(self.faults):
+                if method == fault_method and part in path and (part == WATCH or WATCH not in path):
                     del self.faults[number]
                     return fault
         return None

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each module of Kubernetes against answers of a real API server in which a part is something else."""
+"""Each Kubernetes module with answers of a real API server in which one part is replaced."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ OBJECTS = [
     dict(kind="ConfigMap", name="kube-root-ca.crt", namespace="kube-system"),
     dict(kind="Certificate", api_version="cert-manager.io/v1", name="linkerd-identity-issuer", namespace=NAMESPACE),
 ]
-WAYS = {
+MODULES = {
     "conditions": (k8s_condition, dict(objects=OBJECTS, timeout=0)),
-    "a definition": (
+    "admission": (
         k8s_condition,
         dict(
             accepts=[{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "default"}}],
@@ -41,8 +41,8 @@ WAYS = {
         ),
     ),
     "certificates": (linkerd_certificates_info, dict(linkerd_namespace=NAMESPACE)),
-    "the issuer of tokens": (service_account_issuer_info, {}),
-    "a renewal": (linkerd_issuer_renewal, dict(linkerd_namespace=NAMESPACE, timeout=0, event_timeout=0)),
+    "token issuer": (service_account_issuer_info, {}),
+    "renewal": (linkerd_issuer_renewal, dict(linkerd_namespace=NAMESPACE, timeout=0, event_timeout=0)),
 }
 
 
@@ -55,7 +55,7 @@ def put(api, path: str, body: dict) -> None:
 
 @pytest.fixture
 def mesh(kinds):
-    """What a mesh has in its namespace, with a certificate that is none."""
+    """The objects of a mesh in its namespace, with an invalid certificate."""
     kinds.namespace(NAMESPACE)
     core = f"/api/v1/namespaces/{NAMESPACE}"
     put(kinds, "/api/v1/namespaces/kube-system/configmaps", head("kube-root-ca.crt", data={"ca.crt": "x"}))
@@ -74,11 +74,11 @@ def head(name: str, **more) -> dict:
     return {"metadata": {"name": name}, **more}
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_module_ends_with_a_result_whatever_the_api_server_answers(mesh, capsys, monkeypatch, tmp_path, way):
-    module, options = WAYS[way]
+@pytest.mark.parametrize("name", MODULES)
+def test_module_returns_result_for_any_answer(mesh, capsys, monkeypatch, tmp_path, name):
+    module, options = MODULES[name]
     proxy = BreakingProxy(mesh.url)
-    monkeypatch.setattr(cluster, "PAUSE", 0)
+    monkeypatch.setattr(cluster, "RETRY_INTERVAL", 0)
     monkeypatch.setattr(cluster.Cluster, "wait_for_change", lambda *dummy: None)
 
     @settings(max_examples=settings().max_examples // 10)
@@ -86,13 +86,13 @@ def test_a_module_ends_with_a_result_whatever_the_api_server_answers(mesh, capsy
     def attempt(alteration):
         for file in tmp_path.iterdir():
             if file.is_file():
-                file.unlink()  # what kubernetes.core keeps of what the API server serves
+                file.unlink()  # the API resources that kubernetes.core caches
         proxy.alter = copy.deepcopy(alteration)
         with patch_module_args({"host": proxy.url, "api_key": TOKEN, **options}), pytest.raises(SystemExit):
             module.main()
         result = json.loads(capsys.readouterr().out)
         if result.get("failed"):
-            assert result["msg"].strip() and "Traceback" not in result["msg"]
+            assert result["code"] and result["msg"].strip() and "Traceback" not in result["msg"]
         else:
             assert isinstance(result["changed"], bool)
 

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module against a real API server. Neither cert-manager nor Linkerd runs: what they write is written here, as soon
-as the renewal is asked for."""
+"""linkerd_issuer_renewal with a real API server. The test writes what cert-manager and Linkerd would write, as soon as
+the renewal is requested."""
 
 from __future__ import annotations
 
@@ -31,11 +31,10 @@ MERGE = "application/merge-patch+json"
 READY = {"type": "Ready", "status": "True", "reason": "Ready", "message": "", "observedGeneration": 1}
 DONE = {"revision": 2, "conditions": [READY]}
 FAILED = {**READY, "type": "Issuing", "status": "False", "reason": "Failed", "message": "permission denied"}
-UNKNOWN = "The renewal was asked for, and its outcome is not known."
 
 
 class Mesh:
-    """What the module finds, and what others make of its wish."""
+    """The objects of a mesh, and the reactions of cert-manager and Linkerd."""
 
     def __init__(self, api: Any) -> None:
         self.api = api
@@ -45,20 +44,20 @@ class Mesh:
 
     def event(self, name: str, reason: str) -> None:
         about = {"kind": "Deployment", "name": "linkerd-identity", "namespace": "renewal"}
-        body = {"metadata": {"name": name}, "involvedObject": about, "reason": reason, "message": "said by the test"}
+        body = {"metadata": {"name": name}, "involvedObject": about, "reason": reason, "message": "by the test"}
         self.api.call("POST", f"{CORE}/events", body)
 
-    def asked_for(self) -> bool:
+    def renewal_requested(self) -> bool:
         conditions = self.api.call("GET", CERTIFICATE)["status"]["conditions"]
         return any((item["type"], item["status"]) == ("Issuing", "True") for item in conditions)
 
     @contextlib.contextmanager
-    def answers(self, status: dict, event: str | None = None):
-        """Plays cert-manager, then Linkerd."""
+    def reacts(self, status: dict, event: str | None = None):
+        """Stands in for cert-manager, then for Linkerd."""
         stop = threading.Event()
 
-        def play() -> None:
-            while not self.asked_for():
+        def react() -> None:
+            while not self.renewal_requested():
                 if stop.wait(0.1):
                     return
             if status is DONE:
@@ -67,11 +66,11 @@ class Mesh:
             if event:
                 self.event("new", event)
 
-        player = threading.Thread(target=play)
-        player.start()
+        thread = threading.Thread(target=react)
+        thread.start()
         yield
         stop.set()
-        player.join()
+        thread.join()
 
 
 @pytest.fixture
@@ -98,70 +97,71 @@ def renew(forwarder, capsys):
     return call
 
 
-def test_a_renewal_that_linkerd_takes(mesh, renew):
-    with mesh.answers(DONE, "IssuerUpdated"):
+def test_renewal_that_linkerd_uses(mesh, renew):
+    with mesh.reacts(DONE, "IssuerUpdated"):
         answer = renew(timeout=900, event_timeout=900)
     assert (answer["changed"], answer["in_use"]) == (True, True)
     assert answer["certificate"]["subject"] == NEXT.certificate.subject.rfc4514_string()
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_what_is_no_certificate_is_renewed_too(mesh, renew, check):
+def test_invalid_certificate_is_renewed(mesh, renew, check):
     mesh.secret("no certificate")
-    with mesh.answers(DONE):
+    with mesh.reacts(DONE):
         answer = renew(check=check, timeout=900, event_timeout=0)
     assert answer["changed"], answer["msg"]
     assert bool(answer["certificate"]) is not check
-    assert mesh.asked_for() is False
+    assert mesh.renewal_requested() is False
 
 
 @pytest.mark.parametrize("fault", [503, DROP])
-def test_an_api_server_that_is_away_for_a_moment_ends_no_wait(mesh, renew, forwarder, fault):
-    forwarder.wrong("/certificates/linkerd-identity-issuer", fault, times=6, after=1)
-    with mesh.answers(DONE):
+def test_wait_continues_while_api_server_is_busy(mesh, renew, forwarder, fault):
+    forwarder.fail("/certificates/linkerd-identity-issuer", fault, times=6, after=1)
+    with mesh.reacts(DONE):
         answer = renew(timeout=900, event_timeout=0)
     assert answer["changed"], answer["msg"]
 
 
 @pytest.mark.parametrize("fault", [503, DROP])
-def test_where_nobody_can_tell_the_outcome_nothing_is_claimed(mesh, renew, forwarder, fault):
-    forwarder.wrong("/certificates/linkerd-identity-issuer", fault, times=1000, after=1)
-    message = renew(timeout=1)["msg"]
-    assert mesh.asked_for()
-    assert message.startswith(UNKNOWN) and "old certificate" not in message
+def test_outcome_is_unknown_without_api_server(mesh, renew, forwarder, fault):
+    forwarder.fail("/certificates/linkerd-identity-issuer", fault, times=1000, after=1)
+    answer = renew(timeout=1)
+    assert mesh.renewal_requested()
+    assert answer["code"] == "outcome_unknown" and "old certificate" not in answer["msg"]
 
 
-def test_a_renewal_that_takes_too_long_may_still_come(mesh, renew):
-    message = renew(timeout=1)["msg"]
-    assert message.startswith(f"{UNKNOWN} Certificate renewal/linkerd-identity-issuer was not renewed within 1 s.")
+def test_outcome_is_unknown_after_timeout(mesh, renew):
+    answer = renew(timeout=1)
+    assert answer["code"] == "outcome_unknown"
+    assert "Certificate renewal/linkerd-identity-issuer was not renewed within 1 s" in answer["msg"]
 
 
-def test_only_a_failed_attempt_leaves_the_old_certificate(mesh, renew):
-    with mesh.answers({"revision": 1, "failedIssuanceAttempts": 1, "conditions": [READY, FAILED]}):
-        message = renew(timeout=900)["msg"]
-    assert message.startswith("The old certificate stays in use.")
-    assert "Issuing=False (Failed) permission denied" in message
+def test_failed_attempt_is_an_error_with_message_of_cert_manager(mesh, renew):
+    with mesh.reacts({"revision": 1, "failedIssuanceAttempts": 1, "conditions": [READY, FAILED]}):
+        answer = renew(timeout=900)
+    assert answer["code"] == "issuance_failed"
+    assert "Issuing=False (Failed) permission denied" in answer["msg"]
 
 
-def test_events_that_cannot_be_read_are_an_error_before_anything_is_asked_for(mesh, renew, forwarder):
+def test_unreadable_events_are_an_error_before_renewal(mesh, renew, forwarder):
     mesh.event("old", "IssuerUpdated")
     for check in (True, False):
-        forwarder.wrong("/events", 503, times=1)
-        assert "Events of renewal cannot be read: 503" in renew(check=check, timeout=900, event_timeout=0)["msg"]
-    assert not mesh.asked_for()
+        forwarder.fail("/events", 503, times=1)
+        answer = renew(check=check, timeout=900, event_timeout=0)
+        assert answer["code"] == "server_busy" and "Events of renewal" in answer["msg"]
+    assert not mesh.renewal_requested()
 
 
-def test_an_old_event_says_nothing_of_the_new_certificate(mesh, renew, forwarder):
+def test_old_event_is_ignored(mesh, renew, forwarder):
     mesh.event("old", "IssuerUpdated")
-    forwarder.wrong("/events", 503, times=1, after=1)
-    with mesh.answers(DONE):
+    forwarder.fail("/events", 503, times=1, after=1)
+    with mesh.reacts(DONE):
         answer = renew(timeout=900, event_timeout=3)
     assert (answer["changed"], answer["in_use"]) == (True, False)
 
 
-def test_events_that_can_no_longer_be_read_are_said(mesh, renew, forwarder):
-    forwarder.wrong("/events", 403, times=1000, after=1)
-    with mesh.answers(DONE):
-        message = renew(timeout=900, event_timeout=900)["msg"]
-    assert message.startswith("The new certificate is there, but not whether Linkerd uses it:")
-    assert "Events of renewal cannot be read: 403" in message
+def test_usage_is_unknown_without_events(mesh, renew, forwarder):
+    forwarder.fail("/events", 403, times=1000, after=1)
+    with mesh.reacts(DONE):
+        answer = renew(timeout=900, event_timeout=900)
+    assert answer["code"] == "usage_unknown" and "Events of renewal" in answer["msg"]

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waits for workloads against a real API server. What controllers and kubelets would write is written here.
+"""k8s_condition for workloads, with a real API server. The test writes what controllers and kubelets would write.
 
-What they really write is in tests/end_to_end/test_wait_messages.py.
+What they really write is tested in tests/end_to_end/test_wait_messages.py.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import pods, wait
 from ansible_collections.servicemesh.pki.plugins.modules import k8s_condition
 
-# Seconds: a limit that is never waited for, and how long it may take where that is so, on a busy machine.
+# Seconds: a timeout that is never reached, and the limit for such a wait on a busy machine.
 LONG, SOON = 900, 300
 NAMESPACE = "waits"
 CORE, APPS = f"/api/v1/namespaces/{NAMESPACE}", f"/apis/apps/v1/namespaces/{NAMESPACE}"
 LABELS = {"app": "web"}
 TEMPLATE = {"metadata": {"labels": LABELS}, "spec": {"containers": [{"name": "app", "image": "x"}]}}
-WANTED = {
+OPTIONS = {
     "api_version": "apps/v1",
     "kind": "Deployment",
     "name": "web",
@@ -46,10 +46,10 @@ def api(kubernetes):
 @pytest.fixture
 def run(api, capsys):
     def call(**options: Any) -> dict:
-        given = {"kubeconfig": str(api.kubeconfig), **WANTED, **options}
-        if "objects" in given:
-            given = {name: value for name, value in given.items() if name not in WANTED}
-        with patch_module_args(given), pytest.raises(SystemExit):
+        arguments = {"kubeconfig": str(api.kubeconfig), **OPTIONS, **options}
+        if "objects" in arguments:
+            arguments = {name: value for name, value in arguments.items() if name not in OPTIONS}
+        with patch_module_args(arguments), pytest.raises(SystemExit):
             k8s_condition.main()
         return json.loads(capsys.readouterr().out)
 
@@ -58,13 +58,13 @@ def run(api, capsys):
 
 @pytest.fixture(autouse=True)
 def faster(monkeypatch):
-    """A tenth of the patience, so that 60 s are 6."""
-    monkeypatch.setattr(wait, "POLL", 0.3)
-    monkeypatch.setattr(pods, "PATIENCE", tuple((*rule, least / 10) for *rule, least in pods.PATIENCE))
+    """A tenth of the grace periods, so that 60 s are 6."""
+    monkeypatch.setattr(wait, "POD_INTERVAL", 0.3)
+    monkeypatch.setattr(pods, "GRACE_PERIODS", tuple((*rule, least / 10) for *rule, least in pods.GRACE_PERIODS))
 
 
 class Workload:
-    """A Deployment and what belongs to it."""
+    """A Deployment with its ReplicaSets and pods."""
 
     def __init__(self, api: Any, name: str = "web") -> None:
         self.api, self.name, self.made = api, name, []
@@ -113,7 +113,7 @@ def container(name: str = "app", **state: Any) -> list[dict]:
     return [{**found, "state": state, "lastState": last}]
 
 
-def waits(reason: str, message: str = "") -> dict:
+def waiting(reason: str, message: str = "") -> dict:
     return {"containerStatuses": container(waiting={"reason": reason, "message": message})}
 
 
@@ -127,28 +127,28 @@ UNSCHEDULED = {
     "message": "0/1 nodes are available",
 }
 
-# The status of the pod, the reason that is named, and seconds (a tenth of the real ones) after which the wait stops.
+# Status of the pod, reported reason, and seconds (a tenth of the real ones) after which the wait stops.
 CAUSES = {
-    "a name that is none": (waits("InvalidImageName", "couldn't parse image name"), "InvalidImageName", 0),
-    "an image that is not there": (waits("ErrImagePull", NOT_FOUND), "ErrImagePull", 6),
-    "a registry out of reach": (waits("ImagePullBackOff", UNREACHED), "ImagePullBackOff", None),
-    "a ConfigMap that is missing": (
-        waits("CreateContainerConfigError", 'configmap "settings" not found'),
+    "invalid image name": (waiting("InvalidImageName", "couldn't parse image name"), "InvalidImageName", 0),
+    "missing image": (waiting("ErrImagePull", NOT_FOUND), "ErrImagePull", 6),
+    "unreachable registry": (waiting("ImagePullBackOff", UNREACHED), "ImagePullBackOff", None),
+    "missing ConfigMap": (
+        waiting("CreateContainerConfigError", 'configmap "settings" not found'),
         "CreateContainerConfigError",
         6,
     ),
-    "an image that runs as root": (
-        waits("CreateContainerConfigError", "container has runAsNonRoot and image will run as root"),
+    "image that runs as root": (
+        waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root"),
         "CreateContainerConfigError",
         0,
     ),
-    "a crash loop": (
+    "crash loop": (
         {"containerStatuses": container(waiting={"reason": "CrashLoopBackOff"}, lastState=CRASHED, restarts=4)},
         "CrashLoopBackOff",
         None,
     ),
     "no node": ({"conditions": [UNSCHEDULED]}, "Unschedulable", None),
-    "an init container": (
+    "init container": (
         {"initContainerStatuses": container("prepare", waiting={"reason": "InvalidImageName"})},
         "InvalidImageName",
         0,
@@ -157,7 +157,7 @@ CAUSES = {
 
 
 @pytest.mark.parametrize("name", CAUSES)
-def test_the_cause_is_named_and_ends_the_wait_where_waiting_is_in_vain(workload, run, name):
+def test_cause_is_reported_and_unrecoverable_one_ends_wait(workload, run, name):
     status, reason, stops = CAUSES[name]
     workload.pod(workload.replica_set(), **status)
     limit = 3 if stops is None else LONG
@@ -169,13 +169,13 @@ def test_the_cause_is_named_and_ends_the_wait_where_waiting_is_in_vain(workload,
     where = f"Pod waits/web-1-abc, container {name}" if name else "Pod waits/web-1-abc"
     assert f"{where}: {reason}" in answer["msg"] and "web-1-abc" in answer["msg"].rpartition("See: ")[2]
     if stops is None:
-        assert item["seconds"] >= limit and answer["msg"].startswith("Not so after")
+        assert item["seconds"] >= limit and answer["code"] == "timeout"
     else:
-        assert stops <= item["seconds"] < SOON and answer["msg"].startswith("Stopped after")
+        assert stops <= item["seconds"] < SOON and answer["code"] == "unrecoverable"
 
 
-def test_a_config_map_that_comes_ends_the_wait_well(workload, run):
-    workload.pod(workload.replica_set(), **waits("CreateContainerConfigError", 'configmap "settings" not found'))
+def test_config_map_that_is_created_later_ends_wait(workload, run):
+    workload.pod(workload.replica_set(), **waiting("CreateContainerConfigError", 'configmap "settings" not found'))
     available = {"conditions": [{**UNAVAILABLE, "status": "True"}]}
     timer = threading.Timer(3, workload.api.status, [f"{APPS}/deployments/web", available])
     timer.start()
@@ -185,42 +185,42 @@ def test_a_config_map_that_comes_ends_the_wait_well(workload, run):
     assert answer["objects"][0]["seconds"] < SOON
 
 
-def test_a_cause_that_passed_and_came_again_is_waited_for_again(workload, run):
-    """Two pods one after the other, each for less than the limit."""
-    workload.pod(workload.replica_set(), **waits("ErrImagePull", NOT_FOUND))
+def test_cause_that_recurs_has_new_grace_period(workload, run):
+    """Two pods one after the other, each for less than the grace period."""
+    workload.pod(workload.replica_set(), **waiting("ErrImagePull", NOT_FOUND))
     path = f"{CORE}/pods/web-1-abc"
     timers = [
-        threading.Timer(1, workload.api.status, [path, waits("ContainerCreating")]),
-        threading.Timer(5, workload.api.status, [path, waits("ErrImagePull", NOT_FOUND)]),
+        threading.Timer(1, workload.api.status, [path, waiting("ContainerCreating")]),
+        threading.Timer(5, workload.api.status, [path, waiting("ErrImagePull", NOT_FOUND)]),
     ]
     for timer in timers:
         timer.start()
     answer = run(timeout=10)
     for timer in timers:
         timer.join()
-    assert answer["msg"].startswith("Not so after")
+    assert answer["code"] == "timeout"
 
 
-def test_only_pods_of_the_current_template_count(workload, run):
+def test_pods_of_earlier_template_are_ignored(workload, run):
     old, new = workload.replica_set(1), workload.replica_set(2)
-    workload.pod(old, "web-1-abc", **waits("InvalidImageName"))
-    workload.pod(new, "web-2-abc", **waits("ContainerCreating"))
+    workload.pod(old, "web-1-abc", **waiting("InvalidImageName"))
+    workload.pod(new, "web-2-abc", **waiting("ContainerCreating"))
     answer = run(timeout=2)
-    assert answer["objects"][0]["causes"] == [] and answer["msg"].startswith("Not so after")
+    assert answer["objects"][0]["causes"] == [] and answer["code"] == "timeout"
 
 
-def test_pods_of_another_owner_with_the_same_labels_do_not_count(workload, run):
+def test_pods_of_another_owner_are_ignored(workload, run):
     workload.replica_set()
-    workload.pod(workload.deployment, "stray", **waits("InvalidImageName"))
+    workload.pod(workload.deployment, "stray", **waiting("InvalidImageName"))
     assert run(timeout=1)["objects"][0]["causes"] == []
 
 
-def test_a_workload_that_is_waited_for_later_ends_the_wait_for_the_first(api, workload, run):
+def test_unrecoverable_second_workload_ends_wait_for_first(api, workload, run):
     other = Workload(api, "other")
-    workload.pod(workload.replica_set(), **waits("InvalidImageName"))
-    first = {**WANTED, "name": "other"}
+    workload.pod(workload.replica_set(), **waiting("InvalidImageName"))
+    first = {**OPTIONS, "name": "other"}
     try:
-        answer = run(objects=[first, WANTED], timeout=LONG)
+        answer = run(objects=[first, OPTIONS], timeout=LONG)
     finally:
         other.remove()
     assert [item["fulfilled"] for item in answer["objects"]] == [False, False]
@@ -229,15 +229,15 @@ def test_a_workload_that_is_waited_for_later_ends_the_wait_for_the_first(api, wo
 
 
 def refusal(api: Any, spec: dict) -> str:
-    """Why the API server takes no such pod, in its own words."""
+    """The message with which the API server rejects such a pod."""
     end = time.monotonic() + SOON
-    while time.monotonic() < end:  # admission takes a moment to know what was just made
+    while time.monotonic() < end:  # until admission uses the new object
         try:
             api.call("POST", f"{CORE}/pods?dryRun=All", {"metadata": {"name": "web-1-abc"}, "spec": spec})
         except urllib.error.HTTPError as exc:
             return json.loads(exc.read())["message"]
         time.sleep(0.1)
-    raise AssertionError("the API server takes the pod")
+    raise AssertionError("the API server accepts the pod")
 
 
 @pytest.fixture
@@ -260,10 +260,10 @@ def restricted(api):
     return message
 
 
-@pytest.mark.parametrize(("rule", "words"), [("quota", "exceeded quota: few"), ("restricted", "violates PodSecurity")])
-def test_pods_that_cannot_be_created(workload, run, request, rule, words):
+@pytest.mark.parametrize(("rule", "part"), [("quota", "exceeded quota: few"), ("restricted", "violates PodSecurity")])
+def test_pods_that_admission_rejects(workload, run, request, rule, part):
     message = request.getfixturevalue(rule)
-    assert words in message
+    assert part in message
     replica_set = workload.replica_set()
     failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
     path = f"{APPS}/replicasets/{replica_set['metadata']['name']}"
@@ -271,12 +271,12 @@ def test_pods_that_cannot_be_created(workload, run, request, rule, words):
     answer = run(timeout=LONG)
     [item] = answer["objects"]
     assert [(cause["pod"], cause["reason"]) for cause in item["causes"]] == [("", "FailedCreate")]
-    assert words in item["causes"][0]["message"] and words in answer["msg"]
+    assert part in item["causes"][0]["message"] and part in answer["msg"]
     assert 3 <= item["seconds"] < SOON
 
 
-def test_a_warning_about_the_pod_is_named_where_its_status_has_no_reason(workload, run):
-    pod = workload.pod(workload.replica_set(), **waits("ContainerCreating"))
+def test_warning_about_pod_is_cause_without_reason_in_status(workload, run):
+    pod = workload.pod(workload.replica_set(), **waiting("ContainerCreating"))
     event = {
         "metadata": {"name": "web.1"},
         "involvedObject": {"kind": "Pod", "name": "web-1-abc", "namespace": NAMESPACE, "uid": pod["metadata"]["uid"]},
@@ -290,40 +290,40 @@ def test_a_warning_about_the_pod_is_named_where_its_status_has_no_reason(workloa
     assert cause["reason"] == "FailedMount" and "linkerd-identity-issuer" in cause["message"]
 
 
-def test_many_pods_of_the_same_cause_are_one_line(workload, run):
+def test_same_cause_of_many_pods_is_one_line(workload, run):
     replica_set = workload.replica_set()
     for number in range(5):
-        workload.pod(replica_set, f"web-1-{number}", **waits("InvalidImageName", f"invalid in pod {number}"))
+        workload.pod(replica_set, f"web-1-{number}", **waiting("InvalidImageName", f"invalid in pod {number}"))
     answer = run(timeout=LONG)
     assert len(answer["objects"][0]["causes"]) == 5
-    assert answer["msg"].count("InvalidImageName") == 1 and "(and 4 more alike)" in answer["msg"]
+    assert answer["msg"].count("InvalidImageName") == 1 and "(and 4 more)" in answer["msg"]
 
 
-def test_a_pod_itself(workload, run):
-    workload.pod(workload.replica_set(), **waits("InvalidImageName", "couldn't parse image name"))
+def test_pod(workload, run):
+    workload.pod(workload.replica_set(), **waiting("InvalidImageName", "couldn't parse image name"))
     answer = run(api_version="v1", kind="Pod", name="web-1-abc", condition="Ready", timeout=LONG)
     assert answer["objects"][0]["causes"][0]["reason"] == "InvalidImageName"
     assert answer["objects"][0]["seconds"] < SOON
 
 
-def test_check_mode_names_no_cause_and_does_not_fail(workload, run):
-    workload.pod(workload.replica_set(), **waits("InvalidImageName"))
+def test_check_mode_returns_no_cause_and_does_not_fail(workload, run):
+    workload.pod(workload.replica_set(), **waiting("InvalidImageName"))
     answer = run(timeout=LONG, _ansible_check_mode=True)
     assert not answer.get("failed") and answer["objects"][0]["causes"] == []
 
 
-def test_a_rollout_that_old_pods_hide(workload, run):
-    """As after a restart whose new pod cannot start: the old one keeps the Deployment available."""
+def test_rollout_with_available_old_pods_is_not_complete(workload, run):
+    """As after a restart whose new pod cannot start: the Deployment is available because of the old one."""
     available = {**UNAVAILABLE, "status": "True"}
     counts = {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
     workload.api.status(f"{APPS}/deployments/web", {**counts, "conditions": [available]})
-    workload.pod(workload.replica_set(2), **waits("InvalidImageName"))
+    workload.pod(workload.replica_set(2), **waiting("InvalidImageName"))
     assert run(timeout=LONG)["objects"][0]["fulfilled"]
     answer = run(condition=None, rollout=True, timeout=LONG)
     assert answer["objects"][0]["causes"][0]["reason"] == "InvalidImageName"
-    assert "has 1 pod(s) of an earlier template left" in answer["msg"]
+    assert "earlier template" in answer["objects"][0]["reason"]
 
 
-def test_a_rollout_of_what_rolls_nothing_out_is_an_error(run):
+def test_rollout_of_kind_without_rollout_is_an_error(run):
     answer = run(api_version="v1", kind="Pod", condition=None, rollout=True)
-    assert answer["failed"] and answer["msg"].startswith("Pod waits/web has no rollout.")
+    assert answer["code"] == "unsupported_kind" and "Pod waits/web" in answer["msg"]

@@ -20,7 +20,7 @@ from api_server_standin import HEADS, StandIn
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import port_forward as forward
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import port_forward as port_forward
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "x509"))
 
@@ -31,7 +31,7 @@ NAME = "web.emojivoto.serviceaccount.identity.linkerd.cluster.local"
 
 
 class Direct:
-    """A connection without an API server between, for the TLS part alone."""
+    """A connection without an API server, for the TLS layer alone."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
@@ -42,7 +42,7 @@ class Direct:
     def receive(self) -> bytes:
         try:
             return self._socket.recv(65536)
-        except ConnectionResetError:  # closed as well, with something unread; so it is with openssl 3.5
+        except ConnectionResetError:  # also a closed connection, with unread data; openssl 3.5 does that
             return b""
 
 
@@ -93,26 +93,26 @@ DEMANDS = ("-Verify", "3", "-verify_return_error", "-CAfile", "root.pem")
         (
             ("-tls1_3", *CHAIN, *DEMANDS),
             [ISSUER.certificate],
-        ),  # refuses a client without a certificate, after its flight
+        ),  # closes a connection without a client certificate after it has sent its own
     ],
 )
-def test_the_whole_chain_is_read(server, options, above):
+def test_whole_chain_is_read(server, options, above):
     start, leaf = server
-    found = forward.presented(Direct(start(*options)), NAME)
+    found = port_forward.presented_certificates(Direct(start(*options)), NAME)
     assert certificates(found) == [leaf.certificate, *above]
 
 
-def test_a_python_without_the_chain_reads_the_leaf(server, monkeypatch):
-    """A stand-in for the session: no Python that this collection runs on is without it."""
+def test_python_without_chain_reads_leaf(server, monkeypatch):
+    """A stand-in for the session: every supported Python returns the chain."""
     leaf = server[1].certificate.public_bytes(Encoding.DER)
-    assert forward.chain(SimpleNamespace(getpeercert=lambda binary_form: leaf)) == [leaf]
-    assert forward.chain(SimpleNamespace(getpeercert=lambda binary_form: None)) == []
+    assert port_forward.peer_chain(SimpleNamespace(getpeercert=lambda binary_form: leaf)) == [leaf]
+    assert port_forward.peer_chain(SimpleNamespace(getpeercert=lambda binary_form: None)) == []
 
 
-def test_the_encoding_is_that_of_python():
+def test_encoding_constant_is_that_of_python():
     import _ssl
 
-    assert forward.ENCODING_DER == _ssl.ENCODING_DER
+    assert port_forward.ENCODING_DER == _ssl.ENCODING_DER
 
 
 @pytest.fixture
@@ -122,26 +122,26 @@ def plain() -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
-def test_a_server_that_does_not_speak_tls_presents_none(plain, answer):
+def test_server_without_tls_is_refused(plain, answer):
     connection = Direct(plain.getsockname()[1])
     other, dummy = plain.accept()
     other.sendall(answer)
     other.shutdown(socket.SHUT_WR)
-    with pytest.raises(forward.ForwardError) as refused:
-        forward.presented(connection, NAME)
+    with pytest.raises(port_forward.ForwardError) as refused:
+        port_forward.presented_certificates(connection, NAME)
     other.close()
     assert refused.value.code == "refused"
 
 
-def test_a_server_that_has_no_common_version_presents_none(server):
-    with pytest.raises(forward.ForwardError, match="handshake") as refused:
-        forward.presented(Direct(server[0]("-tls1_1")), NAME)
+def test_server_without_common_tls_version_is_refused(server):
+    with pytest.raises(port_forward.ForwardError, match="handshake") as refused:
+        port_forward.presented_certificates(Direct(server[0]("-tls1_1")), NAME)
     assert refused.value.code == "refused"
 
 
-def test_a_name_that_no_hello_can_hold_is_named():
-    with pytest.raises(forward.ForwardError, match=f"{'x' * 64}.emojivoto") as refused:
-        forward.presented(SimpleNamespace(), f"{'x' * 64}.emojivoto")
+def test_name_that_is_too_long_for_tls_is_named():
+    with pytest.raises(port_forward.ForwardError, match=f"{'x' * 64}.emojivoto") as refused:
+        port_forward.presented_certificates(SimpleNamespace(), f"{'x' * 64}.emojivoto")
     assert refused.value.code == "unreadable"
 
 
@@ -151,7 +151,7 @@ def settings(**given) -> SimpleNamespace:
 
 
 class Client:
-    """What a Forwarder needs of the client library's ApiClient."""
+    """The attributes of the client library's ApiClient that a Forwarder uses."""
 
     default_headers: ClassVar = {"User-Agent": "x", "Impersonate-User": "reader"}
 
@@ -175,19 +175,19 @@ def standin():
 
 
 def read(server: StandIn, seconds: float = 10) -> list[bytes]:
-    until = forward.until(seconds)
-    with forward.Forwarder(Client(server.url)).connect("emojivoto", "web-0", 4191, until) as connection:
-        return forward.presented(connection, NAME)
+    deadline = time.monotonic() + seconds
+    with port_forward.Forwarder(Client(server.url)).connect("emojivoto", "web-0", 4191, deadline) as connection:
+        return port_forward.presented_certificates(connection, NAME)
 
 
 def error(server: StandIn, seconds: float = 10) -> tuple[str, str]:
-    with pytest.raises(forward.ForwardError) as refused:
+    with pytest.raises(port_forward.ForwardError) as refused:
         read(server, seconds)
     return refused.value.code, str(refused.value)
 
 
-def carry(port: int, piece: int):
-    """To a TLS server and back, in frames of that many bytes, with frames between that mean nothing."""
+def forward_to(port: int, piece: int):
+    """Forward to a TLS server and back, in frames of that many bytes, with pings between them."""
 
     def script(server: StandIn) -> None:
         for head in HEADS:
@@ -205,15 +205,15 @@ def carry(port: int, piece: int):
 
 
 @pytest.mark.parametrize("piece", [50, 65536])
-def test_a_handshake_in_frames(server, standin, piece):
+def test_handshake_in_frames(server, standin, piece):
     start, leaf = server
-    between = standin(carry(start("-tls1_3", *CHAIN), piece))
+    between = standin(forward_to(start("-tls1_3", *CHAIN), piece))
     assert certificates(read(between)) == [leaf.certificate, ISSUER.certificate]
     assert between.request.startswith("GET /api/v1/namespaces/emojivoto/pods/web-0/portforward?ports=4191 HTTP/1.1\r\n")
     assert "authorization: Bearer secret" in between.request and "Impersonate-User: reader" in between.request
 
 
-def say(*frames: bytes, close: bool = False):
+def send_frames(*frames: bytes, close: bool = False):
     def script(server: StandIn) -> None:
         for frame in (*HEADS, *frames):
             server.send(frame)
@@ -229,12 +229,12 @@ REFUSED = b"\x01an error occurred forwarding 4191 -> 4191: dial tcp4 127.0.0.1:4
 
 
 @pytest.mark.parametrize(
-    ("given", "code", "words"),
+    ("answer", "code", "part"),
     [
-        ({"script": say(REFUSED)}, "refused", "nothing listens on its port"),
-        ({"script": say(b"\x01network namespace is closed")}, "unreadable", "network namespace is closed"),
-        ({"script": say(b"\x00HTTP/1.1 400 Bad Request")}, "refused", "handshake failed"),
-        ({"script": say(close=True)}, "refused", "closed the connection"),
+        ({"script": send_frames(REFUSED)}, "refused", "nothing listens on its port"),
+        ({"script": send_frames(b"\x01network namespace is closed")}, "unreadable", "network namespace is closed"),
+        ({"script": send_frames(b"\x00HTTP/1.1 400 Bad Request")}, "refused", "handshake failed"),
+        ({"script": send_frames(close=True)}, "refused", "closed the connection"),
         ({"script": lambda server: None}, "unreadable", "connection"),
         (
             {"status": "403 Forbidden", "body": b'{"kind": "Status", "message": "pods \\"web-0\\" is forbidden:"}'},
@@ -247,33 +247,33 @@ REFUSED = b"\x01an error occurred forwarding 4191 -> 4191: dial tcp4 127.0.0.1:4
         ({"status": "302 Found\r\nLocation: http://elsewhere.invalid/"}, "unreadable", "connection"),
     ],
 )
-def test_what_goes_wrong_between(standin, given, code, words):
-    found, message = error(standin(**given))
-    assert (found, words in message) == (code, True), message
+def test_code_of_failed_connection(standin, answer, code, part):
+    found, message = error(standin(**answer))
+    assert (found, part in message) == (code, True), message
     assert "secret" not in message
 
 
-def test_a_pod_that_is_silent_is_given_up_in_time(standin):
+def test_silent_pod_times_out(standin):
     started = time.monotonic()
-    assert error(standin(say()), seconds=1)[0] == "unreadable"
+    assert error(standin(send_frames()), seconds=1)[0] == "unreadable"
     assert time.monotonic() - started < 5
 
 
-def test_an_api_server_that_is_away():
+def test_unreachable_api_server():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    with pytest.raises(forward.ForwardError) as refused:
-        forward.Forwarder(Client(url)).connect("emojivoto", "web-0", 4191, forward.until(5))
+    with pytest.raises(port_forward.ForwardError) as refused:
+        port_forward.Forwarder(Client(url)).connect("emojivoto", "web-0", 4191, time.monotonic() + 5)
     assert refused.value.code == "unreadable"
 
 
 @pytest.fixture
 def tls(tmp_path) -> ssl.SSLContext:
-    """That of an API server at localhost, which wants a client certificate of the same CA."""
-    until = NOW + 3650 * DAY
-    root = make("API server", own_key=key("p256", 51), end=until)
+    """The context of an API server at localhost that requires a client certificate of the same CA."""
+    end = NOW + 3650 * DAY
+    root = make("API server", own_key=key("p256", 51), end=end)
     names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
-    options = {"own_key": key("p256", 50), "ca": None, "key_cert_sign": False, "end": until}
+    options = {"own_key": key("p256", 50), "ca": None, "key_cert_sign": False, "end": end}
     server, client = (make(name, root, extensions=((names, False),), **options) for name in ("localhost", "client"))
     for name, one in (("server", server), ("client", client)):
         pem = one.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -297,22 +297,22 @@ def tls(tmp_path) -> ssl.SSLContext:
         ("127.0.0.1", {"ssl_ca_cert": "ca", "tls_server_name": "localhost"}, True),
         ("127.0.0.1", {"ssl_ca_cert": "ca", "assert_hostname": False}, True),
         ("127.0.0.1", {"verify_ssl": False}, True),
-        ("127.0.0.1", {"verify_ssl": False, "cert_file": None}, False),  # the server wants one
+        ("127.0.0.1", {"verify_ssl": False, "cert_file": None}, False),  # the server requires one
     ],
 )
-def test_the_api_server_is_verified_as_the_client_library_does(tmp_path, tls, standin, host, options, connects):
+def test_api_server_is_verified_as_by_client_library(tmp_path, tls, standin, host, options, connects):
     files = {"cert_file": "client", "key_file": "client", **options}
     given = {
         name: str(tmp_path / value) if name in ("ssl_ca_cert", "cert_file", "key_file") and value else value
         for name, value in files.items()
     }
-    server = standin(say(REFUSED), tls=tls)
+    server = standin(send_frames(REFUSED), tls=tls)
     client = Client(server.url.replace("127.0.0.1", host), **given)
 
     def receive() -> None:
-        with forward.Forwarder(client).connect("emojivoto", "web-0", 4191, forward.until(5)) as connection:
+        with port_forward.Forwarder(client).connect("emojivoto", "web-0", 4191, time.monotonic() + 5) as connection:
             connection.receive()
 
-    with pytest.raises(forward.ForwardError) as refused:
+    with pytest.raises(port_forward.ForwardError) as refused:
         receive()
     assert (refused.value.code == "refused") == connects, refused.value

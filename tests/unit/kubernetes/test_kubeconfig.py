@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kubeconfigs that the Python client cannot use, and servers that are no Kubernetes API server."""
+"""Kubeconfigs that the Python client cannot use, and servers that are not a Kubernetes API server."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ def with_cluster(**cluster) -> dict:
     return {**GOOD, "clusters": [{"name": "k", "cluster": cluster}]}
 
 
-# What the file holds, and what the error has to name.
-BROKEN = {
-    "an auth provider that was removed": (with_user(**{"auth-provider": {"name": "gcp", "config": {}}}), ["u", "gcp"]),
-    "an auth provider without what it needs": (
+# Contents of the file, and what the error must name.
+INVALID = {
+    "removed auth provider": (with_user(**{"auth-provider": {"name": "gcp", "config": {}}}), ["u", "gcp"]),
+    "incomplete auth provider": (
         with_user(**{"auth-provider": {"name": "oidc", "config": {}}}),
         ["u", "oidc"],
     ),
-    "a server that is a number": (with_cluster(server=7), ["k", "server"]),
-    "broken base64": (with_cluster(**{"server": "https://127.0.0.1:1", "certificate-authority-data": "!x"}), ["c"]),
-    "no such context": ({**GOOD, "current-context": "nosuch"}, ["nosuch"]),
-    "no such cluster": ({**GOOD, "clusters": []}, ["k"]),
-    "a list": ([GOOD], ["mapping"]),
-    "a text": ("text", ["mapping"]),
-    "nothing": (None, ["mapping"]),
+    "server is a number": (with_cluster(server=7), ["k", "server"]),
+    "invalid base64": (with_cluster(**{"server": "https://127.0.0.1:1", "certificate-authority-data": "!x"}), ["c"]),
+    "unknown context": ({**GOOD, "current-context": "nosuch"}, ["nosuch"]),
+    "unknown cluster": ({**GOOD, "clusters": []}, ["k"]),
+    "list": ([GOOD], ["mapping"]),
+    "string": ("text", ["mapping"]),
+    "empty": (None, ["mapping"]),
 }
 
 
-def refused(kubeconfig, context=None) -> VaultError:
+def vault_error(kubeconfig, context=None) -> VaultError:
     with pytest.raises(VaultError) as caught:
         SecretValue({"kubeconfig": str(kubeconfig), "context": context}, "n", "s", "k")
     return caught.value
@@ -70,35 +70,35 @@ def written(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_what_cannot_be_used_is_named_by_each_kind_of_module(result_of, written, name):
-    config, named = BROKEN[name]
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid_kubeconfig_is_explained_without_secrets(result_of, written, name):
+    config, names = INVALID[name]
     path = written(config)
     of_cluster = result_of("k8s_condition", kind="Secret", name="s", namespace="n", kubeconfig=path)
-    of_vault = refused(path)
+    of_vault = vault_error(path)
     assert of_cluster["failed"] and of_cluster["code"] == of_vault.code == "invalid_kubeconfig"
     assert path in str(of_vault), "kubernetes.core hides the path in results of its own options"
     for message in (of_cluster["msg"], str(of_vault)):
-        assert all(word in message for word in named), message
+        assert all(part in message for part in names), message
         assert SECRET not in message
 
 
 @pytest.mark.parametrize("data", [b"a: [", b"\xff\xfe", b"a: b: c", b"[" * 3000, b"&a [*a]"])
-def test_what_is_no_yaml_is_named(result_of, written, data):
+def test_kubeconfig_that_is_not_yaml(result_of, written, data):
     path = written(data)
     result = result_of("k8s_condition", kind="Secret", name="s", namespace="n", kubeconfig=path)
     assert result["failed"] and result["code"] == "invalid_kubeconfig"
-    assert refused(path).code == "invalid_kubeconfig" and path in str(refused(path))
+    assert vault_error(path).code == "invalid_kubeconfig" and path in str(vault_error(path))
 
 
-def test_a_file_that_is_missing_is_named(result_of, tmp_path):
+def test_missing_kubeconfig(result_of, tmp_path):
     path = str(tmp_path / "nosuch")
     result = result_of("k8s_condition", kind="Secret", name="s", namespace="n", kubeconfig=path)
     assert result["failed"] and result["code"] == "invalid_kubeconfig"
-    assert path in str(refused(path))
+    assert path in str(vault_error(path))
 
 
-def test_a_file_with_the_line_ends_of_windows_is_the_same(written):
+def test_kubeconfig_with_windows_line_ends(written):
     path = written(yaml.safe_dump(GOOD).replace("\n", "\r\n").encode())
     found = SecretValue({"kubeconfig": path}, "n", "s", "k").configuration
     assert found.host == "https://127.0.0.1:1" and SECRET in str(found.api_key) and "\r" not in str(found.api_key)
@@ -122,7 +122,7 @@ PATHS += [
 
 
 def put(place, path: tuple, value) -> None:
-    """Puts a value into a kubeconfig, where the change before left the way to it."""
+    """Set a value in a kubeconfig, if the path to it still exists."""
     for step in path[:-1]:
         place = place.get(step) if isinstance(place, dict) else place[0] if isinstance(place, list) and place else None
     if isinstance(place, dict) or (isinstance(place, list) and place):
@@ -131,7 +131,7 @@ def put(place, path: tuple, value) -> None:
 
 @settings(max_examples=100)
 @given(st.lists(st.tuples(st.sampled_from(PATHS), VALUES), min_size=1, max_size=2))
-def test_whatever_stands_in_a_kubeconfig_there_is_one_kind_of_error(tmp_path, changes):
+def test_any_kubeconfig_is_valid_or_invalid_kubeconfig_error(tmp_path, changes):
     config = copy.deepcopy(GOOD)
     for path, value in changes:
         put(config, path, value)
@@ -145,7 +145,7 @@ def test_whatever_stands_in_a_kubeconfig_there_is_one_kind_of_error(tmp_path, ch
 
 @pytest.fixture
 def impostor():
-    """A web server that answers everything with what a test gives."""
+    """A web server that returns the answer of a test to every request."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -174,10 +174,8 @@ ANSWERS += [json.dumps({"kind": "APIResourceList", "groupVersion": "v1", "resour
 @pytest.mark.parametrize(
     "module", ["k8s_condition", "linkerd_certificates_info", "service_account_issuer_info", "linkerd_issuer_renewal"]
 )
-def test_a_server_that_is_no_api_server_is_an_error_that_names_it(
-    result_of, impostor, tmp_path, monkeypatch, module, answer
-):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # what an API server serves is cached there
+def test_server_that_is_no_api_server_is_an_error(result_of, impostor, tmp_path, monkeypatch, module, answer):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # kubernetes.core caches API resources there
     impostor.answer = answer
     url = f"http://127.0.0.1:{impostor.server_port}"
     options = {"kind": "Secret", "name": "s", "namespace": "n", "timeout": 0} if module == "k8s_condition" else {}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Causes from pods, and how long they are waited for. Against a real API server: tests/integration/kubernetes."""
+"""Causes of pods that are not ready, and their grace periods. With a real API server: tests/integration/kubernetes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def event(reason: str, message: str, **more: Any) -> dict[str, Any]:
     return {"metadata": {}, "involvedObject": {"uid": "1"}, "reason": reason, "message": message, **more}
 
 
-def one(found: dict[str, Any], *events: dict[str, Any]) -> pods.Cause:
+def only_cause(found: dict[str, Any], *events: dict[str, Any]) -> pods.Cause:
     [cause] = pods.pod_causes(found, list(events))
     return cause
 
@@ -34,16 +34,18 @@ PULL = 'Failed to pull image "x": rpc error: code = NotFound desc = not found'
 OLD = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
 
 
-def test_up_to_kubernetes_1_30_the_event_has_why_an_image_is_not_pulled():
+def test_pull_error_is_in_event_up_to_kubernetes_1_30():
     found = pod(container(waiting={"reason": "ImagePullBackOff", "message": 'Back-off pulling image "x"'}))
-    cause = one(found, event("Failed", PULL), event("Failed", "Error: ErrImagePull"), event("Other", "pull image"))
-    assert "not found" in cause.message and cause.patience == 60
+    cause = only_cause(
+        found, event("Failed", PULL), event("Failed", "Error: ErrImagePull"), event("Other", "pull image")
+    )
+    assert "not found" in cause.message and cause.grace_period == 60
     new = pod(container(waiting={"reason": "ImagePullBackOff", "message": "Back-off: ErrImagePull: rpc error"}))
-    assert one(new, event("Failed", PULL)).message == "Back-off: ErrImagePull: rpc error"
+    assert only_cause(new, event("Failed", PULL)).message == "Back-off: ErrImagePull: rpc error"
 
 
 @pytest.mark.parametrize(
-    ("crashed", "words"),
+    ("crashed", "message"),
     [
         (
             container(waiting={"reason": "CrashLoopBackOff"}, last=OLD, restarts=2),
@@ -56,14 +58,14 @@ def test_up_to_kubernetes_1_30_the_event_has_why_an_image_is_not_pulled():
         ),
     ],
 )
-def test_a_container_that_crashed(crashed, words):
-    cause = one(pod(crashed))
-    assert words in cause.message and cause.crashed and cause.patience is None
+def test_cause_of_crashed_container(crashed, message):
+    cause = only_cause(pod(crashed))
+    assert message in cause.message and cause.crashed and cause.grace_period is None
     assert pods.command([cause], "shop") == "kubectl logs web-1 --container app --previous --namespace shop"
 
 
 @pytest.mark.parametrize(
-    "fine",
+    "found",
     [
         pod(container(terminated={"exitCode": 0})),
         pod(container(waiting={"reason": "PodInitializing"})),
@@ -71,22 +73,22 @@ def test_a_container_that_crashed(crashed, words):
         {**pod(container(waiting={"reason": "InvalidImageName"})), "metadata": {"name": "x", "deletionTimestamp": "t"}},
     ],
 )
-def test_pods_that_nothing_is_wrong_with(fine):
-    assert pods.pod_causes(fine, []) == []
+def test_healthy_pod_has_no_cause(found):
+    assert pods.pod_causes(found, []) == []
 
 
-def test_the_last_warning_of_a_pod_that_runs_and_is_not_ready():
+def test_cause_of_running_pod_is_last_warning():
     events = [
         event("Unhealthy", "Readiness probe failed: 503", type="Warning", lastTimestamp="2026-01-02T00:00:00Z"),
         event("BackOff", "before", type="Warning", lastTimestamp="2026-01-01T00:00:00Z"),
         event("Pulled", "later", type="Normal", lastTimestamp="2026-01-03T00:00:00Z"),
         {**event("Unhealthy", "of another pod", type="Warning"), "involvedObject": {"uid": "2"}},
     ]
-    assert one(pod(container(running={})), *events).message == "Readiness probe failed: 503"
+    assert only_cause(pod(container(running={})), *events).message == "Readiness probe failed: 503"
 
 
-def test_a_pod_that_was_evicted():
-    assert one(pod(phase="Failed", reason="Evicted", message="low on memory")).reason == "Evicted"
+def test_cause_of_evicted_pod():
+    assert only_cause(pod(phase="Failed", reason="Evicted", message="low on memory")).reason == "Evicted"
 
 
 @pytest.mark.parametrize(
@@ -106,22 +108,22 @@ def test_a_pod_that_was_evicted():
         ("CrashLoopBackOff", "exit code 1", None),
     ],
 )
-def test_how_long_a_cause_is_waited_for(reason, message, seconds):
-    assert pods.Cause("x", reason, message).patience == seconds
+def test_grace_period_of_cause(reason, message, seconds):
+    assert pods.Cause("x", reason, message).grace_period == seconds
 
 
-def test_patience_is_for_one_cause_of_one_workload_without_a_break():
-    patience, cause = pods.Patience(), pods.Cause("x", "ErrImagePull", "not found", container="app")
-    again = pods.Cause("y", "ImagePullBackOff", "not found", container="app")
-    assert not patience.worn_out("a", [cause], 0)
-    assert not patience.worn_out("b", [cause], 30)
-    assert patience.worn_out("a", [again], 60)  # the kubelet tried again in between
-    assert not patience.worn_out("b", [], 61)
-    assert not patience.worn_out("b", [cause], 95)
-    assert patience.worn_out("b", [cause], 155)
+def test_grace_period_is_for_uninterrupted_cause_of_one_workload():
+    causes, cause = pods.PersistentCauses(), pods.Cause("x", "ErrImagePull", "not found", container="app")
+    retried = pods.Cause("y", "ImagePullBackOff", "not found", container="app")
+    assert not causes.persist("a", [cause], 0)
+    assert not causes.persist("b", [cause], 30)
+    assert causes.persist("a", [retried], 60)  # the kubelet retried in between
+    assert not causes.persist("b", [], 61)
+    assert not causes.persist("b", [cause], 95)
+    assert causes.persist("b", [cause], 155)
 
 
-def test_the_selector_in_a_query():
+def test_selector_as_query_parameter():
     expressions = [
         {"key": "tier", "operator": "In", "values": ["a", "b"]},
         {"key": "tier", "operator": "NotIn", "values": ["c"]},
@@ -132,7 +134,7 @@ def test_the_selector_in_a_query():
     assert pods.selector({"spec": spec}) == "app=web,tier in (a,b),tier notin (c),track,!canary"
 
 
-def test_the_replica_set_of_the_current_template():
+def test_newest_replica_set():
     sets = [
         {"metadata": {"name": text, "annotations": {"deployment.kubernetes.io/revision": text}}}
         for text in ("2", "10", "9", "x")
@@ -150,5 +152,5 @@ def test_the_replica_set_of_the_current_template():
         ("x" * 1000, "x" * 300),
     ],
 )
-def test_the_last_line_of_a_log(log, line):
+def test_last_line_of_log(log, line):
     assert pods.last_line(log) == line

@@ -34,7 +34,7 @@ def test_without_managed_fields_the_creation_counts():
 @pytest.mark.parametrize(
     ("found", "problem"),
     [
-        (None, "is not there"),
+        (None, "does not exist"),
         (config_map(other="x"), "has no key ca-bundle.crt"),
         (config_map(**{"ca-bundle.crt": "garbage"}), "cannot be read: No certificate found"),
         (config_map(**{"ca-bundle.crt": ROOT.pem + KEY}), "cannot be read: The input holds a private key"),
@@ -61,7 +61,7 @@ def test_the_key_in_the_secret_is_not_looked_at():
 
 @pytest.mark.parametrize(
     ("data", "problem"),
-    [({}, "is empty or not there"), ({"ca.crt": ""}, "is empty"), ({"ca.crt": "!"}, "is not base64")],
+    [({}, "is empty or does not exist"), ({"ca.crt": ""}, "is empty"), ({"ca.crt": "!"}, "is not base64")],
 )
 def test_a_secret_that_lacks_something(data, problem):
     told = sources.secret_source({"metadata": {}, "data": data}, "linkerd", "ca.crt")
