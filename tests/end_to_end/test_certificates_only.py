@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from support.company import Company
+from support.issuers import GROUP, RootCA, ca_issuer, standin_issuer
+from support.lab import until
 
 VAULT_NAMESPACE = "team-mesh"
 CERTIFICATES = {"pki_manage": "certificates"}
@@ -197,3 +199,72 @@ def test_an_unknown_value_is_refused(mesh):
     run = mesh.play("playbooks/site.yml", variables={"pki_manage": "charts"})
     assert run.rc != 0 and run.changed == 0
     assert "Set it to all, certificates or vault" in run.flat
+
+
+@pytest.fixture
+def by_token(mesh, monkeypatch):
+    """The cluster in the environment, as the automation platform gives it; no kubeconfig."""
+    mesh.kubectl("create", "serviceaccount", "ansible", "-n", "kube-system")
+    role = ("--clusterrole=cluster-admin", "--serviceaccount=kube-system:ansible")
+    mesh.kubectl("create", "clusterrolebinding", "ansible", *role)
+    config = json.loads(mesh.kubectl("config", "view", "--raw", "-o", "json"))["clusters"][0]["cluster"]
+    ca = mesh.home / "cluster-ca.pem"
+    ca.write_bytes(base64.b64decode(config["certificate-authority-data"]))
+    token = mesh.kubectl("create", "token", "ansible", "-n", "kube-system", "--duration=2h").strip()
+    for name, value in {
+        "HOST": config["server"],
+        "API_KEY": token,
+        "SSL_CA_CERT": str(ca),
+        "VERIFY_SSL": "True",
+    }.items():
+        monkeypatch.setenv(f"K8S_AUTH_{name}", value)
+    return token
+
+
+def test_a_cluster_by_host_and_token(mesh, by_token):
+    """The default kubeconfig of the sandbox leads to a port that nobody listens on."""
+    variables = {**CERTIFICATES, "pki_kubernetes": {}}
+    run = mesh.play("playbooks/site.yml", variables=variables)
+    assert (run.rc, run.changed) == (0, 0), run.output[-4000:]
+    verified = mesh.play("playbooks/verify.yml", variables=variables)
+    assert (verified.rc, verified.changed) == (0, 0), verified.output[-4000:]
+    assert by_token not in run.output + verified.output
+
+
+def test_vault_follows_the_keys_of_a_cluster_that_shows_them(mesh):
+    """Static keys with their reason at first. The administrator's binding lets Vault read the key set."""
+    config = f"{VAULT_NAMESPACE}/auth/jwt-production/config"
+    assert mesh.vault("GET", config, None, mesh.token)[1]["data"]["jwt_validation_pubkeys"]
+    assert any("/openid/v1/jwks" in run.flat and "with another key" in run.flat for run in mesh.runs)
+    group = ("--clusterrole=system:service-account-issuer-discovery", "--group=system:unauthenticated")
+    mesh.kubectl("create", "clusterrolebinding", "issuer-discovery", *group)
+    variables = {"pki_manage": "vault"}
+    run = mesh.play("playbooks/site.yml", variables=variables)
+    assert (run.rc, run.changed) == (0, 1), run.output[-4000:]
+    written = mesh.vault("GET", config, None, mesh.token)[1]["data"]
+    assert written["jwks_url"].endswith(":6443/openid/v1/jwks") and not written["jwt_validation_pubkeys"]
+    again = mesh.play("playbooks/site.yml", variables=variables)
+    assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
+    mesh.kubectl("delete", "secret", IDENTITY, "-n", "linkerd")
+    mesh.kubectl("wait", f"secret/{IDENTITY}", "-n", "linkerd", "--for=create", "--timeout=300s")
+    assert "Vault verified" in mesh.kubectl("get", "issuer", "vault", "-n", "linkerd", "-o", "jsonpath={.status}")
+
+
+@pytest.mark.parametrize("kind", ["CA issuer of cert-manager", "stand-in for an external issuer"])
+def test_another_issuer_signs_the_identity_issuer(mesh, kind):
+    """The last tests: afterwards the mesh is not what Vault says."""
+    root = RootCA(mesh, kind.split()[0])
+    named = {"pki_issuer_name": "own-ca"}
+    if kind.startswith("stand-in"):
+        named = {"pki_issuer_name": "one", "pki_issuer_kind": "StandInIssuer", "pki_issuer_group": GROUP}
+    else:
+        ca_issuer(mesh, root, "own-ca")
+    anchors = [mesh.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt"), root.pem]
+    variables = {**CERTIFICATES, **named, "linkerd_trust_anchors": anchors}
+    with standin_issuer(mesh, root) as issuer:
+        run = mesh.play("playbooks/site.yml", "--tags", "linkerd", variables=variables)
+        assert run.rc == 0, run.output[-4000:]
+        until(lambda: root.issued(mesh.issuer()))
+        again = mesh.play("playbooks/site.yml", "--tags", "linkerd", variables=variables)
+        assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
+    assert bool(issuer.signed) == kind.startswith("stand-in")
