@@ -59,6 +59,13 @@ options:
       - Longest life of what the engine issues, a duration. Vault cuts a certificate to it without an error.
       - V(0) is the maximum of the whole server, 768h (32 days) unless it was changed.
     type: str
+  shorten_max_lease_ttl:
+    description:
+      - Whether a maximum that is longer than O(max_lease_ttl) is shortened to it.
+      - With V(false), an engine that others use, too, does not begin to cut their certificates.
+    type: bool
+    default: true
+    version_added: 0.3.0
   default_lease_ttl:
     description: Life of what is issued without a ttl, a duration. V(0) is the default of the whole server.
     type: str
@@ -229,6 +236,9 @@ def present(
     vault: Vault, place: str, params: dict[str, Any], found: dict[str, Any]
 ) -> tuple[drift.Differences, dict[str, Any]]:
     """Returns what differs, after it was made so, and the engine as it is then."""
+    longest = found.get("config", {}).get("max_lease_ttl") or 0
+    if not params["shorten_max_lease_ttl"] and longest >= (wanted(params).get("max_lease_ttl") or 0):
+        params["max_lease_ttl"] = None
     flat = wanted(params)
     check_durations(params["path"], flat, found)
     if found:
@@ -331,6 +341,7 @@ def main() -> None:
             state=dict(type="str", choices=["present", "absent"], default="present"),
             description=dict(type="str"),
             max_lease_ttl=dict(type="str"),
+            shorten_max_lease_ttl=dict(type="bool", default=True),
             default_lease_ttl=dict(type="str"),
             config=dict(type="dict", default={}),
             options=dict(type="dict", default={}),

@@ -28,8 +28,8 @@ class RootCA:
         self.mesh, self.folder = mesh, mesh.home
         self.certificate_file, self.key_file = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         mesh.run(
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "90",
-            "-keyout", str(self.key_file), "-out", str(self.certificate_file), "-subj", f"/CN={name}",
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-days", "90", "-keyout", str(self.key_file), "-out", str(self.certificate_file), "-subj", f"/CN={name}",
         )  # fmt: skip
 
     @property
@@ -78,8 +78,9 @@ class StandInIssuer:
         self.signed.append(meta["name"])
 
     def patch(self, meta: dict, status: dict) -> None:
-        self.mesh.kubectl("patch", "certificaterequests.cert-manager.io", meta["name"], f"--namespace={meta['namespace']}",
-                          "--subresource=status", "--type=merge", f"--patch={json.dumps({'status': status})}")  # fmt: skip
+        name, namespace = meta["name"], f"--namespace={meta['namespace']}"
+        change = ("--subresource=status", "--type=merge", f"--patch={json.dumps({'status': status})}")
+        self.mesh.kubectl("patch", "certificaterequests.cert-manager.io", name, namespace, *change)
 
 
 def condition(kind: str, reason: str) -> dict:

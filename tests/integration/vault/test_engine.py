@@ -185,3 +185,14 @@ def test_an_engine_of_kv_that_tells_no_version_is_version_1(run, path, server):
 def test_what_vault_never_disables(run, kind, path):
     message = run.error("vault_engine", kind=kind, path=path, state="absent")
     assert message == f"Vault needs the engine at {path} itself and never disables it. Correct the path."
+
+
+def test_a_longer_maximum_stays_where_it_must_not_be_shortened(run, server, path):
+    options = dict(path=path, type="pki", shorten_max_lease_ttl=False)
+    assert run.ok("vault_engine", **options, max_lease_ttl="90d")["changed"]
+    assert run.ok("vault_engine", **options, max_lease_ttl="3650d")["changed"]
+    for shorter in ("90d", "3650d", "0"):
+        assert not run.ok("vault_engine", **options, max_lease_ttl=shorter)["changed"]
+    engine = server.client.sys.list_mounted_secrets_engines()["data"][f"{path}/"]
+    assert engine["config"]["max_lease_ttl"] == 3650 * 86400
+    assert run.ok("vault_engine", path=path, type="pki", max_lease_ttl="90d")["changed"]
