@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import hvac
 import pytest
 
@@ -48,3 +50,39 @@ def test_a_right_is_missing(run, inside, server, path):
     of_the_namespace = inside.auth.token.create(policies=["p"])["auth"]["client_token"]
     for token in (of_the_root, of_the_namespace):
         assert run.ok("vault_resource", token=token, **options, state="absent")["changed"] is False
+
+
+def test_what_the_roles_configure_is_in_the_namespace(run, inside, server, path, kubernetes):
+    """A login with a real token of a cluster is then permitted to sign, in the namespace."""
+
+    def ok(name: str, **options) -> dict:
+        return run.ok(name, namespace=path, **options)
+
+    ok("vault_engine", path="pki", type="pki", max_lease_ttl="90d")
+    ok("vault_pki_root", mount="pki", issuer_name="root-1", common_name="root.test", ttl="80d")
+    rule = 'path "pki/issuer/root-1/sign-intermediate" { capabilities = ["update"] }'
+    ok("vault_resource", path="sys/policies/acl/signer", data={"policy": rule})
+    ok("vault_engine", path="jwt-c", kind="auth", type="jwt")
+    role = dict(role_type="jwt", user_claim="sub", bound_audiences=["vault"], token_policies=["signer"])
+    ok("vault_resource", path="auth/jwt-c/role/r", data=role)
+    keys = dict(path="jwt-c", issuer=kubernetes.issuer, public_keys=[kubernetes.token_key])
+    ok("vault_jwt_config", keys="static", **keys)
+
+    issuers = run.ok("vault_pki_issuer_info", namespace=path, mount="pki", auth_method="none")["issuers"]
+    assert [one["issuer_name"] for one in issuers] == ["root-1"]
+    outside = server.client
+    assert "pki/" not in outside.sys.list_mounted_secrets_engines()["data"]
+    assert "jwt-c/" not in outside.sys.list_auth_methods()["data"]
+    assert "signer" not in outside.sys.list_policies()["data"]["policies"]
+
+    token = kubernetes.token("issuer", "vault")
+    client = hvac.Client(url=server.url, namespace=path)
+    client.auth.jwt.jwt_login("r", token, path="jwt-c")
+    request = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null", "-subj", "/CN=i"]
+    csr = subprocess.run(request, capture_output=True, text=True, check=True).stdout
+    signed = client.write_data(
+        "pki/issuer/root-1/sign-intermediate", data={"csr": csr, "common_name": "i", "ttl": "1h"}
+    )
+    assert "BEGIN CERTIFICATE" in signed["data"]["certificate"]
+    with pytest.raises(hvac.exceptions.Forbidden):
+        client.read("pki/config/urls")
