@@ -7,23 +7,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: linkerd_check
-short_description: Let Linkerd check itself, and fail on anything that was not expected
+short_description: Run linkerd check and fail on unexpected warnings
 version_added: 0.1.0
 description:
-  - Runs C(linkerd check) and returns what it found, check by check.
-  - Fails on every check that failed and on every warning that is not in O(allowed_warnings), those of extensions too,
-    whatever the program's exit code.
-  - An extension that knows no JSON prints a table, which is read as well.
-  - C(linkerd check) takes the trust anchors from C(ca.crt) of the issuer's Secret, not from the ConfigMap that the mesh
-    uses. It can pass while the mesh refuses the issuer; M(servicemesh.pki.linkerd_check) does not change that.
-    Compare them with P(servicemesh.pki.x509_chain#filter).
+  - Runs C(linkerd check) and returns the result of each check.
+  - Fails on every failed check and on every warning that is not in O(allowed_warnings), including those of extensions,
+    whatever the exit code of the program.
+  - Reads JSON, and the table that an extension without JSON output prints.
+  - C(linkerd check) reads the trust anchors from C(ca.crt) of the issuer's Secret, not from the ConfigMap that the mesh
+    uses. It can pass although the mesh rejects the issuer. Compare both with P(servicemesh.pki.x509_chain#filter).
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - servicemesh.pki._attributes
   - servicemesh.pki._attributes.info_module
 options:
   linkerd_path:
-    description: The linkerd program, by name or path.
+    description: Name or path of the linkerd CLI.
     type: str
     default: linkerd
   linkerd_namespace:
@@ -32,43 +31,44 @@ options:
     default: linkerd
   expected_version:
     description:
-      - Version that Linkerd should have, such as V(edge-26.8.3).
-      - Without it the program asks a server on the internet for the newest one.
+      - Expected version of Linkerd, such as V(edge-26.8.3).
+      - Without it, the CLI requests the newest version from a server on the internet.
     type: str
   data_plane:
-    description: Whether to check the data plane in place of what only concerns the control plane.
+    description: Whether to check the data plane instead of what concerns the control plane only.
     type: bool
     default: false
   namespace:
-    description: Namespace whose data plane is checked, all without it. Needs O(data_plane=true).
+    description: Namespace whose data plane is checked. The default is all namespaces. Requires O(data_plane=true).
     type: str
   wait:
-    description: Seconds that the checks that can recover may take to pass.
+    description: Seconds to wait for checks that can recover.
     type: int
     default: 300
   allowed_warnings:
     description:
-      - Warnings that are no failure, each by its description or by the anchor of its hint, in any case of letters.
-      - The default is the warning that the issuer lives less than 60 days. A short-lived issuer always gives it.
+      - Warnings that are not a failure, each by its description or by the anchor of its hint, case-insensitive.
+      - The default is the warning about an issuer that is valid for less than 60 days, which every short-lived issuer
+        causes.
     type: list
     elements: str
     default: [l5d-identity-issuer-cert-not-expiring-soon]
 notes:
-  - A cluster may be given by O(host) and O(api_key), too. The program then reads a kubeconfig that exists in memory
-    only, so no credential is written to a disk or is an argument of a process. That needs Linux.
-  - In check mode a check that failed is returned but is no failure of the task, for what it looks at may not have been
-    made.
+  - When O(host) and O(api_key) are set, the CLI reads a kubeconfig that exists in memory only, so no credential is on a
+    disk or in the arguments of a process. This requires Linux.
+  - In check mode, a failed check is returned but does not fail the task, because an earlier task may not have created
+    what it checks.
 author:
   - The servicemesh.pki authors (@servicemesh)
 """
 
 EXAMPLES = r"""
-- name: The control plane is well
+- name: Check the control plane
   servicemesh.pki.linkerd_check:
     kubeconfig: ~/.config/k3d/kubeconfig-pki-cluster.yaml
     expected_version: edge-26.8.3
 
-- name: The proxies of one namespace carry the current anchors
+- name: Check that the proxies of one namespace have the current trust anchors
   servicemesh.pki.linkerd_check:
     data_plane: true
     namespace: emojivoto
@@ -77,17 +77,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 passed:
-  description: Whether no check failed and no warning came that is not allowed.
-  returned: when linkerd check could run
+  description: Whether no check failed and all warnings are allowed.
+  returned: when linkerd check ran
   type: bool
 categories:
-  description: For each category how many checks were C(success), C(warning), C(error).
-  returned: when linkerd check could run
+  description: For each category the number of checks with the result C(success), C(warning) and C(error).
+  returned: when linkerd check ran
   type: dict
   sample: {"linkerd-identity": {"success": 7, "warning": 1, "error": 0}}
 checks:
-  description: All checks in the order they were made.
-  returned: when linkerd check could run
+  description: All checks in the order in which they ran.
+  returned: when linkerd check ran
   type: list
   elements: dict
   contains: &check
@@ -106,62 +106,66 @@ checks:
       type: str
       returned: always
     error:
-      description: What was found, empty for a success.
+      description: Message of the warning or error. Empty for a success.
       type: str
       returned: always
     hint:
-      description: Address of the page that says what to do, may be empty.
+      description: URL of the page that explains how to fix it. It can be empty.
       type: str
       returned: always
 warnings_allowed:
-  description: The warnings that were allowed.
-  returned: when linkerd check could run
+  description: Warnings that are allowed.
+  returned: when linkerd check ran
   type: list
   elements: dict
   contains: *check
 warnings_found:
-  description: The warnings that were not allowed.
-  returned: when linkerd check could run
+  description: Warnings that are not allowed.
+  returned: when linkerd check ran
   type: list
   elements: dict
   contains: *check
 errors:
-  description: The checks that failed.
-  returned: when linkerd check could run
+  description: Failed checks.
+  returned: when linkerd check ran
   type: list
   elements: dict
   contains: *check
 other_output:
-  description: The lines of the output that are part of no check. They are also in a warning or in the error.
-  returned: when linkerd check could run
+  description: Lines of the output that belong to no check. A warning or the error contains them, too.
+  returned: when linkerd check ran
   type: list
   elements: str
 stderr:
-  description: What the program printed as error output. It is also in a warning or in the error.
-  returned: always
+  description: Error output of the CLI. A warning or the error contains it, too.
+  returned: when linkerd check ran, and failure with RV(code) V(unreadable_output)
   type: str
 stdout:
-  description: The whole output, when it cannot be used.
-  returned: failure because of it
+  description: The whole output.
+  returned: failure with RV(code) V(unreadable_output)
   type: str
 code:
   description:
-    - V(checks_failed), or V(unreadable_output) when the output is not what linkerd check prints.
-    - V(ambiguous_cluster), V(no_login), V(no_host), V(invalid_kubeconfig) or V(unsupported_platform) when the
-      options do not name one cluster.
+    - V(checks_failed) when a check failed or a warning is not allowed.
+    - V(unreadable_output) when the output is not that of linkerd check.
+    - V(linkerd_missing) when the CLI is not installed.
+    - V(invalid_option) when O(namespace) is set without O(data_plane).
+    - V(ambiguous_cluster), V(no_login), V(no_host), V(invalid_kubeconfig) or V(unsupported_platform) when the options
+      and the environment do not name one cluster.
   returned: failure
   type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._common import errors
 from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import access
-from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import check_output as output
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import check_output
 
 
 def arguments(params: dict, cluster: access.Files, check_mode: bool) -> list[str]:
-    """In check mode nothing is waited for, since what would come true may not have been made."""
+    """The arguments of the CLI. In check mode it does not wait, because nothing is created meanwhile."""
     options = {
         "--kubeconfig": cluster.kubeconfig,
         "--context": cluster.context,
@@ -170,47 +174,86 @@ def arguments(params: dict, cluster: access.Files, check_mode: bool) -> list[str
         "--namespace": params["namespace"],
         "--wait": f"{1 if check_mode else params['wait']}s",
     }
-    given = [f"{name}={value}" for name, value in options.items() if value]
-    return ["check", "--output=json", *given, *(["--proxy"] if params["data_plane"] else [])]
+    flags = [f"{name}={value}" for name, value in options.items() if value]
+    return ["check", "--output=json", *flags, *(["--proxy"] if params["data_plane"] else [])]
 
 
-def report(module: AnsibleModule, out: str, err: str, rc: int) -> tuple[dict, str]:
-    """The results and the message of failure."""
+def run_check(module: AnsibleModule) -> tuple[int, str, str]:
+    params = module.params
+    if params["namespace"] and not params["data_plane"]:
+        raise PkiError(
+            "namespace applies to checks of the data plane only. Set data_plane to true, or remove namespace.",
+            code="invalid_option",
+        )
+    program = module.get_bin_path(params["linkerd_path"])
+    if program is None:
+        raise PkiError(
+            f"The Linkerd CLI is not installed: there is no program {params['linkerd_path']!r} in PATH. "
+            "Install the version of the control plane, or set linkerd_path.",
+            code="linkerd_missing",
+        )
+    with access.files(params) as cluster:
+        command = [program, *arguments(params, cluster, module.check_mode)]
+        return module.run_command(command, pass_fds=cluster.descriptors)
+
+
+def evaluate(module: AnsibleModule, rc: int, out: str, err: str) -> tuple[dict, str]:
+    """The results, and the message of the failure, which is empty if all checks passed."""
     printed = " ".join(err.split())
     try:
-        found = output.parse(out)
-    except output.LinkerdCheckError as exc:
-        module.fail_json(
-            msg=f"linkerd check printed what cannot be used: {exc}. Exit code {rc}, error output: {printed or 'none'}. "
+        output = check_output.parse(out)
+    except check_output.LinkerdCheckError as exc:
+        raise PkiError(
+            f"The output of linkerd check cannot be used: {exc}. Exit code {rc}, error output: {printed or 'none'}. "
             "Run `linkerd check --output=json` to see it.",
             code="unreadable_output",
             stdout=out,
             stderr=err,
-        )
-    errors = [check for check in found.checks if check.result == "error"]
-    warnings = [check for check in found.checks if check.result == "warning"]
-    allowed = [check for check in warnings if output.is_allowed(check, module.params["allowed_warnings"])]
+        ) from exc
+    failed = [check for check in output.checks if check.result == "error"]
+    warnings = [check for check in output.checks if check.result == "warning"]
+    allowed = [check for check in warnings if check_output.is_allowed(check, module.params["allowed_warnings"])]
     unexpected = [check for check in warnings if check not in allowed]
-    message = output.failure_message(errors, unexpected)
-    if rc != 0 and not errors:
-        message = f"linkerd check failed with exit code {rc} and names no check that failed. {message}".strip()
-    others = {"error output": printed, "lines that are no check": "; ".join(found.other_lines)}
-    also = ". ".join(f"linkerd check printed {name}: {text.rstrip('.')}" for name, text in others.items() if text)
-    if also and message:
-        message = f"{message.rstrip('.')}. {also}."
-    elif also:
-        module.warn(f"{also}.")
+    message = check_output.failure_message(failed, unexpected)
+    if rc != 0 and not failed:
+        message = f"linkerd check failed with exit code {rc} without a failed check. {message}".strip()
     results = {
         "passed": not message,
-        "categories": output.count(found.checks),
-        "checks": [check.facts() for check in found.checks],
+        "categories": check_output.count(output.checks),
+        "checks": [check.facts() for check in output.checks],
         "warnings_allowed": [check.facts() for check in allowed],
         "warnings_found": [check.facts() for check in unexpected],
-        "errors": [check.facts() for check in errors],
-        "other_output": found.other_lines,
+        "errors": [check.facts() for check in failed],
+        "other_output": output.other_lines,
         "stderr": err,
     }
-    return results, message
+    return results, with_other_output(module, message, printed, output.other_lines)
+
+
+def with_other_output(module: AnsibleModule, message: str, printed: str, other_lines: list[str]) -> str:
+    """The message with the output that belongs to no check. Without a message, that output becomes a warning."""
+    parts = {"error output": printed, "lines that belong to no check": "; ".join(other_lines)}
+    other = ". ".join(f"linkerd check printed {name}: {text.rstrip('.')}" for name, text in parts.items() if text)
+    if other and message:
+        return f"{message.rstrip('.')}. {other}."
+    if other:
+        module.warn(f"{other}.")
+    return message
+
+
+def work(module: AnsibleModule) -> dict:
+    results, message = evaluate(module, *run_check(module))
+    if message and not module.check_mode:
+        raise PkiError(message, code="checks_failed", **results)
+    return dict(changed=False, **results)
+
+
+def unexpected_output(exc: Exception) -> PkiError:
+    return PkiError(
+        f"linkerd check printed an output that this module does not expect ({type(exc).__name__}). "
+        "Run `linkerd check --output=json` and check the version of the CLI.",
+        code="unreadable_output",
+    )
 
 
 def main() -> None:
@@ -227,27 +270,7 @@ def main() -> None:
         ),
         supports_check_mode=True,
     )
-    params = module.params
-    if params["namespace"] and not params["data_plane"]:
-        module.fail_json(
-            msg="namespace is for the data plane's checks: set data_plane to true, or leave namespace out."
-        )
-    program = module.get_bin_path(params["linkerd_path"])
-    if program is None:
-        module.fail_json(
-            msg=f"Linkerd's CLI is not installed: no program {params['linkerd_path']!r} in PATH. "
-            "Install the version of the control plane, or name the program in linkerd_path."
-        )
-    try:
-        with access.files(params) as cluster:
-            command = [program, *arguments(params, cluster, module.check_mode)]
-            rc, out, err = module.run_command(command, pass_fds=cluster.descriptors)
-    except PkiError as exc:
-        module.fail_json(**exc.result())
-    results, message = report(module, out, err, rc)
-    if message and not module.check_mode:
-        module.fail_json(msg=message, code="checks_failed", **results)
-    module.exit_json(changed=False, **results)
+    errors.run(module, lambda: work(module), unexpected_output)
 
 
 if __name__ == "__main__":

@@ -234,7 +234,7 @@ def test_pending_release_of_killed_helm_is_removed(mesh, tmp_path):
     )
     with killed(helm):
         until(lambda: "pending-install" in mesh.run("helm", "list", "-n", "default", "--pending"))
-    task = "- servicemesh.pki.helm_unfinished:\n    kubeconfig: '{{ pki_kubernetes.kubeconfig }}'\n"
+    task = "- servicemesh.pki.helm_pending_release:\n    kubeconfig: '{{ pki_kubernetes.kubeconfig }}'\n"
     task += "    releases: [stuck]\n    namespace: default\n"
     young = mesh.task(tmp_path, task)
     assert_failed(young, "stuck has been pending-install for", "Wait until it has finished")

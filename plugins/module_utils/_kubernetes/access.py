@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which cluster a module was given, and the kubeconfig of it for programs. Private to this collection.
+"""The cluster of a task, and its kubeconfig for programs. Private to this collection.
 
-Modules take kubernetes.core's options and K8S_AUTH_* variables. Programs such as helm and linkerd read a kubeconfig
-file, so they get one in memory: no credential is written to a disk or is an argument of a process.
+Modules have kubernetes.core's options and K8S_AUTH_* variables. Programs such as helm and linkerd read a kubeconfig
+file. They get one in memory, so no credential is on a disk or in the arguments of a process.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernet
 
 try:
     import yaml
-except ImportError:  # the client of Kubernetes brings it, and modules report where that is missing
+except ImportError:  # a requirement of kubernetes, whose absence modules report
     yaml = None  # type: ignore[assignment]
 
-NAME = "given"
+NAME = "task"
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 CREDENTIALS = (("api_key",), ("username", "password"), ("cert_file", "key_file"))
-# What names another cluster or login than a kubeconfig that the task gives.
-RIVALS = ("host", "api_key", "username", "password")
+# Settings that replace the cluster or the login of the kubeconfig of a task.
+CONFLICTING = ("host", "api_key", "username", "password")
 
 
 class AccessError(PkiError):
-    """The options and the environment do not name one cluster, or its kubeconfig cannot be made."""
+    """The options and the environment do not name one cluster, or its kubeconfig cannot be created."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """What a program is started with: a kubeconfig, a context in it, and open files that it inherits."""
+    """A kubeconfig for a program, the context in it, and the file descriptors that the program inherits."""
 
     kubeconfig: str | None = None
     context: str | None = None
@@ -49,9 +49,9 @@ class Files:
 
 
 def settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a task under the names of the client, with the K8S_AUTH_* variables for those that are not given.
+    """The options of a task by the names of the client, with K8S_AUTH_* variables as their defaults.
 
-    As kubernetes.core has it, but without proxy_headers.
+    The same as in kubernetes.core, except for proxy_headers.
     """
     found: dict[str, Any] = {}
     for name, option in AUTH_ARG_MAP.items():
@@ -66,28 +66,28 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check(given: Mapping[str, Any]) -> None:
-    """Fail where kubernetes.core would use another cluster than the task names, or send a login to another one."""
+    """Raise AccessError if kubernetes.core would use another cluster than the task names, or send a login to it."""
     auth = settings(given)
-    chosen = next((name for name in ("kubeconfig", "context") if given.get(name)), "")
-    rivals = [name for name in RIVALS if auth.get(name) and not given.get(name)]
-    if chosen and rivals:
-        variables = ", ".join(f"K8S_AUTH_{name.upper()}" for name in rivals)
+    selected = next((name for name in ("kubeconfig", "context") if given.get(name)), "")
+    conflicts = [name for name in CONFLICTING if auth.get(name) and not given.get(name)]
+    if selected and conflicts:
+        variables = ", ".join(f"K8S_AUTH_{name.upper()}" for name in conflicts)
         raise AccessError(
-            f"The option {chosen} names a cluster, and the environment has {variables}, which would replace its "
-            f"address or its login. Unset {variables}, or leave out {chosen}.",
+            f"The option {selected} names a cluster, and the environment has {variables}, which would replace its "
+            f"address or its login. Unset {variables}, or remove {selected}.",
             code="ambiguous_cluster",
         )
     has_login = any(all(auth.get(name) for name in names) for names in CREDENTIALS)
     is_file = auth.get("kubeconfig") or auth.get("context")
     if auth.get("host") and not has_login and not is_file:
         raise AccessError(
-            f"The cluster {auth['host']} is given without a login, so the login of another kubeconfig would be sent to "
+            f"The cluster {auth['host']} is set without a login, so the login of another kubeconfig would be sent to "
             "it. Set api_key (K8S_AUTH_API_KEY), or client_cert and client_key.",
             code="no_login",
         )
     if has_login and not auth.get("host") and not is_file:
         raise AccessError(
-            "A login is given by api_key, username or client_cert, but no cluster, so it would be sent to that of the "
+            "A login is set by api_key, username or client_cert, but no cluster, so it would be sent to that of the "
             "default kubeconfig. Set host (K8S_AUTH_HOST) or kubeconfig.",
             code="no_host",
         )
@@ -95,7 +95,7 @@ def check(given: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def files(given: Mapping[str, Any]) -> Iterator[Files]:
-    """What a program needs for the cluster of a task, valid inside of the block."""
+    """The kubeconfig of the cluster of a task for a program. It exists inside of the block only."""
     check(given)
     auth = settings(given)
     content = document(auth, *_impersonation(given))
@@ -123,7 +123,7 @@ def _impersonation(given: Mapping[str, Any]) -> tuple[str | None, list[str] | No
 
 
 def document(auth: Mapping[str, Any], user: str | None, groups: list[str] | None) -> dict[str, Any] | None:
-    """The kubeconfig that has to be made; None when a file, or the program's own default, is the same."""
+    """The kubeconfig to create; None if the file of the task or the program's own default is the same."""
     cluster, login = _cluster_overrides(auth), _login_overrides(auth, user, groups)
     source, context = auth.get("kubeconfig"), auth.get("context")
     if auth.get("host") and not source and not context:
@@ -134,7 +134,7 @@ def document(auth: Mapping[str, Any], user: str | None, groups: list[str] | None
         return _config(_with_ca_or_insecure(found_cluster, cluster), {**found_login, **login})
     if not source and not context and _in_cluster():
         return _config(
-            _with_ca_or_insecure(_own_cluster(), cluster), {"tokenFile": f"{SERVICE_ACCOUNT}/token", **login}
+            _with_ca_or_insecure(_surrounding_cluster(), cluster), {"tokenFile": f"{SERVICE_ACCOUNT}/token", **login}
         )
     return None
 
@@ -163,7 +163,7 @@ def _login_overrides(auth: Mapping[str, Any], user: str | None, groups: list[str
 
 
 def _with_ca_or_insecure(found: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A program refuses a CA for a connection that is not verified, and two CAs at once."""
+    """The cluster without settings that programs reject: a CA for an unverified connection, and a second CA."""
     cluster = {**found, **given}
     if "certificate-authority" in given or cluster.get("insecure-skip-tls-verify"):
         cluster.pop("certificate-authority-data", None)
@@ -184,11 +184,11 @@ def _config(cluster: Mapping[str, Any], login: Mapping[str, Any]) -> dict[str, A
 
 
 def _selected(config: Any, context: str | None, folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Cluster and user of a context, with absolute paths, since a file in memory has no folder of its own."""
+    """Cluster and user of a context, with absolute paths, because a file in memory has no folder."""
     try:
-        chosen = _entry(config, "contexts", context or config.get("current-context"))["context"]
-        login = _entry(config, "users", chosen["user"]).get("user") or {}
-        return _absolute(_entry(config, "clusters", chosen["cluster"])["cluster"], folder), _absolute(login, folder)
+        selected = _entry(config, "contexts", context or config.get("current-context"))["context"]
+        login = _entry(config, "users", selected["user"]).get("user") or {}
+        return _absolute(_entry(config, "clusters", selected["cluster"])["cluster"], folder), _absolute(login, folder)
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise AccessError(
             f"The context {context or '(current-context)'} of the kubeconfig is not complete ({type(exc).__name__}). "
@@ -231,7 +231,7 @@ def _in_cluster() -> bool:
     return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and os.path.isfile(f"{SERVICE_ACCOUNT}/token")
 
 
-def _own_cluster() -> dict[str, Any]:
+def _surrounding_cluster() -> dict[str, Any]:
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     address = f"[{host}]" if ":" in host else host
     return {"server": f"https://{address}:{port}", "certificate-authority": f"{SERVICE_ACCOUNT}/ca.crt"}

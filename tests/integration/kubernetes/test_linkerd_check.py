@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The real CLI against a real API server that has no Linkerd; the healthy case is the demo's."""
+"""linkerd_check with the real CLI and a real API server without Linkerd. End-to-end tests cover a healthy mesh."""
 
 from __future__ import annotations
 
@@ -30,28 +30,30 @@ def options(kubernetes, linkerd):
     return {"linkerd_path": str(linkerd), "kubeconfig": kubeconfig, "expected_version": recipes.LINKERD, "wait": 1}
 
 
-def test_a_cluster_without_linkerd_fails_with_the_checks_name_and_page(run, options):
+def test_cluster_without_linkerd_fails_with_check_and_hint(run, options):
     answer = run(**options, linkerd_namespace="nowhere")
-    assert answer["failed"] and not answer["passed"]
+    assert answer["code"] == "checks_failed" and not answer["passed"]
     assert answer["categories"]["kubernetes-api"]["success"] == 2
-    assert "linkerd.io/2/checks/#" in answer["msg"]
-    assert answer["errors"] and answer["errors"][0]["description"] in answer["msg"]
+    error = answer["errors"][0]
+    assert error["description"] in answer["msg"] and error["hint"] in answer["msg"]
 
 
-def test_check_mode_reports_without_failing(run, options):
+def test_check_mode_does_not_fail(run, options):
     answer = run(check=True, **options, linkerd_namespace="nowhere")
     assert not answer.get("failed") and not answer["passed"] and answer["errors"]
 
 
-def test_a_context_that_is_not_there(run, options):
+def test_unknown_context(run, options):
     answer = run(**options, context="nosuch")
-    assert answer["failed"] and "kubernetes-api" in answer["msg"] and "nosuch" in answer["msg"]
+    assert answer["code"] == "checks_failed" and answer["errors"][0]["category"] == "kubernetes-api"
+    assert "nosuch" in answer["msg"]
 
 
-def test_no_cli_is_one_sentence(run):
-    answer = run(linkerd_path="linkerd-that-is-not-there")
-    assert "CLI is not installed" in answer["msg"]
+def test_missing_cli(run):
+    answer = run(linkerd_path="no-such-linkerd")
+    assert answer["code"] == "linkerd_missing" and "no-such-linkerd" in answer["msg"]
 
 
-def test_a_namespace_without_data_plane_is_refused(run):
-    assert "set data_plane to true" in run(namespace="emojivoto")["msg"]
+def test_namespace_without_data_plane_is_invalid(run):
+    answer = run(namespace="emojivoto")
+    assert answer["code"] == "invalid_option" and "data_plane" in answer["msg"]

@@ -1,9 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands in for helm in unit tests: keeps pending releases in a file. The real Helm is used in the whole flow.
+"""Stands in for Helm in unit tests. The real Helm runs in the end-to-end tests.
 
-The text is put behind a line that sets FOLDER, where `calls` is written, `pending` is kept and `fail` is obeyed.
+A test adds a line that sets FOLDER. There the stand-in logs its `calls`, stores `pending` releases, and reads the error
+`fail`.
 """
 
 import json
@@ -17,11 +18,11 @@ if (folder / "fail").exists():
     sys.exit((folder / "fail").read_text())
 store = folder / "pending"
 pending = json.loads(store.read_text()) if store.exists() else []
-words = [word for word in sys.argv[1:] if word in ("list", "uninstall", "rollback")]
-if words == ["list"]:
+actions = [argument for argument in sys.argv[1:] if argument in ("list", "uninstall", "rollback")]
+if actions == ["list"]:
     print(json.dumps(pending))
-elif len(words) == 1:
-    release = sys.argv[sys.argv.index(words[0]) + 1]
+elif len(actions) == 1:
+    release = sys.argv[sys.argv.index(actions[0]) + 1]
     store.write_text(json.dumps([entry for entry in pending if entry["name"] != release]))
 else:
-    sys.exit(f"the stand-in does not know {sys.argv[1:]}")
+    sys.exit(f"the stand-in does not support {sys.argv[1:]}")

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: helm_unfinished
-short_description: Clear Helm releases that a killed Helm left pending
+module: helm_pending_release
+short_description: Clear pending Helm releases
 version_added: 0.1.0
 description:
-  - A Helm that is killed leaves its release in the status C(pending-install), C(pending-upgrade) or
-    C(pending-rollback). Every later Helm then refuses to touch it, and M(kubernetes.core.helm) with it.
-  - This module uninstalls a release that was never installed, and rolls one back that was being upgraded. The next
-    M(kubernetes.core.helm) then does the work. A release in any other status is left alone.
-  - A release is also pending while another Helm works on it. A release that became pending within O(grace) is an error
-    that names its age, and nothing is changed.
+  - Clears releases with the status C(pending-install), C(pending-upgrade) or C(pending-rollback). A Helm process that
+    was interrupted leaves a release in such a status. Every later C(helm upgrade) then fails with I(another operation
+    is in progress), and M(kubernetes.core.helm) with it.
+  - Uninstalls a release that was never installed, and rolls back a release that was being upgraded. Afterwards
+    M(kubernetes.core.helm) works again. Releases with another status are not changed.
+  - A release is also pending while another Helm process works on it. If a release has been pending for less than
+    O(grace) seconds, the task fails and changes nothing.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - servicemesh.pki._attributes
@@ -28,7 +29,7 @@ attributes:
     support: full
 options:
   releases:
-    description: Names of the releases to look at.
+    description: Names of the releases to clear.
     type: list
     elements: str
     required: true
@@ -38,12 +39,12 @@ options:
     required: true
   grace:
     description:
-      - Seconds that a release must have been pending before it counts as left behind.
+      - Seconds that a release must have been pending.
       - Set it to V(0) only if nobody else runs Helm on the cluster.
     type: int
     default: 600
   helm_path:
-    description: The helm program.
+    description: Name or path of the Helm CLI.
     type: str
     default: helm
 author:
@@ -51,8 +52,8 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Clear what a killed run left
-  servicemesh.pki.helm_unfinished:
+- name: Clear the release of an interrupted run
+  servicemesh.pki.helm_pending_release:
     releases: [cert-manager]
     namespace: cert-manager
     kubeconfig: ~/.config/k3d/kubeconfig-pki-cluster.yaml
@@ -60,20 +61,23 @@ EXAMPLES = r"""
 
 RETURN = r"""
 cleared:
-  description: What was uninstalled or rolled back, in check mode what would be.
-  returned: always
+  description: Releases that were uninstalled or rolled back. In check mode, those that would be.
+  returned: success
   type: list
   elements: dict
   sample: [{"release": "cert-manager", "status": "pending-install", "action": "uninstall", "age": 4000}]
 pending:
-  description: The releases that another Helm may still be working on, as in RV(cleared).
-  returned: when RV(code) is V(release_in_progress)
+  description: Releases that another Helm process may be working on, with the keys of RV(cleared).
+  returned: failure with RV(code) V(release_in_progress)
   type: list
   elements: dict
 code:
-  description: >-
-    V(release_in_progress), V(helm_missing), V(helm_failed), V(unreadable_output), or V(ambiguous_cluster), V(no_login),
-    V(no_host), V(invalid_kubeconfig) and V(unsupported_platform) for a cluster that is not given clearly.
+  description:
+    - V(release_in_progress) when a release has been pending for less than O(grace) seconds.
+    - V(helm_missing) when Helm is not installed, V(helm_failed) when it failed, V(unreadable_output) when its output is
+      not a list of releases.
+    - V(ambiguous_cluster), V(no_login), V(no_host), V(invalid_kubeconfig) or V(unsupported_platform) when the options
+      and the environment do not name one cluster.
   returned: failure
   type: str
 """
@@ -85,11 +89,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import errors
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import access
 
 ACTIONS = {"pending-install": "uninstall", "pending-upgrade": "rollback", "pending-rollback": "rollback"}
-# Helm would prefer these to the kubeconfig. It takes an empty value as one that is not set.
-OTHER_CLUSTER = dict.fromkeys(
+# Helm prefers these to the kubeconfig. An empty value is the same as none.
+UNSET_VARIABLES = dict.fromkeys(
     (
         "HELM_KUBEAPISERVER",
         "HELM_KUBETOKEN",
@@ -109,24 +114,24 @@ class Helm:
         self.module, self.descriptors = module, cluster.descriptors
         path = module.get_bin_path(module.params["helm_path"])
         if path is None:
-            raise errors.PkiError(
-                f"Helm is not installed: no program {module.params['helm_path']!r} in PATH. "
-                "Install it (https://helm.sh) or name it in helm_path.",
+            raise PkiError(
+                f"Helm is not installed: there is no program {module.params['helm_path']!r} in PATH. "
+                "Install it (https://helm.sh), or set helm_path.",
                 code="helm_missing",
             )
         self.command = [path, "--namespace", module.params["namespace"]]
         for value, flag in ((cluster.kubeconfig, "--kubeconfig"), (cluster.context, "--kube-context")):
             if value:
                 self.command += [flag, value]
-        self.environment = OTHER_CLUSTER if cluster.kubeconfig or cluster.context else {}
+        self.environment = UNSET_VARIABLES if cluster.kubeconfig or cluster.context else {}
 
     def run(self, *arguments: str) -> str:
         rc, out, err = self.module.run_command(
             [*self.command, *arguments], environ_update=self.environment, pass_fds=self.descriptors
         )
         if rc != 0:
-            hint = " Is the cluster running, and is this its kubeconfig?" if "unreachable" in err else ""
-            raise errors.PkiError(
+            hint = " Check that the cluster is running, and the kubeconfig." if "unreachable" in err else ""
+            raise PkiError(
                 f"helm {arguments[0]} failed in namespace {self.module.params['namespace']}: "
                 f"{err.strip().removeprefix('Error: ')}.{hint}",
                 code="helm_failed",
@@ -134,12 +139,12 @@ class Helm:
         return out
 
 
-def timestamp(text: str) -> datetime.datetime:
+def parse_timestamp(text: str) -> datetime.datetime:
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-def pending(helm: Helm, releases: list[str]) -> list[dict[str, Any]]:
-    """The pending releases, each with the seconds since a Helm wrote it last."""
+def pending_releases(helm: Helm, releases: list[str]) -> list[dict[str, Any]]:
+    """The pending ones of the releases, with their age: the seconds since Helm updated them last."""
     found = json.loads(helm.run("list", "--pending", "--output", "json", "--time-format", "2006-01-02T15:04:05Z07:00"))
     now = datetime.datetime.now(tz=datetime.UTC)
     return [
@@ -147,7 +152,7 @@ def pending(helm: Helm, releases: list[str]) -> list[dict[str, Any]]:
             "release": entry["name"],
             "status": entry["status"],
             "action": ACTIONS[entry["status"]],
-            "age": round((now - timestamp(entry["updated"])).total_seconds()),
+            "age": round((now - parse_timestamp(entry["updated"])).total_seconds()),
         }
         for entry in found or []
         if entry["name"] in releases
@@ -168,9 +173,10 @@ def main() -> None:
     errors.run(module, lambda: work(module), lambda exc: unexpected_output(module, exc))
 
 
-def unexpected_output(module: AnsibleModule, exc: Exception) -> errors.PkiError:
-    return errors.PkiError(
-        f"helm list printed no list of the releases in namespace {module.params['namespace']} ({type(exc).__name__}). "
+def unexpected_output(module: AnsibleModule, exc: Exception) -> PkiError:
+    return PkiError(
+        f"The output of helm list for namespace {module.params['namespace']} is not a list of releases "
+        f"({type(exc).__name__}). "
         f"Run `{module.params['helm_path']} list --pending --output json` and check the version of Helm.",
         code="unreadable_output",
     )
@@ -179,8 +185,8 @@ def unexpected_output(module: AnsibleModule, exc: Exception) -> errors.PkiError:
 def work(module: AnsibleModule) -> dict:
     with access.files(module.params) as cluster:
         helm = Helm(module, cluster)
-        found = pending(helm, module.params["releases"])
-        refuse_young(found, module.params["namespace"], module.params["grace"])
+        found = pending_releases(helm, module.params["releases"])
+        check_age(found, module.params["namespace"], module.params["grace"])
         if not module.check_mode:
             for entry in found:
                 helm.run(entry["action"], entry["release"], "--wait")
@@ -188,14 +194,14 @@ def work(module: AnsibleModule) -> dict:
     return dict(changed=bool(found), cleared=found, diff={"before": before, "after": {}})
 
 
-def refuse_young(found: list[dict[str, Any]], namespace: str, grace: int) -> None:
-    """Another Helm may still work on a release that it wrote a moment ago."""
+def check_age(found: list[dict[str, Any]], namespace: str, grace: int) -> None:
+    """Raise PkiError if another Helm process may be working on a release."""
     young = [entry for entry in found if entry["age"] < grace]
     if young:
         listed = ", ".join(f"{one['release']} has been {one['status']} for {one['age']} s" for one in young)
-        raise errors.PkiError(
-            f"Another Helm may still be working in namespace {namespace}: {listed}. Wait until it has finished, and "
-            f"run again. If it was killed, this is cleared once it is {grace} s old (grace).",
+        raise PkiError(
+            f"Another Helm process may be working in namespace {namespace}: {listed}. Wait until it has finished, "
+            f"and run the task again. If it was interrupted, run the task again after {grace} s (grace).",
             code="release_in_progress",
             pending=young,
         )
