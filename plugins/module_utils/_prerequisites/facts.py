@@ -1,0 +1,186 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kubernetes objects to facts about the components of a mesh. Pure.
+
+The containers, arguments, labels and annotations are those of the components' charts and static manifests, which both
+come from the same templates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+Facts = dict[str, Any]
+Object = dict[str, Any]
+
+MANAGED_BY, OWN_NAME = "app.kubernetes.io/managed-by", "servicemesh.pki"
+RELEASE_NAME, RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
+POLICY = "helm.sh/resource-policy"
+BUNDLE_VERSION, CHANNEL = "gateway.networking.k8s.io/bundle-version", "gateway.networking.k8s.io/channel"
+CREATED_BY, PROXY_VERSION = "linkerd.io/created-by", "linkerd.io/proxy-version"
+BUNDLE_LABEL, CERTIFICATE_NAME = "trust.cert-manager.io/bundle", "cert-manager.io/certificate-name"
+# Suffixes of the API groups of each component.
+GROUPS = {
+    "cert-manager": ("cert-manager.io", "acme.cert-manager.io"),
+    "trust-manager": ("trust.cert-manager.io", "trust-manager.io"),
+    "linkerd": ("linkerd.io", "policy.linkerd.io", "workload.linkerd.io", "multicluster.linkerd.io"),
+    "gateway-api": ("gateway.networking.k8s.io",),
+}
+TRUST_NAMESPACE = "--trust-namespace="
+CONTROLLERS = {"cert-manager-controller": "cert-manager", "trust-manager": "trust-manager"}
+LINKERD_CONTROLLER = "linkerd-identity"
+DEFAULT_TRUST_NAMESPACE = "cert-manager"  # of trust-manager without the argument
+
+
+def release_of(meta: Object) -> Facts | None:
+    """The Helm release that an object belongs to."""
+    annotations = meta.get("annotations") or {}
+    if not annotations.get(RELEASE_NAME):
+        return None
+    return {"name": annotations[RELEASE_NAME], "namespace": annotations.get(RELEASE_NAMESPACE) or ""}
+
+
+def is_managed(meta: Object) -> bool:
+    """Whether this collection manages an object."""
+    return (meta.get("labels") or {}).get(MANAGED_BY) == OWN_NAME
+
+
+def component_of(group: str) -> str:
+    return next((name for name, groups in GROUPS.items() if group in groups), "")
+
+
+def definition_facts(found: Iterable[Object]) -> list[Facts]:
+    """The CustomResourceDefinitions of the components, from their metadata."""
+    facts = []
+    for one in found:
+        meta = one["metadata"]
+        plural, dummy, group = meta["name"].partition(".")
+        component = component_of(group)
+        if component:
+            annotations = meta.get("annotations") or {}
+            facts.append(
+                {
+                    "name": meta["name"],
+                    "component": component,
+                    "release": release_of(meta),
+                    "kept": annotations.get(POLICY) == "keep",
+                    "bundle_version": annotations.get(BUNDLE_VERSION) or "",
+                    "channel": annotations.get(CHANNEL) or "",
+                    "created_by": annotations.get(CREATED_BY) or "",
+                }
+            )
+    return sorted(facts, key=lambda one: one["name"])
+
+
+def webhook_namespaces(configurations: Iterable[Object]) -> set[str]:
+    """Namespaces of the services whose webhooks validate objects of the components."""
+    found = set()
+    for configuration in configurations:
+        for webhook in configuration.get("webhooks") or []:
+            groups = {group for rule in webhook.get("rules") or [] for group in rule.get("apiGroups") or []}
+            service = (webhook.get("clientConfig") or {}).get("service") or {}
+            if service.get("namespace") and any(component_of(group) for group in groups):
+                found.add(service["namespace"])
+    return found
+
+
+def deployment_facts(deployments: Iterable[Object]) -> list[Facts]:
+    """The controllers of the components."""
+    return [facts for deployment in deployments for facts in _controllers(deployment)]
+
+
+def _controllers(deployment: Object) -> Iterator[Facts]:
+    meta, template = deployment["metadata"], deployment["spec"]["template"]
+    spec = template.get("spec") or {}
+    for container in spec.get("containers") or []:
+        arguments = [str(one) for one in [*(container.get("command") or []), *(container.get("args") or [])]]
+        namespaces = [one.removeprefix(TRUST_NAMESPACE) for one in arguments if one.startswith(TRUST_NAMESPACE)]
+        component = CONTROLLERS.get(container["name"]) or ("trust-manager" if namespaces else "")
+        if meta["name"] == LINKERD_CONTROLLER and container["name"] == "identity":
+            component = "linkerd"
+        if not component:
+            continue
+        facts = {
+            "component": component,
+            "name": meta["name"],
+            "namespace": meta["namespace"],
+            "version": _version(meta, template, container),
+            "service_account": spec.get("serviceAccountName") or "default",
+            "release": release_of(meta),
+            "created_by": (meta.get("annotations") or {}).get(CREATED_BY) or "",
+        }
+        if component == "trust-manager":
+            facts["trust_namespace"] = namespaces[-1] if namespaces else DEFAULT_TRUST_NAMESPACE
+        yield facts
+        return
+
+
+def _version(meta: Object, template: Object, container: Object) -> str:
+    labels = meta.get("labels") or {}
+    annotations = (template.get("metadata") or {}).get("annotations") or {}
+    tag = re.search(r":([^:/@]+)(?:@|$)", container.get("image") or "")
+    return labels.get("app.kubernetes.io/version") or annotations.get(PROXY_VERSION) or (tag[1] if tag else "")
+
+
+def namespace_facts(found: Object | None, secrets: Iterable[Object]) -> Facts:
+    """One namespace, and what a quota on Secrets would get in the way of."""
+    meta = (found or {}).get("metadata") or {}
+    listed = list(secrets)
+    return {
+        "exists": found is not None,
+        "terminating": bool(meta.get("deletionTimestamp")),
+        "managed": is_managed(meta),
+        "labels": meta.get("labels") or {},
+        "annotations": meta.get("annotations") or {},
+        "secrets": sum(1 for one in listed if (one["metadata"].get("labels") or {}).get("owner") != "helm"),
+        "releases": sum(1 for one in listed if (one["metadata"].get("labels") or {}).get("owner") == "helm"),
+    }
+
+
+def object_facts(definition: Object, found: Object | None) -> Facts:
+    """How an object of the cluster compares with one that a run would write."""
+    meta = definition["metadata"]
+    live = (found or {}).get("metadata") or {}
+    facts = {
+        "kind": definition["kind"],
+        "name": meta["name"],
+        "namespace": meta.get("namespace") or "",
+        "exists": found is not None,
+        "managed": is_managed(live),
+        "matches": found is not None and includes(found, {key: definition[key] for key in definition if key in BODY}),
+        "owner": owner(live),
+    }
+    return facts
+
+
+BODY = ("spec", "data", "type", "rules", "roleRef", "subjects", "automountServiceAccountToken")
+
+
+def includes(found: Any, wanted: Any) -> bool:
+    """Whether everything that is wanted is found. A null is what is absent; the API server leaves out what is empty."""
+    if isinstance(wanted, dict):
+        live = found if isinstance(found, dict) else {}
+        return all(includes(live.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        live_items = found if isinstance(found, list) else []
+        return len(live_items) == len(wanted) and all(map(includes, live_items, wanted))
+    return bool(found == wanted or (found is None and wanted in ("", False)))
+
+
+def owner(meta: Object) -> str:
+    """What manages an object, as far as it shows."""
+    labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
+    release = release_of(meta)
+    if release:
+        return f"Helm release {release['namespace']}/{release['name']}"
+    if labels.get(BUNDLE_LABEL):
+        return f"Bundle {labels[BUNDLE_LABEL]}"
+    if annotations.get(CERTIFICATE_NAME):
+        return f"Certificate {annotations[CERTIFICATE_NAME]}"
+    if annotations.get(CREATED_BY):
+        return str(annotations[CREATED_BY])
+    managers = [str(one.get("manager") or "") for one in meta.get("managedFields") or []]
+    return managers[0] if managers else ""

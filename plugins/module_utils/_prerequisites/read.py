@@ -1,0 +1,189 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One reading of a cluster: about twenty requests, none of which returns more than it needs. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import (
+    ANSWER,
+    Cluster,
+    ClusterError,
+    unreadable,
+)
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
+from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites import facts, helm
+
+try:
+    from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
+except ImportError:
+    pass  # AnsibleK8SModule reports it
+
+# The API server then leaves out specifications, data and status.
+METADATA = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1,application/json"}
+PAGE = 500
+SOME = 50  # Secrets of a namespace that are counted
+HELM = "owner=helm"
+CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+WEBHOOKS = ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration")
+POLICIES = ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")
+SAFE_UPGRADES = "safe-upgrades.gateway.networking.k8s.io"
+
+Facts = dict[str, Any]
+T = TypeVar("T")
+
+
+class Reader:
+    """Reads one cluster. What is not permitted is collected in `problems`, and the rest is read all the same."""
+
+    def __init__(self, cluster: Cluster, params: Facts) -> None:
+        self.cluster, self.params = cluster, params
+        self.problems: list[Facts] = []
+
+    def all(self) -> Facts:
+        namespace = self.params["linkerd_namespace"]
+        definitions = facts.definition_facts(self.listed(*CRD, metadata=True))
+        deployments = self.deployments()
+        trust = {one["trust_namespace"] for one in deployments if one["component"] == "trust-manager"}
+        wanted = {namespace, *self.params["namespaces"], *trust}
+        return {
+            "releases": self.releases(definitions, deployments),
+            "deployments": deployments,
+            "definitions": definitions,
+            "admission_policies": self.admission_policies(definitions),
+            "namespaces": {name: self.namespace(name) for name in sorted(wanted)},
+            "objects": [self.object(one) for one in self.params["objects"]],
+            "bundles": self.bundles(definitions),
+            "mesh": self.mesh(namespace),
+            "unreadable": self.problems,
+        }
+
+    def attempt(self, what: str, read: Callable[[], T], without: T) -> T:
+        try:
+            return read()
+        except ClusterError as exc:
+            self.problems.append({"what": what, "problem": str(exc)})
+            return without
+
+    def listed(
+        self, api_version: str, kind: str, namespace: str | None = None, metadata: bool = False, **selection: Any
+    ) -> list[Facts]:
+        """All objects of a kind, in pages; none where the kind is unknown."""
+        return self.attempt(
+            f"{kind}s of {namespace or 'the cluster'}",
+            lambda: self._pages(api_version, kind, namespace, metadata, selection),
+            [],
+        )
+
+    def _pages(
+        self, api_version: str, kind: str, namespace: str | None, metadata: bool, selection: Facts
+    ) -> list[Facts]:
+        try:
+            resource = self.cluster.client.resource(kind, api_version)
+        except ResourceNotFoundError:
+            return []
+        request = {"namespace": namespace, "limit": PAGE, **selection}
+        found: list[Facts] = []
+        while True:
+            if metadata:
+                request["header_params"] = dict(METADATA)  # the client adds to it
+            try:
+                page = resource.get(**request, _request_timeout=ANSWER).to_dict()
+            except DynamicApiError as exc:
+                if exc.status == 404:
+                    return found
+                raise unreadable(f"{kind}s of {namespace or 'the cluster'}", exc) from exc
+            found += page["items"]
+            request["_continue"] = page["metadata"].get("continue")
+            if not request["_continue"] or "limit" in selection:
+                return found
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Facts | None:
+        wanted = Wanted(api_version, kind, name, namespace)
+        return self.attempt(str(wanted), lambda: self.cluster.get(wanted), None)
+
+    def deployments(self) -> list[Facts]:
+        """The controllers, found by their webhooks and in the namespaces that a run would use."""
+        webhooks = facts.webhook_namespaces(self.listed(*WEBHOOKS))
+        namespaces = {self.params["linkerd_namespace"], *self.params["namespaces"], *webhooks}
+        found = [one for name in sorted(namespaces) for one in self.listed("apps/v1", "Deployment", name)]
+        return facts.deployment_facts(found)
+
+    def releases(self, definitions: Iterable[Facts], deployments: Iterable[Facts]) -> list[Facts]:
+        """The releases that a run would write, and those that own what was found."""
+        wanted = {(one["namespace"], one["name"]) for one in self.params["releases"]}
+        owners = [one["release"] for one in (*definitions, *deployments) if one["release"]]
+        # The Gateway API and CRDs of extensions come with any chart; only the components' own releases matter.
+        wanted |= {(one["namespace"], one["name"]) for one in owners}
+        found = [self.release(namespace, name) for namespace, name in sorted(wanted)]
+        return [one for one in found if one]
+
+    def release(self, namespace: str, name: str) -> Facts | None:
+        """The newest revision of a release; the older ones are not read."""
+        selection = f"{HELM},name={name}"
+        stored = self.listed("v1", "Secret", namespace, metadata=True, label_selector=selection)
+        revisions = [(_revision(one), one["metadata"]["name"]) for one in stored]
+        secret = self.get("v1", "Secret", max(revisions)[1], namespace) if revisions else None
+        if secret is None:
+            return None
+        try:
+            return helm.facts(helm.decode((secret.get("data") or {}).get("release") or ""))
+        except helm.ReleaseError as exc:
+            self.problems.append({"what": f"Secret {namespace}/{secret['metadata']['name']}", "problem": str(exc)})
+            return None
+
+    def admission_policies(self, definitions: Iterable[Facts]) -> list[str]:
+        if not self.params["gateway_api"]:
+            return []
+        found = self.get(*POLICIES, SAFE_UPGRADES)
+        return [SAFE_UPGRADES] if found else []
+
+    def namespace(self, name: str) -> Facts:
+        found = self.get("v1", "Namespace", name)
+        secrets = self.listed("v1", "Secret", name, metadata=True, limit=SOME) if found else []
+        return facts.namespace_facts(found, secrets)
+
+    def object(self, definition: Facts) -> Facts:
+        meta = definition["metadata"]
+        found = self.get(definition["apiVersion"], definition["kind"], meta["name"], meta.get("namespace"))
+        return facts.object_facts(definition, found)
+
+    def bundles(self, definitions: Iterable[Facts]) -> list[Facts]:
+        if not any(one["name"] == "bundles.trust.cert-manager.io" for one in definitions):
+            return []
+        found = self.listed("trust.cert-manager.io/v1alpha1", "Bundle", metadata=True)
+        return [{"name": one["metadata"]["name"], "managed": facts.is_managed(one["metadata"])} for one in found]
+
+    def mesh(self, namespace: str) -> Facts:
+        """What the mesh trusts, and what signs its certificates."""
+        fields = {"field_selector": f"metadata.name={sources.CONFIG_MAP}"}
+        copies = self.listed("v1", "ConfigMap", None, **fields)
+        own = next((one for one in copies if one["metadata"]["namespace"] == namespace), None)
+        secret = self.get("v1", "Secret", sources.SECRET, namespace)
+        key = "tls.crt" if ((secret or {}).get("data") or {}).get("tls.crt") else "crt.pem"
+        anchors = sources.anchors_source(own, namespace)
+        selection = {"label_selector": sources.SELECTOR.format(namespace=namespace)}
+        pods = self.listed("v1", "Pod", None, **selection)
+        return {
+            "anchors": anchors,
+            "anchors_owner": facts.owner(own["metadata"]) if own else "",
+            "copies": [
+                sources.anchors_source(one, one["metadata"]["namespace"])
+                for one in copies
+                if one["metadata"]["namespace"] != namespace
+            ],
+            "issuer": sources.secret_source(secret, namespace, key),
+            "issuer_owner": facts.owner(secret["metadata"]) if secret else "",
+            "issuer_type": str((secret or {}).get("type") or ""),
+            "signer": sources.secret_source(secret, namespace, "ca.crt"),
+            "pods": sources.pod_groups(pods, anchors["changed_at"]),
+        }
+
+
+def _revision(secret: Facts) -> int:
+    text = str((secret["metadata"].get("labels") or {}).get("version") or "")
+    return int(text) if text.isdigit() else 0

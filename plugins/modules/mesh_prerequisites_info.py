@@ -1,0 +1,319 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mesh_prerequisites_info
+short_description: Read what a cluster already has of cert-manager, trust-manager, Linkerd and the Gateway API
+version_added: 0.3.0
+description:
+  - Reads from one cluster what a mesh is built on - Helm releases, controllers, custom resource definitions,
+    namespaces, trust anchors and the identity issuer - whether Helm, the C(linkerd) CLI or plain manifests installed
+    it.
+  - Changes nothing. Sends about twenty requests, and reads only the newest revision of the releases that matter.
+  - The values of a release are returned without passwords, tokens and private keys.
+  - P(servicemesh.pki.preflight#filter) compares the result with what a run would do.
+extends_documentation_fragment:
+  - servicemesh.pki._attributes
+  - servicemesh.pki._attributes.info_module
+  - kubernetes.core.k8s_auth_options
+options:
+  linkerd_namespace:
+    description: Namespace of Linkerd's control plane.
+    type: str
+    default: linkerd
+  namespaces:
+    description: More namespaces to read, and in which to look for the controllers of cert-manager and trust-manager.
+    type: list
+    elements: str
+    default: []
+  releases:
+    description:
+      - Helm releases to read, beside those that own what is found.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the release.
+        type: str
+        required: true
+      namespace:
+        description: Namespace of the release.
+        type: str
+        required: true
+  objects:
+    description: Definitions of objects to compare with those in the cluster. Their data is not returned.
+    type: list
+    elements: dict
+    default: []
+  gateway_api:
+    description: Whether to look for the admission policy of the Gateway API.
+    type: bool
+    default: true
+  helm_path:
+    description: The C(helm) program, whose version is read. Empty does not run it.
+    type: str
+    default: helm
+  linkerd_path:
+    description: The C(linkerd) program, whose version is read. Empty does not run it.
+    type: str
+    default: linkerd
+requirements:
+  - kubernetes >= 24.2.0
+  - cryptography >= 42.0.0
+notes:
+  - Needs C(list) on CustomResourceDefinitions, ValidatingWebhookConfigurations, Bundles, and on ConfigMaps and pods of
+    all namespaces; C(get) and C(list) on Deployments and Secrets in the namespaces of the components. What is not
+    permitted is listed in RV(unreadable).
+author:
+  - The servicemesh.pki authors (@servicemesh)
+"""
+
+EXAMPLES = r"""
+- name: Read what the cluster has
+  servicemesh.pki.mesh_prerequisites_info:
+    kubeconfig: ~/.kube/config
+    context: production
+  register: found
+
+- name: Show the versions that run
+  ansible.builtin.debug:
+    msg: "{{ item.component }} {{ item.version }} in namespace {{ item.namespace }}"
+  loop: "{{ found.deployments }}"
+  loop_control:
+    label: "{{ item.name }}"
+"""
+
+RETURN = r"""
+releases:
+  description: Helm releases, each in its newest revision.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name: &name
+      description: Name.
+      type: str
+      returned: always
+    namespace: &namespace
+      description: Namespace.
+      type: str
+      returned: always
+    chart:
+      description: Name of the chart.
+      type: str
+      returned: always
+    chart_version:
+      description: Version of the chart.
+      type: str
+      returned: always
+    app_version:
+      description: Version of the application.
+      type: str
+      returned: always
+    status:
+      description: Status, as Helm names it.
+      type: str
+      returned: always
+      sample: deployed
+    revision:
+      description: Number of the revision.
+      type: int
+      returned: always
+    managed:
+      description:
+        - V(installed) when this collection installed the release, V(taken-over) when it manages one that existed, empty
+          when others manage it.
+      type: str
+      returned: always
+    values:
+      description: The values that the release was given, without secrets.
+      type: dict
+      returned: always
+    hidden_values:
+      description: Paths of the values that are not returned.
+      type: list
+      elements: str
+      returned: always
+    definitions:
+      description: CustomResourceDefinitions in the manifest of the chart C(linkerd-crds). Empty for other charts.
+      type: list
+      elements: str
+      returned: always
+deployments:
+  description: The controllers of cert-manager, trust-manager and Linkerd.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    component:
+      description: V(cert-manager), V(trust-manager) or V(linkerd).
+      type: str
+      returned: always
+    name: *name
+    namespace: *namespace
+    version:
+      description: Version that runs.
+      type: str
+      returned: always
+    service_account:
+      description: Service account of the controller.
+      type: str
+      returned: always
+    release: &release
+      description: The Helm release that it belongs to. None without one.
+      type: dict
+      returned: always
+    created_by:
+      description: Program that created it, as Linkerd's annotation names it.
+      type: str
+      returned: always
+    trust_namespace:
+      description: Namespace that trust-manager reads sources from.
+      type: str
+      returned: when the component is trust-manager
+definitions:
+  description: CustomResourceDefinitions of the components and of the Gateway API.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name: *name
+    component:
+      description: V(cert-manager), V(trust-manager), V(linkerd) or V(gateway-api).
+      type: str
+      returned: always
+    release: *release
+    kept:
+      description: Whether Helm leaves it in the cluster.
+      type: bool
+      returned: always
+    bundle_version:
+      description: Version of the Gateway API. Empty for others.
+      type: str
+      returned: always
+    channel:
+      description: Channel of the Gateway API. Empty for others.
+      type: str
+      returned: always
+    created_by:
+      description: Program that created it, as Linkerd's annotation names it.
+      type: str
+      returned: always
+admission_policies:
+  description: Admission policies that limit changes of the Gateway API.
+  returned: success
+  type: list
+  elements: str
+namespaces:
+  description: The namespaces by name.
+  returned: success
+  type: dict
+objects:
+  description: How the objects of the cluster compare with those of O(objects).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: Kind.
+      type: str
+      returned: always
+    name: *name
+    namespace: *namespace
+    exists:
+      description: Whether it exists.
+      type: bool
+      returned: always
+    managed:
+      description: Whether this collection manages it.
+      type: bool
+      returned: always
+    matches:
+      description: Whether it already has what the definition has.
+      type: bool
+      returned: always
+    owner:
+      description: What manages it, as far as it shows.
+      type: str
+      returned: always
+bundles:
+  description: Bundles of trust-manager, with whether this collection manages them.
+  returned: success
+  type: list
+  elements: dict
+mesh:
+  description:
+    - Trust anchors, identity issuer and pods, as M(servicemesh.pki.linkerd_certificates_info) returns them, with the
+      owners of the ConfigMap and the Secret.
+  returned: success
+  type: dict
+programs:
+  description: Version of C(helm) and C(linkerd). None for a program that is missing, empty for one that was not run.
+  returned: success
+  type: dict
+  sample: {"helm": "3.22.0", "linkerd": "edge-26.6.3"}
+unreadable:
+  description: What could not be read, and why.
+  returned: success
+  type: list
+  elements: dict
+"""
+
+import re
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites.read import Reader
+from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
+    AUTH_ARG_SPEC,
+    AnsibleK8SModule,
+)
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
+
+COMMANDS = {"helm": ["version", "--short"], "linkerd": ["version", "--client", "--short"]}
+
+
+def version(module: AnsibleK8SModule, name: str) -> str | None:
+    """The version that a program prints; None when there is no such program."""
+    program = module.params[f"{name}_path"]
+    if not program:
+        return ""
+    path = module._module.get_bin_path(program)
+    if path is None:
+        return None
+    dummy, out, dummy = module._module.run_command([path, *COMMANDS[name]])
+    lines = out.strip().splitlines()
+    return re.sub(r"^v|\+.*$", "", lines[-1].strip()) if lines else ""
+
+
+def collect(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
+    programs = {name: version(module, name) for name in COMMANDS}
+    return {"changed": False, "programs": programs, **Reader(cluster, module.params).all()}
+
+
+def main() -> None:
+    release = dict(name=dict(type="str", required=True), namespace=dict(type="str", required=True))
+    module = AnsibleK8SModule(
+        argument_spec={
+            **AUTH_ARG_SPEC,
+            "linkerd_namespace": dict(type="str", default="linkerd"),
+            "namespaces": dict(type="list", elements="str", default=[]),
+            "releases": dict(type="list", elements="dict", default=[], options=release),
+            "objects": dict(type="list", elements="dict", default=[]),
+            "gateway_api": dict(type="bool", default=True),
+            "helm_path": dict(type="str", default="helm"),
+            "linkerd_path": dict(type="str", default="linkerd"),
+        },
+        supports_check_mode=True,
+    )
+    cryptography.require(module)
+    run(module, lambda cluster: collect(module, cluster))
+
+
+if __name__ == "__main__":
+    main()

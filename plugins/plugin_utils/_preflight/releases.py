@@ -1,0 +1,230 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which Helm releases a run installs, upgrades, takes over or leaves alone. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
+
+INSTALL, UPGRADE, LEAVE = "install", "upgrade", "leave"
+INSTALLED, TAKEN_OVER = "installed", "taken-over"
+GONE = ("", "uninstalled", "superseded")
+PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalling")
+# Values that a release gives up when it is taken over: the issuer then comes from cert-manager.
+DROPPED = (("identity", "issuer", "tls"), ("identityTrustAnchorsPEM",))
+SHOWN = 12  # values that a note lists
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A release that a run may write."""
+
+    component: str
+    title: str
+    chart: str
+    release: str
+    namespace: str
+    manage: str  # auto, true or false
+    switch: str  # the variable of `manage`
+    names: str  # the variables of release and namespace
+    values: Facts = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        return f"{self.namespace}/{self.release}"
+
+
+def decide(result: Result, found: Facts, chart: Chart) -> Facts:
+    """What to do with a release, and with which of its present values."""
+    own = next((one for one in found["releases"] if _place(one) == chart.place and one["status"] not in GONE), None)
+    controllers = [one for one in found["deployments"] if one["component"] == chart.component]
+    elsewhere = [one for one in found["releases"] if one["chart"] == chart.chart and one is not own]
+    if own and own["chart"] and own["chart"] != chart.chart:
+        result.problem(
+            "release_name_taken",
+            f"release {chart.place}",
+            f"The Helm release {chart.place} has the chart {own['chart']}, not {chart.chart}. Choose another name or "
+            f"namespace with {chart.names}.",
+        )
+        return leave(controllers)
+    if chart.manage == "false":
+        if not controllers and not own:
+            _missing(result, chart)
+        return leave(controllers)
+    if own and own["managed"]:
+        kept = kept_values(own) if own["managed"] == TAKEN_OVER else {}
+        return write(UPGRADE, controllers, own["managed"], kept)
+    if own:
+        return _unmanaged(result, chart, own, controllers)
+    if controllers or elsewhere:
+        return _other(result, chart, controllers, elsewhere)
+    _left_behind(result, found, chart)
+    return write(INSTALL, [], INSTALLED, {})
+
+
+def write(action: str, controllers: list[Facts], mark: str, kept: Facts) -> Facts:
+    return {"release": action, "mark": mark, "kept_values": kept, "controllers": controllers}
+
+
+def leave(controllers: list[Facts]) -> Facts:
+    return {"release": LEAVE, "mark": "", "kept_values": {}, "controllers": controllers}
+
+
+def _unmanaged(result: Result, chart: Chart, own: Facts, controllers: list[Facts]) -> Facts:
+    """A release with the configured name that others installed."""
+    if own["status"] in PENDING:
+        result.problem(
+            "release_pending",
+            f"release {chart.place}",
+            f"The Helm release {chart.place} has the status {own['status']}: another Helm is working on it, or was "
+            f"interrupted. Wait until it has finished, or repair it: helm history {chart.release} -n {chart.namespace}",
+        )
+        return leave(controllers)
+    if chart.manage != "true":
+        result.note(
+            "release_left",
+            f"release {chart.place}",
+            f"{chart.title} {own['app_version'] or own['chart_version']} was installed by others (release "
+            f"{chart.place}) and is not changed. To manage it with this collection, set {chart.switch} to true.",
+        )
+        return leave(controllers)
+    hidden = [path for path in own["hidden_values"] if not _is_dropped(path)]
+    if hidden:
+        result.problem(
+            "release_hidden_values",
+            f"release {chart.place}",
+            f"The values of release {chart.place} contain secrets: {', '.join(hidden)}. Move them to Kubernetes "
+            f"Secrets that the values refer to before you set {chart.switch} to true.",
+        )
+        return leave(controllers)
+    kept = kept_values(own)
+    changes = changed_values(own["values"], merged(kept, chart.values))
+    result.note(
+        "release_taken_over",
+        f"release {chart.place}",
+        f"{chart.switch} is true: this collection takes over release {chart.place} (chart {own['chart']} "
+        f"{own['chart_version']}) and keeps its values. Values that change: {'; '.join(changes) or 'none'}.",
+    )
+    return write(UPGRADE, controllers, TAKEN_OVER, kept)
+
+
+def _other(result: Result, chart: Chart, controllers: list[Facts], elsewhere: list[Facts]) -> Facts:
+    """The component runs, but not as the configured release."""
+    place = _place(elsewhere[0]) if elsewhere else ""
+    item = f"release {place}" if place else _named(controllers)
+    how = f"as the Helm release {place}" if place else f"without Helm ({_named(controllers)})"
+    if chart.manage != "true":
+        version = next((one["version"] for one in controllers), "") or (elsewhere[0]["app_version"] if place else "")
+        result.note(
+            "release_left", item, f"{chart.title} {version} is installed {how} by others and is not changed."
+        )
+    elif place:
+        result.problem(
+            "release_elsewhere",
+            item,
+            f"{chart.title} is installed {how}, but {chart.switch} is true for {chart.place}. Set {chart.names} to the "
+            f"names of the existing release, or set {chart.switch} to auto to leave it alone.",
+        )
+    else:
+        result.problem(
+            "release_not_helm",
+            item,
+            f"{chart.title} is installed {how}, so Helm cannot manage it. Set {chart.switch} to auto to use it as "
+            "it is.",
+        )
+    return leave(controllers)
+
+
+def _missing(result: Result, chart: Chart) -> None:
+    result.problem(
+        "component_missing",
+        chart.title,
+        f"{chart.title} is not installed, and {chart.switch} is false. Install it first, or set {chart.switch} to auto.",
+    )
+
+
+def _left_behind(result: Result, found: Facts, chart: Chart) -> None:
+    """CRDs without a controller. Helm refuses those that belong to no release or to another one."""
+    owner = {"name": chart.release, "namespace": chart.namespace}
+    crds = [one for one in found["definitions"] if one["component"] == chart.component and one["release"] != owner]
+    if chart.component == "linkerd" and chart.chart != "linkerd-crds":
+        return
+    if crds and _installs_definitions(chart):
+        names = " ".join(one["name"] for one in crds)
+        result.problem(
+            "definitions_left_behind",
+            f"CustomResourceDefinition {crds[0]['name']}",
+            f"{len(crds)} CRDs of {chart.title} exist without it ({crds[0]['name']}, ...), and Helm does not take over "
+            f"CRDs of another release. If they belong to no other installation, hand them to the new release: "
+            f"kubectl annotate crd {names} --overwrite meta.helm.sh/release-name={chart.release} "
+            f"meta.helm.sh/release-namespace={chart.namespace} && kubectl label crd {names} --overwrite "
+            "app.kubernetes.io/managed-by=Helm",
+        )
+
+
+def _installs_definitions(chart: Chart) -> bool:
+    crds = chart.values.get("crds")
+    return not (isinstance(crds, dict) and crds.get("enabled") is False)
+
+
+def kept_values(own: Facts) -> Facts:
+    """The values of a release without those that it gives up."""
+    return _without(own["values"], ())
+
+
+def _without(values: Any, path: tuple[str, ...]) -> Any:
+    if not isinstance(values, dict):
+        return values
+    return {
+        key: _without(value, (*path, key)) for key, value in values.items() if (*path, key) not in DROPPED
+    }
+
+
+def _is_dropped(path: str) -> bool:
+    return any(path == ".".join(one) or path.startswith(".".join(one) + ".") for one in DROPPED)
+
+
+def merged(one: Any, other: Any) -> Any:
+    """Values of Helm: the other's are laid over the one's, as Ansible's combine does with recursive=true."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {**one, **{key: merged(one.get(key), value) for key, value in other.items()}}
+    return other
+
+
+def changed_values(before: Any, after: Any) -> list[str]:
+    """One entry for each value that differs."""
+    changes = list(_changes(before, after, ""))
+    more = [f"and {len(changes) - SHOWN} more"] if len(changes) > SHOWN else []
+    return changes[:SHOWN] + more
+
+
+def _changes(before: Any, after: Any, path: str) -> list[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = sorted({*before, *after}, key=str)
+        return [
+            one
+            for key in keys
+            for one in _changes(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
+        ]
+    if before == after:
+        return []
+    return [f"{path}: {_shown(before)} -> {_shown(after)}"]
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _place(release: Facts) -> str:
+    return f"{release['namespace']}/{release['name']}"
+
+
+def _named(controllers: list[Facts]) -> str:
+    one = controllers[0]
+    return f"Deployment {one['namespace']}/{one['name']}"
