@@ -265,9 +265,12 @@ unreadable:
 """
 
 import re
+import subprocess
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, run
+from ansible.module_utils.common.process import get_bin_path
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import ANSWER, Cluster, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites.read import Reader
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
@@ -278,22 +281,22 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import crypt
 COMMANDS = {"helm": ["version", "--short"], "linkerd": ["version", "--client", "--short"]}
 
 
-def version(module: AnsibleK8SModule, name: str) -> str | None:
+def version(program: str, name: str) -> str | None:
     """The version that a program prints; None when there is no such program."""
-    program = module.params[f"{name}_path"]
     if not program:
         return ""
-    path = module._module.get_bin_path(program)
-    if path is None:
+    try:
+        path = get_bin_path(program)
+    except ValueError:
         return None
-    dummy, out, dummy = module._module.run_command([path, *COMMANDS[name]])
-    lines = out.strip().splitlines()
+    done = subprocess.run([path, *COMMANDS[name]], capture_output=True, text=True, check=False, timeout=ANSWER)
+    lines = done.stdout.strip().splitlines()
     return re.sub(r"^v|\+.*$", "", lines[-1].strip()) if lines else ""
 
 
-def collect(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
-    programs = {name: version(module, name) for name in COMMANDS}
-    return {"changed": False, "programs": programs, **Reader(cluster, module.params).all()}
+def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
+    programs = {name: version(params[f"{name}_path"], name) for name in COMMANDS}
+    return {"changed": False, "programs": programs, **Reader(cluster, params).all()}
 
 
 def main() -> None:
@@ -312,7 +315,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     cryptography.require(module)
-    run(module, lambda cluster: collect(module, cluster))
+    run(module, lambda cluster: collect(cluster, module.params))
 
 
 if __name__ == "__main__":

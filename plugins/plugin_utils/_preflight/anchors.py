@@ -1,0 +1,175 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a run would take a trust anchor away from a mesh that needs it, or sign with one that it does not trust. Pure.
+
+An anchor still serves when the identity issuer or the certificate of a pod chains to it, or when a pod trusts it and
+none of those that the new bundle has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import (
+    Encoding,
+    PublicFormat,
+    x509,
+)
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
+
+SHOWN = 3
+Key = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trust anchors after the run."""
+
+    anchors: list[str]  # PEM, as far as they exist
+    signer: str  # PEM of the CA that will sign the identity issuer; empty when it does not exist yet
+    signer_name: str  # as messages name it; empty when the run does not decide who signs
+    missing_root: str = ""  # the root that Vault does not have yet, as messages name it
+
+
+@dataclass
+class Mesh:
+    """The certificates of a running mesh."""
+
+    found: Facts
+    leaves: Facts | None
+    anchors: dict[Key, x509.Certificate] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for part in (self.found["anchors"], *self.found["copies"]):
+            self.add(part["certificates"])
+        for group in self.found["pods"]:
+            self.add(group["certificates"])
+
+    def add(self, certificates: Iterable[Facts]) -> None:
+        for one in parsed(certificates):
+            self.anchors.setdefault(key(one), one)
+
+    @property
+    def issuer(self) -> list[x509.Certificate]:
+        return parsed(self.found["issuer"]["certificates"])
+
+    def path(self, chain: list[x509.Certificate]) -> set[Key]:
+        """The keys of all certificates that a chain leads to."""
+        pool = [*chain, *self.issuer, *parsed(self.found["signer"]["certificates"]), *self.anchors.values()]
+        reached, pending = set(), chain[:1]
+        while pending:
+            one = pending.pop()
+            if key(one) not in reached:
+                reached.add(key(one))
+                pending += [other for other in pool if certs.is_signed_by(one, other)]
+        return reached
+
+    def certificate_needs(self) -> dict[Key, str]:
+        """What chains to an anchor, by the anchor's key."""
+        needs: dict[Key, str] = {}
+        for one in (self.leaves or {}).get("leaves") or []:
+            above = parsed(one["certificates"])
+            # Those with the same certificates above them have the same signer.
+            for leaf in one["leaves"][:1] if above else one["leaves"]:
+                names = [other["pod"] for other in one["leaves"]] if above else [leaf["pod"]]
+                for reached in self.path([*parsed([leaf]), *above]):
+                    needs.setdefault(reached, f"the certificates of {some(names)} chain to it")
+        for reached in self.path(self.issuer) if self.issuer else ():
+            needs[reached] = f"the identity issuer in {self.found['issuer']['where']} chains to it"
+        return needs
+
+
+def check(result: Result, found: Facts, plan: Plan, leaves: Facts | None = None) -> None:
+    """Problems of one cluster; asks for the pods' certificates when an anchor is dropped that nothing else needs."""
+    mesh = Mesh(found["mesh"], leaves)
+    if not mesh.issuer and not found["mesh"]["pods"]:
+        return  # no mesh runs here
+    planned = {key(one): one for text in plan.anchors for one in certs.parse_bundle(text)}
+    _check_dropped(result, mesh, plan, planned)
+    if plan.signer_name:
+        _check_signer(result, mesh, plan)
+
+
+def _check_dropped(result: Result, mesh: Mesh, plan: Plan, planned: dict[Key, x509.Certificate]) -> None:
+    dropped = {one: certificate for one, certificate in mesh.anchors.items() if one not in planned}
+    if not dropped:
+        return
+    needs = mesh.certificate_needs()
+    for group in mesh.found["pods"]:
+        carried = {key(one) for one in parsed(group["certificates"])}
+        if carried and not carried & planned.keys():
+            for one in carried:
+                needs.setdefault(one, f"{some(group['pods'])} trust it and none of the new anchors")
+    needed = {one: certificate for one, certificate in dropped.items() if one in needs}
+    if not needed:
+        unread = [one["pod"] for one in (mesh.leaves or {}).get("leaves_missing") or [] if one["code"] in UNREAD]
+        result.needs_leaves = mesh.leaves is None and bool(mesh.found["pods"])
+        needs.update(dict.fromkeys(dropped, f"the certificates of {some(unread)} could not be read"))
+        needed = dropped if unread else {}
+    disjoint = needed and not planned.keys() & mesh.anchors.keys()
+    for one, certificate in needed.items():
+        result.problem(
+            "anchors_disjoint" if disjoint else "anchor_missing",
+            f"trust anchor {named(certificate)}",
+            f"The run would remove the trust anchor {named(certificate)} from {mesh.found['anchors']['where']}, but "
+            f"{needs[one]}. {_advice(plan)}",
+        )
+
+
+UNREAD = ("forbidden", "unreadable")
+
+
+def _advice(plan: Plan) -> str:
+    lost = f"{plan.missing_root} does not exist, so this may be the wrong Vault, or one that lost its keys. "
+    return (lost if plan.missing_root else "") + (
+        "If the anchor is the root of another issuer in Vault, set vault_pki_previous_root to that issuer's name or "
+        "use the Vault that has it. If it is not in Vault, add its certificate to linkerd_extra_trust_anchors. It can "
+        "be removed after the rotation is complete."
+    )
+
+
+def _check_signer(result: Result, mesh: Mesh, plan: Plan) -> None:
+    signer = certs.parse_bundle(plan.signer)[0] if plan.signer else None
+    if signer and key(signer) in mesh.path(mesh.issuer):
+        return  # it signs already
+    published = {key(one) for one in parsed(mesh.found["anchors"]["certificates"])}
+    without = []
+    for group in mesh.found["pods"]:
+        carried = {key(one) for one in parsed(group["certificates"])}
+        if group["evidence"] == "started_after":
+            carried = published
+        elif group["evidence"] == "started_before":
+            carried = set()  # not known from outside
+        if signer is None or key(signer) not in carried:
+            without += group["pods"]
+    if without:
+        result.problem(
+            "signer_untrusted",
+            plan.signer_name,
+            f"{plan.signer_name} would sign the next identity issuer, but {some(sorted(without))} do not trust it yet, "
+            "so they would reject every workload certified after that. Distribute its certificate first and restart "
+            "the workloads; keep the present signer until then (see the guide on rotating the trust anchor).",
+        )
+
+
+def parsed(certificates: Iterable[Facts]) -> list[x509.Certificate]:
+    return [certs.parse_bundle(one["certificate"])[0] for one in certificates]
+
+
+def key(certificate: x509.Certificate) -> Key:
+    """What proxies compare: a reissued root with the same name and key is the same anchor."""
+    public = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return certificate.subject.public_bytes(), public
+
+
+def named(certificate: x509.Certificate) -> str:
+    ski = certs.key_identifiers(certificate)[0] or certs.fingerprint(certificate)
+    return f"{certificate.subject.rfc4514_string()} (SKI {ski[:16]})"
+
+
+def some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{len(names)} pod(s) ({', '.join(names[:SHOWN])}{more})"

@@ -1,0 +1,326 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what a cluster has, what the variables request and what Vault has to problems, notes and decisions. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import anchors, gateway_api, releases
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import LEAVE, Chart
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result, numbers
+
+HELM = ((3, 8), (4,))  # from OCI charts on, before what kubernetes.core does not support
+RETRY_LIMIT = (1, 21)  # cert-manager's certificateRequestMaximumBackoffDuration
+PRIVILEGED, RESTRICTED = "privileged", "restricted"
+ENFORCE = "pod-security.kubernetes.io/enforce"
+CRDS, CONTROL_PLANE = "linkerd-crds", "linkerd-control-plane"
+BUNDLE = "linkerd-identity-trust-roots"
+CERTIFICATE = "linkerd-identity-issuer"
+BY_CHART = ("Helm release ", "linkerd/")
+
+
+def evaluate(cluster: str, found: Facts, requested: Facts, leaves: Facts | None = None) -> Facts:
+    """The whole answer for one cluster. Only the components in `requested` are checked and decided."""
+    result = Result(cluster)
+    parts = {"cert_manager": _cert_manager, "trust_manager": _trust_manager, "linkerd": _linkerd}
+    for name, part in parts.items():
+        if name in requested:
+            result.decisions[name] = part(result, found, requested[name])
+    if "issuer" in requested:
+        _issuer(result, found, requested["issuer"])
+    if "linkerd" in requested:
+        _identity(result, found, requested["linkerd"])
+        anchors.check(result, found, _plan(requested["linkerd"]), leaves)
+    _objects(result, found, requested.get("take_over") or [])
+    _programs(result, found, requested)
+    _namespaces(result, found)
+    for one in found["unreadable"]:
+        result.problem(
+            "not_readable",
+            one["what"],
+            f"{one['what']} cannot be read, so the run cannot be checked: {one['problem']} Give the credential the "
+            "permissions that M(servicemesh.pki.mesh_prerequisites_info) lists.",
+        )
+    return result.facts()
+
+
+def vault_problems(name: str, vault: Facts) -> list[Facts]:
+    """Problems of Vault itself, which concern every cluster."""
+    result = Result(name)
+    if vault.get("problem"):
+        result.problem("vault_unreadable", name, str(vault["problem"]))
+    elif vault.get("previous") and vault["previous"] not in vault["names"]:
+        result.problem(
+            "vault_previous_root_missing",
+            f"issuer {vault['previous']}",
+            f"vault_pki_previous_root is {vault['previous']}, but the mount {vault['mount']} has no issuer of that name, "
+            f"only: {', '.join(vault['names']) or 'none'}. Correct the name, or leave it empty.",
+        )
+    return result.facts()["problems"]  # type: ignore[no-any-return]
+
+
+def _chart(requested: Facts, **known: Any) -> Chart:
+    manage = str(requested["manage"]).lower()
+    switch = {"true": "true", "yes": "true", "false": "false", "no": "false"}.get(manage, "auto")
+    return Chart(manage=switch, release=requested["release"], namespace=requested["namespace"], **known)
+
+
+def _cert_manager(result: Result, found: Facts, requested: Facts) -> Facts:
+    chart = _chart(
+        requested,
+        component="cert-manager",
+        title="cert-manager",
+        chart="cert-manager",
+        switch="cert_manager_manage_release",
+        names="cert_manager_release and cert_manager_namespace",
+        values=requested["values"],
+    )
+    decision = releases.decide(result, found, chart)
+    version = _running(decision) if decision["release"] == LEAVE else requested["version"]
+    limited = not numbers(version) or numbers(version) >= RETRY_LIMIT
+    if requested["retry_limit"] and (not limited or decision["release"] == LEAVE):
+        why = "is managed elsewhere" if limited else "does not know the setting, which came with 1.21"
+        result.note(
+            "retry_limit_not_set",
+            "cert-manager",
+            f"cert-manager {version} {why}. It waits up to 32 h between attempts to issue, so after an outage of Vault "
+            "the identity issuer can expire. Set certificateRequestMaximumBackoffDuration in its configuration to "
+            f"{requested['retry_limit']} if it is 1.21 or later.",
+        )
+    return {**decision, "version": version, "limits_retries": limited}
+
+
+def _running(decision: Facts) -> str:
+    return next((str(one["version"]) for one in decision["controllers"] if one["version"]), "")
+
+
+def _trust_manager(result: Result, found: Facts, requested: Facts) -> Facts:
+    chart = _chart(
+        requested,
+        component="trust-manager",
+        title="trust-manager",
+        chart="trust-manager",
+        switch="trust_manager_manage_release",
+        names="trust_manager_release and trust_manager_namespace",
+        values=requested["values"],
+    )
+    decision = releases.decide(result, found, chart)
+    wanted = requested["trust_namespace"]
+    present = next((one["trust_namespace"] for one in decision["controllers"]), wanted)
+    others = [one["name"] for one in found["bundles"] if not one["managed"] and one["name"] != BUNDLE]
+    is_left = decision["release"] == LEAVE
+    if present != wanted and is_left:
+        result.note(
+            "trust_namespace_used",
+            f"namespace {present}",
+            f"trust-manager is managed elsewhere and reads the namespace {present}, so the trust anchors go there "
+            f"instead of {wanted}.",
+        )
+        wanted = present
+    elif present != wanted and others:
+        result.problem(
+            "trust_namespace_in_use",
+            f"namespace {present}",
+            f"trust-manager reads the namespace {present}, and the Bundles {', '.join(others)} depend on it. Set "
+            f"pki_trust_namespace to {present}, or move their sources first.",
+        )
+    return {**decision, "trust_namespace": wanted, **_quota(result, found, requested, wanted, is_left)}
+
+
+def _quota(result: Result, found: Facts, requested: Facts, name: str, is_left: bool) -> Facts:
+    """Whether the run creates the trust namespace, and the quota that keeps Secrets out of it."""
+    space = found["namespaces"].get(name) or {"exists": False, "managed": False, "secrets": 0, "releases": 0}
+    in_use = bool(is_left or space["secrets"] or space["releases"])
+    if requested["forbid_secrets"] and in_use:
+        holds = f"holds {space['secrets']} Secret(s) and {space['releases']} Helm release Secret(s)"
+        result.note(
+            "quota_omitted",
+            f"namespace {name}",
+            f"The namespace {name} {'belongs to a trust-manager that you manage elsewhere' if is_left else holds}, so it "
+            "gets no quota that forbids Secrets.",
+        )
+    creates = bool(requested["make_namespace"]) and not is_left
+    return {"namespace": creates, "quota": bool(requested["forbid_secrets"]) and not in_use}
+
+
+def _linkerd(result: Result, found: Facts, requested: Facts) -> Facts:
+    common = {
+        "component": "linkerd",
+        "title": "Linkerd",
+        "switch": "linkerd_manage_charts",
+        "names": "linkerd_namespace",
+    }
+    names = {"manage": requested["manage"], "namespace": requested["namespace"]}
+    control_plane = _chart(
+        {**names, "release": CONTROL_PLANE}, chart=CONTROL_PLANE, values=requested["values"], **common
+    )
+    decision = releases.decide(result, found, control_plane)
+    crds = _chart({**names, "release": CRDS}, chart=CRDS, values=requested["crds_values"], **common)
+    if decision["release"] == LEAVE:
+        crds_decision = releases.leave([])
+    else:
+        without = {**found, "deployments": []}  # the control plane is decided already
+        crds_decision = releases.decide(result, without, crds)
+    is_written = crds_decision["release"] != LEAVE
+    upstream = requested["gateway_api"]
+    action = gateway_api.decide(
+        result,
+        found,
+        gateway_api.Requested(upstream["source"], upstream["version"], upstream["upgrade"], is_written),
+    )
+    _pod_security(result, found, requested, decision["release"] != LEAVE)
+    return {
+        **decision,
+        "version": _running(decision) if decision["release"] == LEAVE else "",
+        "crds": crds_decision,
+        "protect": gateway_api.protect(result, found, crds.place, is_written),
+        "gateway_api": action,
+    }
+
+
+def _pod_security(result: Result, found: Facts, requested: Facts, is_written: bool) -> None:
+    name = requested["namespace"]
+    level = (found["namespaces"].get(name) or {}).get("labels", {}).get(ENFORCE)
+    needed = RESTRICTED if requested["cni"] else PRIVILEGED
+    if is_written and level and level != needed and needed == PRIVILEGED:
+        result.problem(
+            "pod_security",
+            f"namespace {name}",
+            f"The namespace {name} has the label {ENFORCE}={level}, and the control plane's init containers need "
+            f"{PRIVILEGED}. Change the label (kubectl label namespace {name} --overwrite {ENFORCE}={PRIVILEGED}), or "
+            "install Linkerd's CNI plugin and set cniEnabled in linkerd_values.",
+        )
+
+
+def _issuer(result: Result, found: Facts, requested: Facts) -> None:
+    """cert-manager's service account has to be the one that the issuer's role binding names."""
+    running = [one for one in found["deployments"] if one["component"] == "cert-manager"]
+    wanted = (requested["cert_manager_namespace"], requested["cert_manager_service_account"])
+    if not requested["needs_service_account"] or not running:
+        return
+    if wanted not in {(one["namespace"], one["service_account"]) for one in running}:
+        one = running[0]
+        result.problem(
+            "cert_manager_mismatch",
+            f"Deployment {one['namespace']}/{one['name']}",
+            f"cert-manager runs in namespace {one['namespace']} with service account {one['service_account']}, but the "
+            f"issuer would give permissions to {wanted[0]}/{wanted[1]}. Set pki_cert_manager_namespace to "
+            f"{one['namespace']} and vault_issuer_cert_manager_service_account to {one['service_account']}.",
+        )
+
+
+def _identity(result: Result, found: Facts, requested: Facts) -> None:
+    """The Secret and the ConfigMap that cert-manager and trust-manager would write over."""
+    mesh, namespace = found["mesh"], requested["namespace"]
+    for kind, name, owner, exists, good in (
+        ("ConfigMap", BUNDLE, mesh["anchors_owner"], mesh["anchors"]["problem"] != MISSING, f"Bundle {BUNDLE}"),
+        ("Secret", CERTIFICATE, mesh["issuer_owner"], bool(mesh["issuer_type"]), f"Certificate {CERTIFICATE}"),
+    ):
+        if not exists or owner == good:
+            continue
+        item = f"{kind} {namespace}/{name}"
+        if owner.startswith(BY_CHART):
+            result.problem(
+                "identity_in_release",
+                item,
+                f"{item} was created by {owner}. Linkerd takes its identity from its chart's values, and cert-manager "
+                "and trust-manager would overwrite it under a running mesh. Move the mesh to certificates from Vault "
+                "first (see the guide on moving an existing Linkerd), or keep this cluster out of the inventory.",
+            )
+        elif item not in requested["take_over"]:
+            _unmanaged(result, item, owner)
+    secret_is_read = requested["trust_source"] == "secret"
+    trust = result.decisions.get("trust_manager", {}).get("trust_namespace") or requested["trust_namespace"]
+    if secret_is_read and trust != namespace:
+        result.problem(
+            "trust_source_namespace",
+            f"namespace {trust}",
+            f"linkerd_trust_source is secret, but trust-manager reads the namespace {trust} and the Secret is in "
+            f"{namespace}. Set linkerd_trust_source to anchors, or pki_trust_namespace to {namespace}.",
+        )
+
+
+MISSING = "is not there"
+
+
+def _unmanaged(result: Result, item: str, owner: str) -> None:
+    result.problem(
+        "object_unmanaged",
+        item,
+        f"{item} exists and differs from what the run would write, and this collection did not create it"
+        f"{f' (created by {owner})' if owner else ''}. Remove or rename it, configure another name, or add '{item}' to "
+        "pki_take_over to have the run change it.",
+    )
+
+
+def _objects(result: Result, found: Facts, take_over: list[str]) -> None:
+    for one in found["objects"]:
+        place = f"{one['namespace']}/{one['name']}" if one["namespace"] else one["name"]
+        item = f"{one['kind']} {place}"
+        if one["kind"] == "Namespace" or not one["exists"] or one["managed"] or one["matches"]:
+            continue
+        if item not in take_over:
+            _unmanaged(result, item, one["owner"])
+
+
+def _programs(result: Result, found: Facts, requested: Facts) -> None:
+    programs = found.get("programs") or {}
+    written = [name for name, one in result.decisions.items() if one["release"] != LEAVE]
+    helm = programs.get("helm", "")
+    if written and helm is None:
+        result.problem(
+            "helm_missing",
+            "helm",
+            "Helm is not installed: there is no program helm in PATH. Install it (https://helm.sh/docs/intro/install).",
+        )
+    elif written and helm and numbers(helm) and not HELM[0] <= numbers(helm) < HELM[1]:
+        result.problem(
+            "helm_unsupported",
+            "helm",
+            f"Helm {helm} is not supported: kubernetes.core works with Helm 3, and charts in OCI registries need 3.8 or "
+            "later. Install Helm 3 beside it and put it first in PATH.",
+        )
+    if requested.get("linkerd", {}).get("check"):
+        _linkerd_cli(result, programs.get("linkerd", ""), requested["linkerd"])
+
+
+def _linkerd_cli(result: Result, present: str | None, requested: Facts) -> None:
+    wanted = result.decisions["linkerd"]["version"] or requested["expected_version"]
+    install = (
+        f"curl --proto '=https' --tlsv1.2 -sSfL https://run.linkerd.io/install-edge | LINKERD2_VERSION={wanted} sh"
+        if wanted
+        else "https://linkerd.io/2/getting-started"
+    )
+    if present is None:
+        result.problem(
+            "linkerd_cli_missing",
+            requested["cli"],
+            f"The program {requested['cli']} is not installed, and linkerd_check needs it. Install it: {install} -- or "
+            "set linkerd_check to false.",
+        )
+    elif present and wanted and present != wanted:
+        result.problem(
+            "linkerd_cli_version",
+            requested["cli"],
+            f"The linkerd CLI has version {present}, and the control plane has or gets {wanted}, so linkerd check would "
+            f"fail. Install the same version: {install} -- or set linkerd_check to false.",
+        )
+
+
+def _namespaces(result: Result, found: Facts) -> None:
+    for name, one in found["namespaces"].items():
+        if one["terminating"]:
+            result.problem(
+                "namespace_terminating",
+                f"namespace {name}",
+                f"The namespace {name} is terminating, so nothing can be created in it. Wait until it is removed: "
+                f"kubectl get namespace {name} -o jsonpath='{{.status.conditions}}' shows what holds it.",
+            )
+
+
+def _plan(requested: Facts) -> anchors.Plan:
+    return anchors.Plan(
+        requested["anchors"], requested["signer"], requested["signer_name"], requested["missing_root"]
+    )
