@@ -8,9 +8,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._common.unexpected import UNEXPECTED
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import UNEXPECTED
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import evaluate, result
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import evaluate, removal, result
 
 
 def preflight(
@@ -58,6 +58,17 @@ def preflight_message(problems: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def removal_plan(found: dict[str, Any], component: str = "", namespace: str = "", release: str = "") -> dict[str, Any]:
+    try:
+        if component == "linkerd":
+            return removal.linkerd(found, namespace)
+        return removal.release(found, namespace, release) if release else removal.objects(found)
+    except UNEXPECTED as exc:
+        raise AnsibleFilterError(
+            f"removal_plan cannot read its input ({type(exc).__name__}). Give it the result of mesh_prerequisites_info."
+        ) from exc
+
+
 class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
@@ -65,4 +76,5 @@ class FilterModule:
             "preflight_message": preflight_message,
             "preflight_problem": preflight_problem,
             "preflight_vault": preflight_vault,
+            "removal_plan": removal_plan,
         }

@@ -50,6 +50,10 @@ options:
     type: list
     elements: dict
     default: []
+  count_objects:
+    description: Whether to find out for each of RV(definitions) if objects of its kind exist.
+    type: bool
+    default: false
   gateway_api:
     description: Whether to look for the admission policy of the Gateway API.
     type: bool
@@ -130,6 +134,10 @@ releases:
           when others manage it.
       type: str
       returned: always
+    is_earlier:
+      description: Whether a version of this collection before 0.3.0 installed the release.
+      type: bool
+      returned: always
     values:
       description: The values that the release was given, without secrets.
       type: dict
@@ -204,6 +212,10 @@ definitions:
       description: Program that created it, as Linkerd's annotation names it.
       type: str
       returned: always
+    in_use:
+      description: Whether objects of the kind exist.
+      type: bool
+      returned: with O(count_objects)
 admission_policies:
   description: Admission policies that limit changes of the Gateway API.
   returned: success
@@ -219,6 +231,10 @@ objects:
   type: list
   elements: dict
   contains:
+    api_version:
+      description: API version.
+      type: str
+      returned: always
     kind:
       description: Kind.
       type: str
@@ -308,6 +324,7 @@ def main() -> None:
             "namespaces": dict(type="list", elements="str", default=[]),
             "releases": dict(type="list", elements="dict", default=[], options=release),
             "objects": dict(type="list", elements="dict", default=[]),
+            "count_objects": dict(type="bool", default=False),
             "gateway_api": dict(type="bool", default=True),
             "helm_path": dict(type="str", default="helm"),
             "linkerd_path": dict(type="str", default="linkerd"),

@@ -197,7 +197,7 @@ def test_every_variable_of_a_role_is_used(role):
 
 
 TEXTS = ("str", "path")
-HELPERS = ("helm_release", "kubernetes_objects")  # roles whose result other roles read
+HELPERS = ("helm_release", "kubernetes_objects", "preflight")  # roles whose result other roles read
 SWITCHES = ("pki_with_k3d", "pki_with_vault_dev", "vault_dev_tls")
 
 

@@ -23,7 +23,7 @@ from ansible.vars.manager import VariableManager
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOKS = sorted(path.name for path in (ROOT / "playbooks").glob("*.yml"))
 # Roles that other roles call for one release or for some objects at a time.
-HELPERS = ("helm_release", "kubernetes_objects")
+HELPERS = ("helm_release", "kubernetes_objects", "preflight")
 # What a playbook decides: whether a role creates or removes.
 DECIDED = "_state"
 

@@ -57,7 +57,7 @@ def definition_facts(found: Iterable[Object]) -> list[Facts]:
     facts = []
     for one in found:
         meta = one["metadata"]
-        plural, dummy, group = meta["name"].partition(".")
+        group = meta["name"].partition(".")[2]
         component = component_of(group)
         if component:
             annotations = meta.get("annotations") or {}
@@ -121,7 +121,7 @@ def _controllers(deployment: Object) -> Iterator[Facts]:
 def _version(meta: Object, template: Object, container: Object) -> str:
     labels = meta.get("labels") or {}
     annotations = (template.get("metadata") or {}).get("annotations") or {}
-    tag = re.search(r":([^:/@]+)(?:@|$)", container.get("image") or "")
+    tag = re.search(r":([^:/]+)$", (container.get("image") or "").partition("@")[0])
     return labels.get("app.kubernetes.io/version") or annotations.get(PROXY_VERSION) or (tag[1] if tag else "")
 
 
@@ -144,7 +144,8 @@ def object_facts(definition: Object, found: Object | None) -> Facts:
     """How an object of the cluster compares with one that a run would write."""
     meta = definition["metadata"]
     live = (found or {}).get("metadata") or {}
-    facts = {
+    return {
+        "api_version": definition["apiVersion"],
         "kind": definition["kind"],
         "name": meta["name"],
         "namespace": meta.get("namespace") or "",
@@ -153,7 +154,6 @@ def object_facts(definition: Object, found: Object | None) -> Facts:
         "matches": found is not None and includes(found, {key: definition[key] for key in definition if key in BODY}),
         "owner": owner(live),
     }
-    return facts
 
 
 BODY = ("spec", "data", "type", "rules", "roleRef", "subjects", "automountServiceAccountToken")

@@ -37,11 +37,11 @@ def decode(encoded: str) -> Facts:
     """The release in the key `release` of a Secret."""
     try:
         packed = base64.b64decode(base64.b64decode(encoded, validate=True), validate=True)
-        found = json.loads(gzip.decompress(packed) if packed[:2] == b"\x1f\x8b" else packed)
+        found: Facts = json.loads(gzip.decompress(packed) if packed[:2] == b"\x1f\x8b" else packed)
+        if not isinstance(found, dict):
+            raise ValueError
     except (binascii.Error, OSError, EOFError, zlib.error, ValueError) as exc:
         raise ReleaseError(f"holds no Helm release ({type(exc).__name__})") from exc
-    if not isinstance(found, dict):
-        raise ReleaseError("holds no Helm release (not an object)")
     return found
 
 
@@ -60,6 +60,7 @@ def facts(stored: Facts) -> Facts:
         "status": str(info.get("status") or "unknown"),
         "revision": stored.get("version") if isinstance(stored.get("version"), int) else 0,
         "managed": mark(config),
+        "is_earlier": mark(config) == INSTALLED and MARK not in json.dumps(config),
         "values": values,
         "hidden_values": hidden,
         "definitions": definitions(str(stored.get("manifest") or "")) if chart == "linkerd-crds" else [],

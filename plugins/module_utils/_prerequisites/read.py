@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -18,10 +20,8 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.condit
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites import facts, helm
 
-try:
+with contextlib.suppress(ImportError):  # AnsibleK8SModule reports it
     from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
-except ImportError:
-    pass  # AnsibleK8SModule reports it
 
 # The API server then leaves out specifications, data and status.
 METADATA = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1,application/json"}
@@ -47,6 +47,8 @@ class Reader:
     def all(self) -> Facts:
         namespace = self.params["linkerd_namespace"]
         definitions = facts.definition_facts(self.listed(*CRD, metadata=True))
+        if self.params["count_objects"]:
+            definitions = [{**one, "in_use": self.is_in_use(one)} for one in definitions]
         deployments = self.deployments()
         trust = {one["trust_namespace"] for one in deployments if one["component"] == "trust-manager"}
         wanted = {namespace, *self.params["namespaces"], *trust}
@@ -106,6 +108,20 @@ class Reader:
         wanted = Wanted(api_version, kind, name, namespace)
         return self.attempt(str(wanted), lambda: self.cluster.get(wanted), None)
 
+    def is_in_use(self, definition: Facts) -> bool:
+        """Whether there are objects of a kind. What cannot be read counts as in use."""
+        plural, dummy, group = definition["name"].partition(".")
+        for resource in self.cluster.client.client.resources.search(name=plural, group=group):
+            if self.attempt(definition["name"], functools.partial(self._has_any, resource), True):
+                return True
+        return False
+
+    def _has_any(self, resource: Any) -> bool:
+        try:
+            return bool(resource.get(limit=1, _request_timeout=ANSWER).to_dict()["items"])
+        except DynamicApiError as exc:
+            raise unreadable(f"{resource.kind}s of the cluster", exc) from exc
+
     def deployments(self) -> list[Facts]:
         """The controllers, found by their webhooks and in the namespaces that a run would use."""
         webhooks = facts.webhook_namespaces(self.listed(*WEBHOOKS))
@@ -160,14 +176,12 @@ class Reader:
 
     def mesh(self, namespace: str) -> Facts:
         """What the mesh trusts, and what signs its certificates."""
-        fields = {"field_selector": f"metadata.name={sources.CONFIG_MAP}"}
-        copies = self.listed("v1", "ConfigMap", None, **fields)
+        copies = self.listed("v1", "ConfigMap", field_selector=f"metadata.name={sources.CONFIG_MAP}")
         own = next((one for one in copies if one["metadata"]["namespace"] == namespace), None)
         secret = self.get("v1", "Secret", sources.SECRET, namespace)
         key = "tls.crt" if ((secret or {}).get("data") or {}).get("tls.crt") else "crt.pem"
         anchors = sources.anchors_source(own, namespace)
-        selection = {"label_selector": sources.SELECTOR.format(namespace=namespace)}
-        pods = self.listed("v1", "Pod", None, **selection)
+        pods = self.listed("v1", "Pod", label_selector=sources.SELECTOR.format(namespace=namespace))
         return {
             "anchors": anchors,
             "anchors_owner": facts.owner(own["metadata"]) if own else "",

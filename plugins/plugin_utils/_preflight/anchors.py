@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a run would take a trust anchor away from a mesh that needs it, or sign with one that it does not trust. Pure.
+"""Whether a run removes a trust anchor that a mesh needs, or signs with one that it does not trust. Pure.
 
 An anchor still serves when the identity issuer or the certificate of a pod chains to it, or when a pod trusts it and
 none of those that the new bundle has.

@@ -18,6 +18,8 @@ ENFORCE = "pod-security.kubernetes.io/enforce"
 CRDS, CONTROL_PLANE = "linkerd-crds", "linkerd-control-plane"
 BUNDLE = "linkerd-identity-trust-roots"
 CERTIFICATE = "linkerd-identity-issuer"
+ANCHORS = "linkerd-trust-anchors"
+OWN_LABEL = {"app.kubernetes.io/managed-by": "servicemesh.pki"}
 BY_CHART = ("Helm release ", "linkerd/")
 
 
@@ -31,7 +33,7 @@ def evaluate(cluster: str, found: Facts, requested: Facts, leaves: Facts | None 
     if "issuer" in requested:
         _issuer(result, found, requested["issuer"])
     if "linkerd" in requested:
-        _identity(result, found, requested["linkerd"])
+        _identity(result, found, requested["linkerd"], requested.get("take_over") or [])
         anchors.check(result, found, _plan(requested["linkerd"]), leaves)
     _objects(result, found, requested.get("take_over") or [])
     _programs(result, found, requested)
@@ -55,8 +57,8 @@ def vault_problems(name: str, vault: Facts) -> list[Facts]:
         result.problem(
             "vault_previous_root_missing",
             f"issuer {vault['previous']}",
-            f"vault_pki_previous_root is {vault['previous']}, but the mount {vault['mount']} has no issuer of that name, "
-            f"only: {', '.join(vault['names']) or 'none'}. Correct the name, or leave it empty.",
+            f"vault_pki_previous_root is {vault['previous']}, but the mount {vault['mount']} has no issuer of that "
+            f"name, only: {', '.join(vault['names']) or 'none'}. Correct the name, or leave it empty.",
         )
     return result.facts()["problems"]  # type: ignore[no-any-return]
 
@@ -138,8 +140,8 @@ def _quota(result: Result, found: Facts, requested: Facts, name: str, is_left: b
         result.note(
             "quota_omitted",
             f"namespace {name}",
-            f"The namespace {name} {'belongs to a trust-manager that you manage elsewhere' if is_left else holds}, so it "
-            "gets no quota that forbids Secrets.",
+            f"The namespace {name} {'belongs to a trust-manager that you manage elsewhere' if is_left else holds}, so "
+            "it gets no quota that forbids Secrets.",
         )
     creates = bool(requested["make_namespace"]) and not is_left
     return {"namespace": creates, "quota": bool(requested["forbid_secrets"]) and not in_use}
@@ -156,7 +158,7 @@ def _linkerd(result: Result, found: Facts, requested: Facts) -> Facts:
     control_plane = _chart(
         {**names, "release": CONTROL_PLANE}, chart=CONTROL_PLANE, values=requested["values"], **common
     )
-    decision = releases.decide(result, found, control_plane)
+    decision = releases.decide(result, found, control_plane, requested["required"])
     crds = _chart({**names, "release": CRDS}, chart=CRDS, values=requested["crds_values"], **common)
     if decision["release"] == LEAVE:
         crds_decision = releases.leave([])
@@ -177,7 +179,31 @@ def _linkerd(result: Result, found: Facts, requested: Facts) -> Facts:
         "crds": crds_decision,
         "protect": gateway_api.protect(result, found, crds.place, is_written),
         "gateway_api": action,
+        "namespace": _namespace(found, requested, decision["release"] != LEAVE),
+        "remove_anchors": _is_left_over(found, requested),
     }
+
+
+def _namespace(found: Facts, requested: Facts, is_written: bool) -> Facts:
+    """Labels and annotations to add. Those that a namespace has stay, and one that others created gets no mark."""
+    space = found["namespaces"].get(requested["namespace"]) or {"exists": False}
+    if not space["exists"]:
+        return {"labels": {**requested["labels"], **OWN_LABEL}, "annotations": requested["annotations"]}
+    labels = {**requested["labels"], **(OWN_LABEL if space["managed"] else {})} if is_written else {}
+    annotations = requested["annotations"] if is_written else {}
+    return {
+        "labels": {name: value for name, value in labels.items() if space["labels"].get(name, value) == value},
+        "annotations": {
+            name: value for name, value in annotations.items() if space["annotations"].get(name, value) == value
+        },
+    }
+
+
+def _is_left_over(found: Facts, requested: Facts) -> bool:
+    """Whether the collection's own ConfigMap of trust anchors exists, and is no source of the Bundle any more."""
+    return not requested["has_configmap"] and any(
+        one["managed"] for one in found["objects"] if (one["kind"], one["name"]) == ("ConfigMap", ANCHORS)
+    )
 
 
 def _pod_security(result: Result, found: Facts, requested: Facts, is_written: bool) -> None:
@@ -211,7 +237,7 @@ def _issuer(result: Result, found: Facts, requested: Facts) -> None:
         )
 
 
-def _identity(result: Result, found: Facts, requested: Facts) -> None:
+def _identity(result: Result, found: Facts, requested: Facts, take_over: list[str]) -> None:
     """The Secret and the ConfigMap that cert-manager and trust-manager would write over."""
     mesh, namespace = found["mesh"], requested["namespace"]
     for kind, name, owner, exists, good in (
@@ -229,7 +255,7 @@ def _identity(result: Result, found: Facts, requested: Facts) -> None:
                 "and trust-manager would overwrite it under a running mesh. Move the mesh to certificates from Vault "
                 "first (see the guide on moving an existing Linkerd), or keep this cluster out of the inventory.",
             )
-        elif item not in requested["take_over"]:
+        elif item not in take_over:
             _unmanaged(result, item, owner)
     secret_is_read = requested["trust_source"] == "secret"
     trust = result.decisions.get("trust_manager", {}).get("trust_namespace") or requested["trust_namespace"]
@@ -256,10 +282,18 @@ def _unmanaged(result: Result, item: str, owner: str) -> None:
 
 
 def _objects(result: Result, found: Facts, take_over: list[str]) -> None:
+    # Versions before 0.3.0 did not label objects. kubernetes.core wrote them under this name.
+    earlier = ("OpenAPI-Generator",) if any(one["is_earlier"] for one in found["releases"]) else ()
     for one in found["objects"]:
         place = f"{one['namespace']}/{one['name']}" if one["namespace"] else one["name"]
         item = f"{one['kind']} {place}"
-        if one["kind"] == "Namespace" or not one["exists"] or one["managed"] or one["matches"]:
+        if (
+            one["kind"] == "Namespace"
+            or not one["exists"]
+            or one["managed"]
+            or one["matches"]
+            or one["owner"] in earlier
+        ):
             continue
         if item not in take_over:
             _unmanaged(result, item, one["owner"])
@@ -279,8 +313,8 @@ def _programs(result: Result, found: Facts, requested: Facts) -> None:
         result.problem(
             "helm_unsupported",
             "helm",
-            f"Helm {helm} is not supported: kubernetes.core works with Helm 3, and charts in OCI registries need 3.8 or "
-            "later. Install Helm 3 beside it and put it first in PATH.",
+            f"Helm {helm} is not supported: kubernetes.core works with Helm 3, and charts in OCI registries need 3.8 "
+            "or later. Install Helm 3 beside it and put it first in PATH.",
         )
     if requested.get("linkerd", {}).get("check"):
         _linkerd_cli(result, programs.get("linkerd", ""), requested["linkerd"])
@@ -304,8 +338,8 @@ def _linkerd_cli(result: Result, present: str | None, requested: Facts) -> None:
         result.problem(
             "linkerd_cli_version",
             requested["cli"],
-            f"The linkerd CLI has version {present}, and the control plane has or gets {wanted}, so linkerd check would "
-            f"fail. Install the same version: {install} -- or set linkerd_check to false.",
+            f"The linkerd CLI has version {present}, and the control plane has or gets {wanted}, so linkerd check "
+            f"would fail. Install the same version: {install} -- or set linkerd_check to false.",
         )
 
 
@@ -321,6 +355,4 @@ def _namespaces(result: Result, found: Facts) -> None:
 
 
 def _plan(requested: Facts) -> anchors.Plan:
-    return anchors.Plan(
-        requested["anchors"], requested["signer"], requested["signer_name"], requested["missing_root"]
-    )
+    return anchors.Plan(requested["anchors"], requested["signer"], requested["signer_name"], requested["missing_root"])

@@ -43,7 +43,9 @@ def decide(result: Result, found: Facts, requested: Requested) -> str:
         return INSTALL
     versions = {one["bundle_version"].lstrip("v") for one in present}
     channels = {one["channel"] for one in present}
-    shown = f"{' and '.join(sorted(versions - {''})) or 'unknown'} ({' and '.join(sorted(channels - {''})) or 'unknown'})"
+    shown = (
+        f"{' and '.join(sorted(versions - {''})) or 'unknown'} ({' and '.join(sorted(channels - {''})) or 'unknown'})"
+    )
     missing = [name for name in NEEDED if name not in {one["name"] for one in present}]
     if missing and versions == {requested.version.lstrip("v")} and channels == {STANDARD}:
         return INSTALL  # an interrupted installation
@@ -67,9 +69,7 @@ def decide(result: Result, found: Facts, requested: Requested) -> str:
     return LEAVE
 
 
-def _upgrade(
-    result: Result, requested: Requested, newest: tuple[int, ...], channels: set[str], shown: str
-) -> str:
+def _upgrade(result: Result, requested: Requested, newest: tuple[int, ...], channels: set[str], shown: str) -> str:
     wanted = numbers(requested.version)
     if wanted == newest and channels == {STANDARD}:
         return LEAVE
@@ -95,10 +95,9 @@ def protect(result: Result, found: Facts, release_place: str, is_written: bool) 
 
     Helm looks at the annotation of the live object, so it is enough to set it there before an upgrade.
     """
-    own = [one for one in found["releases"] if one["chart"] == "linkerd-crds"]
-    unkept = {one["name"]: one["component"] for one in found["definitions"] if not one["kept"]}
-    names = sorted({name for release in own for name in release["definitions"] if name in unkept})
-    shared = [name for name in names if unkept[name] == "gateway-api"]
+    own = {name for one in found["releases"] if one["chart"] == "linkerd-crds" for name in one["definitions"]}
+    unkept = [one["name"] for one in found["definitions"] if one["component"] == "gateway-api" and not one["kept"]]
+    shared = sorted(own.intersection(unkept))
     if is_written:
         if shared:
             result.note(
@@ -107,13 +106,13 @@ def protect(result: Result, found: Facts, release_place: str, is_written: bool) 
                 f"The release {release_place} owns {', '.join(shared)}, and linkerd-crds 2.19 and later have them no "
                 "more. They get helm.sh/resource-policy: keep first, so that Helm does not delete them.",
             )
-        return names
+        return shared
     if shared:
         result.note(
             "definitions_unprotected",
             f"release {release_place}",
-            f"The release {release_place} owns {', '.join(shared)} without helm.sh/resource-policy: keep. An upgrade to "
-            "linkerd-crds 2.19 or later deletes them, with every route in the cluster. Run before it: "
+            f"The release {release_place} owns {', '.join(shared)} without helm.sh/resource-policy: keep. An upgrade "
+            "to linkerd-crds 2.19 or later deletes them, with every route in the cluster. Run before it: "
             f"kubectl annotate crd {' '.join(shared)} helm.sh/resource-policy=keep",
         )
     return []

@@ -39,11 +39,13 @@ class Chart:
         return f"{self.namespace}/{self.release}"
 
 
-def decide(result: Result, found: Facts, chart: Chart) -> Facts:
+def decide(result: Result, found: Facts, chart: Chart, is_required: bool = True) -> Facts:
     """What to do with a release, and with which of its present values."""
     own = next((one for one in found["releases"] if _place(one) == chart.place and one["status"] not in GONE), None)
     controllers = [one for one in found["deployments"] if one["component"] == chart.component]
-    elsewhere = [one for one in found["releases"] if one["chart"] == chart.chart and one is not own]
+    elsewhere = [
+        one for one in found["releases"] if one["chart"] == chart.chart and one is not own and one["status"] not in GONE
+    ]
     if own and own["chart"] and own["chart"] != chart.chart:
         result.problem(
             "release_name_taken",
@@ -53,7 +55,7 @@ def decide(result: Result, found: Facts, chart: Chart) -> Facts:
         )
         return leave(controllers)
     if chart.manage == "false":
-        if not controllers and not own:
+        if is_required and not controllers and not own:
             _missing(result, chart)
         return leave(controllers)
     if own and own["managed"]:
@@ -120,9 +122,7 @@ def _other(result: Result, chart: Chart, controllers: list[Facts], elsewhere: li
     how = f"as the Helm release {place}" if place else f"without Helm ({_named(controllers)})"
     if chart.manage != "true":
         version = next((one["version"] for one in controllers), "") or (elsewhere[0]["app_version"] if place else "")
-        result.note(
-            "release_left", item, f"{chart.title} {version} is installed {how} by others and is not changed."
-        )
+        result.note("release_left", item, f"{chart.title} {version} is installed {how} by others and is not changed.")
     elif place:
         result.problem(
             "release_elsewhere",
@@ -144,7 +144,8 @@ def _missing(result: Result, chart: Chart) -> None:
     result.problem(
         "component_missing",
         chart.title,
-        f"{chart.title} is not installed, and {chart.switch} is false. Install it first, or set {chart.switch} to auto.",
+        f"{chart.title} is not installed, and {chart.switch} is false. Install it first, or set {chart.switch} to "
+        "auto.",
     )
 
 
@@ -159,9 +160,9 @@ def _left_behind(result: Result, found: Facts, chart: Chart) -> None:
         result.problem(
             "definitions_left_behind",
             f"CustomResourceDefinition {crds[0]['name']}",
-            f"{len(crds)} CRDs of {chart.title} exist without it ({crds[0]['name']}, ...), and Helm does not take over "
-            f"CRDs of another release. If they belong to no other installation, hand them to the new release: "
-            f"kubectl annotate crd {names} --overwrite meta.helm.sh/release-name={chart.release} "
+            f"{len(crds)} CRDs of {chart.title} exist without it ({crds[0]['name']}, ...), and Helm refuses CRDs that "
+            f"belong to no release or another one. If they belong to no other installation, hand them to the new "
+            f"release: kubectl annotate crd {names} --overwrite meta.helm.sh/release-name={chart.release} "
             f"meta.helm.sh/release-namespace={chart.namespace} && kubectl label crd {names} --overwrite "
             "app.kubernetes.io/managed-by=Helm",
         )
@@ -174,15 +175,14 @@ def _installs_definitions(chart: Chart) -> bool:
 
 def kept_values(own: Facts) -> Facts:
     """The values of a release without those that it gives up."""
-    return _without(own["values"], ())
+    kept: Facts = _without(own["values"], ())
+    return kept
 
 
 def _without(values: Any, path: tuple[str, ...]) -> Any:
     if not isinstance(values, dict):
         return values
-    return {
-        key: _without(value, (*path, key)) for key, value in values.items() if (*path, key) not in DROPPED
-    }
+    return {key: _without(value, (*path, key)) for key, value in values.items() if (*path, key) not in DROPPED}
 
 
 def _is_dropped(path: str) -> bool:

@@ -44,7 +44,6 @@ CHECKS = {
 }
 # Code: what a note reports. A note does not stop the run.
 NOTES = {
-    "check_skipped": "The cluster or Vault does not exist yet, so there is nothing to check.",
     "definitions_protected": "CRDs get helm.sh/resource-policy: keep before their release is upgraded.",
     "definitions_unprotected": "An upgrade of a release that you manage would delete CRDs that others use.",
     "gateway_api_left": "The Gateway API is installed and is not changed.",

@@ -1,0 +1,160 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""No run takes a trust anchor away that serves, or signs with one that pods do not trust."""
+
+from __future__ import annotations
+
+import pytest
+from worlds import certificate, check, codes, empty, mesh, pods, requested, source
+
+ONE, TWO, OTHER = certificate("root-1"), certificate("root-2"), certificate("other")
+ISSUER, ISSUER_2, ISSUER_OTHER = (
+    certificate("identity-1", "root-1"), certificate("identity-2", "root-2"), certificate("identity-x", "other")
+)  # fmt: skip
+WEB = "shop/web-1"
+
+
+def plan(*anchors, signer=None, name="issuer linkerd-root of Vault", missing=""):
+    return requested(
+        linkerd={
+            "anchors": [one["certificate"] for one in anchors],
+            "signer": signer["certificate"] if signer else "",
+            "signer_name": name,
+            "missing_root": missing,
+        }
+    )
+
+
+def running(anchors, issuer, groups, **changes):
+    return empty(mesh=mesh(anchors, issuer, groups, **changes))
+
+
+def leaves(leaf, *above, pod=WEB, missing=()):
+    group = {"certificates": list(above), "leaves": [{**leaf, "pod": pod}]}
+    return {"leaves": [group], "leaves_missing": list(missing)}
+
+
+def test_the_same_anchors_change_nothing():
+    result = check(running([ONE], ISSUER, [pods(WEB, trust=(ONE,))]), plan(ONE, signer=ONE))
+    assert codes(result) == [] and not result["needs_leaves"]
+
+
+def test_a_reissued_root_with_the_same_key_is_the_same_anchor():
+    again = certificate("root-1", number=7)
+    assert again["fingerprint_sha256"] != ONE["fingerprint_sha256"]
+    assert codes(check(running([ONE], ISSUER, [pods(WEB, trust=(ONE,))]), plan(again, signer=again))) == []
+
+
+def test_a_cluster_without_a_mesh_has_nothing_to_lose():
+    assert codes(check(empty(mesh=mesh([OTHER], None, [])), plan(ONE, signer=ONE))) == []
+
+
+def test_a_disjoint_set_is_refused_with_the_anchor_and_who_needs_it():
+    found = running([OTHER], ISSUER_OTHER, [pods(WEB, trust=(OTHER,))])
+    result = check(found, plan(ONE, signer=ONE))
+    assert codes(result) == ["anchors_disjoint", "signer_untrusted"]
+    message = result["problems"][0]["message"]
+    assert "CN=other" in message and "linkerd_extra_trust_anchors" in message and "teardown" not in message
+    assert WEB in result["problems"][1]["message"]
+
+
+def test_a_vault_without_the_root_is_named():
+    found = running([OTHER], ISSUER_OTHER, [])
+    result = check(found, plan(missing="The issuer linkerd-root-1 in mount pki of Vault", name=""))
+    assert codes(result) == ["anchors_disjoint"]
+    assert "The issuer linkerd-root-1 in mount pki of Vault does not exist" in result["problems"][0]["message"]
+
+
+def test_an_anchor_that_only_copies_in_other_namespaces_have_counts():
+    copies = [source("ConfigMap shop/linkerd-identity-trust-roots", OTHER)]
+    found = running([ONE], ISSUER, [], copies=copies)
+    assert codes(check(found, plan(ONE, signer=ONE))) == []  # nothing chains to it, and no pod has it
+    found["mesh"]["pods"] = [pods(WEB, trust=(OTHER,))]
+    assert codes(check(found, plan(ONE, signer=ONE))) == ["anchor_missing"]
+
+
+def test_extra_anchors_make_a_set_that_overlaps_but_the_signer_has_to_wait():
+    found = running([OTHER], ISSUER_OTHER, [pods(WEB, trust=(OTHER,))])
+    assert codes(check(found, plan(ONE, OTHER, signer=ONE))) == ["signer_untrusted"]
+    assert codes(check(found, plan(ONE, OTHER, signer=OTHER))) == []
+
+
+@pytest.mark.parametrize(
+    ("evidence", "published", "expected"),
+    [
+        ("started_after", [ONE, TWO], []),
+        ("started_after", [ONE], ["signer_untrusted"]),
+        ("started_before", [ONE, TWO], ["signer_untrusted"]),
+    ],
+)
+def test_pods_of_the_control_plane_trust_what_the_configmap_had_when_they_started(evidence, published, expected):
+    found = running(published, ISSUER, [pods("linkerd/identity", evidence=evidence)])
+    assert codes(check(found, plan(ONE, TWO, signer=TWO))) == expected
+
+
+def test_pods_that_trust_both_let_the_signer_change():
+    found = running([ONE, TWO], ISSUER, [pods(WEB, trust=(ONE, TWO))])
+    assert codes(check(found, plan(ONE, TWO, signer=TWO))) == []
+
+
+def test_a_root_that_is_yet_to_be_created_signs_nothing_in_a_running_mesh():
+    found = running([ONE], ISSUER, [pods(WEB, trust=(ONE,))])
+    assert codes(check(found, plan(ONE, signer=None))) == ["signer_untrusted"]
+
+
+def test_the_anchor_of_the_identity_issuer_stays():
+    found = running([ONE, TWO], ISSUER, [pods(WEB, trust=(ONE, TWO))])
+    result = check(found, plan(TWO, signer=TWO))
+    assert codes(result) == ["anchor_missing"] and "root-1" in result["problems"][0]["object"]
+
+
+def test_an_anchor_that_no_certificate_needs_can_leave_after_the_pods_were_asked():
+    found = running([ONE, TWO], ISSUER_2, [pods(WEB, trust=(ONE, TWO))])
+    wanted = plan(TWO, signer=TWO)
+    first = check(found, wanted)
+    assert codes(first) == [] and first["needs_leaves"]
+    old = check(found, wanted, leaves(certificate("web", "identity-1"), ISSUER))
+    assert codes(old) == ["anchor_missing"] and WEB in old["problems"][0]["message"]
+    new = check(found, wanted, leaves(certificate("web", "identity-2"), ISSUER_2))
+    assert codes(new) == [] and not new["needs_leaves"]
+
+
+@pytest.mark.parametrize(("code", "expected"), [("unreadable", ["anchor_missing"]), ("forbidden", ["anchor_missing"]),
+                                                 ("starting", []), ("refused", [])])  # fmt: skip
+def test_pods_that_cannot_be_asked_keep_the_anchor(code, expected):
+    found = running([ONE, TWO], ISSUER_2, [pods(WEB, trust=(ONE, TWO))])
+    unread = [{"pod": "shop/db-0", "code": code, "started_at": None, "problem": "x"}]
+    result = check(found, plan(TWO, signer=TWO), leaves(certificate("web", "identity-2"), ISSUER_2, missing=unread))
+    assert codes(result) == expected
+
+
+def test_an_issuer_that_the_run_does_not_configure_decides_who_signs():
+    found = running([ONE], ISSUER, [pods(WEB, trust=(ONE,))])
+    assert codes(check(found, plan(ONE, signer=None, name=""))) == []
+
+
+def test_with_the_secret_as_source_the_other_namespace_of_trust_manager_is_refused():
+    wanted = plan(ONE, signer=ONE)
+    wanted["linkerd"]["trust_source"] = "secret"
+    result = check(running([ONE], ISSUER, []), wanted)
+    assert codes(result) == ["trust_source_namespace"]
+    wanted["trust_manager"]["trust_namespace"] = "linkerd"
+    assert codes(check(running([ONE], ISSUER, []), wanted)) == []
+
+
+@pytest.mark.parametrize("owner", ["Helm release linkerd/linkerd-control-plane", "linkerd/cli edge-24.1.1"])
+@pytest.mark.parametrize("part", ["anchors_owner", "issuer_owner"])
+def test_an_identity_that_the_chart_made_is_not_overwritten_even_on_request(owner, part):
+    found = running([ONE], ISSUER, [pods(WEB, trust=(ONE,))], **{part: owner})
+    items = ["Secret linkerd/linkerd-identity-issuer", "ConfigMap linkerd/linkerd-identity-trust-roots"]
+    result = check(found, {**plan(ONE, signer=ONE), "take_over": items})
+    assert codes(result) == ["identity_in_release"] and owner in result["problems"][0]["message"]
+
+
+def test_an_identity_made_by_hand_is_overwritten_on_request_only():
+    found = running([ONE], ISSUER, [pods(WEB, trust=(ONE,))], issuer_owner="kubectl-create")
+    item = "Secret linkerd/linkerd-identity-issuer"
+    result = check(found, plan(ONE, signer=ONE))
+    assert [(one["code"], one["object"]) for one in result["problems"]] == [("object_unmanaged", item)]
+    assert codes(check(found, {**plan(ONE, signer=ONE), "take_over": [item]})) == []

@@ -1,0 +1,198 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The other checks: components that others share, namespaces, objects, programs, permissions, Vault."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from worlds import CLUSTER, check, codes, deployment, empty, namespace, release, requested
+
+from ansible_collections.servicemesh.pki.plugins.filter.preflight import (
+    preflight,
+    preflight_message,
+    preflight_problem,
+    preflight_vault,
+)
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import CHECKS, NOTES, Result, numbers
+
+ROOT = Path(__file__).resolve().parents[3]
+ENFORCE = "pod-security.kubernetes.io/enforce"
+
+
+def others(trust_namespace="cert-manager", **changes):
+    """cert-manager and trust-manager of another team."""
+    return [deployment("cert-manager", **changes), deployment("trust-manager", trust_namespace=trust_namespace)]
+
+
+def test_the_trust_namespace_of_a_shared_trust_manager_is_used_without_a_quota():
+    result = check(empty(deployments=others()))
+    decision = result["decisions"]["trust_manager"]
+    assert (decision["trust_namespace"], decision["quota"], decision["namespace"]) == ("cert-manager", False, False)
+    assert codes(result) == [] and {"trust_namespace_used", "quota_omitted"} <= set(codes(result, "notes"))
+
+
+@pytest.mark.parametrize(("bundles", "expected"), [
+    ([{"name": "team-x", "managed": False}], ["trust_namespace_in_use"]),
+    ([{"name": "linkerd-identity-trust-roots", "managed": False}, {"name": "own", "managed": True}], []),
+])  # fmt: skip
+def test_a_change_of_the_trust_namespace_breaks_no_other_bundle(bundles, expected):
+    found = empty(
+        releases=[release("trust-manager", managed="installed")],
+        deployments=[deployment("trust-manager", trust_namespace="old")],
+        bundles=bundles,
+    )
+    assert codes(check(found)) == expected
+
+
+def test_cert_managers_own_service_account_is_needed():
+    found = empty(deployments=others(service_account="cm", where="security"))
+    result = check(found)
+    assert codes(result) == ["cert_manager_mismatch"]
+    assert "pki_cert_manager_namespace to security" in result["problems"][0]["message"]
+    assert codes(check(found, requested(issuer={"needs_service_account": False}))) == []
+    named = {"cert_manager_namespace": "security", "cert_manager_service_account": "cm"}
+    assert codes(check(found, requested(issuer=named))) == []
+
+
+@pytest.mark.parametrize(("version", "limits"), [("v1.20.3", False), ("v1.21.0", True), ("v1.22.1", True), ("", True)])
+def test_the_version_of_cert_manager_decides_about_the_limit_of_retries(version, limits):
+    result = check(empty(), requested(cert_manager={"version": version}))
+    assert result["decisions"]["cert_manager"]["limits_retries"] is limits
+    assert ("retry_limit_not_set" in codes(result, "notes")) is not limits
+    left = check(empty(deployments=others(version=version or "main")))
+    assert "retry_limit_not_set" in codes(left, "notes")
+
+
+@pytest.mark.parametrize(("level", "cni", "expected"), [
+    ("restricted", False, ["pod_security"]), ("baseline", False, ["pod_security"]), ("privileged", False, []),
+    ("baseline", True, []), (None, False, []),
+])  # fmt: skip
+def test_pod_security_has_to_permit_the_control_plane(level, cni, expected):
+    found = empty()
+    found["namespaces"]["linkerd"] = namespace(labels={ENFORCE: level} if level else {})
+    assert codes(check(found, requested(linkerd={"cni": cni}))) == expected
+
+
+def test_a_namespace_that_is_terminating_stops_the_run():
+    found = empty()
+    found["namespaces"]["linkerd-trust"] = namespace(terminating=True)
+    assert [(one["code"], one["object"]) for one in check(found)["problems"]] == [
+        ("namespace_terminating", "namespace linkerd-trust")
+    ]
+
+
+def thing(**changes):
+    return {"kind": "Certificate", "name": "linkerd-identity-issuer", "namespace": "linkerd", "exists": True,
+            "managed": False, "matches": False, "owner": "", **changes}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{"managed": True}, {"matches": True}, {"exists": False}, {"kind": "Namespace"}])
+def test_objects_that_may_be_written(changes):
+    assert codes(check(empty(objects=[thing(**changes)]))) == []
+
+
+def test_an_object_of_others_is_changed_on_request_only():
+    found = empty(objects=[thing(owner="argocd")])
+    result = check(found)
+    assert codes(result) == ["object_unmanaged"] and "argocd" in result["problems"][0]["message"]
+    item = result["problems"][0]["object"]
+    assert codes(check(found, {**requested(), "take_over": [item]})) == []
+
+
+def test_objects_of_an_earlier_version_are_recognized_beside_its_cert_manager():
+    found = empty(objects=[thing(owner="OpenAPI-Generator")])
+    assert codes(check(found)) == ["object_unmanaged"]
+    found["releases"] = [release("cert-manager", managed="installed", is_earlier=True)]
+    assert codes(check(found)) == []
+
+
+def test_a_configmap_that_is_no_source_any_more_is_removed_if_the_collection_created_it():
+    own = thing(kind="ConfigMap", name="linkerd-trust-anchors", namespace="linkerd-trust", managed=True)
+    wanted = requested(linkerd={"has_configmap": False})
+    assert check(empty(objects=[own]), wanted)["decisions"]["linkerd"]["remove_anchors"]
+    assert not check(empty(objects=[own]))["decisions"]["linkerd"]["remove_anchors"]
+    other = {**own, "managed": False, "matches": True}
+    assert not check(empty(objects=[other]), wanted)["decisions"]["linkerd"]["remove_anchors"]
+
+
+@pytest.mark.parametrize(("helm", "expected"), [
+    (None, ["helm_missing"]), ("4.0.1", ["helm_unsupported"]), ("3.7.2", ["helm_unsupported"]), ("3.8.0", []),
+    ("3.22.0", []), ("", []),
+])  # fmt: skip
+def test_helm(helm, expected):
+    programs = {"helm": helm, "linkerd": "edge-26.6.3"}
+    assert codes(check(empty(programs=programs))) == expected
+    running = [*others(), deployment("linkerd", version="edge-26.6.3")]
+    assert codes(check(empty(programs=programs, deployments=running))) == []  # nothing is installed with it
+
+
+def test_the_cli_has_the_version_of_the_control_plane():
+    missing = check(empty(programs={"helm": "3.22.0", "linkerd": None}))
+    assert codes(missing) == ["linkerd_cli_missing"]
+    other = check(empty(programs={"helm": "3.22.0", "linkerd": "edge-26.8.3"}))
+    assert codes(other) == ["linkerd_cli_version"]
+    assert "LINKERD2_VERSION=edge-26.6.3 sh" in other["problems"][0]["message"]
+    own = empty(deployments=[deployment("linkerd", version="edge-25.1.1")])
+    assert "LINKERD2_VERSION=edge-25.1.1 sh" in check(own)["problems"][0]["message"]
+    assert codes(check(empty(programs={"helm": "3.22.0", "linkerd": None}), requested(linkerd={"check": False}))) == []
+
+
+def test_what_cannot_be_read_is_a_problem():
+    found = empty(unreadable=[{"what": "Secret linkerd/x", "problem": "403 Forbidden."}])
+    assert [(one["code"], one["object"]) for one in check(found)["problems"]] == [("not_readable", "Secret linkerd/x")]
+
+
+def test_only_the_requested_components_are_decided():
+    result = check(empty(), {"cert_manager": requested()["cert_manager"]})
+    assert set(result["decisions"]) == {"cert_manager"} and result["problems"] == []
+
+
+def test_vault():
+    good = {"names": ["linkerd-root-1"], "previous": "", "mount": "pki", "problem": ""}
+    assert preflight_vault(good, "v") == []
+    assert codes({"problems": preflight_vault({**good, "problem": "sealed"}, "v")}) == ["vault_unreadable"]
+    assert codes({"problems": preflight_vault({**good, "previous": "x"}, "v")}) == ["vault_previous_root_missing"]
+
+
+def test_every_problem_names_its_cluster_and_an_object():
+    found = empty(objects=[thing()], programs={"helm": None, "linkerd": None})
+    result = check(found)
+    assert {one["cluster"] for one in result["problems"]} == {CLUSTER} and all(
+        one["object"] for one in result["problems"]
+    )
+    lines = preflight_message(result["problems"]).splitlines()
+    assert len(lines) == 3 and lines[0].startswith("[helm_missing] berlin: ")
+
+
+def test_codes_are_closed():
+    with pytest.raises(KeyError):
+        Result("x").problem("no_such_code", "", "")
+    with pytest.raises(AnsibleFilterError, match="no check"):
+        preflight_problem("x", "no_such_code", "c")
+    assert preflight_problem("x", "cluster_unreachable", "c")["message"] == "x"
+    with pytest.raises(AnsibleFilterError, match="mesh_prerequisites_info"):
+        preflight({}, requested(), "c")
+
+
+def test_the_guide_lists_every_check_and_note():
+    text = (ROOT / "docs/guides/production.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", text, re.M))
+    assert {code: text.strip() for code, text in rows.items()} == {**CHECKS, **NOTES}
+
+
+def test_every_code_is_tested_here():
+    """A code that no test produces could be one that nothing produces."""
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert [code for code in {**CHECKS, **NOTES} if f'"{code}"' not in tests] == []
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("v1.21.2", (1, 21, 2)), ("1.5.0-rc.1", (1, 5, 0)), ("edge-26.6.3", ()), ("", ()), ("v1.2+k3s1", (1, 2)),
+])  # fmt: skip
+def test_numbers(text, expected):
+    assert numbers(text) == expected
