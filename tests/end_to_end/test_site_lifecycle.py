@@ -40,9 +40,9 @@ def test_restarted_dev_vault_without_root_fails(mesh):
     mesh.run("docker", "restart", mesh.names.vault)
     run = mesh.play("playbooks/site.yml", "--tags", "vault_dev,vault_pki")
     assert run.rc != 0
-    for named in ("linkerd-root-1", f"cluster k3d-{mesh.cluster}"):
+    for named in (f"[anchors_disjoint] {mesh.cluster}:", "linkerd-root-1", "Nothing was changed"):
         assert named in run.flat, named
-    assert "make demo FRESH=1" in run.flat
+    assert "teardown" not in run.flat  # a mesh may be running
     assert run.changed == 0
     run = mesh.play("playbooks/verify.yml")
     assert run.rc != 0
@@ -117,7 +117,7 @@ def test_custom_names_in_existing_cluster_and_vault(empty):
     assert mesh.data("configmap", "linkerd-trust-anchors", "ca-bundle.crt", "linkerd-trust")
     assert mesh.kubectl("get", "clusterissuers", "-o", "name") == ""
     lost = mesh.play("playbooks/site.yml", "--tags", "vault_pki", variables={**variables, "pki_vault_mount": "empty"})
-    assert lost.rc != 0 and f"cluster k3d-{mesh.cluster}" in lost.flat, lost.output[-4000:]
+    assert lost.rc != 0 and "[anchors_disjoint]" in lost.flat, lost.output[-4000:]
     selected = mesh.kubectl(
         "get", "configmap", "-A", "-o", "name", "--field-selector=metadata.name=linkerd-identity-trust-roots"
     )

@@ -111,6 +111,7 @@ class Company(Mesh):
             "linkerd_control_plane_chart": parts["charts"]["linkerd_control_plane"],
             "linkerd_values": parts["linkerd_values"],
             "linkerd_gateway_api_crds": parts["gateway_api_crds"],
+            "linkerd_gateway_api_version": parts["versions"]["gateway-api"].removeprefix("v"),
             "linkerd_check_expected_version": parts["linkerd_version"],
         }
 

@@ -132,6 +132,11 @@ def namespace_facts(found: Object | None, secrets: Iterable[Object]) -> Facts:
     return {
         "exists": found is not None,
         "terminating": bool(meta.get("deletionTimestamp")),
+        "held_by": [
+            str(one.get("message") or "")
+            for one in ((found or {}).get("status") or {}).get("conditions") or []
+            if one.get("status") == "True"
+        ],
         "managed": is_managed(meta),
         "labels": meta.get("labels") or {},
         "annotations": meta.get("annotations") or {},

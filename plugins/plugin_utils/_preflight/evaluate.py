@@ -349,8 +349,8 @@ def _namespaces(result: Result, found: Facts) -> None:
             result.problem(
                 "namespace_terminating",
                 f"namespace {name}",
-                f"The namespace {name} is terminating, so nothing can be created in it. Wait until it is removed: "
-                f"kubectl get namespace {name} -o jsonpath='{{.status.conditions}}' shows what holds it.",
+                f"The namespace {name} is terminating, so nothing can be created in it. Wait until it is removed. What "
+                f"holds it: {' '.join(one['held_by']) or 'not reported'}",
             )
 
 

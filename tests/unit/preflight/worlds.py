@@ -75,8 +75,8 @@ NO_MESH = {**mesh([], None, []), "anchors": source("ConfigMap", problem="is not 
 
 def namespace(**changes: Any) -> Facts:
     return {
-        "exists": True, "terminating": False, "managed": False, "labels": {}, "annotations": {}, "secrets": 0,
-        "releases": 0, **changes,
+        "exists": True, "terminating": False, "held_by": [], "managed": False, "labels": {}, "annotations": {},
+        "secrets": 0, "releases": 0, **changes,
     }  # fmt: skip
 
 
