@@ -184,6 +184,7 @@ class Reader:
         pods = self.listed("v1", "Pod", label_selector=sources.SELECTOR.format(namespace=namespace))
         return {
             "anchors": anchors,
+            "anchors_exist": own is not None,
             "anchors_owner": facts.owner(own["metadata"]) if own else "",
             "copies": [
                 sources.anchors_source(one, one["metadata"]["namespace"])

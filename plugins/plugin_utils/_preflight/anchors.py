@@ -85,8 +85,8 @@ class Mesh:
 def check(result: Result, found: Facts, plan: Plan, leaves: Facts | None = None) -> None:
     """Problems of one cluster; asks for the pods' certificates when an anchor is dropped that nothing else needs."""
     mesh = Mesh(found["mesh"], leaves)
-    if not mesh.issuer and not found["mesh"]["pods"]:
-        return  # no mesh runs here
+    if not mesh.issuer and not (mesh.anchors and found["mesh"]["pods"]):
+        return  # no mesh runs here; pods without any trust anchor are still waiting for one
     planned = {key(one): one for text in plan.anchors for one in certs.parse_bundle(text)}
     _check_dropped(result, mesh, plan, planned)
     if plan.signer_name:

@@ -241,7 +241,7 @@ def _identity(result: Result, found: Facts, requested: Facts, take_over: list[st
     """The Secret and the ConfigMap that cert-manager and trust-manager would write over."""
     mesh, namespace = found["mesh"], requested["namespace"]
     for kind, name, owner, exists, good in (
-        ("ConfigMap", BUNDLE, mesh["anchors_owner"], mesh["anchors"]["problem"] != MISSING, f"Bundle {BUNDLE}"),
+        ("ConfigMap", BUNDLE, mesh["anchors_owner"], mesh["anchors_exist"], f"Bundle {BUNDLE}"),
         ("Secret", CERTIFICATE, mesh["issuer_owner"], bool(mesh["issuer_type"]), f"Certificate {CERTIFICATE}"),
     ):
         if not exists or owner == good:
@@ -266,9 +266,6 @@ def _identity(result: Result, found: Facts, requested: Facts, take_over: list[st
             f"linkerd_trust_source is secret, but trust-manager reads the namespace {trust} and the Secret is in "
             f"{namespace}. Set linkerd_trust_source to anchors, or pki_trust_namespace to {namespace}.",
         )
-
-
-MISSING = "is not there"
 
 
 def _unmanaged(result: Result, item: str, owner: str) -> None:

@@ -50,6 +50,12 @@ def test_a_cluster_without_a_mesh_has_nothing_to_lose():
     assert codes(check(empty(mesh=mesh([OTHER], None, [])), plan(ONE, signer=ONE))) == []
 
 
+def test_pods_that_wait_for_their_first_anchors_have_nothing_to_lose():
+    waiting = [pods("linkerd/identity", evidence="started_before")]
+    found = running([], None, waiting)
+    assert codes(check(found, plan(ONE, signer=ONE))) == []
+
+
 def test_a_disjoint_set_is_refused_with_the_anchor_and_who_needs_it():
     found = running([OTHER], ISSUER_OTHER, [pods(WEB, trust=(OTHER,))])
     result = check(found, plan(ONE, signer=ONE))

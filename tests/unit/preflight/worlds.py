@@ -59,6 +59,7 @@ def mesh(anchors: list[Facts], issuer: Facts | None, groups: list[Facts], **chan
     """A mesh whose issuer and anchors come from cert-manager and trust-manager."""
     return {
         "anchors": source("ConfigMap linkerd/linkerd-identity-trust-roots", *anchors),
+        "anchors_exist": bool(anchors),
         "anchors_owner": "Bundle linkerd-identity-trust-roots" if anchors else "",
         "copies": [],
         "issuer": source("Secret linkerd/linkerd-identity-issuer, tls.crt", *([issuer] if issuer else [])),
@@ -70,7 +71,7 @@ def mesh(anchors: list[Facts], issuer: Facts | None, groups: list[Facts], **chan
     }
 
 
-NO_MESH = {**mesh([], None, []), "anchors": source("ConfigMap", problem="is not there")}
+NO_MESH = mesh([], None, [])
 
 
 def namespace(**changes: Any) -> Facts:
