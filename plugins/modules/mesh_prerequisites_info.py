@@ -286,7 +286,7 @@ from typing import Any
 
 from ansible.module_utils.common.process import get_bin_path
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import ANSWER, Cluster, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import REQUEST_TIMEOUT, Cluster, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites.read import Reader
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
@@ -305,7 +305,7 @@ def version(program: str, name: str) -> str | None:
         path = get_bin_path(program)
     except ValueError:
         return None
-    done = subprocess.run([path, *COMMANDS[name]], capture_output=True, text=True, check=False, timeout=ANSWER)
+    done = subprocess.run([path, *COMMANDS[name]], capture_output=True, text=True, check=False, timeout=REQUEST_TIMEOUT)
     lines = done.stdout.strip().splitlines()
     return re.sub(r"^v|\+.*$", "", lines[-1].strip()) if lines else ""
 

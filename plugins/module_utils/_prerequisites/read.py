@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import (
-    ANSWER,
+    REQUEST_TIMEOUT,
     Cluster,
     ClusterError,
-    unreadable,
+    read_error,
 )
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Wanted
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites import facts, helm
 
@@ -94,18 +94,18 @@ class Reader:
             if metadata:
                 request["header_params"] = dict(METADATA)  # the client adds to it
             try:
-                page = resource.get(**request, _request_timeout=ANSWER).to_dict()
+                page = resource.get(**request, _request_timeout=REQUEST_TIMEOUT).to_dict()
             except DynamicApiError as exc:
                 if exc.status == 404:
                     return found
-                raise unreadable(f"{kind}s of {namespace or 'the cluster'}", exc) from exc
+                raise read_error(f"{kind}s of {namespace or 'the cluster'}", exc) from exc
             found += page["items"]
             request["_continue"] = page["metadata"].get("continue")
             if not request["_continue"] or "limit" in selection:
                 return found
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Facts | None:
-        wanted = Wanted(api_version, kind, name, namespace)
+        wanted = ObjectReference(api_version, kind, name, namespace)
         return self.attempt(str(wanted), lambda: self.cluster.get(wanted), None)
 
     def is_in_use(self, definition: Facts) -> bool:
@@ -118,9 +118,9 @@ class Reader:
 
     def _has_any(self, resource: Any) -> bool:
         try:
-            return bool(resource.get(limit=1, _request_timeout=ANSWER).to_dict()["items"])
+            return bool(resource.get(limit=1, _request_timeout=REQUEST_TIMEOUT).to_dict()["items"])
         except DynamicApiError as exc:
-            raise unreadable(f"{resource.kind}s of the cluster", exc) from exc
+            raise read_error(f"{resource.kind}s of the cluster", exc) from exc
 
     def deployments(self) -> list[Facts]:
         """The controllers, found by their webhooks and in the namespaces that a run would use."""
