@@ -1,9 +1,9 @@
-# The entry points. Everything they need is set up on first use, outside the checkout.
+# Entry points. They install what they need in the cache at first use.
 CACHE ?= $(or $(SERVICEMESH_PKI_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/servicemesh-pki)
 export SERVICEMESH_PKI_CACHE := $(CACHE)
-# One virtual environment for each set of requirements, shared by all checkouts.
+# One virtual environment for each version of requirements.txt, shared by all checkouts.
 VENV := $(CACHE)/venv-$(shell sha256sum requirements.txt | cut -c1-12)
-# CORE=2.20 takes another ansible-core than the pinned one, where the Python at hand is new enough for it.
+# CORE=2.20 installs another ansible-core than the pinned one. It requires a Python that this ansible-core supports.
 ifdef CORE
 VENV := $(VENV)-$(CORE)
 endif
@@ -20,68 +20,68 @@ $(VENV)/.complete:
 	@touch $@
 
 .PHONY: venv
-venv: $(VENV)/.complete  ## set up the Python environment only
+venv: $(VENV)/.complete  ## create the Python environment
 
 .PHONY: lab lab-clean demo
-lab: venv  ## build the lab's parts (kept in the cache), start nothing
+lab: venv  ## build the parts of the lab in the cache
 	@python -m lab build
 
-lab-clean: venv  ## remove everything that the lab made
+lab-clean: venv  ## remove everything that the lab created
 	@python -m lab clean
 
-# FRESH=1 starts from an empty network.
-demo: venv  ## nothing to a verified mesh, on this machine alone
+# FRESH=1 first removes the containers and networks of the lab.
+demo: venv  ## create a verified mesh in the lab on this machine
 	$(if $(FRESH),@python -m lab fresh)
 	@python -m lab up
 	@ansible-playbook playbooks/site.yml -i inventories/lab $(ARGS)
 
 .PHONY: browser
-browser:  ## install the browser that looks at the report, from Debian
+browser:  ## install Chromium from Debian, for tests of the report
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
-# Every check and test is a session of noxfile.py; `nox --list` names them.
+# Every check and test is a session of noxfile.py. `nox --list` shows them.
 STATIC := lint typing licences changelog docs prose docsite
 .PHONY: static test-fast test-vault test-lab test molecule
-static: venv  ## linters, types, licences, documentation and its words
+static: venv  ## run linters, and check types, licences, documentation and prose
 	@nox -s $(STATIC)
 
-test-fast: venv  ## static checks and unit tests
+test-fast: venv  ## run the static checks and unit tests
 	@nox
 
-# VAULT=hashicorp or a version of OpenBao runs the tests on that one. A Vault that runs already is named by
+# VAULT=hashicorp or VAULT=<version of OpenBao> runs the tests with that product. To use a running Vault, set
 # SERVICEMESH_PKI_TEST_VAULT_ADDR and SERVICEMESH_PKI_TEST_VAULT_TOKEN.
-test-vault: venv browser  ## modules against a real OpenBao process, the report in a browser
+test-vault: venv browser  ## run the integration tests with a real OpenBao and a browser
 	@VAULT=$(VAULT) nox -s vault
 
-test-lab: venv  ## the lab and the whole flow in it
+test-lab: venv  ## build the lab and run the end-to-end tests
 	@nox -s lab
 
-molecule: venv  ## each role in the lab; SCENARIO=name for one
+molecule: venv  ## run the Molecule scenarios in the lab, or only SCENARIO=name
 	@nox -s molecule -- $(SCENARIO)
 
-# One session by its name: make sanity, make mutation, ...
+# `make NAME` runs the session of that name.
 .PHONY: lint typing licences changelog docs prose docsite unit coverage build galaxy workflow sanity ee mutation oldest flow webpki ruff
 lint typing licences changelog docs prose docsite unit coverage build galaxy workflow sanity ee mutation oldest flow webpki: venv
 	@nox -s $@
 
-# ENTRIES="unit sanity CORE=2.20" runs only these entries there, with that ansible-core.
+# ENTRIES="unit sanity CORE=2.20" runs only these targets, with that ansible-core.
 .PHONY: debian13
-debian13: venv  ## unit, Vault and sanity tests and the flow, on Debian 13
+debian13: venv  ## run unit, Vault and sanity tests and site.yml on Debian 13
 	@nox -s debian13 -- $(ENTRIES)
 
 ruff: venv
 	@ruff check
 	@ruff format
 
-test: venv browser  ## the checks and tests that CI runs; builds what they need first
+test: venv browser  ## run all checks and tests of CI
 	@nox -s $(STATIC) workflow coverage sanity galaxy ee lab
 
 .PHONY: bench requirements help
-bench: venv  ## measured figures, beside the workshop done by hand
+bench: venv  ## measure site.yml and the commands of the workshop
 	@python -m lab up
 	@python -m bench
 
-requirements: venv  ## pin requirements.in with hashes, for every supported Python
+requirements: venv  ## pin requirements.in with hashes for all supported Python versions
 	@python -m uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header \
 	  requirements.in -o requirements.txt
 

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that is checked and tested, one session each; `nox --list` names them.
+"""All checks and tests, one session each. `nox --list` shows them.
 
-All sessions run in the environment that `make venv` pins, so `make` is the usual way in. Pytest's own arguments may
-follow `--`.
+The sessions use the environment that `make venv` creates, so run them with `make`. Arguments after `--` are passed to
+pytest.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """ruff, yamllint, ansible-lint in its production profile."""
+    """Run ruff, yamllint, and ansible-lint with the profile production."""
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("yamllint", "--strict", ".")
@@ -78,27 +78,27 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """mypy --strict on what the plugins share."""
+    """Run mypy --strict on module_utils and plugin_utils."""
     session.run("mypy")
 
 
 @nox.session
 def licences(session: nox.Session) -> None:
-    """Every file says whose it is and what is allowed with it (REUSE)."""
+    """Check that every file has a copyright notice and a licence (REUSE)."""
     session.run("reuse", "lint", "--lines")
 
 
 @nox.session
 def changelog(session: nox.Session) -> None:
-    """The fragments of what is new."""
+    """Check the changelog fragments."""
     session.run("antsibull-changelog", "lint")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Every page of plugins and roles, strictly: also the options that they refer to in others."""
-    strict = ("--plugin-docs", "--validate-collection-refs=dependent")
-    session.run("antsibull-docs", "lint-collection-docs", *strict, ".", env=COLLECTIONS)
+    """Check the documentation of plugins and roles, with their references to other collections."""
+    options = ("--plugin-docs", "--validate-collection-refs=dependent")
+    session.run("antsibull-docs", "lint-collection-docs", *options, ".", env=COLLECTIONS)
 
 
 @nox.session
@@ -122,10 +122,10 @@ def prose(session: nox.Session) -> None:
 
 @nox.session
 def docsite(session: nox.Session) -> None:
-    """The documentation as a web site in .nox/docsite: guides, every plugin, every role. Any warning is an error."""
+    """Build the documentation in .nox/docsite from guides, plugins and roles. A warning is an error."""
     html, pages = ROOT / ".nox/docsite/html", ROOT / "docs/docsite/collection"
-    for place in (html, pages):
-        shutil.rmtree(place, ignore_errors=True)
+    for folder in (html, pages):
+        shutil.rmtree(folder, ignore_errors=True)
     pages.mkdir(mode=0o755)
     settings = ("--use-current", "--squash-hierarchy", "--fail-on-error", "--dest-dir", str(pages))
     session.run("antsibull-docs", "collection", *settings, "servicemesh.pki", env=COLLECTIONS)
@@ -134,50 +134,50 @@ def docsite(session: nox.Session) -> None:
 
 @nox.session
 def unit(session: nox.Session) -> None:
-    """Functions and modules, with named stand-ins for the programs that they start."""
+    """Run the unit tests, with stand-ins for the programs that modules start."""
     session.run("pytest", "--numprocesses", "auto", "tests/unit", *session.posargs)
 
 
 @nox.session
 def vault(session: nox.Session) -> None:
-    """Modules against a real OpenBao process, roles' conditions against a real API server's answers."""
-    product = os.environ.get("VAULT")  # hashicorp, or a version of OpenBao, instead of the pinned one
+    """Run the integration tests with a real OpenBao and a real kube-apiserver."""
+    product = os.environ.get("VAULT")  # `hashicorp`, or another version of OpenBao than the pinned one
     program = session.run("python", "tests/integration/vault/products.py", product, silent=True) if product else ""
-    chosen = {"SERVICEMESH_PKI_TEST_VAULT_PROGRAM": (str(program).splitlines() or [""])[-1]}
+    env = {"SERVICEMESH_PKI_TEST_VAULT_PROGRAM": (str(program).splitlines() or [""])[-1]}
     build_programs(session)
-    session.run("pytest", "tests/integration", *session.posargs, env=chosen)
+    session.run("pytest", "tests/integration", *session.posargs, env=env)
 
 
 @nox.session
 def oldest(session: nox.Session) -> None:
-    """The tests of `unit` and `vault` with the oldest supported set, tests/oldest.toml, on its Python."""
-    wanted = tomllib.loads((ROOT / "tests/oldest.toml").read_text())
-    place = oldest_environment(session, wanted)
+    """Run the unit and integration tests with the oldest supported versions, from tests/oldest.toml."""
+    versions = tomllib.loads((ROOT / "tests/oldest.toml").read_text())
+    venv = oldest_environment(session, versions)
     build_programs(session)
-    paths = {"PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
+    env = {"PATH": f"{venv / 'bin'}:{os.environ['PATH']}"}
     session.run(
-        str(place / "bin/python"), "-m", "pytest", *(session.posargs or ["tests/unit", "tests/integration"]), env=paths
+        str(venv / "bin/python"), "-m", "pytest", *(session.posargs or ["tests/unit", "tests/integration"]), env=env
     )
 
 
 @nox.session
 def debian13(session: nox.Session) -> None:
-    """Entries of the Makefile on Debian 13 in a chroot, for example `-- unit sanity CORE=2.20`; all without a name."""
-    entries = session.posargs or ["unit", "test-vault", "sanity", "flow"]
-    if "flow" in entries:
+    """Run targets of the Makefile in a chroot with Debian 13, for example `-- unit sanity CORE=2.20`."""
+    targets = session.posargs or ["unit", "test-vault", "sanity", "flow"]
+    if "flow" in targets:
         session.run("python", "-m", "lab", "up")
-    session.run("python", "tests/debian13.py", "make", *entries)
+    session.run("python", "tests/debian13.py", "make", *targets)
 
 
 @nox.session
 def flow(session: nox.Session) -> None:
-    """site.yml twice and verify.yml, in a lab that is up."""
+    """Run site.yml twice and verify.yml in a lab that is up."""
     session.run("pytest", *(f"tests/end_to_end/test_site.py::{name}" for name in FLOW), *session.posargs)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """The tests of `unit` and `vault`, and how much of the plugins they reach; too little is an error."""
+    """Run the unit and integration tests, and fail if their coverage of the plugins is too low."""
     build_programs(session)
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "tests/unit", "tests/integration", *session.posargs)
@@ -185,32 +185,32 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "json", "-q", "-o", str(Path(session.create_tmp()) / "coverage.json"))
     session.run("coverage", "report")
     totals = json.loads((Path(session.create_tmp()) / "coverage.json").read_text())["totals"]
-    reached = {
+    covered = {
         "lines": 100 * totals["covered_lines"] / totals["num_statements"],
         "branches": 100 * totals["covered_branches"] / totals["num_branches"],
     }
-    session.log(", ".join(f"{name} {percent:.1f} %" for name, percent in reached.items()))
-    short = [name for name, least in COVERAGE.items() if reached[name] < least]
-    if short:
-        session.error(f"Too few {' and '.join(short)} are reached; wanted are {COVERAGE}")
+    session.log(", ".join(f"{name} {percent:.1f} %" for name, percent in covered.items()))
+    too_low = [name for name, minimum in COVERAGE.items() if covered[name] < minimum]
+    if too_low:
+        session.error(f"The coverage of {' and '.join(too_low)} is too low. The minimum in percent is {COVERAGE}.")
 
 
 @nox.session
 def webpki(session: nox.Session) -> None:
-    """The profile linkerd beside the crates that Linkerd's proxies verify with; needs cargo. Part of nothing else."""
+    """Compare the profile linkerd with the Rust crates that Linkerd's proxies use. Requires cargo."""
     session.run("pytest", "-m", "rust", "tests/unit/x509", *session.posargs)
 
 
 @nox.session
 def lab(session: nox.Session) -> None:
-    """The lab, and the whole flow in it."""
+    """Build the lab and run the end-to-end tests in it."""
     session.run("python", "-m", "lab", "up")
     session.run("pytest", "tests/end_to_end", *session.posargs)
 
 
 @nox.session
 def molecule(session: nox.Session) -> None:
-    """Each role, the whole flow and its bad days in the lab; `-- NAME` for one scenario."""
+    """Run the Molecule scenarios in the lab. `-- NAME` runs one of them."""
     session.run("python", "-m", "lab", "up")
     for name in session.posargs or sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")):
         session.run("molecule", "test", "-s", name)
@@ -218,107 +218,107 @@ def molecule(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """The artifact for Galaxy."""
-    made(session)
+    """Build the artifact for Galaxy."""
+    build_artifact(session)
 
 
 @nox.session
 def galaxy(session: nox.Session) -> None:
-    """What Galaxy and Automation Hub say of the artifact when they take it in."""
-    artifact = made(session)
-    strictly = {"GALAXY_IMPORTER_CHECK_REQUIRED_TAGS": "true"}
-    done = session.run("python", "-m", "galaxy_importer.main", str(artifact), env=strictly, silent=True)
-    session.log(done)
-    complaints = [line for line in str(done).splitlines() if line.startswith(("WARNING", "ERROR"))]
-    if complaints:
-        session.error("\n".join(complaints))
+    """Check the artifact with galaxy-importer, as Galaxy and Automation Hub do."""
+    artifact = build_artifact(session)
+    env = {"GALAXY_IMPORTER_CHECK_REQUIRED_TAGS": "true"}
+    output = session.run("python", "-m", "galaxy_importer.main", str(artifact), env=env, silent=True)
+    session.log(output)
+    problems = [line for line in str(output).splitlines() if line.startswith(("WARNING", "ERROR"))]
+    if problems:
+        session.error("\n".join(problems))
 
 
 @nox.session
 def sanity(session: nox.Session) -> None:
-    """ansible-test sanity on the artifact and its tests, nothing ignored."""
-    place = CACHE / "sanity"
-    shutil.rmtree(place / "ansible_collections", ignore_errors=True)
-    home = place / "home" / ".ansible/test/cache"
-    home.mkdir(parents=True, exist_ok=True)
-    # ansible-test would download pip from a place that not every machine reaches.
-    shutil.copy(ROOT / "tests/pip_bootstrap.py", home / f"get_pip_{pip_of_ansible_test().replace('.', '_')}.py")
-    lay(session, made(session), place)
-    with session.chdir(place / NAME):
+    """Run ansible-test sanity on the artifact and its tests, without ignore files."""
+    folder = CACHE / "sanity"
+    shutil.rmtree(folder / "ansible_collections", ignore_errors=True)
+    cache = folder / "home" / ".ansible/test/cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    # Otherwise ansible-test downloads pip from a server that some machines cannot reach.
+    shutil.copy(ROOT / "tests/pip_bootstrap.py", cache / f"get_pip_{pip_of_ansible_test().replace('.', '_')}.py")
+    unpack_artifact(session, build_artifact(session), folder)
+    with session.chdir(folder / NAME):
         session.run("ansible-test", "sanity", "--python", PYTHON, "--color", "no", *session.posargs,
-                    env={"HOME": str(place / "home")})  # fmt: skip
+                    env={"HOME": str(folder / "home")})  # fmt: skip
 
 
 @nox.session
 def workflow(session: nox.Session) -> None:
-    """The workflow on GitHub, by actionlint, which Go builds."""
+    """Check the GitHub workflow with actionlint. Requires Go."""
     session.run("go", "run", ACTIONLINT)
 
 
 @nox.session
 def ee(session: nox.Session) -> None:
-    """An execution environment that holds the artifact: everything up to the container engine's build."""
-    place = Path(session.create_tmp())
-    artifact = made(session)
+    """Check that ansible-builder can create an execution environment, up to the build of the image."""
+    folder = Path(session.create_tmp())
+    artifact = build_artifact(session)
     definition = f"""
 version: 3
 dependencies:
   galaxy: {{collections: [{{name: {artifact.name}, type: file}}]}}
 """
-    (place / "execution-environment.yml").write_text(definition)
-    with session.chdir(place):
+    (folder / "execution-environment.yml").write_text(definition)
+    with session.chdir(folder):
         session.run("ansible-builder", "create", "--output-filename", "Containerfile")
-    unpacked = place / "collections"
+    unpacked = folder / "collections"
     shutil.rmtree(unpacked, ignore_errors=True)
-    lay(session, artifact, unpacked)
-    lists = ("--write-pip", str(place / "pip.txt"), "--write-bindep", str(place / "bindep.txt"))
-    session.run("ansible-builder", "introspect", str(unpacked), *lists)
-    wanted = set(re.findall(r"^[a-z]\w*", (ROOT / "meta/ee-requirements.txt").read_text(), re.M))
-    missing = wanted - set(re.findall(r"^[A-Za-z]\w*", (place / "pip.txt").read_text(), re.M))
+    unpack_artifact(session, artifact, unpacked)
+    outputs = ("--write-pip", str(folder / "pip.txt"), "--write-bindep", str(folder / "bindep.txt"))
+    session.run("ansible-builder", "introspect", str(unpacked), *outputs)
+    required = set(re.findall(r"^[a-z]\w*", (ROOT / "meta/ee-requirements.txt").read_text(), re.M))
+    missing = required - set(re.findall(r"^[A-Za-z]\w*", (folder / "pip.txt").read_text(), re.M))
     if missing:
-        session.error(f"ansible-builder does not see {', '.join(sorted(missing))}")
+        session.error(f"ansible-builder does not find these requirements: {', '.join(sorted(missing))}")
 
 
 @nox.session
 def mutation(session: nox.Session) -> None:
-    """How many small errors in the code on certificates and drift the tests see. Takes long; part of nothing else."""
-    place = CACHE / "mutation"
-    shutil.rmtree(place, ignore_errors=True)
-    lay(session, made(session), place)
-    copy = place / "mutants" / NAME / ".collections/ansible_collections/servicemesh"
+    """Run mutmut on the code for certificates and drift, and report surviving mutants. Takes hours."""
+    folder = CACHE / "mutation"
+    shutil.rmtree(folder, ignore_errors=True)
+    unpack_artifact(session, build_artifact(session), folder)
+    copy = folder / "mutants" / NAME / ".collections/ansible_collections/servicemesh"
     copy.mkdir(parents=True)
     (copy / "pki").symlink_to("../../..")
-    (place / "setup.cfg").write_text(MUTMUT)
-    with session.chdir(place):
+    (folder / "setup.cfg").write_text(MUTMUT)
+    with session.chdir(folder):
         session.run("mutmut", "run", *session.posargs)
-        told = str(session.run("mutmut", "results", silent=True))
-    session.log(told)
-    session.log(f"{told.count(': survived')} survived")
+        results = str(session.run("mutmut", "results", silent=True))
+    session.log(results)
+    session.log(f"{results.count(': survived')} survived")
 
 
-def oldest_environment(session: nox.Session, wanted: dict[str, Any]) -> Path:
-    """A virtual environment as `make venv` makes it, with the oldest supported versions put over it."""
+def oldest_environment(session: nox.Session, versions: dict[str, Any]) -> Path:
+    """Create the virtual environment of `make venv` with the oldest supported versions, and return its folder."""
     texts = [(ROOT / name).read_text() for name in ("requirements.txt", "tests/oldest.toml")]
-    place = CACHE / f"venv-oldest-{hashlib.sha256(''.join(texts).encode()).hexdigest()[:12]}"
-    if (place / ".complete").exists():
-        return place
-    pip = ("uv", "pip", "install", "--quiet", "--python", str(place / "bin/python"))
-    ansible = {"ansible-core": wanted["ansible-core"], **wanted["wheel"]}
-    session.run("uv", "venv", "--quiet", "--clear", "--no-python-downloads", "--python", wanted["python"], str(place))
+    venv = CACHE / f"venv-oldest-{hashlib.sha256(''.join(texts).encode()).hexdigest()[:12]}"
+    if (venv / ".complete").exists():
+        return venv
+    pip = ("uv", "pip", "install", "--quiet", "--python", str(venv / "bin/python"))
+    ansible = {"ansible-core": versions["ansible-core"], **versions["wheel"]}
+    session.run("uv", "venv", "--quiet", "--clear", "--no-python-downloads", "--python", versions["python"], str(venv))
     session.run(*pip, "--no-deps", "--require-hashes", "-r", "requirements.txt")
     session.run(*pip, "--no-deps", *(f"{name}=={version}" for name, version in ansible.items()))
-    session.run(*pip, *(f"{name}=={version}" for name, version in wanted["libraries"].items()))
-    (place / ".complete").touch()
-    return place
+    session.run(*pip, *(f"{name}=={version}" for name, version in versions["libraries"].items()))
+    (venv / ".complete").touch()
+    return venv
 
 
 def build_programs(session: nox.Session) -> None:
-    """What the integration tests run beside Vault: a kube-apiserver and the linkerd CLI, built once, with progress."""
+    """Build the kube-apiserver and the Linkerd CLI that the integration tests run, if they are missing."""
     session.run("python", "-m", "lab", "build", "kubernetes", "linkerd")
 
 
 def pip_of_ansible_test() -> str:
-    """The version of pip that the installed ansible-test sets up its virtual environments with."""
+    """The version of pip that the installed ansible-test uses in its virtual environments."""
     import ansible_test
 
     source = Path(next(iter(ansible_test.__path__)), "_internal/python_requirements.py").read_text()
@@ -326,20 +326,20 @@ def pip_of_ansible_test() -> str:
     return str(version)
 
 
-def made(session: nox.Session) -> Path:
-    """The artifact, built anew in the session's own folder."""
-    place = Path(session.create_tmp())
-    for old in place.glob("*.tar.gz"):
+def build_artifact(session: nox.Session) -> Path:
+    """Build the artifact in the temporary folder of the session, and return its path."""
+    folder = Path(session.create_tmp())
+    for old in folder.glob("*.tar.gz"):
         old.unlink()
-    session.run("ansible-galaxy", "collection", "build", "--force", "--output-path", str(place), silent=True)
-    return next(place.glob("servicemesh-pki-*.tar.gz"))
+    session.run("ansible-galaxy", "collection", "build", "--force", "--output-path", str(folder), silent=True)
+    return next(folder.glob("servicemesh-pki-*.tar.gz"))
 
 
-def lay(session: nox.Session, artifact: Path, place: Path) -> None:
-    """The artifact's files and the tests below ansible_collections, where Ansible's own tools want them."""
+def unpack_artifact(session: nox.Session, artifact: Path, folder: Path) -> None:
+    """Unpack the artifact with the tests and dependencies into `folder`/ansible_collections, for Ansible's tools."""
     import ansible_collections
 
-    target = place / NAME
+    target = folder / NAME
     target.mkdir(parents=True)
     session.run("tar", "-xzf", str(artifact), "-C", str(target))
     for name in ("MANIFEST.json", "FILES.json"):
@@ -351,5 +351,5 @@ def lay(session: nox.Session, artifact: Path, place: Path) -> None:
             shutil.copy(ROOT / name, target / name)
     installed = Path(ansible_collections.__path__[0])
     for dependency in DEPENDENCIES:
-        (place / "ansible_collections" / dependency).parent.mkdir(exist_ok=True)
-        (place / "ansible_collections" / dependency).symlink_to(installed / dependency)
+        (folder / "ansible_collections" / dependency).parent.mkdir(exist_ok=True)
+        (folder / "ansible_collections" / dependency).symlink_to(installed / dependency)
