@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands before a server, passes every request on as it is, and counts them. Only on the loopback address."""
+"""An HTTP proxy on the loopback address that forwards requests unchanged and counts them."""
 
 from __future__ import annotations
 
@@ -11,39 +11,40 @@ from urllib.parse import urlsplit
 
 from bench.loopback import Handler, LoopbackServer
 
-OF_ONE_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
+HOP_BY_HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
-class Passing(Handler):
-    server: Forwarder
+class ForwardingHandler(Handler):
+    server: CountingProxy
 
     def forward(self) -> None:
+        """Count the request, send it to the server, and return the response."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         with self.server.lock:
             self.server.requests[self.command] += 1
-        behind = http.client.HTTPConnection(self.server.behind)
+        upstream = http.client.HTTPConnection(self.server.upstream)
         try:
-            behind.request(self.command, self.path, body, dict(self.headers))
-            answer = behind.getresponse()
-            data = answer.read()
+            upstream.request(self.command, self.path, body, dict(self.headers))
+            response = upstream.getresponse()
+            data = response.read()
         finally:
-            behind.close()
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in OF_ONE_HOP:
+            upstream.close()
+        self.send_response(response.status)
+        for name, value in response.getheaders():
+            if name.lower() not in HOP_BY_HOP_HEADERS:
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
 
-    # A method of Vault's own, too: LIST.
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_LIST = do_HEAD = forward  # noqa: N815 the library's names
+    # LIST is a method of Vault.
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_LIST = do_HEAD = forward  # noqa: N815 names of http.server
 
 
-class Forwarder(LoopbackServer):
-    """`requests` counts by method."""
+class CountingProxy(LoopbackServer):
+    """A proxy for the server at a URL. `requests` contains the number of requests by method."""
 
-    def __init__(self, behind: str) -> None:
-        super().__init__(Passing)
-        self.behind = urlsplit(behind).netloc
+    def __init__(self, upstream: str) -> None:
+        super().__init__(ForwardingHandler)
+        self.upstream = urlsplit(upstream).netloc
         self.requests: Counter[str] = Counter()

@@ -1,11 +1,11 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What many clusters ask of the controller: site.yml, a real OpenBao, and stand-ins for everything of the clusters.
+"""The load of many clusters on the controller: site.yml with a real OpenBao and stand-ins for the clusters.
 
-Real: Ansible, every module, Vault (behind counter.py, which passes all on and counts). Stand-ins: the API servers
-(stand_in_api.py), and the programs helm and linkerd (stand_ins/), which wait as long as the real ones but use no
-processor. A figure tells what the controller does, not how long a cluster takes.
+Ansible, the modules and OpenBao (behind the proxy of counter.py) are real. The API servers (stand_in_api.py) and the
+programs helm and linkerd (stand_ins/) are stand-ins, which wait as long as the real ones but use no processor time.
+The results show the work of the controller, not the time that a cluster takes.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.counter import Forwarder
+from bench.counter import CountingProxy
 from bench.stand_in_api import Clusters
 from bench.usage import ROOT, BenchError, run
 from lab.sandbox import environment_file
 
 SITE, ONE_TASK = "playbooks/site.yml", "bench/one_task.yml"
-# Playbook, clusters, forks. The whole flow for a thousand takes hours on two cores: one task tells what grows how.
+# Playbook, clusters, forks. site.yml for 1000 clusters takes hours on two cores, so one task shows how the load grows.
 CASES = (
     (SITE, 1, 5),
     (SITE, 10, 5),
@@ -34,10 +34,11 @@ CASES = (
     (SITE, 10, 2),
     (SITE, 10, 10),
 )
-DELAY = 0.01  # seconds that an API server takes to answer
+DELAY = 0.01  # seconds before each response of an API server
 
 
-def inventory(folder: Path, count: int, api: str, vault: str) -> None:
+def write_inventory(folder: Path, count: int, api: str, vault: str) -> None:
+    """Write an inventory and kubeconfigs for clusters at the stand-in `api`, and a Vault at the address `vault`."""
     hosts = {}
     for number in range(count):
         name = f"cluster-{number}"
@@ -49,10 +50,10 @@ def inventory(folder: Path, count: int, api: str, vault: str) -> None:
             "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
             "current-context": name,
         }
-        # A file each: one file for all would be read as often as there are clusters, which is quadratic.
+        # One file for each cluster. Each host reads its whole file, so one file for all would cost quadratic time.
         (folder / f"{name}.kubeconfig").write_text(json.dumps(config))
         hosts[name] = {"pki_kubernetes": {"kubeconfig": str(folder / f"{name}.kubeconfig"), "context": name}}
-    told = environment_file()
+    environment = environment_file()
     common = {
         "ansible_connection": "servicemesh.pki.forkserver",
         "ansible_python_interpreter": "{{ ansible_playbook_python }}",
@@ -60,24 +61,25 @@ def inventory(folder: Path, count: int, api: str, vault: str) -> None:
         "pki_vault": {"url": vault, "auth_method": "token"},
         "pki_vault_server": vault,
         "linkerd_chart_repository": "",
-        "linkerd_gateway_api_crds": told["gateway_api_crds"],
-        "linkerd_check_expected_version": told["linkerd_version"],
+        "linkerd_gateway_api_crds": environment["gateway_api_crds"],
+        "linkerd_check_expected_version": environment["linkerd_version"],
     }
     groups = {"vault": {"hosts": {"stand-in-vault": {}}}, "clusters": {"hosts": hosts}}
     (folder / "hosts.json").write_text(json.dumps({"all": {"vars": common, "children": groups}}))
 
 
 def measure_one(playbook: str, count: int, forks: int) -> dict:
+    """Run a playbook for a number of clusters. Raises BenchError if clusters received different numbers of requests."""
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "integration" / "vault")]
     import conftest  # noqa: F401 makes the checkout importable as a collection
     import server as vault_server
 
     vault = vault_server.start()
     try:
-        place = tempfile.TemporaryDirectory(prefix="servicemesh-pki-bench-")
-        with Forwarder(vault.url) as counter, Clusters(DELAY) as clusters, place as name:
+        temporary = tempfile.TemporaryDirectory(prefix="servicemesh-pki-bench-")
+        with CountingProxy(vault.url) as proxy, Clusters(DELAY) as clusters, temporary as name:
             folder = Path(name)
-            inventory(folder, count, clusters.url, counter.url)
+            write_inventory(folder, count, clusters.url, proxy.url)
             env = {
                 **os.environ,
                 "HOME": name,
@@ -90,9 +92,9 @@ def measure_one(playbook: str, count: int, forks: int) -> dict:
             done = run(command, env, watch=True, timeout=3000)
     finally:
         vault.stop()
-    per_cluster = set(clusters.of_cluster.values())
+    per_cluster = set(clusters.requests_by_cluster.values())
     if len(per_cluster) > 3:
-        raise BenchError(f"clusters were asked very differently often: {sorted(per_cluster)}")
+        raise BenchError(f"The numbers of requests differ too much between clusters: {sorted(per_cluster)}")
     return {
         "playbook": Path(playbook).name,
         "clusters": count,
@@ -102,11 +104,12 @@ def measure_one(playbook: str, count: int, forks: int) -> dict:
         "memory_mib": round(done.memory_mib),
         "processes": done.processes,
         "requests": sum(clusters.requests.values()),
-        "vault_requests": sum(counter.requests.values()),
+        "vault_requests": sum(proxy.requests.values()),
     }
 
 
 def measure() -> list[dict]:
+    """Measure all CASES."""
     results = []
     for playbook, count, forks in CASES:
         results.append(measure_one(playbook, count, forks))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An HTTP server on the loopback address that serves from a thread while its context lasts."""
+"""An HTTP server on the loopback address that runs in a thread for the duration of a `with` block."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_arguments: object) -> None:
-        """Says nothing: a line for each request would be slow."""
+        """Log nothing, because a line for each request is slow."""
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """At `url` while its context lasts. `lock` is for what its handlers count."""
+    """A server at `url`. Handlers hold `lock` while they change counters."""
 
     daemon_threads = True
     request_queue_size = 256

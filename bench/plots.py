@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plots of what was measured, as SVG that reads on a light and on a dark page."""
+"""Plots of the results, as SVG for light and dark pages."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import matplotlib.pyplot as plt
 
 INK, SOFT = "#24292f", "#d0d7de"
 DARK = {INK: "#e6edf3", SOFT: "#30363d"}
-WORK, WAIT, SCRIPT = "#2f81f7", "#bf8700", "#8250df"  # readable on both
+WORK, WAIT, SCRIPT = "#2f81f7", "#bf8700", "#8250df"  # readable on light and dark pages
 WAITING = ("k8s_condition", "linkerd_check", "uri")
 STEPS = ("#8250df", "#a475f9")
 
 plt.rcParams.update(
     {
-        "svg.fonttype": "none",  # text stays text
-        "svg.hashsalt": "servicemesh.pki",  # the same figures give the same file
+        "svg.fonttype": "none",  # do not convert text to paths
+        "svg.hashsalt": "servicemesh.pki",  # the same results produce the same file
         "font.family": "sans-serif",
         "font.size": 9,
         "text.color": INK,
@@ -36,6 +36,7 @@ plt.rcParams.update(
 
 
 def save(figure, path: Path) -> None:
+    """Write the figure with colours for dark pages."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, transparent=True, bbox_inches="tight", metadata={"Date": None, "Creator": "make bench"})
     plt.close(figure)
@@ -50,17 +51,17 @@ def save(figure, path: Path) -> None:
 
 
 def runs(results: dict, path: Path) -> None:
-    """Where the time of a script's and of a playbook's run goes, beside each other on one scale."""
+    """Draw the steps of the script and the tasks of site.yml on one time axis."""
     timeline = results["site"]["timeline"]
     hosts = list(dict.fromkeys(entry["host"] for entry in timeline))
     lanes = ["the workshop's script", *(f"site.yml, host {host}" for host in hosts)]
     figure, axes = plt.subplots(figsize=(9, 0.9 + 0.62 * len(lanes)))
-    at = 0.0
+    start = 0.0
     for number, (name, seconds) in enumerate(results["script"]["steps"].items()):
-        axes.barh(0, seconds, left=at, color=STEPS[number % 2], height=0.6)
+        axes.barh(0, seconds, left=start, color=STEPS[number % 2], height=0.6)
         if seconds > 2.5:
-            axes.text(at + seconds / 2, 0, name, ha="center", va="center", color="#ffffff", fontsize=7.5)
-        at += seconds
+            axes.text(start + seconds / 2, 0, name, ha="center", va="center", color="#ffffff", fontsize=7.5)
+        start += seconds
     for entry in timeline:
         color = WAIT if entry["module"].rsplit(".", 1)[-1] in WAITING else WORK
         lane = 1 + hosts.index(entry["host"])
@@ -91,7 +92,7 @@ def runs(results: dict, path: Path) -> None:
 
 
 def fleet(results: list[dict], path: Path) -> None:
-    """What grows with the number of clusters: flat, for each cluster, is linear."""
+    """Draw the load by the number of clusters. A flat line per cluster means linear growth."""
     figure, axes = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
     shown = (
         ("cpu_seconds", "processor seconds for each cluster", True),

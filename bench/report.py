@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was measured, as tables of the terminal and of docs/guides/performance.md."""
+"""Tables of the results, for the terminal and docs/guides/performance.md."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ TITLES = {
 
 
 def table(head: list[str], rows: list[list]) -> str:
-    """A table of Markdown: the first column is text, the others are figures."""
+    """A Markdown table whose first column is text, and the others are numbers."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def workshop(results: dict) -> str:
+    """The tables of the workshop's script, site.yml and verify.yml."""
     rows = [
         [
             title,
@@ -44,14 +45,14 @@ def workshop(results: dict) -> str:
     head = ["", "minimum, s", "median, s", "processor, s", "memory, MiB", "processes"]
     script, site = results["script"], results["site"]
     ratio = {name: f"{site[name] / script[name]:.2f} of its {name}" for name in ("median", "minimum")}
-    said = f"`site.yml` beside the script: {ratio['median']}, {ratio['minimum']}."
+    comparison = f"`site.yml` beside the script: {ratio['median']}, {ratio['minimum']}."
     containers = table(
         ["container, after the run", "MiB"], [[f"`{name}`", used] for name, used in results["containers_mib"].items()]
     )
     return "\n\n".join(
         [
             table(head, rows),
-            f"{len(script['seconds'])} runs each, in turns. {said}",
+            f"{len(script['seconds'])} runs each, in turns. {comparison}",
             "![Where the time goes](../figures/runs.svg)",
             containers,
             table(["the script's step", "median, s"], [list(pair) for pair in script["steps"].items()]),
@@ -61,7 +62,7 @@ def workshop(results: dict) -> str:
 
 
 def tasks(results: dict) -> str:
-    """Each task with its median in both runs, the slowest first, and each wait."""
+    """The tables of tasks, with the slowest first, and of waits."""
     first, again = results["site"]["tasks"], results["again"]["tasks"]
     names = sorted(first.keys() | again.keys(), key=lambda name: (-first.get(name, 0), name))
     shown = [
@@ -79,6 +80,7 @@ def tasks(results: dict) -> str:
 
 
 def clusters(results: dict) -> str:
+    """The tables of runs with one and three clusters."""
     one, three = results["1"], results["3"]
     runs = len(one["seconds"])
     rows = [[count, entry["median"], entry["again_median"], entry["cpu_seconds"]] for count, entry in results.items()]
@@ -99,6 +101,7 @@ def clusters(results: dict) -> str:
 
 
 def fleet(results: list[dict]) -> str:
+    """The table of runs with many clusters."""
     head = [
         "run",
         "clusters",
@@ -121,17 +124,17 @@ def fleet(results: list[dict]) -> str:
         for entry in results
     ]  # fmt: skip
     plot = "![What grows with the number of clusters](../figures/fleet.svg)"
-    return "\n\n".join([table(head, rows), *asked_of_vault(results), plot])
+    return "\n\n".join([table(head, rows), *vault_requests(results), plot])
 
 
-def asked_of_vault(results: list[dict]) -> list[str]:
-    """What of site.yml's requests to Vault is for the root, and what for each cluster."""
-    asked = {entry["clusters"]: entry["vault_requests"] for entry in results if entry["playbook"] == "site.yml"}
-    if len(asked) < 2:
+def vault_requests(results: list[dict]) -> list[str]:
+    """A sentence on the requests of site.yml to Vault, once and per cluster, if two cases were measured."""
+    requests = {entry["clusters"]: entry["vault_requests"] for entry in results if entry["playbook"] == "site.yml"}
+    if len(requests) < 2:
         return []
-    few, many = min(asked), max(asked)
-    each = (asked[many] - asked[few]) / (many - few)
-    once = asked[few] - each * few
+    few, many = min(requests), max(requests)
+    each = (requests[many] - requests[few]) / (many - few)
+    once = requests[few] - each * few
     return [f"Of `site.yml`'s requests to Vault {once:g} are for the root and {each:g} for each cluster."]
 
 
@@ -139,7 +142,7 @@ PARTS = {"workshop": workshop, "clusters": clusters, "fleet": fleet}
 
 
 def store(part: str, machine: str, results) -> None:
-    """Keeps what was measured, and renews the tables and the plots that are made of it."""
+    """Store the results of a part, and update the tables and plots."""
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     measured[part] = {"machine": machine, "results": results}
     FIGURES.mkdir(parents=True, exist_ok=True)
@@ -148,12 +151,13 @@ def store(part: str, machine: str, results) -> None:
 
 
 def write(measured: dict, guide: Path = GUIDE, figures: Path = FIGURES) -> None:
+    """Write the tables into the guide, between its comments `measured: PART` and `end`, and the plots."""
     text = guide.read_text()
-    for part, told in measured.items():
-        body = f"{PARTS[part](told['results'])}\n\n{told['machine']}"
+    for part, entry in measured.items():
+        body = f"{PARTS[part](entry['results'])}\n\n{entry['machine']}"
         text = re.sub(
             rf"(<!-- measured: {part} -->\n).*?(<!-- end -->)",
-            lambda found, body=body: f"{found[1]}\n{body}\n\n{found[2]}",
+            lambda match, body=body: f"{match[1]}\n{body}\n\n{match[2]}",
             text,
             flags=re.DOTALL,
         )

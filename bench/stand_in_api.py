@@ -1,11 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stand-in for the API servers of many clusters: it counts, delays, and remembers what it was given.
+"""A stand-in for the API servers of many clusters, which counts requests, delays responses and stores objects.
 
-Cluster N is below /clusters/N. Whatever is waited for is so at once: every object is Ready, Available and Synced in its
-current generation. There is no login, no validation, no controller. It tells how long the controller needs for many
-clusters, and nothing about a cluster. Only on the loopback address.
+Cluster N has the path /clusters/N. Every object is Ready, Available and Synced in its current generation, so no task
+waits. There is no authentication, validation or controller. It listens on the loopback address only.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.loopback import Handler, LoopbackServer
 
-# Kinds by group and version; those of the first set belong to no namespace.
-GLOBAL = {
+CLUSTER_SCOPED = {
     "Namespace",
     "ClusterIssuer",
     "Bundle",
@@ -32,6 +30,7 @@ GLOBAL = {
     "ClusterRoleBinding",
     "Node",
 }
+# Kinds by group and version.
 KINDS = {
     "v1": ["Namespace", "Secret", "ConfigMap", "Event", "Pod", "ServiceAccount", "ResourceQuota", "Node"],
     "apps/v1": ["Deployment"],
@@ -40,11 +39,11 @@ KINDS = {
     "apiextensions.k8s.io/v1": ["CustomResourceDefinition"],
     "rbac.authorization.k8s.io/v1": ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"],
 }
-# Public halves of keys that nobody has: the one that signs tokens is asked for by the login with tokens.
-SIGNER = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
+# The public key of service account tokens, which the auth method jwt reads.
+TOKEN_KEY = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
 CONDITIONS = [{"type": name, "status": "True", "observedGeneration": 1} for name in ("Ready", "Available", "Synced")]
-# What controllers would make, and out of what.
-MADE = {
+# Objects that controllers create: path -> path of the source, kind and keys.
+CONTROLLER_OBJECTS = {
     "secrets/linkerd-identity-issuer": (
         "certificates/linkerd-identity-issuer",
         "Secret",
@@ -62,7 +61,8 @@ def plural(kind: str) -> str:
     return kind.lower() + "s"
 
 
-def encoded(number: int) -> str:
+def encode_coordinate(number: int) -> str:
+    """A coordinate of a P-256 point as in a JSON Web Key (RFC 7518, section 6.2.1)."""
     return base64.urlsafe_b64encode(number.to_bytes(32, "big")).decode().rstrip("=")
 
 
@@ -72,7 +72,7 @@ def resources(group_version: str) -> dict[str, Any]:
         {
             "name": plural(kind),
             "singularName": kind.lower(),
-            "namespaced": kind not in GLOBAL,
+            "namespaced": kind not in CLUSTER_SCOPED,
             "kind": kind,
             "verbs": verbs,
         }
@@ -82,14 +82,14 @@ def resources(group_version: str) -> dict[str, Any]:
 
 
 def discovery(path: str) -> dict[str, Any] | None:
-    """What an API server says about itself."""
+    """The response to a discovery request, or None for another path."""
     groups = []
     for group_version in KINDS:
         if "/" in group_version:
-            told = {"groupVersion": group_version, "version": group_version.split("/")[1]}
-            groups.append({"name": group_version.split("/")[0], "versions": [told], "preferredVersion": told})
-    point = {name: encoded(getattr(SIGNER, name)) for name in ("x", "y")}
-    known = {
+            version = {"groupVersion": group_version, "version": group_version.split("/")[1]}
+            groups.append({"name": group_version.split("/")[0], "versions": [version], "preferredVersion": version})
+    point = {name: encode_coordinate(getattr(TOKEN_KEY, name)) for name in ("x", "y")}
+    responses = {
         "/.well-known/openid-configuration": {"issuer": "https://kubernetes.default.svc.cluster.local"},
         "/openid/v1/jwks": {"keys": [{"kty": "EC", "crv": "P-256", "kid": "stand-in", "use": "sig", **point}]},
         "/version": {"major": "1", "minor": "37", "gitVersion": "v1.37.2-standin"},
@@ -97,39 +97,39 @@ def discovery(path: str) -> dict[str, Any] | None:
         "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups},
     }
     for group_version in KINDS:
-        known[f"/apis/{group_version}" if "/" in group_version else "/api/v1"] = resources(group_version)
-    return known.get(path.rstrip("/"))
+        responses[f"/apis/{group_version}" if "/" in group_version else "/api/v1"] = resources(group_version)
+    return responses.get(path.rstrip("/"))
 
 
 class Clusters(LoopbackServer):
-    """What was given, by cluster and path, and how often which cluster was asked."""
+    """A server for all clusters. `objects` are stored by path, and requests are counted by method and by cluster."""
 
     def __init__(self, delay: float) -> None:
-        super().__init__(Answering)
-        self.delay = delay  # seconds before each answer
+        super().__init__(ApiHandler)
+        self.delay = delay  # seconds before each response
         self.objects: dict[str, dict] = {}
         self.requests: Counter[str] = Counter()
-        self.of_cluster: Counter[str] = Counter()
+        self.requests_by_cluster: Counter[str] = Counter()
 
     def get(self, path: str) -> dict | None:
-        found = self.objects.get(path)
-        if found:
-            return found
+        stored = self.objects.get(path)
+        if stored:
+            return stored
         base, _, name = path.rpartition("/")
-        for made, (source, kind, keys) in MADE.items():
-            if path.endswith(made) and any(key.endswith(source) and same_cluster(key, path) for key in self.objects):
+        for created, (source, kind, keys) in CONTROLLER_OBJECTS.items():
+            if path.endswith(created) and any(key.endswith(source) and same_cluster(key, path) for key in self.objects):
                 data = dict.fromkeys(keys, "c3RhbmQtaW4=")
-                return stamped({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": data})
+                return with_metadata({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": data})
         if name == "kube-root-ca.crt":
-            return stamped(
+            return with_metadata(
                 {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"ca.crt": "-"}}
             )
         if base.endswith("/deployments"):
-            return stamped({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}})
+            return with_metadata({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}})
         return None
 
     def put(self, path: str, given: dict, store: bool) -> dict:
-        merged = stamped(merge(self.objects.get(path, {}), given))
+        merged = with_metadata(merge(self.objects.get(path, {}), given))
         if store:
             self.objects[path] = merged
         return merged
@@ -140,12 +140,14 @@ def same_cluster(one: str, other: str) -> bool:
 
 
 def merge(old: Any, new: Any) -> Any:
+    """Apply a JSON merge patch (RFC 7396) without deletions."""
     if isinstance(old, dict) and isinstance(new, dict):
         return old | {key: merge(old.get(key), value) for key, value in new.items()}
     return new
 
 
-def stamped(thing: dict) -> dict:
+def with_metadata(thing: dict) -> dict:
+    """The object with the metadata and status that the API server and controllers set."""
     head = {
         "uid": str(uuid.uuid4()),
         "resourceVersion": "1",
@@ -156,10 +158,10 @@ def stamped(thing: dict) -> dict:
     return thing | {"metadata": head | thing["metadata"], "status": status}
 
 
-class Answering(Handler):
+class ApiHandler(Handler):
     server: Clusters
 
-    def answer(self, status: int, body: dict) -> None:
+    def send_json(self, status: int, body: dict) -> None:
         data = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -176,16 +178,16 @@ class Answering(Handler):
         time.sleep(self.server.delay)
         with self.server.lock:
             self.server.requests[self.command] += 1
-            self.server.of_cluster[cluster] += 1
-            told = discovery(path) if self.command == "GET" else None
-            if told is None:
-                told = self.object(url.path, given, "dryRun" not in parse_qs(url.query))
-        if told is None:
-            self.answer(404, {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404})
+            self.server.requests_by_cluster[cluster] += 1
+            response = discovery(path) if self.command == "GET" else None
+            if response is None:
+                response = self.handle_object(url.path, given, "dryRun" not in parse_qs(url.query))
+        if response is None:
+            self.send_json(404, {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404})
         else:
-            self.answer(201 if self.command == "POST" else 200, told)
+            self.send_json(201 if self.command == "POST" else 200, response)
 
-    def object(self, path: str, given: dict, store: bool) -> dict | None:
+    def handle_object(self, path: str, given: dict, store: bool) -> dict | None:
         if self.command == "POST":
             return self.server.put(f"{path}/{given['metadata']['name']}", given, store)
         if self.command in ("PATCH", "PUT"):
@@ -196,4 +198,4 @@ class Answering(Handler):
             return {"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []}
         return self.server.get(path)
 
-    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_any  # noqa: N815 the library's names
+    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_any  # noqa: N815 names of http.server

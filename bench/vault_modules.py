@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests and milliseconds of each module against a real OpenBao, beside vault_read and vault_write.
+"""Requests and milliseconds of each module with a real OpenBao, compared with vault_read and vault_write.
 
-Modules run in this process, so the seconds that Ansible takes to start one are in no column. Run by `make bench`.
+Modules run in this process, so the time that Ansible takes to start a module is not included. `make bench` runs this.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ HASHI = "ansible_collections.community.hashi_vault.plugins.modules."
 
 
 def measure(call: Callable[[], dict[str, Any]]) -> tuple[int, float]:
-    """The requests and milliseconds of one run."""
-    send, count = requests.Session.send, []
+    """The number of requests and the milliseconds of one run."""
+    send, sent = requests.Session.send, []
 
     def counted(*arguments: Any, **options: Any) -> Any:
-        count.append(1)
+        sent.append(1)
         return send(*arguments, **options)
 
     with mock.patch.object(requests.Session, "send", counted):
         start = time.perf_counter()
         result = call()
-        took = (time.perf_counter() - start) * 1000
+        milliseconds = (time.perf_counter() - start) * 1000
     assert not result.get("failed"), result["msg"]
-    return len(count), took
+    return len(sent), milliseconds
 
 
 @dataclass
 class Case:
-    """A task for one of our modules, and what a playbook would do with the generic ones: each write in turn, a read."""
+    """A task with a module of this collection, and the writes and the read that replace it with generic modules."""
 
     title: str
     module: str
     options: dict[str, Any]
     read: str
-    writes: list[Callable[[list[dict[str, Any]]], dict[str, Any]]]  # from the answers so far to path and data
+    writes: list[Callable[[list[dict[str, Any]]], dict[str, Any]]]  # from the previous responses to path and data
 
 
 def cases(path: str, kube: str) -> list[Case]:
@@ -66,13 +66,13 @@ def cases(path: str, kube: str) -> list[Case]:
     def write(where: str, data: dict[str, Any]) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
         return lambda dummy: dict(path=where, data=data)
 
-    def sign(answers: list[dict[str, Any]]) -> dict[str, Any]:
+    def sign(responses: list[dict[str, Any]]) -> dict[str, Any]:
         return dict(
-            path=f"{path}/issuer/root/sign-intermediate", data={**child, "csr": answers[0]["csr"], "ttl": "50h"}
+            path=f"{path}/issuer/root/sign-intermediate", data={**child, "csr": responses[0]["csr"], "ttl": "50h"}
         )
 
-    def bring_in(answers: list[dict[str, Any]]) -> dict[str, Any]:
-        bundle = "\n".join([answers[1]["certificate"], answers[1]["issuing_ca"]])
+    def import_chain(responses: list[dict[str, Any]]) -> dict[str, Any]:
+        bundle = "\n".join([responses[1]["certificate"], responses[1]["issuing_ca"]])
         return dict(path=f"{path}-child/issuers/import/cert", data={"pem_bundle": bundle})
 
     return [
@@ -104,7 +104,7 @@ def cases(path: str, kube: str) -> list[Case]:
                 mount=f"{path}-child", parent_mount=path, parent_issuer="root", issuer_name="child", ttl="50h", **child
             ),
             f"{path}-child/issuer/default",
-            [write(f"{path}-child/issuers/generate/intermediate/internal", child), sign, bring_in],
+            [write(f"{path}-child/issuers/generate/intermediate/internal", child), sign, import_chain],
         ),
         Case(
             "an issuer's usage",
@@ -113,7 +113,7 @@ def cases(path: str, kube: str) -> list[Case]:
             f"{path}/issuer/root",
             [write(f"{path}/issuer/root", {"issuer_name": "root", "usage": "read-only"})],
         ),
-        Case("what issuers there are", "vault_pki_issuer_info", dict(mount=path), f"{path}/config/issuers", []),
+        Case("the list of issuers", "vault_pki_issuer_info", dict(mount=path), f"{path}/config/issuers", []),
         Case(
             "a token in a Secret",
             "vault_token_secret",
@@ -126,19 +126,20 @@ def cases(path: str, kube: str) -> list[Case]:
 
 def generic(case: Case, login: dict[str, str]) -> dict[str, tuple[int, float]]:
     """The requests and milliseconds of all writes, and of the read."""
-    answers, measured = [], {}
-    for wish in case.writes:
+    responses, measured = [], {}
+    for options_of in case.writes:
         results: list[dict[str, Any]] = []
-        options = wish(answers)
-        count, took = measure(lambda o=options, r=results: answered(r, "write", **login, **o))
+        options = options_of(responses)
+        count, milliseconds = measure(lambda o=options, r=results: run_generic(r, "write", **login, **o))
         before = measured.get("write", (0, 0.0))
-        measured["write"] = (before[0] + count, before[1] + took)
-        answers.append((results[0].get("data") or {}).get("data") or {})
+        measured["write"] = (before[0] + count, before[1] + milliseconds)
+        responses.append((results[0].get("data") or {}).get("data") or {})
     measured["read"] = measure(lambda: vault_server.run_named(f"{HASHI}vault_read", **login, path=case.read))
     return measured
 
 
-def answered(results: list[dict[str, Any]], kind: str, **options: Any) -> dict[str, Any]:
+def run_generic(results: list[dict[str, Any]], kind: str, **options: Any) -> dict[str, Any]:
+    """Run vault_read or vault_write, and append its result to `results`."""
     results.append(vault_server.run_named(f"{HASHI}vault_{kind}", **options))
     return results[0]
 
@@ -165,17 +166,17 @@ def main() -> None:
     print(f"{'':24}{'new':>16}{'unchanged':>16}{'vault_read':>16}{'vault_write':>16}   (requests, median ms)")
     for title, rows in figures.items():
         columns = [rows.get(column) for column in ("new", "unchanged", "read", "write")]
-        print(f"{title:24}" + "".join(f"{shown(column):>16}" for column in columns))
-    print("vault_read and vault_write compare nothing, so a task needs both. Each such write makes one more root.")
-    print(
-        "An intermediate takes three writes, and no name. A token's requests include those to Kubernetes, a stand-in."
-    )
+        print(f"{title:24}" + "".join(f"{format_column(column):>16}" for column in columns))
+    print("vault_read and vault_write do not compare, so a task needs both. Each write creates another root.")
+    print("An intermediate takes three writes and has no name. The requests of a token include those to Kubernetes.")
 
 
-def shown(results: list[tuple[int, float]] | None) -> str:
+def format_column(results: list[tuple[int, float]] | None) -> str:
+    """Maximum number of requests and median milliseconds, or `-` without results."""
     if not results:
         return "-"
-    return f"{max(count for count, dummy in results)}, {statistics.median(took for dummy, took in results):.1f}"
+    median = statistics.median(milliseconds for dummy, milliseconds in results)
+    return f"{max(count for count, dummy in results)}, {median:.1f}"
 
 
 if __name__ == "__main__":

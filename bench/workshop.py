@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The workshop's commands as a script beside site.yml: the same lab, in turns, a cold cluster each time."""
+"""The commands of the workshop as a script compared with site.yml, alternating, with a new cluster each time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import re
 import statistics
 from collections import defaultdict
 
-from bench.place import Place, place
-from bench.usage import BenchError, Done
+from bench.sandbox import TimedSandbox, timed_sandbox
+from bench.usage import BenchError, Usage
 
 ROUNDS = 5
 RUNS = ("script", "site", "again", "verify")
@@ -21,30 +21,31 @@ RECAP = re.compile(r"^\S+\s+: ok=\d+\s+changed=(\d+)", re.MULTILINE)
 
 def steps(output: str) -> dict[str, float]:
     """Seconds of each step of the script."""
-    found = [(float(moment.replace(",", ".")), name) for moment, name in STEP.findall(output)]
-    return {name: after - moment for (moment, name), (after, _next) in itertools.pairwise(found)}
+    starts = [(float(timestamp.replace(",", ".")), name) for timestamp, name in STEP.findall(output)]
+    return {name: end - start for (start, name), (end, _) in itertools.pairwise(starts)}
 
 
-def changed(done: Done) -> int:
-    recap = RECAP.findall(done.output)
+def changed(run: Usage) -> int:
+    """The number of changed tasks in the recap of a playbook. Raises BenchError if there is none."""
+    recap = RECAP.findall(run.output)
     if not recap:
-        raise BenchError("a playbook printed no recap")
+        raise BenchError("The output of the playbook has no recap.")
     return sum(int(count) for count in recap)
 
 
-def one_round(here: Place, figures: dict, watch: bool) -> None:
-    """Script, site.yml, site.yml again, verify.yml."""
-    here.remove()
-    figures["script"].append(here.script(watch))
-    here.remove()
+def run_round(sandbox: TimedSandbox, results: dict, watch: bool) -> None:
+    """Run the script, site.yml twice and verify.yml. Raises BenchError if anything changes after the first site.yml."""
+    sandbox.remove()
+    results["script"].append(sandbox.run_script(watch))
+    sandbox.remove()
     for name, playbook in (("site", "site"), ("again", "site"), ("verify", "verify")):
-        done, tasks = here.play(playbook, watch=watch)
-        if name != "site" and changed(done):
-            raise BenchError(f"{playbook}.yml changed something in its second run:\n{done.output[-3000:]}")
-        figures[name].append(done)
-        figures[f"{name} tasks"].append(tasks)
+        usage, tasks = sandbox.play(playbook, watch=watch)
+        if name != "site" and changed(usage):
+            raise BenchError(f"{playbook}.yml changed something after site.yml:\n{usage.output[-3000:]}")
+        results[name].append(usage)
+        results[f"{name} tasks"].append(tasks)
     if watch:
-        figures["containers"] = here.containers()
+        results["containers"] = sandbox.container_memory()
 
 
 def medians(runs: list[dict[str, float]]) -> dict[str, float]:
@@ -53,7 +54,7 @@ def medians(runs: list[dict[str, float]]) -> dict[str, float]:
 
 
 def durations(tasks: list[dict]) -> dict[str, float]:
-    """Seconds of each task that ran, `host: task`; the rest is what Ansible does before, between and after."""
+    """Seconds of each task that was not skipped, by `host: task`."""
     spent: dict[str, float] = {}
     for entry in tasks:
         if entry.get("task") and entry["state"] != "skipped":
@@ -63,39 +64,40 @@ def durations(tasks: list[dict]) -> dict[str, float]:
 
 
 def waits(tasks: list[dict]) -> dict[str, float]:
-    """Seconds from the start of a waiting task until each object was what it should be."""
+    """Seconds from the start of a waiting task until each object met its condition, by `host: object`."""
     return {
-        f"{entry['host']}: {what}": seconds
+        f"{entry['host']}: {waited_for}": seconds
         for entry in tasks
         if "waits" in entry
-        for what, seconds in entry["waits"].items()
+        for waited_for, seconds in entry["waits"].items()
     }
 
 
 def summary(name: str, timed: dict, watched: dict) -> dict:
-    runs: list[Done] = timed[name]
-    seconds = [done.seconds for done in runs]
+    """The results of a program: times of the timed runs, memory and processes of the watched run."""
+    runs: list[Usage] = timed[name]
+    seconds = [usage.seconds for usage in runs]
     figures = {
-        "seconds": [round(took, 1) for took in seconds],
+        "seconds": [round(value, 1) for value in seconds],
         "minimum": round(min(seconds), 1),
         "median": round(statistics.median(seconds), 1),
-        "cpu_seconds": round(statistics.median(done.cpu_seconds for done in runs), 1),
+        "cpu_seconds": round(statistics.median(usage.cpu_seconds for usage in runs), 1),
         "memory_mib": round(watched[name][0].memory_mib),
         "processes": watched[name][0].processes,
     }
     if name == "script":
-        return figures | {"steps": medians([steps(done.output) for done in runs])}
+        return figures | {"steps": medians([steps(usage.output) for usage in runs])}
     tasks = timed[f"{name} tasks"]
     middle = min(range(len(runs)), key=lambda n: abs(seconds[n] - statistics.median(seconds)))
     return figures | {
         "tasks": medians([durations(run) for run in tasks]),
         "waits": medians([waits(run) for run in tasks]),
-        "timeline": timeline(tasks[middle], runs[middle].began),
+        "timeline": timeline(tasks[middle], runs[middle].started),
     }
 
 
 def timeline(tasks: list[dict], zero: float) -> list[dict]:
-    """One run, to be drawn: when each task of each host began and ended, in seconds since the start of the program."""
+    """Start and end of each task of one run for the plot, in seconds since the start of the program."""
     return [
         {
             "host": entry["host"],
@@ -110,15 +112,15 @@ def timeline(tasks: list[dict], zero: float) -> list[dict]:
 
 
 def measure(rounds: int = ROUNDS) -> dict:
-    """A first round that is watched and warms up, then the rounds that are timed."""
+    """Run one round that is watched, which also fills caches, and then the timed rounds."""
     watched: dict = defaultdict(list)
     timed: dict = defaultdict(list)
-    with place() as here:
-        one_round(here, watched, True)
+    with timed_sandbox() as sandbox:
+        run_round(sandbox, watched, True)
         for number in range(rounds):
-            one_round(here, timed, False)
-            took = ", ".join(f"{name} {timed[name][-1].seconds:.1f} s" for name in RUNS)
-            print(f"  round {number + 1}: {took}", flush=True)
+            run_round(sandbox, timed, False)
+            seconds = ", ".join(f"{name} {timed[name][-1].seconds:.1f} s" for name in RUNS)
+            print(f"  round {number + 1}: {seconds}", flush=True)
     return {name: summary(name, timed, watched) for name in RUNS} | {
         "containers_mib": {name: round(used) for name, used in watched["containers"].items()}
     }

@@ -3,11 +3,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# What a visitor of the workshop types, one command after the other; `make bench` runs it beside site.yml.
-# The names and ports are the workshop's unless the environment says otherwise. bench/place.py gives the images and
-# charts of the lab (which can reach no chart repository, so `helm repo add` and `update` are left out: they would only
-# make the script slower) and a HOME of its own. `step` is not in the lab, openssl shows certificates in its place.
-# A visitor looks until a thing is there before the next command needs it; `until` and `kubectl wait` stand for that.
+# The commands of the workshop in order. `make bench` compares this script with site.yml.
+# The names and ports are those of the workshop, unless environment variables set others. bench/sandbox.py sets the images
+# and charts of the lab, and HOME. The lab cannot reach a chart repository, so the script omits `helm repo add` and
+# `helm repo update`, which would make it slower. The lab does not contain `step`, so openssl prints the certificates.
+# `until` and `kubectl wait` replace the participant who waits for an object before the next command.
 set -euo pipefail
 : "${CLUSTER:=pki-cluster}" "${NETWORK:=pki-network}" "${VAULT_NAME:=vault}" "${VAULT_PORT:=8200}"
 : "${HTTP_PORT:=80}" "${HTTPS_PORT:=443}"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One line of JSON for each task and host, with its times, into the file that BENCH_TASK_TIMES names."""
+"""Write a line of JSON with the times of each task on each host to the file in BENCH_TASK_TIMES."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ansible.plugins.callback import CallbackBase
 DOCUMENTATION = r"""
 name: task_times
 type: aggregate
-short_description: Times of every task on every host, for bench
+short_description: Write the times of tasks for the bench
 description: Writes one line of JSON for each task and host, and for the start and the end of the run.
 """
 
 
 class CallbackModule(CallbackBase):
-    """Times are seconds since the epoch: hosts overlap, so durations alone would not tell."""
+    """Start and end of tasks in seconds since the epoch, because tasks of several hosts overlap."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -31,8 +31,8 @@ class CallbackModule(CallbackBase):
         super().__init__()
         path = os.environ.get("BENCH_TASK_TIMES")
         self.disabled = not path
-        self.file = open(path, "a", encoding="utf-8", buffering=1) if path else None  # noqa: SIM115 until the end
-        self.began: dict[tuple[str, str], float] = {}
+        self.file = open(path, "a", encoding="utf-8", buffering=1) if path else None  # noqa: SIM115 open until the run ends
+        self.starts: dict[tuple[str, str], float] = {}
 
     def write(self, **entry) -> None:
         self.file.write(json.dumps(entry) + "\n")
@@ -44,36 +44,37 @@ class CallbackModule(CallbackBase):
         self.write(mark="end", end=time.time())
 
     def v2_runner_on_start(self, host, task) -> None:
-        self.began[host.name, task._uuid] = time.time()
+        self.starts[host.name, task._uuid] = time.time()
 
-    def done(self, result, state: str) -> None:
-        now, told = time.time(), result._result
-        waits = {f"{item['kind']} {item['name']}": item["seconds"] for item in waited_for(told)}
+    def write_task(self, result, state: str) -> None:
+        """Write a line for a finished task."""
+        now, details = time.time(), result._result
+        waits = {f"{item['kind']} {item['name']}": item["seconds"] for item in waited_objects(details)}
         self.write(
             host=result._host.name,
             task=result._task.get_name().strip(),
             module=result._task.action,
             state=state,
-            start=self.began.get((result._host.name, result._task._uuid), now),
+            start=self.starts.get((result._host.name, result._task._uuid), now),
             end=now,
             waits=waits,
-            attempts=told.get("attempts", 1),
+            attempts=details.get("attempts", 1),
         )
 
     def v2_runner_on_ok(self, result) -> None:
-        self.done(result, "changed" if result._result.get("changed") else "ok")
+        self.write_task(result, "changed" if result._result.get("changed") else "ok")
 
     def v2_runner_on_skipped(self, result) -> None:
-        self.done(result, "skipped")
+        self.write_task(result, "skipped")
 
     def v2_runner_on_failed(self, result, ignore_errors=False) -> None:
-        self.done(result, "failed")
+        self.write_task(result, "failed")
 
     def v2_runner_on_unreachable(self, result) -> None:
-        self.done(result, "unreachable")
+        self.write_task(result, "unreachable")
 
 
-def waited_for(told: dict) -> list[dict]:
-    """The objects of k8s_condition, each with its seconds."""
-    objects = told.get("objects")
+def waited_objects(details: dict) -> list[dict]:
+    """The objects in the result of k8s_condition that have seconds."""
+    objects = details.get("objects")
     return [item for item in objects if "seconds" in item] if isinstance(objects, list) else []

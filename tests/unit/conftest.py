@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Modules run in this process, with named stand-ins for the programs that they start."""
+"""Fixtures that run modules in the process of the test, with stand-ins for programs."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from ansible.module_utils.testing import patch_module_args
 
 
 def run_module(module: str, /, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
-    """The result of a module, run in this process as Ansible runs it: arguments in, JSON on stdout out."""
+    """Run a module in this process, and return the JSON that it prints."""
     found = importlib.import_module(f"ansible_collections.servicemesh.pki.plugins.modules.{module}")
     out = io.StringIO()
     given = {**arguments, "_ansible_check_mode": check, "_ansible_diff": True}
-    on_target = mock.patch.object(_internal, "is_controller", False)  # whatever other tests have loaded
+    on_target = mock.patch.object(_internal, "is_controller", False)  # other tests may have loaded controller code
     with on_target, patch_module_args(given), contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         found.main()
     return json.loads(out.getvalue())
 
 
 class StandIn:
-    """A program of that name in PATH: a script of the tests that logs its calls and obeys files in its folder."""
+    """A script in PATH that replaces a program. It logs its calls, and reads its answers from files in its folder."""
 
     def __init__(self, folder: Path, name: str, script: Path) -> None:
         self.folder = folder / f"standin-{name}"
@@ -52,7 +52,7 @@ class StandIn:
 
 @pytest.fixture
 def only_standins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """PATH holds nothing but what the test puts there; HOME is its own."""
+    """Restrict PATH to the stand-ins of the test, and use its folder as HOME."""
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -62,12 +62,14 @@ def only_standins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def result_of() -> Callable[..., dict[str, Any]]:
-    """Runs a module and returns its result, whether it failed or not."""
+    """A function that runs a module and returns its result, also of a failure."""
     return run_module
 
 
 @pytest.fixture
 def ok() -> Callable[..., dict[str, Any]]:
+    """A function that runs a module, requires success, and returns its result."""
+
     def run(module: str, /, **arguments: Any) -> dict[str, Any]:
         result = run_module(module, **arguments)
         assert not result.get("failed"), result["msg"]
@@ -78,6 +80,8 @@ def ok() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def error() -> Callable[..., str]:
+    """A function that runs a module, requires a failure, and returns its message."""
+
     def run(module: str, /, **arguments: Any) -> str:
         result = run_module(module, **arguments)
         assert result.get("failed"), result
@@ -88,4 +92,5 @@ def error() -> Callable[..., str]:
 
 @pytest.fixture
 def make_standin(only_standins: Path) -> Callable[[str, Path], StandIn]:
+    """A function that creates a stand-in from its name and script."""
     return lambda name, script: StandIn(only_standins, name, script)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What holds for the collection as a whole: its artifact, its files, its roles, its documentation."""
+"""Rules for the whole collection: its artifact, files, roles and documentation."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ HEADER = (
     "# Copyright (c) 2026 The servicemesh.pki authors",
     "# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or "
     "https://www.gnu.org/licenses/gpl-3.0.txt)",
-    "# SPDX-License" + "-Identifier: GPL-3.0-or-later",  # in two parts, or reuse takes it for a header
+    "# SPDX-License" + "-Identifier: GPL-3.0-or-later",  # split, because reuse would read it as a header
 )
 NOT_SHIPPED = ("lab", "tests", "bench", "molecule", ".ci", ".collections", ".git", "Makefile", "inventories/lab")
 MACHINE_PATH = re.compile(r"(?:^|[\s\"'=:(`,])/(?:root|work)/[\w.]", re.MULTILINE)
 
 
 def tracked() -> list[Path]:
-    """The files that belong to the project; links and what is only deleted in this checkout left out."""
-    told = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    paths = [ROOT / name for name in told.split("\0") if name]
+    """The files in Git, without symbolic links and files that are deleted in this checkout."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    paths = [ROOT / name for name in listed.split("\0") if name]
     return [path for path in paths if path.is_file() and not path.is_symlink()]
 
 
 def name(path: Path) -> str:
+    """The path relative to the checkout."""
     return str(path.relative_to(ROOT))
 
 
@@ -51,7 +52,7 @@ def run(*command: str, **options: Any) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def pages() -> dict[str, dict[str, Any]]:
-    """Every page that ansible-doc renders, by kind."""
+    """The documentation of all plugins as ansible-doc returns it, by kind and name."""
     found = {}
     for kind in ("module", "filter", "test", "connection"):
         done = run("ansible-doc", "--json", "--metadata-dump", "--type", kind, "servicemesh.pki")
@@ -62,7 +63,7 @@ def pages() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The names in the built collection."""
+    """The names of the files in the artifact."""
     folder = tmp_path_factory.mktemp("artifact")
     done = run("ansible-galaxy", "collection", "build", "--output-path", str(folder))
     assert done.returncode == 0, done.stderr
@@ -70,20 +71,20 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         return [member.name for member in tar.getmembers()]
 
 
-def test_the_artifact_holds_no_lab_and_no_tests(artifact):
+def test_artifact_excludes_lab_and_tests(artifact):
     unwanted = [one for one in artifact if any(one == bad or one.startswith(f"{bad}/") for bad in NOT_SHIPPED)]
     assert unwanted == []
 
 
-def test_the_artifact_holds_what_a_user_needs(artifact):
-    wanted = {"MANIFEST.json", "README.md", "LICENSE", "meta/runtime.yml"}
-    wanted |= {f"plugins/modules/{module}.py" for module in MODULES}
-    wanted |= {f"roles/{role}/meta/argument_specs.yml" for role in ROLES}
-    wanted |= {name(path) for path in (ROOT / "playbooks").glob("*.yml")}
-    assert wanted <= set(artifact)
+def test_artifact_contains_plugins_roles_and_playbooks(artifact):
+    required = {"MANIFEST.json", "README.md", "LICENSE", "meta/runtime.yml"}
+    required |= {f"plugins/modules/{module}.py" for module in MODULES}
+    required |= {f"roles/{role}/meta/argument_specs.yml" for role in ROLES}
+    required |= {name(path) for path in (ROOT / "playbooks").glob("*.yml")}
+    assert required <= set(artifact)
 
 
-def test_every_plugin_renders(pages):
+def test_ansible_doc_renders_every_plugin(pages):
     assert set(pages["module"]) == {PREFIX + module for module in MODULES}
     for kind in ("filter", "test"):
         assert set(pages[kind]) == {PREFIX + path.stem for path in (ROOT / "plugins" / kind).glob("*.yml")}
@@ -92,7 +93,7 @@ def test_every_plugin_renders(pages):
     assert broken == {}
 
 
-def test_every_plugin_is_documented_whole(pages):
+def test_plugin_documentation_is_complete(pages):
     for kind, found in pages.items():
         for plugin, page in found.items():
             assert page["examples"], plugin
@@ -102,7 +103,7 @@ def test_every_plugin_is_documented_whole(pages):
                 assert {"check_mode", "diff_mode", "idempotent"} <= set(page["doc"]["attributes"]), plugin
 
 
-def test_action_groups_are_what_the_pages_say(pages):
+def test_action_groups_match_documentation(pages):
     groups = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["action_groups"]
     listed = {PREFIX + group: {PREFIX + module for module in modules} for group, modules in groups.items()}
     documented: dict[str, set[str]] = {}
@@ -116,28 +117,30 @@ def test_action_groups_are_what_the_pages_say(pages):
     assert documented[f"{PREFIX}vault"] == listed[f"{PREFIX}vault"]
 
 
-def test_every_source_has_the_licence():
+def test_every_source_file_has_license_header():
     without = []
     for path in tracked():
         if path.suffix in (".py", ".yml", ".yaml", ".go", ".sh"):
             head = [re.sub("^//", "#", line) for line in path.read_text().splitlines()[:5]]
             if not any(tuple(head[start : start + 3]) == HEADER for start in range(3)):
                 without.append(name(path))
-    generated, has_a_key_for_it = "changelogs/changelog.yaml", "galaxy.yml"
-    assert set(without) <= {generated, has_a_key_for_it}
+    # The first is generated, the second has a key for the licence.
+    assert set(without) <= {"changelogs/changelog.yaml", "galaxy.yml"}
 
 
-def test_no_file_is_long():
-    places = ("plugins/", "roles/", "playbooks/", "lab/")
+def test_files_have_at_most_400_lines():
+    folders = ("plugins/", "roles/", "playbooks/", "lab/")
     long = [
         name(path)
         for path in tracked()
-        if name(path).startswith(places) and path.suffix in (".py", ".yml") and len(path.read_text().splitlines()) > 400
+        if name(path).startswith(folders)
+        and path.suffix in (".py", ".yml")
+        and len(path.read_text().splitlines()) > 400
     ]
     assert long == []
 
 
-def test_nothing_names_a_place_of_one_machine():
+def test_files_contain_no_machine_paths():
     found = {}
     for path in set(tracked()) - {Path(__file__)}:
         try:
@@ -151,12 +154,12 @@ def test_nothing_names_a_place_of_one_machine():
 
 
 @pytest.mark.parametrize("text", ["cd /" + "work/main", "path: /" + "root/.cache", '"/' + 'root/x"'])
-def test_a_place_of_one_machine_would_be_seen(text):
+def test_machine_path_is_found(text):
     assert MACHINE_PATH.search(text)
 
 
 @pytest.mark.parametrize("text", ["pki/root/generate", "{{ mount }}/root/sign", "/pki/root/sign", "work/me"])
-def test_a_path_in_vault_is_none(text):
+def test_path_in_vault_is_no_machine_path(text):
     assert not MACHINE_PATH.search(text)
 
 
@@ -165,10 +168,10 @@ def load(role: str, path: str) -> Any:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_the_variables_of_a_role_are_what_its_specification_says(role):
+def test_role_defaults_match_argument_specs(role):
     options = load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     defaults = load(role, "defaults/main.yml") or {}
-    # ansible-doc takes no template as the default of a dict, a list or a number: the description names the variable.
+    # ansible-doc rejects templates as defaults of a dict, list or number, so the description names the variable.
     templates = {key for key, value in defaults.items() if options[key]["type"] not in TEXTS and "{{" in str(value)}
     for key in templates:
         assert re.search(r"C\(pki_\w+\)", str(options[key].pop("description"))), key
@@ -177,18 +180,18 @@ def test_the_variables_of_a_role_are_what_its_specification_says(role):
     for key, option in options.items():
         assert key.startswith(f"{role}_"), key
         assert option["description"], key
-        assert ("default" in option) != bool(option.get("required")), f"{key} has a default, or is required"
+        assert ("default" in option) != bool(option.get("required")), f"{key} needs either a default or required: true"
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_what_is_internal_to_a_role_says_so(role):
+def test_internal_role_variables_have_prefix(role):
     path = ROOT / "roles" / role / "vars" / "main.yml"
     internal = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
     assert [key for key in internal if not key.startswith(f"__{role}_")] == []
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_every_variable_of_a_role_is_used(role):
+def test_role_variables_are_used(role):
     texts = [path.read_text() for part in ("tasks", "vars", "templates", "handlers", "defaults")
              for path in (ROOT / "roles" / role / part).glob("*")]  # fmt: skip
     everything = "\n".join(texts)
@@ -197,26 +200,26 @@ def test_every_variable_of_a_role_is_used(role):
 
 
 TEXTS = ("str", "path")
-HELPERS = ("helm_release", "kubernetes_objects", "preflight")  # roles whose result other roles read
+HELPERS = ("helm_release", "kubernetes_objects", "preflight")  # roles whose results other roles read
 SWITCHES = ("pki_with_k3d", "pki_with_vault_dev", "vault_dev_tls")
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_switch_of_a_role_may_come_from_the_command_line(role):
-    """`-e switch=false` gives the text "false", which is refused in a condition and true in an expression."""
+def test_roles_convert_switches_to_bool(role):
+    """`-e switch=false` sets the string "false". A condition rejects it, and an expression treats it as true."""
     options = load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     switches = [option for option, entry in options.items() if entry["type"] == "bool"]
     files = [path for part in ("tasks", "vars") for path in (ROOT / "roles" / role / part).glob("*.yml")]
-    assert [told for path in files for told in bare(switches, path)] == []
+    assert [line for path in files for line in uses_without_bool(switches, path)] == []
 
 
 @pytest.mark.parametrize("playbook", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.name)
-def test_a_switch_of_a_playbook_may_come_from_the_command_line(playbook):
-    assert bare(SWITCHES, playbook) == []
+def test_playbooks_convert_switches_to_bool(playbook):
+    assert uses_without_bool(SWITCHES, playbook) == []
 
 
-def bare(switches: Iterable[str], path: Path) -> list[str]:
-    """Lines that use a switch without `| bool`. A module and a keyword turn what they are given into one themselves."""
+def uses_without_bool(switches: Iterable[str], path: Path) -> list[str]:
+    """Lines that use a switch without `| bool`, except as a value of a module option or keyword, which convert it."""
     used = re.compile(rf"(?<![\w.])({'|'.join(switches)})\b(?! \| (?:default\(false\) \| )?bool)") if switches else None
     given = re.compile(r'^\s+\w+: ("\{\{ \w+ \}\}"|true|false)$')
     lines = path.read_text().splitlines() if used else []
@@ -224,7 +227,7 @@ def bare(switches: Iterable[str], path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_stays_out_of_the_variables_of_others(role):
+def test_role_does_not_use_variables_of_other_roles(role):
     others = [other for other in ROLES if other not in (role, *HELPERS)]
     for path in (ROOT / "roles" / role / "tasks").glob("*.yml"):
         for other in others:
@@ -233,14 +236,14 @@ def test_a_role_stays_out_of_the_variables_of_others(role):
                 assert not used, f"{path.name} of {role} uses {used.group() if used else ''}"
 
 
-def test_the_readme_knows_every_part():
+def test_readme_names_every_plugin_and_role():
     text = (ROOT / "README.md").read_text()
     plugins = [path.stem for kind in ("filter", "test") for path in (ROOT / "plugins" / kind).glob("*.yml")]
     plugins += [path.stem for path in (ROOT / "plugins/connection").glob("*.py")]
     assert [one for one in [*MODULES, *ROLES, *plugins] if one not in text] == []
 
 
-def test_links_between_our_pages_lead_somewhere():
+def test_links_between_pages_exist():
     broken = []
     for page in [path for path in tracked() if path.suffix == ".md"]:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
@@ -249,14 +252,14 @@ def test_links_between_our_pages_lead_somewhere():
     assert broken == []
 
 
-def test_the_changelog_is_sound():
+def test_changelog_fragments_are_valid():
     done = run("antsibull-changelog", "lint")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("scenario", sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")))
-def test_every_step_of_a_molecule_scenario_has_its_playbook(scenario):
-    """Molecule passes over a step without one, and calls that a success."""
+def test_molecule_steps_have_playbooks(scenario):
+    """Molecule skips a step without a playbook, and reports success."""
     folder = ROOT / "molecule" / scenario
     shared, own = (
         yaml.safe_load(path.read_text()) or {}
@@ -265,8 +268,8 @@ def test_every_step_of_a_molecule_scenario_has_its_playbook(scenario):
     settings = {**shared, **own}
     named = {**shared["ansible"]["playbooks"], **settings["ansible"].get("playbooks", {})}
     alike = {"idempotence": "converge", "check": "converge"}
-    for action, *given in (step.split() for step in settings["scenario"]["test_sequence"]):
+    for action, *playbooks in (step.split() for step in settings["scenario"]["test_sequence"]):
         action = alike.get(action, action)
         assert action != "side_effect" or "side_effect" in named
-        for playbook in given or [named.get(action, f"{action}.yml")]:
+        for playbook in playbooks or [named.get(action, f"{action}.yml")]:
             assert (folder / playbook).resolve().is_file(), (action, playbook)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Command blocks of README and guides say where they run, those for anywhere run here; examples in YAML are true."""
+"""Command blocks of README and guides run where their comments state, and YAML examples use existing variables."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from guides import PAGES, PLACES, ROOT, Block, blocks, commands
 COLLECTION = "servicemesh.pki."
 
 
-def test_every_command_block_says_where_it_runs():
+def test_command_blocks_have_a_place():
     without = [str(block) for block in blocks() if block.is_command and block.place not in PLACES]
     assert without == [], "put <!-- run: anywhere|vault|lab|not, REASON --> before them"
 
 
-def test_one_that_runs_nowhere_has_a_reason():
+def test_blocks_that_do_not_run_have_a_reason():
     assert [str(block) for block in blocks() if block.place == "not" and not block.reason] == []
 
 
-def test_a_block_without_a_place_would_be_seen(tmp_path, monkeypatch):
+def test_block_without_place_is_found(tmp_path, monkeypatch):
     import guides
 
     (tmp_path / "page.md").write_text("Text\n\n```sh\nls\n```\n\n<!-- run: lab -->\n```\nls -l\n```\n")
@@ -41,10 +41,12 @@ def test_a_block_without_a_place_would_be_seen(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("block", commands("anywhere"), ids=str)
-def test_commands_for_anywhere_run(block):
+def test_command_block_succeeds_anywhere(block):
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     if ROOT.parts[-3:-1] == ("ansible_collections", "servicemesh"):
-        env["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT.parents[2])  # ansible-doc finds no roles through a link there
+        env["ANSIBLE_COLLECTIONS_PATH"] = str(
+            ROOT.parents[2]
+        )  # there, ansible-doc does not follow the link to the roles
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block.text],
         cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False,
@@ -72,14 +74,14 @@ YAML_BLOCKS = [block for block in blocks() if block.language in ("yaml", "yml")]
 
 
 @pytest.mark.parametrize("block", YAML_BLOCKS, ids=str)
-def test_examples_name_variables_that_exist(block: Block):
+def test_examples_use_existing_variables(block: Block):
     roles = role_options()
     known = set().union(*roles.values())
     content = yaml.safe_load(block.text)
     for node in nodes(content):
-        asked = node.get("ansible.builtin.include_role") or node.get("ansible.builtin.import_role")
-        if asked:
-            role = asked["name"].removeprefix(COLLECTION)
+        call = node.get("ansible.builtin.include_role") or node.get("ansible.builtin.import_role")
+        if call:
+            role = call["name"].removeprefix(COLLECTION)
             assert set(node.get("vars", {})) <= roles[role], role
         for key, value in node.items():
             if key.startswith(COLLECTION):
@@ -118,19 +120,19 @@ VARIABLE = r"\bpki_[a-z0-9_]+"
 
 
 def documented() -> dict[str, str]:
-    """The rows of the guide's table of the collection's variables, by name."""
+    """The rows in the table of collection variables in the guide, by name."""
     text = (ROOT / "docs/guides/real-clusters.md").read_text()
     rows = text.partition("\n## Variables\n")[2].partition("\n## ")[0].splitlines()
     return {name: row for row in rows for name in re.findall(f"`({VARIABLE})`", row.partition(" | ")[0])}
 
 
-def test_the_table_has_every_variable_that_playbooks_roles_and_inventories_read():
+def test_table_contains_all_collection_variables():
     files = [path for part in ("playbooks", "inventories", "roles") for path in ROOT.glob(f"{part}/**/*.yml")]
     named = {name for path in files for name in re.findall(VARIABLE, path.read_text())}
-    made = set()
+    set_variables = set()
     for node in nodes(PLAYBOOKS):
-        made |= {node.get("register"), *node.get("ansible.builtin.set_fact", {}), *node.get("vars", {})}
-    assert set(documented()) == named - made
+        set_variables |= {node.get("register"), *node.get("ansible.builtin.set_fact", {}), *node.get("vars", {})}
+    assert set(documented()) == named - set_variables
 
 
 def test_paths_in_the_pages_exist():

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A role variable that is set in an inventory takes effect: no playbook passes another value.
+"""Role variables of an inventory take effect, because no playbook passes another value.
 
-Ansible itself loads the playbooks and resolves the variables.
+The classes of Ansible load the playbooks and resolve the variables.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ansible.vars.manager import VariableManager
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOKS = sorted(path.name for path in (ROOT / "playbooks").glob("*.yml"))
-# Roles that other roles call for one release or for some objects at a time.
+# Roles that other roles call once for each release or list of objects.
 HELPERS = ("helm_release", "kubernetes_objects", "preflight")
-# What a playbook decides: whether a role creates or removes.
-DECIDED = "_state"
+# Playbooks set only the state: whether a role creates or removes.
+SET_BY_PLAYBOOKS = "_state"
 
 
 def variables(role: str) -> set[str]:
@@ -37,7 +37,7 @@ VARIABLES = {role.name: variables(role.name) for role in (ROOT / "roles").iterdi
 
 
 def inventory(folder: Path) -> Path:
-    """Every variable of every role, set to a value that names it."""
+    """An inventory that sets every role variable to a value that contains its name."""
     values = {name: f"inventory: {name}" for names in VARIABLES.values() for name in names}
     hosts = {"vault": {"hosts": {"v": {}}}, "clusters": {"hosts": {"c": {}}}}
     (folder / "hosts.json").write_text(json.dumps({"all": {"children": hosts, "vars": values}}))
@@ -60,7 +60,7 @@ def manager(tmp_path):
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
-def test_role_variable_of_the_inventory_takes_effect(manager, playbook):
+def test_role_variables_of_inventory_take_effect(manager, playbook):
     loader, resolver, found = manager
     wrong, seen = [], set()
     for play in Playbook.load(str(ROOT / "playbooks" / playbook), variable_manager=resolver, loader=loader).get_plays():
@@ -68,12 +68,16 @@ def test_role_variable_of_the_inventory_takes_effect(manager, playbook):
         for block in play.compile():
             for task in tasks(block):
                 role = task._role.get_name().rpartition(".")[2] if task._role else ""
-                given = {name: value for name, value in (task.get_vars() or {}).items() if not name.endswith(DECIDED)}
+                given = {
+                    name: value
+                    for name, value in (task.get_vars() or {}).items()
+                    if not name.endswith(SET_BY_PLAYBOOKS)
+                }
                 if role in VARIABLES:
                     seen.add(role)
                     resolved = resolver.get_vars(play=play, host=host, task=task)
                     wrong += [f"{task}: {name}" for name in VARIABLES[role] if resolved[name] != f"inventory: {name}"]
-                # An include is resolved only when it runs; what it would pass is in its own variables.
+                # Ansible resolves an include only when it runs, but the variables that it passes are known.
                 wrong += [f"{task}: {name}" for names in VARIABLES.values() for name in names & set(given)]
     assert wrong == []
     assert seen or playbook in ("teardown.yml", "verify.yml"), "no role of the playbook was loaded"

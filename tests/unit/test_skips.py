@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plugin for skipped tests, loaded into a pytest process of its own."""
+"""The pytest plugin tests/skips.py, in a separate process of pytest."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_without_ci_skips_are_counted_and_no_failure(folder):
+def test_skips_are_counted_without_ci(folder):
     status, counts, output = outcome(folder, "")
     assert status == 0, output
     assert (counts["passed"], counts["skipped"], counts["xfailed"], "failed" in counts) == (1, 3, 1, False)
@@ -55,17 +55,17 @@ def test_without_ci_skips_are_counted_and_no_failure(folder):
 
 
 @pytest.mark.parametrize("arguments", [(), ("--numprocesses=1",)], ids=["one process", "pytest-xdist"])
-def test_with_ci_only_the_platform_may_skip(folder, arguments):
+def test_ci_fails_skips_except_for_platform(folder, arguments):
     status, counts, output = outcome(folder, "true", *arguments)
     assert status == 1, output
-    refused = counts.get("failed", 0) + counts.get("error", 0) + counts.get("errors", 0)
-    assert (counts["passed"], refused, counts["skipped"], counts["xfailed"]) == (1, 2, 1, 1)
+    failures = counts.get("failed", 0) + counts.get("error", 0) + counts.get("errors", 0)
+    assert (counts["passed"], failures, counts["skipped"], counts["xfailed"]) == (1, 2, 1, 1)
     assert "test_fixture was skipped: no chromium: make browser installs it" in output
     assert "test_mark was skipped: not now" in output
     assert "Skipped tests: 1, 1 of them for the platform\n" in output
 
 
-def test_with_ci_a_whole_file_that_is_skipped_is_an_error(folder):
+def test_ci_fails_skipped_file(folder):
     (folder / "test_library.py").write_text(WHOLE_FILE)
     assert outcome(folder, "")[0] == 0
     status, dummy, output = outcome(folder, "true")
@@ -73,15 +73,15 @@ def test_with_ci_a_whole_file_that_is_skipped_is_an_error(folder):
     assert "test_library.py was skipped: no library" in output
 
 
-def test_the_count_is_printed_when_nothing_was_skipped(tmp_path):
+def test_count_is_printed_without_skips(tmp_path):
     (tmp_path / "test_one.py").write_text("def test_passes(): pass\n")
     status, dummy, output = outcome(tmp_path, "true")
     assert (status, "Skipped tests: 0, 0 of them for the platform\n" in output) == (0, True)
 
 
 @pytest.mark.parametrize("tier", ["unit", "integration", "end_to_end"])
-def test_every_tier_has_the_plugin(tier):
-    """Without its tests, which take long to collect; 5 is pytest's status for no tests."""
+def test_plugin_is_active_in_every_tier(tier):
+    """Collects no test modules, which takes long. pytest exits with status 5 if it finds no tests."""
     command = [sys.executable, "-m", "pytest", "--ignore-glob=*/test_*.py", str(TESTS / tier)]
     done = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, check=False)
     assert (done.returncode, "Skipped tests: 0," in done.stdout) == (5, True), done.stdout + done.stderr

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the bench reads what it measures, and what its stand-ins answer."""
+"""The measurements of the bench, its report, and its stand-ins."""
 
 from __future__ import annotations
 
@@ -31,49 +31,49 @@ def entry(host: str, task: str, start: float, end: float, **more) -> dict:
 
 TASKS = [
     {"mark": "start", "end": 100.5},
-    entry("a", "role : Make it", 101, 103),
-    entry("a", "role : Make it", 103, 104),
+    entry("a", "role : Create", 101, 103),
+    entry("a", "role : Create", 103, 104),
     entry("b", "role : Wait", 101, 102, waits={"Deployment x": 0.7}),
-    entry("b", "role : Not now", 102, 105, state="skipped"),
+    entry("b", "role : Skipped", 102, 105, state="skipped"),
 ]
 
 
-def test_the_script_says_when_each_step_begins():
+def test_steps_of_script():
     assert workshop.steps("@step 10.5 cluster\nnoise\n@step 12.0 vault\n@step 12.25 end\n") == {
         "cluster": 1.5,
         "vault": 0.25,
     }
 
 
-def test_a_task_counts_on_each_host_and_each_time_it_runs():
-    assert workshop.durations(TASKS) == {"a: role : Make it": 3, "b: role : Wait": 1}
+def test_durations_and_waits_of_tasks():
+    assert workshop.durations(TASKS) == {"a: role : Create": 3, "b: role : Wait": 1}
     assert workshop.waits(TASKS) == {"b: Deployment x": 0.7}
 
 
-def test_the_timeline_begins_with_the_program():
+def test_timeline_starts_with_program():
     assert [(task["host"], task["task"], task["from"], task["to"]) for task in workshop.timeline(TASKS, 100)] == [
-        ("a", "Make it", 1, 3),
-        ("a", "Make it", 3, 4),
+        ("a", "Create", 1, 3),
+        ("a", "Create", 3, 4),
         ("b", "Wait", 1, 2),
     ]
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch):
-    """On a busy machine an orphan takes longer to end."""
-    monkeypatch.setattr(usage, "ORPHANS_MAY_TAKE", 120)
+def long_orphan_timeout(monkeypatch):
+    """On a busy machine, processes take longer to exit."""
+    monkeypatch.setattr(usage, "ORPHAN_TIMEOUT_SECONDS", 120)
 
 
-def test_a_run_is_measured_and_its_failure_is_told():
+def test_run_is_measured_and_failure_is_reported():
     done = usage.run([sys.executable, "-c", "x = bytearray(50_000_000); import time; time.sleep(1.5)"], watch=True)
     assert done.seconds >= 1.5
     assert done.memory_mib > 45
     assert done.processes == 1
-    with pytest.raises(usage.BenchError, match="ended with 3:\nbecause"):
+    with pytest.raises(usage.BenchError, match=r"status 3[\s\S]*because"):
         usage.run(["sh", "-c", "echo because; exit 3"])
 
 
-def test_the_guide_keeps_what_stands_beside_the_tables(tmp_path):
+def test_report_replaces_tables_and_preserves_text(tmp_path):
     guide = tmp_path / "guide.md"
     guide.write_text("before\n<!-- measured: fleet -->\nold\n<!-- end -->\nafter\n")
     one = dict(
@@ -92,7 +92,7 @@ def test_the_guide_keeps_what_stands_beside_the_tables(tmp_path):
     assert "prefers-color-scheme" in (tmp_path / "fleet.svg").read_text()
 
 
-def test_what_a_command_leaves_behind_is_measured_with_it():
+def test_orphaned_processes_are_measured():
     work = (
         "import sys, time; x = bytearray(50_000_000); print(flush=True); end = time.process_time() + 0.8\n"
         "while time.process_time() < end: 0\n"
@@ -108,20 +108,20 @@ def test_what_a_command_leaves_behind_is_measured_with_it():
     assert done.cpu_seconds > 0.8
     assert done.memory_mib > 45
     assert done.processes == 2
-    left_alone = start.replace("time.sleep(1.5)", "0")
-    assert usage.run([sys.executable, "-c", left_alone]).cpu_seconds > 0.8
+    without_sleep = start.replace("time.sleep(1.5)", "0")
+    assert usage.run([sys.executable, "-c", without_sleep]).cpu_seconds > 0.8
 
 
-def test_what_stands_between_counts_and_changes_nothing():
+def test_counting_proxy_forwards_requests_unchanged():
     path = "/clusters/7/api/v1/namespaces"
-    with stand_in_api.Clusters(0) as clusters, counter.Forwarder(clusters.url) as between:
-        ask(f"{between.url}{path}", "POST", {"kind": "Namespace", "metadata": {"name": "linkerd"}})
-        assert ask(f"{between.url}{path}/linkerd") == ask(f"{clusters.url}{path}/linkerd")
+    with stand_in_api.Clusters(0) as clusters, counter.CountingProxy(clusters.url) as proxy:
+        request_json(f"{proxy.url}{path}", "POST", {"kind": "Namespace", "metadata": {"name": "linkerd"}})
+        assert request_json(f"{proxy.url}{path}/linkerd") == request_json(f"{clusters.url}{path}/linkerd")
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            ask(f"{between.url}{path}/none")
-    assert between.requests == {"POST": 1, "GET": 2}
+            request_json(f"{proxy.url}{path}/none")
+    assert proxy.requests == {"POST": 1, "GET": 2}
     with pytest.raises(urllib.error.URLError, match="refused"):
-        ask(f"{between.url}{path}/linkerd")
+        request_json(f"{proxy.url}{path}/linkerd")
 
 
 @pytest.fixture
@@ -130,32 +130,32 @@ def api():
         yield clusters, f"{clusters.url}/clusters/7"
 
 
-def ask(address: str, method: str = "GET", body: dict | None = None) -> dict:
+def request_json(address: str, method: str = "GET", body: dict | None = None) -> dict:
     data = json.dumps(body).encode() if body else None
     with urllib.request.urlopen(urllib.request.Request(address, data=data, method=method)) as answer:
         return json.load(answer)
 
 
-def test_the_stand_in_of_an_api_server_remembers_and_counts(api):
+def test_api_stand_in_stores_objects_and_counts_requests(api):
     clusters, address = api
     path = f"{address}/apis/cert-manager.io/v1/namespaces/linkerd/certificates"
     body = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": "linkerd-identity-issuer"}}
     with pytest.raises(urllib.error.HTTPError):
-        ask(f"{path}/linkerd-identity-issuer")
-    ask(f"{path}?dryRun=All", "POST", body)
+        request_json(f"{path}/linkerd-identity-issuer")
+    request_json(f"{path}?dryRun=All", "POST", body)
     with pytest.raises(urllib.error.HTTPError):
-        ask(f"{path}/linkerd-identity-issuer")
-    ask(path, "POST", body)
-    assert ask(f"{path}/linkerd-identity-issuer")["status"]["conditions"][0] == {
+        request_json(f"{path}/linkerd-identity-issuer")
+    request_json(path, "POST", body)
+    assert request_json(f"{path}/linkerd-identity-issuer")["status"]["conditions"][0] == {
         "type": "Ready", "status": "True", "observedGeneration": 1,
     }  # fmt: skip
-    assert set(ask(f"{address}/api/v1/namespaces/linkerd/secrets/linkerd-identity-issuer")["data"]) == {
+    assert set(request_json(f"{address}/api/v1/namespaces/linkerd/secrets/linkerd-identity-issuer")["data"]) == {
         "tls.crt", "tls.key", "ca.crt",
     }  # fmt: skip
     assert dict(clusters.requests) == {"GET": 4, "POST": 2}
 
 
-def test_the_stand_in_for_helm_knows_a_release_only_after_it_was_installed(tmp_path):
+def test_helm_stand_in_lists_installed_releases(tmp_path):
     (tmp_path / "values").write_text("a: 1\n")
 
     def helm(*arguments: str) -> str:
@@ -171,8 +171,8 @@ def test_the_stand_in_for_helm_knows_a_release_only_after_it_was_installed(tmp_p
     assert helm("--namespace", "n", "--kube-context", "c2", "list", "--pending") == "[]\n"
 
 
-def test_the_guide_and_its_figures_are_those_of_what_was_measured(tmp_path):
-    """In a process for each of two orders that a set may have: it must not show."""
+def test_guide_and_figures_match_measurements(tmp_path):
+    """In two processes with different hash seeds, so that the order of sets does not matter."""
     shown = {path.name: path.read_bytes() for path in (report.GUIDE, *report.FIGURES.glob("*.svg"))}
     program = (
         "import json, pathlib, sys; from bench import report; folder = pathlib.Path(sys.argv[1]);"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the bench runs: the lab, under names and ports that meet nobody else's, and a folder that goes away."""
+"""The sandbox of the bench: the lab with its own names and ports, and a temporary home folder."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.usage import ROOT, Done, run
+from bench.usage import ROOT, Usage, run
 from lab.sandbox import Names, Sandbox
 
 
-class Place(Sandbox):
+class TimedSandbox(Sandbox):
     """A sandbox of the lab whose runs are timed."""
 
-    def script(self, watch: bool = False) -> Done:
-        """Runs the workshop's commands."""
+    def run_script(self, watch: bool = False) -> Usage:
+        """Run the commands of the workshop."""
         values = self.home / "linkerd.json"
         values.write_text(json.dumps(self.parts["linkerd_values"]))
         charts = self.parts["charts"]
@@ -36,8 +36,8 @@ class Place(Sandbox):
         }  # fmt: skip
         return run(["bash", "bench/workshop.sh"], self.env | names, watch)
 
-    def play(self, name: str, *arguments: str, watch: bool = False) -> tuple[Done, list[dict]]:
-        """Runs a playbook of the project; returns what it took and the times of its tasks."""
+    def play(self, name: str, *arguments: str, watch: bool = False) -> tuple[Usage, list[dict]]:
+        """Run a playbook of the collection. Returns its usage and the times of its tasks."""
         times = self.home / "times.jsonl"
         times.unlink(missing_ok=True)
         extra = {
@@ -46,37 +46,37 @@ class Place(Sandbox):
             "BENCH_TASK_TIMES": str(times),
         }
         command = ["ansible-playbook", f"playbooks/{name}.yml", "-i", str(self.inventory), *arguments]
-        done = run(command, self.playbook_env | extra, watch)
-        return done, [json.loads(line) for line in times.read_text().splitlines()]
+        usage = run(command, self.playbook_env | extra, watch)
+        return usage, [json.loads(line) for line in times.read_text().splitlines()]
 
     def remove(self) -> None:
-        """Remove what a run made, and the kubeconfig that the script lets k3d write."""
+        """Remove the objects of a run, and the kubeconfig that k3d writes in the script."""
         super().remove()
         shutil.rmtree(self.home / ".kube", ignore_errors=True)
 
-    def containers(self) -> dict[str, float]:
-        """MiB that each container uses, without the page cache, as docker counts it."""
+    def container_memory(self) -> dict[str, float]:
+        """Memory of each container in MiB without the page cache, from `docker stats`."""
         nodes = ("server-0", "serverlb")
         names = [self.names.vault, *(f"k3d-{cluster}-{node}" for cluster in self.names.clusters for node in nodes)]
         command = ["docker", "stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}", *names]
-        told = subprocess.run(command, env=self.env, capture_output=True, text=True)
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True)
         units = {"KiB": 2**-10, "MiB": 1, "GiB": 2**10}
-        found = {}
-        for line in told.stdout.splitlines():
+        memory = {}
+        for line in done.stdout.splitlines():
             name, used = line.split()[:2]
-            found[name] = float(used[:-3]) * units[used[-3:]]
-        return found
+            memory[name] = float(used[:-3]) * units[used[-3:]]
+        return memory
 
 
 @contextlib.contextmanager
-def place(clusters: int = 1) -> Iterator[Place]:
-    """A place to run in, empty at first, gone afterwards."""
+def timed_sandbox(clusters: int = 1) -> Iterator[TimedSandbox]:
+    """An empty sandbox, which is removed at the end of the block."""
     names = ("bench",) if clusters == 1 else tuple(f"bench-{number}" for number in range(1, clusters + 1))
     with tempfile.TemporaryDirectory(prefix="servicemesh-pki-bench-") as home:
-        here = Place(Path(home), Names(names, "bench-network", "bench-vault", 8280, 8281, 8282))
-        here.write_inventory()
-        here.remove()  # of an interrupted bench
+        sandbox = TimedSandbox(Path(home), Names(names, "bench-network", "bench-vault", 8280, 8281, 8282))
+        sandbox.write_inventory()
+        sandbox.remove()  # objects of an interrupted run
         try:
-            yield here
+            yield sandbox
         finally:
-            here.remove()
+            sandbox.remove()
