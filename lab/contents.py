@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the lab consists of: its parts in the order of building, and the images that they become."""
+"""The parts of the lab in build order, and the images that contain them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lab.places import SOURCES
 from lab.recipes import GO, KUBERNETES_SERVERS, LINKERD, VERSIONS, go_part, version
 
 CERT_MANAGER_PROGRAMS = ("controller", "webhook", "cainjector", "startupapicheck")
-# The table of lab/README.md lists every image. A stand-in has `standin` in its name, except those of cert-manager, so
-# that its chart runs with its own image names.
+# lab/README.md lists every image. The names of stand-ins contain `standin`, except those of cert-manager, whose chart
+# uses its own image names.
 LINKERD_IMAGES = {
     "controller": ("docker.io/lab/linkerd-controller", LINKERD),
     "policy_controller": ("docker.io/lab/linkerd-policy-controller-standin", LINKERD),
@@ -34,7 +34,7 @@ ENGINE_IMAGE_NAMES = {
 
 
 def pod_images(shop: Workshop) -> None:
-    """Everything that pods run, in one archive that the node imports; under upstream's names where it is upstream's."""
+    """Write the archive with the images of pods, which the node imports. Upstream programs have upstream names."""
     needs, work = shop.needs, shop.folder
     images: list[Image] = []
 
@@ -42,9 +42,9 @@ def pod_images(shop: Workshop) -> None:
         layer = write_layer(work / f"{len(images)}.layer", content)
         images.append(Image((name,), (layer,), {"Entrypoint": [entrypoint], **config}))
 
-    ours = needs["own"]
-    image("docker.io/lab/pause-standin:1", {"pause": ours / "pause"}, "/pause")
-    image(TEST_APP_IMAGE, {"app": ours / "app"}, "/app")
+    own = needs["own"]
+    image("docker.io/lab/pause-standin:1", {"pause": own / "pause"}, "/pause")
+    image(TEST_APP_IMAGE, {"app": own / "app"}, "/app")
     image("docker.io/lab/coredns:1", {"coredns": needs["coredns"] / "coredns"}, "/coredns")
     image(
         f"quay.io/jetstack/trust-manager:{version('trust-manager')}",
@@ -61,11 +61,11 @@ def pod_images(shop: Workshop) -> None:
         images.append(Image((tag,), (layer,), {"Entrypoint": [f"/{name}"], "User": "1000"}))
 
     linkerd = {part: ":".join(name) for part, name in LINKERD_IMAGES.items()}
-    told = {"Env": [f"LINKERD_CONTAINER_VERSION_OVERRIDE={LINKERD}"]}
-    image(linkerd["controller"], {"controller": needs["linkerd"] / "controller"}, "/controller", **told)
+    environment = {"Env": [f"LINKERD_CONTAINER_VERSION_OVERRIDE={LINKERD}"]}
+    image(linkerd["controller"], {"controller": needs["linkerd"] / "controller"}, "/controller", **environment)
     image(
         linkerd["policy_controller"],
-        {"linkerd-policy-controller": ours / "linkerd-policy-controller"},
+        {"linkerd-policy-controller": own / "linkerd-policy-controller"},
         "/linkerd-policy-controller",
     )
     programs = "usr/lib/linkerd"
@@ -73,13 +73,13 @@ def pod_images(shop: Workshop) -> None:
         linkerd["proxy"],
         {
             f"{programs}/linkerd2-proxy-identity": needs["linkerd"] / "proxy-identity",
-            f"{programs}/linkerd2-proxy": ours / "linkerd-proxy",
+            f"{programs}/linkerd2-proxy": own / "linkerd-proxy",
             f"{programs}/linkerd-await": Link("linkerd2-proxy"),
             f"{programs}/linkerd2-network-validator": Link("linkerd2-proxy"),
             "bin/sleep": Link("/usr/lib/linkerd/linkerd2-proxy"),
         },
         f"/{programs}/linkerd2-proxy-identity",
-        **told,
+        **environment,
     )
     image(
         linkerd["proxy_init"],
@@ -93,16 +93,16 @@ def pod_images(shop: Workshop) -> None:
 
 
 def iptables(shop: Workshop, root: Path) -> dict[str, Path | Link | None]:
-    """Debian's iptables with the libraries that it loads, without the rest of Debian."""
+    """iptables of Debian with its libraries."""
     content: dict[str, Path | Link | None] = {}
     for kind in ("legacy", "nft"):
         program = f"usr/sbin/xtables-{kind}-multi"
         content[program] = root / program
         for line in shop.run("chroot", root, "ldd", f"/{program}").splitlines():
-            for word in line.split():
-                if word.startswith("/"):  # a chain of links in there; absolute ones would lead out of it
-                    library = shop.run("chroot", root, "realpath", word).strip()
-                    content["usr" + word.removeprefix("/usr")] = root / library[1:]
+            for path in line.split():
+                if path.startswith("/"):  # resolved in the chroot, because absolute links would lead out of it
+                    library = shop.run("chroot", root, "realpath", path).strip()
+                    content["usr" + path.removeprefix("/usr")] = root / library[1:]
     names = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
     for name in names:
         content[f"usr/sbin/{name}"] = Link("xtables-legacy-multi")
@@ -118,7 +118,7 @@ def iptables(shop: Workshop, root: Path) -> dict[str, Path | Link | None]:
 
 
 def engine_images(shop: Workshop) -> None:
-    """The images that the engine runs: node, load balancer, k3d's helper and Vault."""
+    """Write the archive with the images of the engine: node, load balancer, helper of k3d, and Vault."""
     needs, work = shop.needs, shop.folder
     base = needs["debian"] / "debian.tar"
     bin_folder = "usr/local/bin"
@@ -165,12 +165,12 @@ def engine_images(shop: Workshop) -> None:
 
 
 def image_names(name: str) -> tuple[str]:
-    """An engine image's name; its tag is the part's key, so that a loaded image is known to be the right one."""
+    """The name of an engine image. Its tag is the key of the part, which identifies the build."""
     return (f"servicemesh-pki-lab/{ENGINE_IMAGE_NAMES[name]}:{ENGINE_IMAGES.key}",)
 
 
 def tools(shop: Workshop) -> None:
-    """One folder for PATH."""
+    """Link the programs into one folder for PATH."""
     for part, programs in {
         "k3d": ["k3d"],
         "helm": ["helm"],
@@ -219,31 +219,31 @@ CONTAINERD = go_part(
     "containerd", f"containerd {version('containerd')[1:]}", "stack", _containerd,
     _release("containerd", "version.Version", "v"),
 )  # fmt: skip
-OWN = go_part("own", "node, balancer, stand-ins", "stack", {name: f"./cmd/{name}" for name in _own})
+OWN = go_part("own", "node, load balancer and stand-ins", "stack", {name: f"./cmd/{name}" for name in _own})
 K3D = _upstream("k3d", "", "k3d", _release("k3d", "version.Version"), within="k3d")
-# Without a cluster, as in `helm template`, Helm goes by the version that it was told here.
+# The Kubernetes version that Helm assumes without a cluster, as in `helm template`.
 _helm_kubernetes = " ".join(
-    f"-X {GO['helm']['module']}/pkg/{place}.k8sVersion{part}={number}"
-    for place in ("chartutil", "lint/rules")
+    f"-X {GO['helm']['module']}/pkg/{package}.k8sVersion{part}={number}"
+    for package in ("chartutil", "lint/rules")
     for part, number in (("Major", _major), ("Minor", _minor))
 )
 HELM = _upstream("helm", "/cmd/helm", "helm", f"{_release('helm', 'internal/version.version')} {_helm_kubernetes}")
 COREDNS = go_part("coredns", f"CoreDNS {version('coredns')[1:]}", "stack", {"coredns": "./cmd/coredns"})
 CERT_MANAGER = _upstream(
     "cert-manager", "/lab", "certmanager", _release("cert-manager", "pkg/util.AppVersion")
-)  # the package is ours, under cert-manager's path so that it may import its internal packages
+)  # a package of the lab under the path of cert-manager, so that it can import internal packages
 TRUST_MANAGER = _upstream("trust-manager", "/cmd/trust-manager", "trust-manager")
 PROXY_INIT = _upstream("proxy-init", "", "proxy-init")
 LINKERD_PROGRAMS = Part("linkerd", f"Linkerd {LINKERD}", recipes.linkerd_programs, _linkerd_source)
 CHARTS = Part("charts", "Helm charts", recipes.charts, (*_go_modules, SOURCES / "recipes.py"), (HELM,))
 GATEWAY_API = Part("gateway-api", f"Gateway API {version('gateway-api')}", recipes.gateway_api, _go_modules)
-_image_makers = (SOURCES / "contents.py", SOURCES / "images.py")
+_image_sources = (SOURCES / "contents.py", SOURCES / "images.py")
 POD_IMAGES = Part(
-    "pod-images", "images of the pods", pod_images, _image_makers,
+    "pod-images", "images of pods", pod_images, _image_sources,
     (DEBIAN, OWN, COREDNS, CERT_MANAGER, TRUST_MANAGER, PROXY_INIT, LINKERD_PROGRAMS),
 )  # fmt: skip
 ENGINE_IMAGES = Part(
-    "engine-images", "images of node, balancer, Vault", engine_images, _image_makers,
+    "engine-images", "images of node, load balancer and Vault", engine_images, _image_sources,
     (DEBIAN, WHEELS, KUBERNETES, CONTAINERD, OWN, POD_IMAGES),
 )  # fmt: skip
 TOOLS = Part("tools", "folder of programs", tools, (), (K3D, HELM, LINKERD_PROGRAMS, WHEELS))
@@ -252,5 +252,5 @@ PARTS = (
     WHEELS, DEBIAN, KUBERNETES, CONTAINERD, OWN, COREDNS, CERT_MANAGER, TRUST_MANAGER, PROXY_INIT, HELM, K3D,
     LINKERD_PROGRAMS, CHARTS, GATEWAY_API, TOOLS, POD_IMAGES, ENGINE_IMAGES,
 )  # fmt: skip
-# Built only when they are named.
+# Built only if `python -m lab build` names them.
 OPTIONAL_PARTS = (HASHICORP_VAULT,)

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HashiCorp Vault from its source: an optional part, for tests only, built by `python -m lab build hashicorp-vault`.
+"""HashiCorp Vault from its source, an optional part for tests. `python -m lab build hashicorp-vault` builds it.
 
-Its licence (BUSL-1.1) permits tests; nothing else of the project contains or needs it. The build leaves out the
-plugins that no test uses, because the cloud providers' libraries take longer than everything else.
+Its licence (BUSL-1.1) permits tests. Nothing else in the project contains or needs it. The build omits plugins that no
+test uses, because the libraries of cloud providers take longer to build than everything else.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from lab.recipes import GO, go_env, module_folder
 
 MODULE = GO["hashicorp-vault"]["module"]
 GO_MODULE = SOURCES / "go" / "hashicorp-vault"
-# The release uses a copy of the sdk that is not served as a module. The sdk that is has one more argument in a
-# function, and does not fit transit, which no test needs. File: (pattern, replacement); each must match once.
-CHANGES = {
+# The release uses a version of the sdk that is not available as a module. The available version has another argument in
+# a function and is incompatible with transit, which no test uses. File: (pattern, replacement). Each must match once.
+PATCHES = {
     "helper/builtinplugins/registry.go": (
         r"(?s)\n\tlogicalTransit [^\n]*(.*?)\n[^\n]*logicalTransit\.Factory\}[^\n]*",
         r"\1",
@@ -36,7 +36,7 @@ CHANGES = {
     ),
 }
 
-# Vault's build tag `minimal` has approle, cert, jwt, userpass, kv and pki. This adds two auth methods.
+# The build tag `minimal` of Vault includes approle, cert, jwt, userpass, kv and pki. This adds two auth methods.
 PLUGINS = """//go:build minimal
 
 package builtinplugins
@@ -54,14 +54,14 @@ func extendAddonPlugins(reg *registry) {
 
 
 def program(shop: Workshop) -> None:
-    """Build `vault` from a changed copy of the module's source, with the checksums of go.sum."""
+    """Build `vault` from a patched copy of the source, with the checksums of go.sum."""
     source = shop.folder / "source"
-    # Only the content of the files: in the module cache they are read-only.
+    # copyfile copies no permissions, because files in the module cache are read-only.
     shutil.copytree(module_folder(shop, "hashicorp-vault", "hashicorp-vault"), source, copy_function=shutil.copyfile)
     for folder in source.rglob("*/"):
         folder.chmod(0o755)
-    for name, (pattern, replacement) in CHANGES.items():
-        _change(source / name, pattern, replacement)
+    for name, (pattern, replacement) in PATCHES.items():
+        _patch(source / name, pattern, replacement)
     (source / "helper/builtinplugins/registry_min.go").write_text(PLUGINS)
     for file in ("go.mod", "go.sum"):
         shutil.copy(GO_MODULE / file, shop.folder / file)
@@ -75,10 +75,12 @@ def program(shop: Workshop) -> None:
         (shop.folder / file).unlink()
 
 
-def _change(file: Path, pattern: str, replacement: str) -> None:
+def _patch(file: Path, pattern: str, replacement: str) -> None:
     text, count = re.subn(pattern, replacement, file.read_text())
     if count != 1:
-        raise LabError(f"{file.name} of HashiCorp Vault has {count} places to change where one was expected")
+        raise LabError(
+            f"The pattern for {file.name} of HashiCorp Vault matches {count} times, expected once. Update PATCHES."
+        )
     file.write_text(text)
 
 

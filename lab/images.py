@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Container images without an engine: layers are tar files, an archive is what `docker load` and `ctr` read."""
+"""Write container images without an engine: layers as tar files, and archives for `docker load` and `ctr`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Link:
     target: str
 
 
-# What is in a layer: path in the image -> file or folder on disk, link, or None for an empty folder.
+# The content of a layer: path in the image -> file or folder on disk, link, or None for an empty folder.
 Content = Mapping[str, Path | Link | None]
 
 
 @dataclass(frozen=True)
 class Image:
-    """Names, layers from the bottom up, and what runs in it (the keys of an image's `config`)."""
+    """Names, layers from the bottom up, and the `config` of the image (OCI image specification)."""
 
     names: tuple[str, ...]
     layers: tuple[Path, ...]
@@ -37,14 +37,14 @@ class Image:
 
 
 def write_layer(layer: Path, content: Content) -> Path:
-    """Write a layer as a tar file that says nothing about when and by whom it was made."""
+    """Write a layer as a reproducible tar file, without times and owners."""
     with tarfile.open(layer, "w") as tar:
-        made: set[str] = set()
+        folders: set[str] = set()
         for name, source in sorted(content.items()):
             for parent in [str(path) for path in reversed(Path(name).parents) if str(path) != "."]:
-                if parent not in made:
+                if parent not in folders:
                     tar.addfile(_entry(parent, tarfile.DIRTYPE, 0o755))
-                    made.add(parent)
+                    folders.add(parent)
             if isinstance(source, Path):
                 tar.add(source, name, filter=_anonymous)
             elif source is None:
@@ -57,7 +57,7 @@ def write_layer(layer: Path, content: Content) -> Path:
 
 
 def write_archive(archive: Path, images: list[Image]) -> None:
-    """Write images into one archive; a layer that several share is in it once."""
+    """Write images into one archive, which contains shared layers once."""
     with tarfile.open(archive, "w") as tar:
         manifest = []
         digests = {layer: _digest(layer) for image in images for layer in image.layers}

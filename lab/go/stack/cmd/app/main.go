@@ -2,8 +2,8 @@
 // GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Command app is the test pods' web server (port 8080), their client (`app get
-// URL`) and their resolver (`app lookup NAME...`).
+// Command app is the test application: a web server on port 8080, an HTTP client
+// (`app get URL`) and a DNS client (`app lookup NAME...`).
 package main
 
 import (
@@ -46,7 +46,7 @@ func serve() {
 	})))
 }
 
-// get makes a connection of its own, so that every call is a new handshake.
+// get opens a new connection, so that every call makes a new handshake.
 func get(url string) (string, error) {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	rsp, err := client.Get(url)

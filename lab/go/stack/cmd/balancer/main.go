@@ -2,9 +2,9 @@
 // GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Command balancer is k3d's load balancer of the lab: it turns the file that
-// k3d writes into a configuration of nginx, and has nginx take it up whenever
-// the file changes. The traffic goes through nginx only.
+// Command balancer is a stand-in for the load balancer of k3d. It renders the file
+// that k3d writes as a configuration of nginx, and reloads nginx after each change.
+// nginx handles all traffic.
 package main
 
 import (
@@ -29,7 +29,7 @@ const (
 	configFile = "/etc/nginx/nginx.conf"
 )
 
-// values is the file as k3d writes it: "80.tcp" and the servers behind it.
+// values is the content of the file of k3d. A key of Ports is a port and a protocol, such as "80.tcp".
 type values struct {
 	Ports    map[string][]string `json:"ports"`
 	Settings struct {
@@ -72,25 +72,25 @@ func render(text []byte) ([]byte, error) {
 	if err := yaml.Unmarshal(text, &v); err != nil {
 		return nil, err
 	}
-	page := struct {
+	data := struct {
 		Connections, Timeout int
 		Listeners            []listener
 	}{max(v.Settings.WorkerConnections, 1024), max(v.Settings.DefaultProxyTimeout, 600), nil}
 	for _, key := range slices.Sorted(maps.Keys(v.Ports)) {
 		port, protocol, _ := strings.Cut(key, ".")
-		page.Listeners = append(page.Listeners, listener{
+		data.Listeners = append(data.Listeners, listener{
 			Name: "port_" + port + "_" + protocol, Port: port, UDP: protocol == "udp", Servers: v.Ports[key],
 		})
 	}
-	if len(page.Listeners) == 0 {
-		return nil, fmt.Errorf("%s names no port", valuesFile)
+	if len(data.Listeners) == 0 {
+		return nil, fmt.Errorf("%s contains no ports", valuesFile)
 	}
 	var out bytes.Buffer
-	err := config.Execute(&out, page)
+	err := config.Execute(&out, data)
 	return out.Bytes(), err
 }
 
-// update writes nginx's configuration when k3d's file says something new.
+// update writes the configuration of nginx if the file of k3d changed, and returns its content and whether it did.
 func update(last []byte) ([]byte, bool) {
 	text, err := os.ReadFile(valuesFile)
 	if err != nil || len(text) == 0 || bytes.Equal(text, last) {
@@ -101,7 +101,7 @@ func update(last []byte) ([]byte, bool) {
 		err = os.WriteFile(configFile, rendered, 0o644)
 	}
 	if err != nil {
-		log.Printf("configuration not taken up: %s", err)
+		log.Printf("invalid configuration, not applied: %s", err)
 		return text, false
 	}
 	return text, true
@@ -110,13 +110,13 @@ func update(last []byte) ([]byte, bool) {
 func startNginx() (*exec.Cmd, chan error) {
 	cmd := exec.Command("/usr/sbin/nginx", "-c", configFile, "-g", "daemon off;")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	ended := make(chan error, 1)
+	exited := make(chan error, 1)
 	if err := cmd.Start(); err != nil {
-		ended <- err
-		return cmd, ended
+		exited <- err
+		return cmd, exited
 	}
-	go func() { ended <- cmd.Wait() }()
-	return cmd, ended
+	go func() { exited <- cmd.Wait() }()
+	return cmd, exited
 }
 
 func main() {
@@ -125,12 +125,12 @@ func main() {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	tick := time.NewTicker(200 * time.Millisecond)
 	var nginx *exec.Cmd
-	var ended chan error
+	var exited chan error
 	var last []byte
 	for {
 		var changed bool
 		if last, changed = update(last); changed && nginx == nil {
-			nginx, ended = startNginx()
+			nginx, exited = startNginx()
 		} else if changed {
 			_ = nginx.Process.Signal(syscall.SIGHUP)
 		}
@@ -138,13 +138,13 @@ func main() {
 		case <-signals:
 			if nginx != nil {
 				_ = nginx.Process.Signal(syscall.SIGTERM)
-				<-ended
+				<-exited
 			}
 			return
-		case err := <-ended:
-			// A server's name that does not resolve yet: try again until it does.
-			log.Printf("nginx ended: %v; starting it again", err)
-			nginx, ended = nil, nil
+		case err := <-exited:
+			// nginx exits if the name of a server does not resolve yet.
+			log.Printf("nginx exited: %v, restarting it", err)
+			nginx, exited = nil, nil
 			last = nil
 			time.Sleep(time.Second)
 		case <-tick.C:

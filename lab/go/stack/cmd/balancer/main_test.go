@@ -28,11 +28,11 @@ func TestRender(t *testing.T) {
 		}
 	}
 	if strings.Count(string(got), "upstream ") != 2 {
-		t.Errorf("not one upstream for each port:\n%s", got)
+		t.Errorf("want one upstream per port:\n%s", got)
 	}
 }
 
-func TestRenderRefusesWhatHasNoPort(t *testing.T) {
+func TestRenderRejectsFileWithoutPorts(t *testing.T) {
 	for _, text := range []string{"", "ports: {}", "ports: [", "{"} {
 		if got, err := render([]byte(text)); err == nil {
 			t.Errorf("%q gave\n%s", text, got)

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-func TestAllowAnswersWithTheRequestsIDAndKind(t *testing.T) {
+func TestAllowReturnsIDAndKindOfRequest(t *testing.T) {
 	w := httptest.NewRecorder()
 	allow(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(
 		`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u-1","kind":{"kind":"Server"},"name":"web"}}`)))
@@ -31,7 +31,7 @@ func TestAllowAnswersWithTheRequestsIDAndKind(t *testing.T) {
 	}
 }
 
-func TestAllowRefusesWhatIsNoReview(t *testing.T) {
+func TestAllowRejectsInvalidReview(t *testing.T) {
 	w := httptest.NewRecorder()
 	allow(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader("{")))
 	if w.Code != http.StatusBadRequest {

@@ -14,9 +14,8 @@ import (
 	"time"
 )
 
-// serveAdmin serves the admin port: HTTP in plain text, and to a client that
-// opens with a TLS hello a handshake with the proxy's certificate, which is
-// what `linkerd identity` looks at.
+// serveAdmin serves the admin port. It has plain HTTP and, for clients that start a
+// TLS handshake such as `linkerd identity`, TLS with the certificate of the proxy.
 func serveAdmin(addr string, p *proxy, shutdown func()) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/live", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "live") })
@@ -30,7 +29,7 @@ func serveAdmin(addr string, p *proxy, shutdown func()) error {
 	if err != nil {
 		return err
 	}
-	return (&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}).Serve(sniffer{l, p})
+	return (&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}).Serve(detectingListener{l, p})
 }
 
 func (p *proxy) showReady(w http.ResponseWriter, _ *http.Request) {
@@ -50,28 +49,28 @@ func (p *proxy) showMetrics(w http.ResponseWriter, _ *http.Request) {
 	p.counters.write(w)
 }
 
-// sniffer hands out connections that decide at the first byte whether they are TLS.
-type sniffer struct {
+// detectingListener accepts connections that use TLS if their first byte starts a TLS record.
+type detectingListener struct {
 	net.Listener
 	p *proxy
 }
 
-func (s sniffer) Accept() (net.Conn, error) {
-	c, err := s.Listener.Accept()
+func (l detectingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &sniffed{Conn: c, br: bufio.NewReader(c), p: s.p}, nil
+	return &detectingConn{Conn: c, br: bufio.NewReader(c), p: l.p}, nil
 }
 
-type sniffed struct {
+type detectingConn struct {
 	net.Conn
 	br  *bufio.Reader
 	p   *proxy
 	tls *tls.Conn
 }
 
-func (c *sniffed) Read(b []byte) (int, error) {
+func (c *detectingConn) Read(b []byte) (int, error) {
 	if c.tls == nil {
 		first, err := c.br.Peek(1)
 		if err != nil {
@@ -85,7 +84,7 @@ func (c *sniffed) Read(b []byte) (int, error) {
 	return c.tls.Read(b)
 }
 
-func (c *sniffed) Write(b []byte) (int, error) {
+func (c *detectingConn) Write(b []byte) (int, error) {
 	if c.tls != nil {
 		return c.tls.Write(b)
 	}

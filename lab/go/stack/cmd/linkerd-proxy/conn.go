@@ -16,7 +16,8 @@ import (
 	"unsafe"
 )
 
-// originalDst is where a connection was going before iptables redirected it.
+// originalDst returns the destination of a connection before iptables redirected it
+// (SO_ORIGINAL_DST of Linux).
 func originalDst(c *net.TCPConn) (*net.TCPAddr, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -39,8 +40,8 @@ func originalDst(c *net.TCPConn) (*net.TCPAddr, error) {
 	return &net.TCPAddr{IP: net.IP(sa.Addr[:]), Port: int(port[0])<<8 | int(port[1])}, nil
 }
 
-// replay is a connection whose first bytes were already read. It embeds the
-// interface, not the TCPConn: that has a WriteTo which io.Copy prefers to Read.
+// replay is a connection whose first bytes were already read. It embeds the interface
+// instead of the TCPConn, because io.Copy prefers the WriteTo of a TCPConn to Read.
 type replay struct {
 	net.Conn
 	r io.Reader
@@ -49,22 +50,22 @@ type replay struct {
 func (c replay) Read(b []byte) (int, error) { return c.r.Read(b) }
 func (c replay) CloseWrite() error          { return c.Conn.(*net.TCPConn).CloseWrite() }
 
-// deaf is a connection that records what is read and swallows what is written.
-type deaf struct {
+// recorder is a connection that records what is read, and discards what is written.
+type recorder struct {
 	net.Conn
 	seen *bytes.Buffer
 }
 
-func (c deaf) Read(b []byte) (int, error) {
+func (c recorder) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.seen.Write(b[:n])
 	return n, err
 }
-func (c deaf) Write(b []byte) (int, error) { return len(b), nil }
+func (c recorder) Write(b []byte) (int, error) { return len(b), nil }
 
-// peekHello tells which server name a TLS client asks for, "" when the client
-// speaks no TLS (or, as in server-first protocols, nothing for a while), and
-// gives the connection back with nothing taken from it.
+// peekHello returns the server name in the ClientHello, and a connection that still
+// contains all bytes. The name is empty if the client does not use TLS, or sends
+// nothing for 3 s, as in protocols in which the server sends first.
 func peekHello(c *net.TCPConn) (string, replay, error) {
 	const tlsHandshakeRecord = 0x16
 	var seen bytes.Buffer
@@ -78,10 +79,10 @@ func peekHello(c *net.TCPConn) (string, replay, error) {
 	sni := ""
 	if n == 1 && first[0] == tlsHandshakeRecord {
 		whole := replay{c, io.MultiReader(bytes.NewReader(first), c)}
-		_ = tls.Server(deaf{whole, &seen}, &tls.Config{
+		_ = tls.Server(recorder{whole, &seen}, &tls.Config{
 			GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 				sni = h.ServerName
-				return nil, errors.New("seen enough")
+				return nil, errors.New("the server name is known")
 			},
 		}).Handshake()
 	} else {
@@ -90,7 +91,7 @@ func peekHello(c *net.TCPConn) (string, replay, error) {
 	return sni, replay{c, io.MultiReader(&seen, c)}, nil
 }
 
-// splice copies both ways until both directions have ended.
+// splice copies in both directions until both are closed.
 func splice(a, b net.Conn) {
 	done := make(chan struct{}, 2)
 	half := func(to, from net.Conn) {

@@ -16,29 +16,29 @@ import (
 	"google.golang.org/grpc"
 )
 
-// target is where an outbound connection goes and, when the peer is meshed,
-// who has to answer there.
+// target is the address of an outbound connection and, for a meshed peer, its server
+// name and identity.
 type target struct{ addr, server, name string }
 
-// discovery asks Linkerd's destination controller who is behind an address.
+// discovery looks up addresses in the destination controller of Linkerd.
 type discovery struct {
 	dial     func() (*grpc.ClientConn, error)
 	token    string
-	networks networks      // addresses elsewhere are not looked up, as in linkerd2-proxy
-	attempt  time.Duration // for one answer
-	patience time.Duration // for all attempts
+	networks networks      // other addresses are not looked up, as in linkerd2-proxy
+	attempt  time.Duration // timeout of one attempt
+	timeout  time.Duration // timeout of all attempts
 }
 
-// resolve never guesses: without an answer there is no target, as a meshed
-// peer would be dialled in plain text. Only an answer that names no identity,
-// or an address outside the networks that are looked up, gives a plain target.
+// resolve returns an error if there is no response, because otherwise a meshed peer
+// would get plain text. A target is plain only if the response has no identity, or
+// the address is outside of the networks.
 func (d *discovery) resolve(orig *net.TCPAddr) (target, error) {
 	if !d.networks.contain(orig.AddrPort().Addr()) {
 		return target{addr: orig.String()}, nil
 	}
 	for start := time.Now(); ; time.Sleep(firstRetry) {
 		to, err := d.lookUp(orig)
-		if err == nil || time.Since(start) > d.patience {
+		if err == nil || time.Since(start) > d.timeout {
 			return to, err
 		}
 	}
@@ -71,7 +71,7 @@ func (d *discovery) lookUp(orig *net.TCPAddr) (target, error) {
 	return pickEndpoint(ctx, api, &dst.GetDestination{Path: path, ContextToken: d.token}, asIs)
 }
 
-// pickEndpoint takes one of a Service's pods.
+// pickEndpoint selects one of the pods of a Service.
 func pickEndpoint(ctx context.Context, api dst.DestinationClient, service *dst.GetDestination, asIs target) (target, error) {
 	updates, err := api.Get(ctx, service)
 	if err != nil {

@@ -21,21 +21,21 @@ import (
 // destinations is a stand-in for Linkerd's destination controller, with the real API.
 type destinations struct {
 	dst.UnimplementedDestinationServer
-	profile *dst.DestinationProfile // nil: every question fails
+	profile *dst.DestinationProfile // nil: every request fails
 	updates []*dst.Update
 	paths   []string
 }
 
-func (d *destinations) GetProfile(asked *dst.GetDestination, s grpc.ServerStreamingServer[dst.DestinationProfile]) error {
-	d.paths = append(d.paths, asked.GetPath())
+func (d *destinations) GetProfile(request *dst.GetDestination, s grpc.ServerStreamingServer[dst.DestinationProfile]) error {
+	d.paths = append(d.paths, request.GetPath())
 	if d.profile == nil {
 		return status.Error(codes.Unavailable, "not synced")
 	}
 	return s.Send(d.profile)
 }
 
-func (d *destinations) Get(asked *dst.GetDestination, s grpc.ServerStreamingServer[dst.Update]) error {
-	d.paths = append(d.paths, asked.GetPath())
+func (d *destinations) Get(request *dst.GetDestination, s grpc.ServerStreamingServer[dst.Update]) error {
+	d.paths = append(d.paths, request.GetPath())
 	for _, update := range d.updates {
 		if err := s.Send(update); err != nil {
 			return err
@@ -68,7 +68,7 @@ func discover(t *testing.T, controller *destinations) *discovery {
 	}
 	return &discovery{
 		dial:     func() (*grpc.ClientConn, error) { return id.dialControl(addr, "") },
-		networks: cluster, attempt: 2 * time.Second, patience: time.Millisecond,
+		networks: cluster, attempt: 2 * time.Second, timeout: time.Millisecond,
 	}
 }
 
@@ -79,13 +79,13 @@ func TestResolve(t *testing.T) {
 	for name, test := range map[string]struct {
 		controller *destinations
 		want       target
-		asked      string
+		requested  string
 	}{
 		"a meshed pod": {
 			&destinations{profile: &dst.DestinationProfile{Endpoint: pod("10.43.0.7", 80, beta)}},
 			target{"10.43.0.7:80", beta, beta}, "10.43.0.7:80",
 		},
-		"an address that is no pod": {
+		"an address without a pod": {
 			&destinations{profile: &dst.DestinationProfile{Endpoint: pod("10.43.0.7", 80, "")}},
 			target{"10.43.0.7:80", "", ""}, "10.43.0.7:80",
 		},
@@ -99,8 +99,8 @@ func TestResolve(t *testing.T) {
 			if err != nil || got != test.want {
 				t.Errorf("%v, %v, want %v", got, err, test.want)
 			}
-			if asked := strings.Join(test.controller.paths, " "); asked != test.asked {
-				t.Errorf("asked for %s, want %s", asked, test.asked)
+			if requested := strings.Join(test.controller.paths, " "); requested != test.requested {
+				t.Errorf("requested %s, want %s", requested, test.requested)
 			}
 		})
 	}
@@ -111,11 +111,11 @@ func TestAddressOutsideTheNetworksIsNotLookedUp(t *testing.T) {
 	elsewhere := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 443}
 	got, err := discover(t, controller).resolve(elsewhere)
 	if err != nil || got != (target{addr: "192.0.2.1:443"}) || len(controller.paths) > 0 {
-		t.Errorf("%v, %v, asked for %v", got, err, controller.paths)
+		t.Errorf("%v, %v, requested %v", got, err, controller.paths)
 	}
 }
 
-func TestWithoutAnAnswerThereIsNoTarget(t *testing.T) {
+func TestResolveFailsWithoutResponse(t *testing.T) {
 	none := &dst.Update{Update: &dst.Update_NoEndpoints{NoEndpoints: &dst.NoEndpoints{Exists: true}}}
 	for name, controller := range map[string]*destinations{
 		"an error":     {},
@@ -133,27 +133,26 @@ func TestWithoutAnAnswerThereIsNoTarget(t *testing.T) {
 		return newRoot(t).identity(t, alpha).dialControl(closed.Addr().String(), beta)
 	}
 	if got, err := d.resolve(service); err == nil || got != (target{}) {
-		t.Errorf("nobody listens: %v, %v", got, err)
+		t.Errorf("closed port: %v, %v", got, err)
 	}
 }
 
-func TestResolveAsksAgainWhileItHasPatience(t *testing.T) {
+func TestResolveRetriesUntilTimeout(t *testing.T) {
 	d := discover(t, &destinations{profile: &dst.DestinationProfile{Endpoint: pod("10.43.0.7", 80, beta)}})
-	answer, tries := d.dial, 0
-	d.patience = 20 * time.Second
+	dial, attempts := d.dial, 0
+	d.timeout = 20 * time.Second
 	d.dial = func() (*grpc.ClientConn, error) {
-		if tries++; tries < 3 {
+		if attempts++; attempts < 3 {
 			return nil, status.Error(codes.Unavailable, "restarting")
 		}
-		return answer()
+		return dial()
 	}
 	if got, err := d.resolve(service); err != nil || got.name != beta {
 		t.Errorf("%v, %v", got, err)
 	}
 }
 
-// A control plane that answers in plain text is not one to believe.
-func TestControlPlaneIsSpokenToOverTLSOnly(t *testing.T) {
+func TestControlPlaneInPlainTextIsRejected(t *testing.T) {
 	l, server := listen(t), grpc.NewServer()
 	controller := &destinations{profile: &dst.DestinationProfile{Endpoint: pod("10.43.0.7", 80, "")}}
 	dst.RegisterDestinationServer(server, controller)
@@ -165,6 +164,6 @@ func TestControlPlaneIsSpokenToOverTLSOnly(t *testing.T) {
 		return newRoot(t).identity(t, alpha).dialControl(l.Addr().String(), "destination.test")
 	}
 	if got, err := d.resolve(service); err == nil || len(controller.paths) > 0 {
-		t.Errorf("%v, asked %v", got, controller.paths)
+		t.Errorf("%v, requested %v", got, controller.paths)
 	}
 }

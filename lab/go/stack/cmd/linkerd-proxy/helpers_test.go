@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// root is a CA of a test's own, in the place of Vault's root and Linkerd's issuer.
+// root is a CA of a test, instead of the root in Vault and the identity issuer.
 type root struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -33,7 +33,7 @@ func newRoot(t *testing.T) root {
 	return r
 }
 
-// identity is a certified workload of that name.
+// identity returns a workload of that name with a certificate.
 func (r root) identity(t *testing.T, name string) *identity {
 	t.Helper()
 	key := newKey(t)
@@ -56,7 +56,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-// sign makes a certificate for key; a root without a certificate signs itself.
+// sign creates a certificate for key. A signer without a certificate creates its own.
 func sign(t *testing.T, template *x509.Certificate, signer *root, key *ecdsa.PrivateKey) *x509.Certificate {
 	t.Helper()
 	template.SerialNumber = big.NewInt(time.Now().UnixNano())
@@ -86,7 +86,7 @@ func listen(t *testing.T) *net.TCPListener {
 	return l
 }
 
-// want compares the series of connections and errors with those expected; all others must be absent.
+// want compares all series with the expected ones.
 func (c *counters) want(t *testing.T, expected ...string) {
 	t.Helper()
 	var text strings.Builder

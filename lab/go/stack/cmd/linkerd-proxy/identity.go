@@ -27,7 +27,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// identity holds this workload's key and, once certified, its certificate.
+// identity contains the key of this workload and, after the first request, its certificate.
 type identity struct {
 	name, svcAddr, svcName, tokenFile string
 	roots                             *x509.CertPool
@@ -49,13 +49,13 @@ func newIdentity() (*identity, error) {
 		return nil, errors.New("LINKERD2_PROXY_IDENTITY_* is not set")
 	}
 	if !id.roots.AppendCertsFromPEM([]byte(os.Getenv("LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"))) {
-		return nil, errors.New("LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS holds no certificate")
+		return nil, errors.New("LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS contains no certificate")
 	}
 	return id, id.loadKey(os.Getenv("LINKERD2_PROXY_IDENTITY_DIR"))
 }
 
-// loadKey takes the key (PKCS#8, DER) and CSR (DER) that
-// linkerd2-proxy-identity wrote; without them it makes a pair of its own.
+// loadKey reads the key (PKCS#8, DER) and the CSR (DER) that linkerd2-proxy-identity
+// wrote. Without them, it generates a pair.
 func (id *identity) loadKey(dir string) error {
 	der, err := os.ReadFile(filepath.Join(dir, "key.p8"))
 	if err == nil {
@@ -79,12 +79,12 @@ func (id *identity) loadKey(dir string) error {
 	return err
 }
 
-// An attempt and the waits between two. While identity starts, DNS says that there is nobody, and a gRPC channel asks it
-// ever less often, a new one at once. A control plane whose proxies are certified later than 10 s after their start
-// misses a question of the kubelet, which comes every 10 s, so that a mesh would take 10 s more by chance.
+// Timeout of an attempt, and the first and longest wait between two. While the identity controller starts, its name does
+// not resolve, and a gRPC channel retries less and less often, so every attempt uses a new channel. If a proxy gets its
+// certificate later than 10 s after its start, it misses the next probe of the kubelet, and the mesh takes 10 s longer.
 const attempt, firstRetry, lastRetry = 2 * time.Second, 250 * time.Millisecond, 2 * time.Second
 
-// run certifies, and again when 70 % of the certificate's life is over.
+// run requests a certificate, and renews it after 70 % of its validity.
 func (id *identity) run(ctx context.Context) {
 	backoff := firstRetry
 	for {
@@ -107,10 +107,11 @@ func (id *identity) run(ctx context.Context) {
 	}
 }
 
+// certify requests a certificate from the identity controller and verifies it.
 func (id *identity) certify(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
-	token, err := os.ReadFile(id.tokenFile) // the kubelet rotates it
+	token, err := os.ReadFile(id.tokenFile) // each time, because the kubelet rotates it
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func (id *identity) certify(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	// The proto's comments say PEM; the controller takes and gives DER.
+	// The controller uses DER, although the comments in the proto file mention PEM.
 	rsp, err := pb.NewIdentityClient(conn).Certify(ctx, &pb.CertifyRequest{
 		Identity: id.name, Token: token, CertificateSigningRequest: id.csr,
 	}, grpc.WaitForReady(true))
@@ -144,21 +145,20 @@ func (id *identity) certify(ctx context.Context) error {
 		DNSName: id.name, Roots: id.roots, Intermediates: pool,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}); err != nil {
-		return fmt.Errorf("certificate does not verify: %w", err)
+		return fmt.Errorf("the certificate is not valid: %w", err)
 	}
 	if !id.key.PublicKey.Equal(leaf.PublicKey) {
-		return errors.New("certificate is for another key")
+		return errors.New("the certificate is for another key")
 	}
 	id.cert.Store(cert)
 	id.refreshes.Add(1)
 	return nil
 }
 
-// dialControl makes a gRPC channel to a control plane component: over TLS with
-// the proxy that answers there in the component's name, in plain text only
-// within the same pod.
+// dialControl creates a gRPC channel to a component of the control plane, over TLS
+// with the proxy of the component. Within the same pod it uses plain text.
 func (id *identity) dialControl(addr, name string) (*grpc.ClientConn, error) {
-	// Go finds "localhost" in /etc/hosts, but not the chart's "localhost.".
+	// Go resolves "localhost" from /etc/hosts, but not "localhost." of the chart.
 	addr = strings.Replace(addr, "localhost.:", "localhost:", 1)
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
 		var d net.Dialer
@@ -178,7 +178,7 @@ func (id *identity) dialControl(addr, name string) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+addr, grpc.WithContextDialer(dial), grpc.WithTransportCredentials(insecure.NewCredentials()))
 }
 
-// clientTLS trusts the mesh's roots only and wants the server to be name.
+// clientTLS trusts only the trust anchors of the mesh, and requires the server name.
 func (id *identity) clientTLS(name string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, RootCAs: id.roots, ServerName: name,
@@ -198,7 +198,7 @@ func (id *identity) serverTLS(auth tls.ClientAuthType) *tls.Config {
 			if c := id.cert.Load(); c != nil {
 				return c, nil
 			}
-			return nil, errors.New("not certified yet")
+			return nil, errors.New("the proxy has no certificate yet")
 		},
 	}
 }

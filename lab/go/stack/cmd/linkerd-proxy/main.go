@@ -2,19 +2,18 @@
 // GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Command linkerd-proxy is the lab's stand-in for linkerd2-proxy, which is
-// written in Rust and cannot be had here.
+// Command linkerd-proxy is a stand-in for linkerd2-proxy, which is written in Rust.
 //
-// It reads the environment that Linkerd's chart and injector set, takes the
-// key and CSR that linkerd2-proxy-identity left (or makes its own), has
-// Linkerd's identity controller certify it, renews at 70 % of the
-// certificate's life, and carries TCP between meshed pods over mutual TLS.
-// Where discovery gives no answer it refuses the connection, as linkerd2-proxy
-// does. It knows no HTTP, counts only connections, and enforces of all policy
-// the pod's default one.
+// It reads the environment variables that the chart and the injector of Linkerd
+// set, and the key and CSR of linkerd2-proxy-identity, or generates them. It
+// requests a certificate from the identity controller, renews it after 70 % of its
+// validity, and forwards TCP connections between meshed pods over mutual TLS. If
+// discovery does not respond, it refuses the connection, as linkerd2-proxy does. It
+// does not support HTTP, has only metrics of connections, and enforces only the
+// default policy of the pod.
 //
-// Called as linkerd-await it waits for /ready; called as
-// linkerd2-network-validator it checks nothing; called as sleep it sleeps.
+// With the name linkerd-await it waits for /ready, with the name
+// linkerd2-network-validator it checks nothing, and with the name sleep it sleeps.
 package main
 
 import (
@@ -37,7 +36,7 @@ func main() {
 	case "linkerd-await":
 		os.Exit(await(os.Args[1:]))
 	case "linkerd2-network-validator":
-		log.Print("lab stand-in for the network validator: nothing checked")
+		log.Print("stand-in for the network validator: checks nothing")
 	case "sleep":
 		sleep(os.Args[1:])
 	default:
@@ -48,7 +47,7 @@ func main() {
 func serveMesh() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	log.Printf("lab stand-in for linkerd2-proxy: TCP over mutual TLS; no HTTP, no policy resources. pid %d, uid %d", os.Getpid(), os.Getuid())
+	log.Printf("stand-in for linkerd2-proxy: TCP over mutual TLS, no HTTP, no policy resources; pid %d, uid %d", os.Getpid(), os.Getuid())
 	id, err := newIdentity()
 	if err != nil {
 		log.Fatalf("Invalid configuration: %s", err)
@@ -78,8 +77,8 @@ func sleep(args []string) {
 	time.Sleep(time.Duration(seconds) * time.Second)
 }
 
-// await does what linkerd-await does without a command: it returns once the
-// proxy in this pod is ready.
+// await waits until the proxy of this pod is ready, as linkerd-await does without a
+// command, and returns its exit status.
 func await(args []string) int {
 	if os.Getenv("LINKERD_DISABLED") != "" {
 		return 0
@@ -108,7 +107,7 @@ func await(args []string) int {
 			return 0
 		}
 	}
-	fmt.Fprintln(os.Stderr, "the proxy did not become ready in time")
+	fmt.Fprintln(os.Stderr, "the proxy did not become ready before the timeout")
 	return 69
 }
 

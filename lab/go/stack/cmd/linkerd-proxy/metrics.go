@@ -13,7 +13,7 @@ import (
 	"sync"
 )
 
-// counters are what /metrics shows, by name and labels as linkerd2-proxy writes them.
+// counters are the metrics of the proxy, with names and labels of linkerd2-proxy.
 type counters struct {
 	mu     sync.Mutex
 	values map[string]int64
@@ -36,8 +36,8 @@ func (c *counters) write(w io.Writer) {
 	}
 }
 
-// The series of connections. A connection between two meshed pods counts once on each side, and the two
-// identities that the handshake proved are client_id where it came in and server_id where it went out.
+// The series of connections. A connection between two meshed pods is counted by both proxies, with the verified
+// identity of the peer: client_id for inbound and server_id for outbound connections.
 func inboundTLS(client string) string {
 	return fmt.Sprintf(`tcp_open_total{direction="inbound",peer="src",tls="true",client_id=%q}`, client)
 }
@@ -51,7 +51,7 @@ const (
 	outboundPlain = `tcp_open_total{direction="outbound",peer="dst",tls="no_identity",no_tls_reason="not_provided_by_service_discovery"}`
 )
 
-// refusal is a connection that the proxy ended, with the kind of reason that the series of errors names.
+// refusal is the error of a connection that the proxy refused. Its kind is the label of the metric.
 type refusal struct {
 	kind string
 	err  error
@@ -64,7 +64,7 @@ func refuse(kind, format string, args ...any) error {
 	return refusal{kind, fmt.Errorf(format, args...)}
 }
 
-// errorSeries is the series that counts a connection which ended with err.
+// errorSeries returns the series that counts connections with this error.
 func errorSeries(direction string, err error) string {
 	kind := "other"
 	var r refusal

@@ -10,13 +10,12 @@ import (
 	"strings"
 )
 
-// policy is the default inbound policy of a pod: the annotation
-// config.linkerd.io/default-inbound-policy, which Linkerd's injector passes on
-// as LINKERD2_PROXY_INBOUND_DEFAULT_POLICY. It is all that the stand-in
-// enforces; policy resources mean nothing to it.
+// policy is the default inbound policy of a pod, from the annotation
+// config.linkerd.io/default-inbound-policy, which the injector sets as
+// LINKERD2_PROXY_INBOUND_DEFAULT_POLICY. The stand-in ignores policy resources.
 type policy struct {
-	authenticated bool // only clients that proved an identity
-	cluster       bool // only clients from the cluster's networks
+	authenticated bool // only clients with an identity
+	cluster       bool // only clients from the networks of the cluster
 	deny          bool
 }
 
@@ -36,15 +35,15 @@ func parsePolicy(name string) (policy, error) {
 	return policy{}, fmt.Errorf("LINKERD2_PROXY_INBOUND_DEFAULT_POLICY: unknown policy %q", name)
 }
 
-// check refuses a client, whose identity is "" when it proved none.
+// check returns an error if the policy does not allow the client. Its identity may be empty.
 func (p policy) check(client netip.Addr, id string, cluster networks) error {
 	switch {
 	case p.deny:
 		return refuse("unauthorized", "the default policy denies every connection")
 	case p.cluster && !cluster.contain(client):
-		return refuse("unauthorized", "the default policy allows the cluster's networks only, %s is outside", client)
+		return refuse("unauthorized", "the default policy allows only networks of the cluster, not %s", client)
 	case p.authenticated && id == "":
-		return refuse("unauthorized", "the default policy wants an authenticated client, %s is none", client)
+		return refuse("unauthorized", "the default policy requires authentication, and %s has no identity", client)
 	}
 	return nil
 }
@@ -53,15 +52,15 @@ func (p policy) check(client netip.Addr, id string, cluster networks) error {
 type networks []netip.Prefix
 
 func parseNetworks(list string) (networks, error) {
-	var found networks
+	var parsed networks
 	for _, text := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, prefix)
+		parsed = append(parsed, prefix)
 	}
-	return found, nil
+	return parsed, nil
 }
 
 func (n networks) contain(addr netip.Addr) bool {

@@ -25,7 +25,7 @@ const (
 	handshakeTimeout = 5 * time.Second
 )
 
-// proxy carries connections; the counters are what /metrics shows.
+// proxy forwards connections and counts them.
 type proxy struct {
 	id                *identity
 	inbound, outbound string
@@ -62,12 +62,12 @@ func newProxy(id *identity) (*proxy, error) {
 	p.resolve = (&discovery{
 		dial:     func() (*grpc.ClientConn, error) { return id.dialControl(addr, name) },
 		token:    os.Getenv("LINKERD2_PROXY_DESTINATION_CONTEXT"),
-		networks: profiles, attempt: attempt, patience: 8 * time.Second,
+		networks: profiles, attempt: attempt, timeout: 8 * time.Second,
 	}).resolve
 	return p, nil
 }
 
-// serveInbound takes what iptables redirected from the pod's own ports.
+// serveInbound handles connections to the ports of the pod, which iptables redirected.
 func (p *proxy) serveInbound() error {
 	return p.serve("inbound", p.inbound, func(c *net.TCPConn) error {
 		orig, err := redirected(c)
@@ -87,8 +87,8 @@ func (p *proxy) serveInbound() error {
 	})
 }
 
-// accept ends the mesh's TLS when the client speaks it and asks for this pod,
-// and lets in what the pod's default policy allows.
+// accept terminates TLS if the client requests the identity of this pod, and checks
+// the default policy.
 func (p *proxy) accept(c *net.TCPConn, port int) (net.Conn, error) {
 	sni, conn, err := peekHello(c)
 	if err != nil {
@@ -108,7 +108,7 @@ func (p *proxy) accept(c *net.TCPConn, port int) (net.Conn, error) {
 	}
 	auth := tls.RequireAndVerifyClientCert
 	if tlsOnly {
-		auth = tls.VerifyClientCertIfGiven // the control plane's callers have no certificate yet
+		auth = tls.VerifyClientCertIfGiven // clients of the control plane may have no certificate yet
 	}
 	t := tls.Server(conn, p.id.serverTLS(auth))
 	if err := handshake(t); err != nil {
@@ -125,7 +125,7 @@ func (p *proxy) accept(c *net.TCPConn, port int) (net.Conn, error) {
 	return t, nil
 }
 
-// serveOutbound takes what the application sent and iptables redirected.
+// serveOutbound handles connections of the application, which iptables redirected.
 func (p *proxy) serveOutbound() error {
 	return p.serve("outbound", p.outbound, func(c *net.TCPConn) error {
 		orig, err := redirected(c)
@@ -139,7 +139,7 @@ func (p *proxy) serveOutbound() error {
 func (p *proxy) forward(c net.Conn, orig *net.TCPAddr) error {
 	to, err := p.resolve(orig)
 	if err != nil {
-		return refuse("discovery", "no answer for %s: %w", orig, err)
+		return refuse("discovery", "no response for %s: %w", orig, err)
 	}
 	server, err := p.connect(to)
 	if err != nil {
@@ -149,7 +149,7 @@ func (p *proxy) forward(c net.Conn, orig *net.TCPAddr) error {
 	return nil
 }
 
-// connect dials, over mutual TLS when the peer is known to be meshed.
+// connect opens a connection, over mutual TLS if the peer is meshed.
 func (p *proxy) connect(to target) (net.Conn, error) {
 	c, err := net.DialTimeout("tcp", to.addr, dialTimeout)
 	if err != nil {
@@ -170,14 +170,14 @@ func (p *proxy) connect(to target) (net.Conn, error) {
 	return t, nil
 }
 
-// redirected is where a connection was going. What was sent to the proxy's own port was not redirected.
+// redirected returns the original destination of a connection, or an error if iptables did not redirect it.
 func redirected(c *net.TCPConn) (*net.TCPAddr, error) {
 	orig, err := originalDst(c)
 	if err != nil {
 		return nil, refusal{"orig_dst", err}
 	}
 	if orig.Port == c.LocalAddr().(*net.TCPAddr).Port {
-		return nil, refusal{"orig_dst", errors.New("sent to the proxy itself")}
+		return nil, refusal{"orig_dst", errors.New("the connection was not redirected")}
 	}
 	return orig, nil
 }

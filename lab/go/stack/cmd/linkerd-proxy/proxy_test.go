@@ -19,7 +19,7 @@ const (
 	beta  = "beta.mesh.test"
 )
 
-// kind is the kind of a refusal, "" for success.
+// kind returns the kind of a refusal, or an empty string for success.
 func kind(err error) string {
 	var r refusal
 	if err != nil && !errors.As(err, &r) {
@@ -28,7 +28,7 @@ func kind(err error) string {
 	return r.kind
 }
 
-// inbound has the proxy accept one connection of a client, and returns what came of it.
+// inbound returns the error of a proxy that accepts one connection of a client.
 func inbound(t *testing.T, p *proxy, client func(net.Conn) error) error {
 	t.Helper()
 	l := listen(t)
@@ -60,7 +60,7 @@ func plain(c net.Conn) error {
 	return err
 }
 
-// meshed speaks as the proxy of id does with the server beta.
+// meshed is a client with the identity id that connects to the server beta.
 func meshed(id *identity) func(net.Conn) error {
 	return func(c net.Conn) error {
 		t := tls.Client(c, id.clientTLS(beta))
@@ -71,7 +71,7 @@ func meshed(id *identity) func(net.Conn) error {
 	}
 }
 
-func TestInboundFollowsTheDefaultPolicy(t *testing.T) {
+func TestInboundAppliesDefaultPolicy(t *testing.T) {
 	r := newRoot(t)
 	server, client, other := r.identity(t, beta), r.identity(t, alpha), newRoot(t).identity(t, alpha)
 	tlsSeries := inboundTLS(alpha) + " 1"
@@ -82,14 +82,14 @@ func TestInboundFollowsTheDefaultPolicy(t *testing.T) {
 	}{
 		{"a meshed client by default", "", "", meshed(client), "", tlsSeries},
 		{"plain text by default", "", "", plain, "", inboundPlain + " 1"},
-		{"a meshed client where one is wanted", "all-authenticated", "", meshed(client), "", tlsSeries},
-		{"plain text where a meshed client is wanted", "all-authenticated", "", plain, "unauthorized", ""},
+		{"a meshed client if authentication is required", "all-authenticated", "", meshed(client), "", tlsSeries},
+		{"plain text if authentication is required", "all-authenticated", "", plain, "unauthorized", ""},
 		{"a client of another root", "all-authenticated", "", meshed(other), "tls_handshake", ""},
 		{"a client of another root by default", "", "", meshed(other), "tls_handshake", ""},
 		{"a client inside the cluster", "cluster-authenticated", "127.0.0.0/8", meshed(client), "", tlsSeries},
 		{"a client outside the cluster", "cluster-authenticated", "10.0.0.0/8", meshed(client), "unauthorized", ""},
 		{"plain text outside the cluster", "cluster-unauthenticated", "10.0.0.0/8", plain, "unauthorized", ""},
-		{"anybody where all are denied", "deny", "", meshed(client), "unauthorized", ""},
+		{"any client if all are denied", "deny", "", meshed(client), "unauthorized", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := &proxy{id: server}
@@ -108,7 +108,7 @@ func TestInboundFollowsTheDefaultPolicy(t *testing.T) {
 	}
 }
 
-func TestPortThatRequiresTLSTakesNoPlainText(t *testing.T) {
+func TestPortThatRequiresTLSRefusesPlainText(t *testing.T) {
 	p := &proxy{id: newRoot(t).identity(t, beta), requireTLS: []int{8080}}
 	if got := kind(inbound(t, p, plain)); got != "unauthorized" {
 		t.Errorf("refused %q", got)
@@ -121,7 +121,7 @@ func TestUnknownPolicyIsAnError(t *testing.T) {
 	}
 }
 
-// outbound has the proxy of alpha forward one connection; it returns what the peer received and the proxy's error.
+// outbound returns what the peer received and the error of a proxy that forwards one connection.
 func outbound(t *testing.T, p *proxy, resolve func(addr string) (target, error), peer func(net.Conn) string) (string, error) {
 	t.Helper()
 	l := listen(t)
@@ -129,7 +129,7 @@ func outbound(t *testing.T, p *proxy, resolve func(addr string) (target, error),
 	go func() {
 		c, err := l.Accept()
 		if err != nil {
-			received <- "" // nobody came
+			received <- "" // no connection
 			return
 		}
 		defer c.Close()
@@ -153,7 +153,7 @@ func read(c net.Conn) string {
 	return string(text)
 }
 
-func TestOutboundIsMutualTLSOrNothingWhereThePeerHasAnIdentity(t *testing.T) {
+func TestOutboundToMeshedPeerUsesMutualTLS(t *testing.T) {
 	r := newRoot(t)
 	p := &proxy{id: r.identity(t, alpha)}
 	to := func(addr string) (target, error) { return target{addr: addr, server: beta, name: beta}, nil }
@@ -183,7 +183,7 @@ func TestOutboundIsMutualTLSOrNothingWhereThePeerHasAnIdentity(t *testing.T) {
 	p.counters.want(t, outboundTLS(beta)+" 1")
 }
 
-func TestOutboundIsPlainWhereDiscoveryNamesNoIdentity(t *testing.T) {
+func TestOutboundWithoutIdentityIsPlain(t *testing.T) {
 	p := &proxy{id: newRoot(t).identity(t, alpha)}
 	got, err := outbound(t, p, func(addr string) (target, error) { return target{addr: addr}, nil }, read)
 	if got != "hello" || err != nil {
@@ -192,7 +192,7 @@ func TestOutboundIsPlainWhereDiscoveryNamesNoIdentity(t *testing.T) {
 	p.counters.want(t, outboundPlain+" 1")
 }
 
-func TestOutboundIsRefusedWithoutAnAnswerOfDiscovery(t *testing.T) {
+func TestOutboundWithoutDiscoveryIsRefused(t *testing.T) {
 	p := &proxy{id: newRoot(t).identity(t, alpha)}
 	got, err := outbound(t, p, func(string) (target, error) { return target{}, errors.New("no controller") }, read)
 	if got != "" || kind(err) != "discovery" {

@@ -21,8 +21,8 @@ import (
 	"time"
 )
 
-// authority is the cluster's own CA. It is made at the first start and kept in
-// the node's volume, so that a kubeconfig outlives a restart of the cluster.
+// authority is the CA of the cluster. It is created at the first start and stored
+// in the volume of the node, so that a kubeconfig is valid after a restart.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -33,7 +33,7 @@ const year = 365 * 24 * time.Hour
 func certFile(name string) string { return filepath.Join(tlsDir, name+".crt") }
 func keyFile(name string) string  { return filepath.Join(tlsDir, name+".key") }
 
-func loadOrMakeAuthority() (*authority, error) {
+func loadOrCreateAuthority() (*authority, error) {
 	cert, key, err := loadPair("ca")
 	if err == nil {
 		return &authority{cert, key}, nil
@@ -45,32 +45,34 @@ func loadOrMakeAuthority() (*authority, error) {
 		Subject: pkix.Name{CommonName: "lab cluster CA"}, NotAfter: time.Now().Add(10 * year),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
-	cert, key, err = makePair("ca", template, nil)
+	cert, key, err = createPair("ca", template, nil)
 	return &authority{cert, key}, err
 }
 
-// ensure makes a certificate unless one is there that says the same and lasts.
+// ensure creates a certificate, unless a valid one for the same hosts exists.
 func (a *authority) ensure(name string, subject pkix.Name, hosts ...string) error {
-	want := &x509.Certificate{
+	template := &x509.Certificate{
 		Subject: subject, NotAfter: time.Now().Add(year), KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
-			want.IPAddresses = append(want.IPAddresses, ip)
+			template.IPAddresses = append(template.IPAddresses, ip)
 		} else if host != "" {
-			want.DNSNames = append(want.DNSNames, host)
+			template.DNSNames = append(template.DNSNames, host)
 		}
 	}
-	have, _, err := loadPair(name)
-	if err == nil && a.stillGood(have, hosts) {
+	existing, _, err := loadPair(name)
+	if err == nil && a.isValid(existing, hosts) {
 		return nil
 	}
-	_, _, err = makePair(name, want, a)
+	_, _, err = createPair(name, template, a)
 	return err
 }
 
-func (a *authority) stillGood(cert *x509.Certificate, hosts []string) bool {
+// isValid reports whether the certificate is signed by this CA, has the hosts, and
+// is valid for at least another month.
+func (a *authority) isValid(cert *x509.Certificate, hosts []string) bool {
 	if time.Until(cert.NotAfter) < year/12 || cert.CheckSignatureFrom(a.cert) != nil {
 		return false
 	}
@@ -93,7 +95,7 @@ func loadPair(name string) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	}
 	block, _ := pem.Decode(certPEM)
 	if block == nil {
-		return nil, nil, fmt.Errorf("%s holds no certificate", certFile(name))
+		return nil, nil, fmt.Errorf("%s contains no PEM certificate", certFile(name))
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	return cert, key, err
@@ -106,12 +108,12 @@ func loadKey(name string) (*ecdsa.PrivateKey, error) {
 	}
 	block, _ := pem.Decode(keyPEM)
 	if block == nil {
-		return nil, fmt.Errorf("%s holds no key", keyFile(name))
+		return nil, fmt.Errorf("%s contains no PEM key", keyFile(name))
 	}
 	return x509.ParseECPrivateKey(block.Bytes)
 }
 
-func makeKey(name string) (*ecdsa.PrivateKey, error) {
+func createKey(name string) (*ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -123,9 +125,9 @@ func makeKey(name string) (*ecdsa.PrivateKey, error) {
 	return key, writePEM(keyFile(name), "EC PRIVATE KEY", der, 0o600)
 }
 
-// makePair writes a key and its certificate, signed by a or, without one, by itself.
-func makePair(name string, template *x509.Certificate, a *authority) (*x509.Certificate, *ecdsa.PrivateKey, error) {
-	key, err := makeKey(name)
+// createPair writes a key and its certificate. Without an authority, it is self-signed.
+func createPair(name string, template *x509.Certificate, a *authority) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+	key, err := createKey(name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -133,11 +135,11 @@ func makePair(name string, template *x509.Certificate, a *authority) (*x509.Cert
 		return nil, nil, err
 	}
 	template.NotBefore = time.Now().Add(-time.Minute)
-	signer := &authority{template, key}
+	issuer := &authority{template, key}
 	if a != nil {
-		signer = a
+		issuer = a
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, signer.cert, &key.PublicKey, signer.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer.cert, &key.PublicKey, issuer.key)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -152,7 +154,7 @@ func writePEM(path, kind string, der []byte, mode os.FileMode) error {
 	return writeFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
 }
 
-// writeFile is whole or not at all: the node can be killed at any time.
+// writeFile writes a file atomically, because the node can be killed at any time.
 func writeFile(path string, text []byte, mode os.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err

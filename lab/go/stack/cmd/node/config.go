@@ -28,7 +28,7 @@ const (
 	importedMark      = "/var/lib/containerd/lab-pod-images-imported"
 	etcdURL           = "http://127.0.0.1:2379"
 
-	// As in k3s.
+	// The values of k3s.
 	podCIDR       = "10.42.0.0/16"
 	nodePodCIDR   = "10.42.0.0/24"
 	serviceCIDR   = "10.43.0.0/16"
@@ -78,7 +78,7 @@ func (n *node) writeFiles() error {
 	return nil
 }
 
-// kubeconfigOutput is where k3d fetches the kubeconfig from.
+// kubeconfigOutput returns the path from which k3d reads the kubeconfig.
 func kubeconfigOutput() string {
 	if path := os.Getenv("K3S_KUBECONFIG_OUTPUT"); path != "" {
 		return path
@@ -87,12 +87,12 @@ func kubeconfigOutput() string {
 }
 
 func (n *node) writeCertificates() (*authority, error) {
-	ca, err := loadOrMakeAuthority()
+	ca, err := loadOrCreateAuthority()
 	if err != nil {
 		return nil, err
 	}
 	if _, err := loadKey("service-account"); errors.Is(err, fs.ErrNotExist) {
-		_, err = makeKey("service-account")
+		_, err = createKey("service-account")
 		if err != nil {
 			return nil, err
 		}
@@ -134,7 +134,7 @@ func (n *node) apiServerFlags() []string {
 		"--proxy-client-cert-file=" + certFile("aggregator"),
 		"--proxy-client-key-file=" + keyFile("aggregator"),
 		"--requestheader-client-ca-file=" + certFile("ca"),
-		// The two client CAs are one, so the name has to tell the aggregator from others.
+		// Both client CAs are the same, so the name identifies the aggregator.
 		"--requestheader-allowed-names=system:aggregator",
 		"--requestheader-username-headers=X-Remote-User",
 		"--requestheader-group-headers=X-Remote-Group",

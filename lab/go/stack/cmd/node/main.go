@@ -2,10 +2,10 @@
 // GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Command node runs one Kubernetes node in a container, in the place where k3d
-// expects k3s: it implements `server` with the few flags that k3d passes,
-// refuses others, and prints the lines that k3d waits for. It is not k3s; what
-// it runs is upstream Kubernetes, etcd and containerd.
+// Command node is a stand-in for k3s in a container of k3d. It runs one node of
+// upstream Kubernetes, with etcd and containerd. It implements the command
+// `server` with the flags that k3d passes, rejects others, and prints the lines
+// that k3d waits for.
 package main
 
 import (
@@ -38,24 +38,24 @@ func main() {
 	log.Print("stopped")
 }
 
-// options are the settings of k3s that the lab's node implements.
+// options are the settings of k3s that the node implements.
 type options struct {
 	tlsSANs    []string
 	nodeLabels []string
-	ignored    []string // accepted flags with the reason why they change nothing
+	ignored    []string // accepted flags without effect, with the reason
 }
 
-// Parts of k3s that --disable names and that the lab's node does not have. It has CoreDNS, always.
+// absentParts are values of --disable that the node does not have. It always has CoreDNS.
 var absentParts = []string{"local-storage", "metrics-server", "runtimes", "servicelb", "traefik"}
 
 const knownFlags = "--tls-san, --node-label, --disable and --token"
 
-// parse reads a k3s command line. k3d itself passes --tls-san and --node-label (and --cluster-init to the first of
-// several servers); everything else comes from its users, who must learn what the lab cannot do.
+// parse reads the command line of k3s. k3d passes --tls-san and --node-label, and --cluster-init to the first of several
+// servers. Users pass the other flags, so unsupported ones are errors.
 func parse(args []string) (options, error) {
 	var o options
 	if len(args) == 0 || args[0] != "server" {
-		return o, fmt.Errorf("the lab's node image runs servers only, got: %s; create the cluster with `agents: 0`", strings.Join(args, " "))
+		return o, fmt.Errorf("the lab's node image only runs servers, not %q: create the cluster with `agents: 0`", strings.Join(args, " "))
 	}
 	for i := 1; i < len(args); i++ {
 		name, value, inline := strings.Cut(args[i], "=")
@@ -68,7 +68,7 @@ func parse(args []string) (options, error) {
 		}
 		switch name {
 		case "--cluster-init", "--server":
-			return o, errors.New("the lab's node image runs one server for each cluster; create the cluster with `servers: 1`")
+			return o, errors.New("the lab's node image runs one server per cluster: create the cluster with `servers: 1`")
 		case "--tls-san":
 			o.tlsSANs = append(o.tlsSANs, strings.Split(next(), ",")...)
 		case "--node-label":
@@ -76,21 +76,21 @@ func parse(args []string) (options, error) {
 		case "--disable":
 			for _, part := range strings.Split(next(), ",") {
 				if !slices.Contains(absentParts, part) {
-					return o, fmt.Errorf("the lab's node image cannot disable %q, only %s", part, strings.Join(absentParts, ", "))
+					return o, fmt.Errorf("the lab's node image cannot disable %q, it accepts %s", part, strings.Join(absentParts, ", "))
 				}
-				o.ignored = append(o.ignored, "--disable="+part+": not part of the lab's node")
+				o.ignored = append(o.ignored, "--disable="+part+": the node does not have this part")
 			}
 		case "--token", "-t":
 			next()
-			o.ignored = append(o.ignored, name+": no other node joins this one")
+			o.ignored = append(o.ignored, name+": the cluster has one node only")
 		default:
-			return o, fmt.Errorf("the lab's node image does not implement the k3s argument %q; remove it. Supported are %s", name, knownFlags)
+			return o, fmt.Errorf("the lab's node image does not support the k3s argument %q: remove it, supported are %s", name, knownFlags)
 		}
 	}
 	return o, nil
 }
 
-// node is what all parts of the set-up need to know.
+// node contains the settings, the name and the address of the node.
 type node struct {
 	options
 	name string
@@ -98,19 +98,19 @@ type node struct {
 }
 
 func run(ctx context.Context, o options) error {
-	n, err := describe(o)
+	n, err := newNode(o)
 	if err != nil {
 		return err
 	}
 	for _, flag := range o.ignored {
-		log.Printf("k3s argument without effect: %s", flag)
+		log.Printf("ignored k3s argument: %s", flag)
 	}
 	if err := n.writeFiles(); err != nil {
 		return err
 	}
 	s := newSupervisor(ctx, logDir, defaultLimits)
 	defer s.stop()
-	ctx = s.ctx // ends with the reason when a component gave up
+	ctx = s.ctx // canceled with the reason if a component keeps failing
 
 	s.start("etcd", "etcd",
 		"--data-dir="+dataDir+"/db/etcd", "--listen-client-urls="+etcdURL, "--advertise-client-urls="+etcdURL,
@@ -123,7 +123,7 @@ func run(ctx context.Context, o options) error {
 	if err := n.waitForAPI(ctx); err != nil {
 		return err
 	}
-	if err := <-imported; err != nil { // before any pod: nothing may be pulled
+	if err := <-imported; err != nil { // before any pod starts, because nothing can be pulled
 		return err
 	}
 	s.start("kube-controller-manager", "kube-controller-manager", n.controllerManagerFlags()...)
@@ -136,21 +136,21 @@ func run(ctx context.Context, o options) error {
 	if err := manifests.install(ctx); err != nil {
 		return err
 	}
-	log.Print("k3s is up and running (the line k3d waits for; this is the lab's node, not k3s)")
+	log.Print("k3s is up and running (k3d waits for this line; this is the lab's stand-in for k3s)")
 	log.Print("Cluster dns configmap has been set successfully")
 	go manifests.watch(ctx)
 	return s.wait()
 }
 
-func describe(o options) (*node, error) {
+func newNode(o options) (*node, error) {
 	name, err := os.Hostname()
 	if err != nil {
 		return nil, err
 	}
-	// Nothing is sent: this asks the kernel which address the default route uses.
+	// This sends no packet. The kernel selects the address of the default route.
 	c, err := net.Dial("udp4", "192.0.2.1:9")
 	if err != nil {
-		return nil, fmt.Errorf("no IPv4 route out of the container: %w", err)
+		return nil, fmt.Errorf("the container has no IPv4 default route: %w", err)
 	}
 	defer c.Close()
 	return &node{options: o, name: name, ip: c.LocalAddr().(*net.UDPAddr).IP}, nil
@@ -172,7 +172,7 @@ func waitForSocket(ctx context.Context, path string) error {
 	})
 }
 
-// importImages puts the images of the pods into containerd, once for each volume.
+// importImages imports the images of pods into containerd, once for each volume.
 func importImages(ctx context.Context) error {
 	if err := waitForSocket(ctx, containerdSocket); err != nil {
 		return err
@@ -186,22 +186,22 @@ func importImages(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("import of %s: %w: %s", podImages, err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("importing %s failed: %w: %s", podImages, err, strings.TrimSpace(string(out)))
 	}
 	return os.WriteFile(importedMark, nil, 0o644)
 }
 
 const pollTimeout = 90 * time.Second
 
-// poll tries until it works or ctx ends: the node is stopped, or a component gave up, which is then the error.
-func poll(ctx context.Context, what string, try func() error) error {
+// poll calls attempt until it succeeds. It returns an error after pollTimeout, or the cause when ctx is canceled.
+func poll(ctx context.Context, condition string, attempt func() error) error {
 	for start := time.Now(); ; {
-		err := try()
+		err := attempt()
 		if err == nil {
 			return nil
 		}
 		if ctx.Err() == nil && time.Since(start) > pollTimeout {
-			return fmt.Errorf("waited %s for %s: %w; see %s", pollTimeout, what, err, logDir)
+			return fmt.Errorf("timed out after %s waiting for %s: %w, see the logs in %s", pollTimeout, condition, err, logDir)
 		}
 		select {
 		case <-ctx.Done():

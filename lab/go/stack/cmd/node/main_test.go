@@ -35,7 +35,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestParseRefusesWhatTheNodeCannotDo(t *testing.T) {
+func TestParseRejectsUnsupportedArguments(t *testing.T) {
 	for args, wants := range map[string][]string{
 		"":                                 {"agents: 0"},
 		"agent --server https://":          {"agents: 0"},
@@ -55,7 +55,7 @@ func TestParseRefusesWhatTheNodeCannotDo(t *testing.T) {
 	}
 }
 
-func TestParseShowsNoValueOfAnUnknownArgument(t *testing.T) {
+func TestParseErrorOmitsValueOfUnknownArgument(t *testing.T) {
 	if _, err := parse([]string{"server", "--agent-token=secret"}); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("%v, want an error without the value", err)
 	}

@@ -17,19 +17,19 @@ import (
 	"time"
 )
 
-// corednsFile is where k3d expects k3s's CoreDNS manifest: it writes the
-// network's containers into its NodeHosts and relies on the node to apply it.
+// corednsFile is the path of the CoreDNS manifest of k3s. k3d writes the containers of
+// the network into its key NodeHosts, and expects that the node applies it.
 const corednsFile = dataDir + "/manifests/coredns.yaml"
 
 //go:embed config/coredns.yaml
 var corednsYAML string
 
-// manifests applies the CoreDNS manifest whenever the file changes.
+// manifests applies the CoreDNS manifest after each change of the file.
 type manifests struct{ file, applied string }
 
 func newManifests(file string) *manifests { return &manifests{file: file} }
 
-// install applies what a former start left, or our own, and waits for the node.
+// install applies the existing manifest, or that of this program, and waits for the node to become Ready.
 func (m *manifests) install(ctx context.Context) error {
 	if _, err := os.Stat(m.file); errors.Is(err, fs.ErrNotExist) {
 		if err := writeFile(m.file, []byte(corednsYAML), 0o644); err != nil {
@@ -40,7 +40,7 @@ func (m *manifests) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := poll(ctx, "CoreDNS to be applied", func() error { return kubectl(ctx, "apply", "--filename="+m.file) }); err != nil {
+	if err := poll(ctx, "kubectl apply of CoreDNS", func() error { return kubectl(ctx, "apply", "--filename="+m.file) }); err != nil {
 		return err
 	}
 	m.applied = string(text)
@@ -48,7 +48,7 @@ func (m *manifests) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return poll(ctx, "the node to be ready", func() error {
+	return poll(ctx, "the node to become Ready", func() error {
 		if err := kubectl(ctx, "label", "--overwrite", "node", name, "node-role.kubernetes.io/control-plane=true"); err != nil {
 			return err
 		}
@@ -56,6 +56,7 @@ func (m *manifests) install(ctx context.Context) error {
 	})
 }
 
+// watch applies the manifest after each change until ctx is canceled.
 func (m *manifests) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		time.Sleep(300 * time.Millisecond)
@@ -64,15 +65,15 @@ func (m *manifests) watch(ctx context.Context) {
 			continue
 		}
 		if err := kubectl(ctx, "apply", "--filename="+m.file); err != nil {
-			log.Printf("%s not applied, trying again: %s", m.file, err)
+			log.Printf("applying %s failed, trying again: %s", m.file, err)
 			continue
 		}
 		m.applied = string(text)
 		log.Printf("applied %s after a change", m.file)
-		// The kubelet looks at a pod's ConfigMaps once a minute, or when the pod changes.
+		// The kubelet updates the ConfigMaps of a pod once a minute, and after a change of the pod.
 		stamp := fmt.Sprintf("lab/node-hosts=%d", time.Now().Unix())
 		if err := kubectl(ctx, "annotate", "--overwrite", "--namespace=kube-system", "pods", "--selector=k8s-app=kube-dns", stamp); err != nil {
-			log.Printf("CoreDNS takes up the change within a minute: %s", err)
+			log.Printf("annotating CoreDNS failed, so it loads the change within a minute: %s", err)
 		}
 	}
 }

@@ -20,26 +20,25 @@ import (
 
 const logDir = "/var/log/lab"
 
-// limits of what a supervisor tolerates.
+// limits are the settings of a supervisor.
 type limits struct {
-	restarts int           // in a row; a component that ends once more stops the node
-	pause    time.Duration // before the first restart; the second waits twice as long, and so on
-	steady   time.Duration // a run of this length starts the count of restarts again
-	stop     time.Duration // for each group of components to end, before it is killed
+	restarts int           // consecutive restarts of a component, before the node stops
+	pause    time.Duration // before the first restart; restart n waits n times as long
+	steady   time.Duration // a run of this length resets the number of restarts
+	stop     time.Duration // for each group of components to exit, before it is killed
 }
 
 var defaultLimits = limits{restarts: 5, pause: 500 * time.Millisecond, steady: 5 * time.Minute, stop: 2500 * time.Millisecond}
 
-// supervisor keeps the components running. One that ends is started again;
-// one that keeps ending stops the node: ctx ends, and its cause holds the end
-// of the component's log.
+// supervisor restarts components that exit. If a component exits too often, ctx is
+// canceled, and its cause contains the last lines of the component's log.
 type supervisor struct {
-	ctx    context.Context
-	giveUp context.CancelCauseFunc
-	dir    string
-	limits limits
-	mu     sync.Mutex
-	byAge  []*component
+	ctx        context.Context
+	cancel     context.CancelCauseFunc
+	dir        string
+	limits     limits
+	mu         sync.Mutex
+	components []*component // in the order of their start
 }
 
 type component struct {
@@ -55,8 +54,8 @@ type component struct {
 var errStopping = errors.New("the node is stopping")
 
 func newSupervisor(ctx context.Context, dir string, l limits) *supervisor {
-	ctx, giveUp := context.WithCancelCause(ctx)
-	return &supervisor{ctx: ctx, giveUp: giveUp, dir: dir, limits: l}
+	ctx, cancel := context.WithCancelCause(ctx)
+	return &supervisor{ctx: ctx, cancel: cancel, dir: dir, limits: l}
 }
 
 func (s *supervisor) start(name, program string, args ...string) {
@@ -64,12 +63,13 @@ func (s *supervisor) start(name, program string, args ...string) {
 		name: name, args: append([]string{program}, args...), logFile: filepath.Join(s.dir, name+".log"), done: make(chan struct{}),
 	}
 	s.mu.Lock()
-	s.byAge = append(s.byAge, c)
+	s.components = append(s.components, c)
 	s.mu.Unlock()
-	go s.keep(c)
+	go s.supervise(c)
 }
 
-func (s *supervisor) keep(c *component) {
+// supervise runs the component until the supervisor stops or the component exits too often.
+func (s *supervisor) supervise(c *component) {
 	defer close(c.done)
 	for restarts := 0; ; restarts++ {
 		started := time.Now()
@@ -77,12 +77,12 @@ func (s *supervisor) keep(c *component) {
 		if s.ctx.Err() != nil {
 			return
 		}
-		log.Printf("%s ended: %v; its log is %s", c.name, err, c.logFile)
+		log.Printf("%s exited: %v, see %s", c.name, err, c.logFile)
 		if time.Since(started) >= s.limits.steady {
 			restarts = 0
 		}
 		if restarts == s.limits.restarts {
-			s.giveUp(fmt.Errorf("%s ended %d times in a row, giving up: %v; its log ends with:\n%s", c.name, restarts+1, err, c.logTail()))
+			s.cancel(fmt.Errorf("%s exited %d times in a row: %v, last lines of its log:\n%s", c.name, restarts+1, err, c.logTail()))
 			return
 		}
 		select {
@@ -109,7 +109,7 @@ func (c *component) run() error {
 	defer out.Close()
 	cmd := exec.Command(c.args[0], c.args[1:]...)
 	cmd.Stdout, cmd.Stderr = out, out
-	// A signal to the node's group must not end the components out of order.
+	// A signal to the process group of the node must not reach the components.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := c.launch(cmd); err != nil {
 		return err
@@ -117,7 +117,7 @@ func (c *component) run() error {
 	return cmd.Wait()
 }
 
-// launch starts the process unless the component was asked to stop: nothing may start behind the back of stop.
+// launch starts the process, unless the component is stopping.
 func (c *component) launch(cmd *exec.Cmd) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,7 +128,7 @@ func (c *component) launch(cmd *exec.Cmd) error {
 	return cmd.Start()
 }
 
-// signal asks the component to end; it is not started again.
+// signal stops the component with a signal. It is not restarted.
 func (c *component) signal(sig syscall.Signal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -138,26 +138,25 @@ func (c *component) signal(sig syscall.Signal) {
 	}
 }
 
-// wait returns when the node is asked to stop or a component gave up, with the reason.
+// wait returns the reason when the node stops or a component exits too often.
 func (s *supervisor) wait() error {
 	<-s.ctx.Done()
 	return context.Cause(s.ctx)
 }
 
-// stop ends everything that uses the API first, then containerd, then etcd, so
-// that nothing is lost that was acknowledged as written. Every process has
-// ended when it returns.
+// stop stops the components that use the API, then containerd, then etcd, so that
+// acknowledged writes are not lost. It returns when all processes have exited.
 func (s *supervisor) stop() {
 	log.Print("stopping")
-	s.giveUp(errStopping)
+	s.cancel(errStopping)
 	s.mu.Lock()
-	components := slices.Clone(s.byAge)
+	components := slices.Clone(s.components)
 	s.mu.Unlock()
 	slices.Reverse(components)
 	groups := [3][]*component{}
 	for _, c := range components {
-		at := slices.Index([]string{"containerd", "etcd"}, c.name) + 1
-		groups[at] = append(groups[at], c)
+		group := slices.Index([]string{"containerd", "etcd"}, c.name) + 1
+		groups[group] = append(groups[group], c)
 	}
 	for _, group := range groups {
 		stopGroup(group, s.limits.stop)
@@ -168,7 +167,7 @@ func stopGroup(group []*component, timeout time.Duration) {
 	for _, c := range group {
 		sig := syscall.SIGTERM
 		if c.name == "kube-apiserver" {
-			sig = syscall.SIGKILL // it would wait for its clients' long requests, and all clients are ours
+			sig = syscall.SIGKILL // SIGTERM waits for watches of clients, which are all in this node
 		}
 		c.signal(sig)
 	}
@@ -177,7 +176,7 @@ func stopGroup(group []*component, timeout time.Duration) {
 		select {
 		case <-c.done:
 		case <-time.After(time.Until(deadline)):
-			log.Printf("%s did not end within %s, killed", c.name, timeout)
+			log.Printf("%s did not exit within %s and is killed", c.name, timeout)
 			c.signal(syscall.SIGKILL)
 			<-c.done
 		}

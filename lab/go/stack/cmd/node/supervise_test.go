@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// quick are limits under which a test takes no time to speak of.
+// quick are limits for short tests.
 var quick = limits{restarts: 5, pause: time.Millisecond, steady: time.Hour, stop: 300 * time.Millisecond}
 
-const patience = 20 * time.Second
+const timeout = 20 * time.Second
 
 func supervise(t *testing.T, l limits) *supervisor {
 	t.Helper()
@@ -29,14 +29,14 @@ func supervise(t *testing.T, l limits) *supervisor {
 
 func (s *supervisor) script(name, text string) { s.start(name, "sh", "-c", text) }
 
-// reason is what wait returns, which must not take long.
+// reason returns the result of wait, which must return within the timeout.
 func reason(t *testing.T, s *supervisor) error {
 	t.Helper()
 	select {
 	case <-s.ctx.Done():
 		return s.wait()
-	case <-time.After(patience):
-		t.Fatal("the supervisor did not give up")
+	case <-time.After(timeout):
+		t.Fatal("the supervisor did not stop")
 		return nil
 	}
 }
@@ -50,21 +50,21 @@ func lines(t *testing.T, path string) []string {
 	return strings.Fields(string(text))
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t *testing.T, condition string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(timeout); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited %s for %s", patience, what)
+			t.Fatalf("timed out after %s waiting for %s", timeout, condition)
 		}
 	}
 }
 
-func TestComponentThatKeepsEndingStopsTheNodeWithTheEndOfItsLog(t *testing.T) {
+func TestFailingComponentStopsTheNodeWithItsLog(t *testing.T) {
 	s := supervise(t, quick)
 	runs := filepath.Join(s.dir, "runs")
 	s.script("kubelet", "echo x >> "+runs+"; echo no such cgroup; exit 3")
 	err := reason(t, s)
-	for _, want := range []string{"kubelet ended 6 times", "exit status 3", "no such cgroup"} {
+	for _, want := range []string{"kubelet exited 6 times", "exit status 3", "no such cgroup"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q in it", err, want)
 		}
@@ -74,7 +74,7 @@ func TestComponentThatKeepsEndingStopsTheNodeWithTheEndOfItsLog(t *testing.T) {
 	}
 }
 
-func TestProgramThatIsMissingIsTheReason(t *testing.T) {
+func TestMissingProgramIsTheReason(t *testing.T) {
 	s := supervise(t, quick)
 	s.start("kubelet", "/no/such/program")
 	if err := reason(t, s); !strings.Contains(err.Error(), "/no/such/program") {
@@ -82,7 +82,7 @@ func TestProgramThatIsMissingIsTheReason(t *testing.T) {
 	}
 }
 
-func TestSteadyRunRefillsTheBudgetOfRestarts(t *testing.T) {
+func TestSteadyRunResetsTheNumberOfRestarts(t *testing.T) {
 	l := quick
 	l.steady = 20 * time.Millisecond
 	s := supervise(t, l)
@@ -92,11 +92,11 @@ func TestSteadyRunRefillsTheBudgetOfRestarts(t *testing.T) {
 		return s.ctx.Err() != nil || len(lines(t, runs)) > 3*l.restarts
 	})
 	if err := s.ctx.Err(); err != nil {
-		t.Errorf("gave up: %v", s.wait())
+		t.Errorf("stopped: %v", s.wait())
 	}
 }
 
-func TestStopEndsComponentsThatIgnoreTheSignal(t *testing.T) {
+func TestStopKillsComponentsThatIgnoreTheSignal(t *testing.T) {
 	s := newSupervisor(context.Background(), t.TempDir(), quick)
 	names := []string{"etcd", "containerd", "kubelet", "kube-proxy"}
 	for _, name := range names {
@@ -104,7 +104,7 @@ func TestStopEndsComponentsThatIgnoreTheSignal(t *testing.T) {
 	}
 	pids := map[string]int{}
 	eventually(t, "the components to start", func() bool {
-		for _, c := range s.byAge {
+		for _, c := range s.components {
 			c.mu.Lock()
 			if len(lines(t, filepath.Join(s.dir, c.name+".pid"))) == 1 {
 				pids[c.name] = c.cmd.Process.Pid
@@ -113,25 +113,25 @@ func TestStopEndsComponentsThatIgnoreTheSignal(t *testing.T) {
 		}
 		return len(pids) == len(names)
 	})
-	ended := make(chan struct{})
+	stopped := make(chan struct{})
 	go func() {
 		s.stop()
-		close(ended)
+		close(stopped)
 	}()
 	select {
-	case <-ended:
-	case <-time.After(patience):
-		t.Fatal("stop waits without end")
+	case <-stopped:
+	case <-time.After(timeout):
+		t.Fatal("stop did not return")
 	}
 	for name, pid := range pids {
 		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
-			t.Errorf("%s (process %d) is still there: %v", name, pid, err)
+			t.Errorf("%s (pid %d) is still running: %v", name, pid, err)
 		}
 	}
 }
 
-func TestStopEndsEtcdLast(t *testing.T) {
-	s := newSupervisor(context.Background(), t.TempDir(), limits{restarts: 5, pause: time.Millisecond, steady: time.Hour, stop: patience})
+func TestStopStopsEtcdLast(t *testing.T) {
+	s := newSupervisor(context.Background(), t.TempDir(), limits{restarts: 5, pause: time.Millisecond, steady: time.Hour, stop: timeout})
 	order, started := filepath.Join(s.dir, "order"), filepath.Join(s.dir, "started")
 	for _, name := range []string{"etcd", "containerd", "kubelet"} {
 		s.script(name, "trap 'sleep 0.1; echo "+name+" >> "+order+"; exit' TERM; echo x >> "+started+"; while :; do sleep 0.02; done")
@@ -139,7 +139,7 @@ func TestStopEndsEtcdLast(t *testing.T) {
 	eventually(t, "the components to start", func() bool { return len(lines(t, started)) == 3 })
 	s.stop()
 	if got := strings.Join(lines(t, order), " "); got != "kubelet containerd etcd" {
-		t.Errorf("ended in the order %s", got)
+		t.Errorf("stopped in the order %s", got)
 	}
 }
 
@@ -158,7 +158,7 @@ func TestNothingStartsAfterStop(t *testing.T) {
 	}
 }
 
-func TestComponentThatWasAskedToStopDoesNotStart(t *testing.T) {
+func TestStoppingComponentDoesNotStart(t *testing.T) {
 	c := &component{name: "kubelet", args: []string{"true"}, logFile: filepath.Join(t.TempDir(), "log")}
 	c.signal(syscall.SIGTERM) // between two runs, when there is no process to signal
 	if err := c.run(); !errors.Is(err, errStopping) {
@@ -166,21 +166,21 @@ func TestComponentThatWasAskedToStopDoesNotStart(t *testing.T) {
 	}
 }
 
-func TestPollEndsWithTheReasonOfTheSupervisor(t *testing.T) {
+func TestPollReturnsTheReasonOfTheSupervisor(t *testing.T) {
 	s := supervise(t, quick)
 	s.script("kubelet", "echo no such cgroup; exit 3")
 	start := time.Now()
-	err := poll(s.ctx, "the node to be ready", func() error { return errors.New("not ready") })
+	err := poll(s.ctx, "the node to become Ready", func() error { return errors.New("not ready") })
 	if err == nil || !strings.Contains(err.Error(), "no such cgroup") {
 		t.Errorf("%v, want the end of the kubelet's log", err)
 	}
-	if took := time.Since(start); took > patience {
+	if took := time.Since(start); took > timeout {
 		t.Errorf("took %s", took)
 	}
 }
 
-// A stand-in for kubectl: `apply` works, nothing else does, as with a kubelet that never registers its node.
-func TestInstallEndsWhenTheKubeletCannotStart(t *testing.T) {
+// The stand-in for kubectl supports only `apply`, as if the kubelet never registered the node.
+func TestInstallFailsIfTheKubeletCannotStart(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.WriteFile(filepath.Join(folder, "kubectl"), []byte("#!/bin/sh\ncase \"$*\" in *apply*) exit 0;; esac\necho not found; exit 1\n"), 0o755); err != nil {
 		t.Fatal(err)
@@ -193,7 +193,7 @@ func TestInstallEndsWhenTheKubeletCannotStart(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "no such cgroup") {
 		t.Errorf("%v, want the end of the kubelet's log", err)
 	}
-	if took := time.Since(start); took > patience {
+	if took := time.Since(start); took > timeout {
 		t.Errorf("took %s", took)
 	}
 }

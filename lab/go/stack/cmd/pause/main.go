@@ -2,9 +2,9 @@
 // GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Command pause holds a pod's namespaces open, and reaps what its containers
-// leave behind when they share its process namespace. As k3d-tools it is the
-// helper container that only has to stay up. `pause true` ends at once.
+// Command pause holds the namespaces of a pod, and reaps orphaned processes in a
+// shared process namespace. As k3d-tools it is the helper container of k3d, which
+// only needs to run. `pause true` exits immediately.
 package main
 
 import (
