@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters that compare what was read of a mesh, and show it. Each is documented in the YAML file of its name."""
+"""Filters that compare the certificates of a mesh, and show them. Each is documented in the YAML file of its name."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors imp
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import comparison, html, table
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import require_cryptography
 
 
 def mesh_report(
@@ -27,23 +28,25 @@ def mesh_report(
     anchor_min_days: float = 0,
     trust_domain: str = "cluster.local",
 ) -> dict[str, Any]:
+    require_cryptography()
     unknown = sorted(set(allowed or ()) - comparison.CODES)
     if unknown:
-        raise AnsibleFilterError(f"There is no disagreement {', '.join(unknown)}. Choose from: {_codes()}")
+        codes = ", ".join(sorted(comparison.CODES))
+        raise AnsibleFilterError(f"allowed contains unknown codes: {', '.join(unknown)}. Choose from: {codes}")
     try:
-        wanted = chains.requirements(at, "linkerd", None, issuer_min_days, anchor_min_days)
-        wanted = replace(wanted, trust_domain=trust_domain)
+        required = chains.requirements(at, "linkerd", None, issuer_min_days, anchor_min_days)
+        required = replace(required, trust_domain=trust_domain)
         clusters = [
             comparison.Cluster.from_results(name, result, (checks or {}).get(name) or {})
             for name, result in certificates.items()
         ]
-        report = comparison.report(comparison.vault_facts(vault), clusters, wanted, allowed or ())
+        report = comparison.report(comparison.vault_facts(vault), clusters, required, allowed or ())
         return {**report, "table": table.table(report), "failures": table.failures(report)}
     except certs.X509Error as exc:
         raise AnsibleFilterError(str(exc)) from exc
     except UNEXPECTED as exc:
         raise AnsibleFilterError(
-            f"mesh_report cannot read what it was given ({type(exc).__name__}). Give it the results of "
+            f"mesh_report cannot read its input ({type(exc).__name__}). Give it the results of "
             "linkerd_certificates_info and linkerd_check by cluster, and the result of vault_pki_issuer_info."
         ) from exc
 
@@ -53,12 +56,8 @@ def mesh_report_html(report: dict[str, Any]) -> str:
         return html.page(report)
     except (jinja2.TemplateError, *UNEXPECTED) as exc:
         raise AnsibleFilterError(
-            f"mesh_report_html cannot read the report ({type(exc).__name__}). Give it what mesh_report returns."
+            f"mesh_report_html cannot read the report ({type(exc).__name__}). Give it the result of mesh_report."
         ) from exc
-
-
-def _codes() -> str:
-    return ", ".join(sorted(comparison.CODES))
 
 
 class FilterModule:

@@ -11,37 +11,23 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs, strict_pem
-from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import x509
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
-
-
-def pem_texts(value: object, what: str) -> list[bytes]:
-    """The texts of a PEM text, or of a list of them."""
-    texts = value if isinstance(value, list | tuple) else [value]
-    for text in texts:
-        if not isinstance(text, str | bytes):
-            raise AnsibleFilterError(f"{what} must be PEM text or a list of PEM texts, not {type(text).__name__}")
-    return [text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text for text in texts]
-
-
-def pem_bundle(value: object, what: str = "The input") -> list[x509.Certificate]:
-    """Certificates of a PEM text, or of a list of them."""
-    certificates = []
-    for text in pem_texts(value, what):
-        try:
-            certificates += certs.parse_bundle(text)
-        except certs.X509Error as exc:
-            raise AnsibleFilterError(f"{what}: {exc}") from exc
-    if not certificates:
-        raise AnsibleFilterError(f"{what} holds no certificate, wanted is at least one")
-    return certificates
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import (
+    parse,
+    pem_bundle,
+    pem_texts,
+    require_cryptography,
+)
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Reason
 
 
 def x509_certificates(pem: object) -> list[dict[str, Any]]:
+    require_cryptography()
     return [certs.certificate_facts(certificate) for certificate in pem_bundle(pem)]
 
 
 def x509_pem(pem: object) -> str:
+    require_cryptography()
     return strict_pem.encode(pem_bundle(pem))
 
 
@@ -55,15 +41,26 @@ def chain_verdict(
     anchor_min_days: float = 0,
     **workload: str,
 ) -> chains.Verdict:
+    """Return the verdict of x509_chain and trusted_by."""
+    require_cryptography()
+    inputs, parsed, unreadable = {"The chain": chain, "The anchors": anchors}, [], []
     try:
         name = chains.workload_name(**workload)
-        wanted = chains.requirements(at, profile, key_types, leaf_min_days, anchor_min_days, name)
+        required = chains.requirements(at, profile, key_types, leaf_min_days, anchor_min_days, name)
+        for input_name, value in inputs.items():
+            try:
+                parsed.append(parse(value, input_name))
+            except certs.X509Error as exc:
+                if profile is None or exc.code != "invalid_certificate":
+                    raise
+                # Go may be able to parse it. Without parsing it here, Linkerd cannot be predicted.
+                unreadable.append(Reason("unreadable", str(exc), f"the {input_name.removeprefix('The ')}"))
     except (certs.X509Error, TypeError) as exc:
         raise AnsibleFilterError(str(exc)) from exc
-    given = {"The chain": chain, "The anchors": anchors}
-    first, second = (pem_bundle(value, what) for what, value in given.items())
-    texts = [pem_texts(value, what) for what, value in given.items()]
-    return chains.verify(first, second, wanted, (texts[0], texts[1]))
+    if unreadable:
+        return chains.Verdict([], unreadable)
+    texts = [pem_texts(value, input_name) for input_name, value in inputs.items()]
+    return chains.verify(parsed[0], parsed[1], required, (texts[0], texts[1]))
 
 
 def x509_chain(chain: object, anchors: object, **requirements: Any) -> dict[str, Any]:

@@ -44,7 +44,8 @@ requirements:
   - cryptography >= 42.0.0
 notes:
   - Requires C(get) on the ConfigMap and the Secret, and C(list) on pods in all namespaces. RV(renewal_time) requires
-    C(get) on the Certificate C(linkerd-identity-issuer) of cert-manager.
+    C(get) on the Certificate C(linkerd-identity-issuer) of cert-manager, and RV(trust_domain) on the ConfigMap
+    C(linkerd-config).
   - O(leaves) requires C(get) and C(create) on C(pods/portforward) in the namespaces of the pods. Kubernetes before 1.35
     checks C(get) only. Without these permissions the module does not fail, and RV(leaves_missing) has the reason.
 author:
@@ -121,6 +122,14 @@ renewal_time:
   returned: success
   type: str
   sample: "2026-11-25T11:00:00Z"
+trust_domain:
+  description:
+    - Trust domain of the mesh, from the values of Linkerd's chart in the ConfigMap C(linkerd-config).
+    - None if it cannot be read.
+  returned: success
+  type: str
+  sample: cluster.local
+  version_added: 0.3.0
 pods:
   description:
     - Groups of pods with a proxy by their trust anchors, the largest group first.
@@ -219,7 +228,8 @@ leaves_missing:
     code:
       description:
         - V(refused) when the pod presents no certificate, V(starting) when its proxy has not started, V(forbidden) when
-          the API server does not permit the connection, V(unreadable) when the pod was not reached.
+          the API server does not permit the connection, V(unreadable) when the pod was not reached, or presents a
+          certificate that cannot be parsed.
       type: str
       returned: always
     problem:
@@ -304,6 +314,7 @@ def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
     config_map, anchors_problem = read(cluster, ObjectReference("v1", "ConfigMap", sources.CONFIG_MAP, namespace))
     secret, issuer_problem = read(cluster, ObjectReference("v1", "Secret", sources.SECRET, namespace))
     certificate = read(cluster, ObjectReference("cert-manager.io/v1", "Certificate", sources.SECRET, namespace))[0]
+    config = read(cluster, ObjectReference("v1", "ConfigMap", sources.VALUES, namespace))[0]
     anchors = sources.anchors_source(config_map, namespace, anchors_problem)
     pods, pods_problem = meshed_pods(cluster, namespace)
     leaves, missing = None, None
@@ -315,6 +326,7 @@ def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
         "issuer": sources.secret_source(secret, namespace, "tls.crt", issuer_problem),
         "signer": sources.secret_source(secret, namespace, "ca.crt", issuer_problem),
         "renewal_time": sources.renewal_time(certificate),
+        "trust_domain": sources.trust_domain(config),
         "pods": sources.pod_groups(pods, anchors["changed_at"]),
         "pods_problem": pods_problem,
         "leaves": leaves,

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.filter.x509 import chain_verdict, pem_bundle
+from ansible_collections.servicemesh.pki.plugins.filter.x509 import chain_verdict
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import paths
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import (
+    pem_bundle,
+    require_cryptography,
+)
 
 
 def issued_by(child: object, parent: object) -> bool:
+    require_cryptography()
     return paths.is_issued_by(pem_bundle(child)[0], pem_bundle(parent, "The issuer")[0])
 
 

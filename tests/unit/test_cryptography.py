@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What modules say where cryptography is not installed: a real Python that finds none."""
+"""Modules and filters in a Python that does not find cryptography name it in their error."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-MODULES = Path(__file__).parents[2] / "plugins/modules"
-NEEDING = {
+ROOT = Path(__file__).parents[2]
+PLUGINS = ROOT / "plugins"
+MODULES = {
     "linkerd_certificates_info": {},
     "linkerd_issuer_renewal": {"name": "linkerd-identity-issuer"},
     "service_account_issuer_info": {},
@@ -22,30 +23,74 @@ NEEDING = {
     "vault_pki_issuer_info": {"mount": "pki"},
     "vault_pki_root": {"mount": "pki", "issuer_name": "one", "common_name": "one", "ttl": "1h"},
 }
-WITHOUT = """
+# Expressions that use a filter or test of each plugin file.
+EXPRESSIONS = {
+    "filter/identity.py": ["'' | servicemesh.pki.identity_lifetime('48h', '25h')"],
+    "filter/mesh.py": ["{} | servicemesh.pki.mesh_report({})"],
+    "filter/x509.py": [
+        "'pem' | servicemesh.pki.x509_certificates",
+        "'pem' | servicemesh.pki.x509_chain('pem')",
+        "'pem' | servicemesh.pki.x509_pem",
+    ],
+    "test/x509.py": ["'pem' is servicemesh.pki.issued_by('pem')", "'pem' is servicemesh.pki.trusted_by('pem')"],
+}
+RUN_MODULE = """
 import json, runpy, sys
 sys.path.append("..")  # as pytest does for a conftest.py
 runpy.run_path("../conftest.py")
-sys.modules["cryptography"] = None  # as if it were not there
+sys.modules["cryptography"] = None  # import raises ImportError
 from conftest import run_module
 name, options = sys.argv[1], json.loads(sys.argv[2])
 print(json.dumps(run_module(name, **options)))
 """
+EVALUATE = """
+import sys
+sys.modules["cryptography"] = None  # import raises ImportError
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar, trust_as_template
+init_plugin_loader([])
+try:
+    Templar(DataLoader()).template(trust_as_template("{{ " + sys.argv[1] + " }}"))
+except AnsibleError as exc:
+    print(exc)
+"""
 
 
-@pytest.mark.parametrize("name", NEEDING)
-def test_a_missing_cryptography_is_said_before_anything_is_asked(name):
-    options = NEEDING[name]
+def run(program: str, *arguments: str, folder: str = "") -> str:
+    """Run a program in another Python process and return its output."""
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / folder, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_names_missing_cryptography(name):
+    options = MODULES[name]
     if name.startswith("vault_"):
         options = {"url": "http://127.0.0.1:1", "auth_method": "none"} | options
-    command = [sys.executable, "-c", WITHOUT, name, json.dumps(options)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["failed"] is True
-    assert "cryptography" in told["msg"]
+    result = json.loads(run(RUN_MODULE, name, json.dumps(options), folder="tests/unit"))
+    assert (result["failed"], result["code"]) == (True, "missing_library")
+    assert "cryptography" in result["msg"]
 
 
-def test_every_module_that_uses_it_is_tried():
-    using = {path.stem for path in MODULES.glob("*.py") if "cryptography.require(module)" in path.read_text()}
-    assert using == set(NEEDING)
+@pytest.mark.parametrize("expression", [one for some in EXPRESSIONS.values() for one in some])
+def test_filter_names_missing_cryptography(expression):
+    output = run(EVALUATE, expression)
+    assert "Failed to import the required Python library (cryptography)" in output
+    assert "BaseException" not in output and "NoneType" not in output
+
+
+def test_every_module_that_requires_cryptography_is_tested():
+    found = {
+        path.stem for path in (PLUGINS / "modules").glob("*.py") if "cryptography.require(module)" in path.read_text()
+    }
+    assert found == set(MODULES)
+
+
+def test_every_filter_that_requires_cryptography_is_tested():
+    files = [*(PLUGINS / "filter").glob("*.py"), *(PLUGINS / "test").glob("*.py")]
+    found = {str(path.relative_to(PLUGINS)) for path in files if "require_cryptography" in path.read_text()}
+    assert found == set(EXPRESSIONS)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import Encoding, PublicFormat, ec, rsa
 
-CURVES: dict[str, type[ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
+CURVES = {"P-256": "SECP256R1", "P-384": "SECP384R1", "P-521": "SECP521R1"}  # names of classes in cryptography
 
 
 class JwkError(ValueError):
@@ -51,7 +51,7 @@ def public_key_pem(key: dict[str, Any]) -> str:
             public = rsa.RSAPublicNumbers(number(key, "e"), number(key, "n")).public_key()
         elif kind == "EC":
             public = ec.EllipticCurvePublicNumbers(
-                number(key, "x"), number(key, "y"), CURVES[key["crv"]]()
+                number(key, "x"), number(key, "y"), getattr(ec, CURVES[key["crv"]])()
             ).public_key()
         else:
             raise JwkError(f"a key of type {kind}, wanted RSA or EC")

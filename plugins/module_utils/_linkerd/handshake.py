@@ -22,6 +22,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.port_f
     presented_certificates,
 )
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import leaves
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509.certs import X509Error
 
 MAX_CONNECTIONS = 16
 ATTEMPTS = 2
@@ -67,8 +68,8 @@ class Reader:
             raise ForwardError("it presents no certificate", code="refused")
         try:
             return leaves.leaf(target, found)
-        except ValueError as exc:
-            raise ForwardError(f"it presents an invalid certificate: {exc}", code="refused") from exc
+        except X509Error as exc:
+            raise ForwardError(f"a certificate that it presents is {exc}", code="unreadable") from exc
 
 
 def read_all(

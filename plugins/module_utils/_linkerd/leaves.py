@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
-from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import Encoding, x509
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import Encoding
 
 PORT_NAME, PORT = "linkerd-admin", 4191
 LOCAL_NAME = "LINKERD2_PROXY_IDENTITY_LOCAL_NAME"
@@ -95,13 +95,13 @@ def server_name(pod: Facts, proxy: Facts) -> str:
 
 
 def leaf(target: Target, presented: list[bytes]) -> tuple[Facts, list[Facts]]:
-    """The facts of a proxy's own certificate and of those above it. Raises ValueError for an invalid certificate."""
-    first, *above = [x509.load_der_x509_certificate(der) for der in presented]
+    """The facts of a proxy's own certificate and of those above it. Raises X509Error for an invalid certificate."""
+    first, *above = [certs.parse_der(der) for der in presented]
     facts = {
         "pod": target.name,
         "identity": target.server_name,
         "started_at": target.started_at,
-        "serial_number": certs.serial(first),
+        "serial_number": certs.serial_number(first),
         "not_before": certs.iso(first.not_valid_before_utc),
         "not_after": certs.iso(first.not_valid_after_utc),
         "fingerprint_sha256": certs.fingerprint(first),

@@ -11,17 +11,22 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs, strict_pem
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import Encoding, x509
 
+VALUES = "linkerd-config"
 CONFIG_MAP, BUNDLE_KEY = "linkerd-identity-trust-roots", "ca-bundle.crt"
 SECRET = "linkerd-identity-issuer"  # noqa: S105 - its name
 PROXY, VARIABLE = "linkerd-proxy", "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"
 CONTROLLER = "identity"  # its container also reads the anchors only when it starts
 SELECTOR = "linkerd.io/control-plane-ns={namespace}"
+
+with contextlib.suppress(ImportError):  # the client of Kubernetes needs it, and modules report that it is missing
+    import yaml
 
 Object = dict[str, Any]
 
@@ -85,6 +90,16 @@ def changed_at(found: Object) -> str:
 def renewal_time(found: Object | None) -> str | None:
     """When cert-manager will renew the issuer; None without a Certificate of cert-manager that can be read."""
     return ((found or {}).get("status") or {}).get("renewalTime")
+
+
+def trust_domain(found: Object | None) -> str | None:
+    """Return the trust domain from the ConfigMap linkerd-config, where the chart stores its values, or None."""
+    try:
+        values = yaml.safe_load(((found or {}).get("data") or {}).get("values") or "")
+    except yaml.YAMLError:
+        return None
+    values = values if isinstance(values, dict) else {}
+    return values.get("identityTrustDomain") or values.get("clusterDomain") or None
 
 
 def pod_groups(pods: list[Object], changed: str | None) -> list[dict[str, Any]]:

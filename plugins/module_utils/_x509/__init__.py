@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PEM and certificates: parsing, and facts about one certificate. Private to this collection.
+"""Parsing of PEM and certificates, and facts about one certificate. Private to this collection.
 
 May import: _common.
 """

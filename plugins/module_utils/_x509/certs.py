@@ -1,12 +1,11 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PEM to certificates, certificates to facts. Private to this collection."""
+"""Parse PEM bundles and return facts about certificates. Private to this collection."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import ipaddress
 from collections.abc import Iterator
 from datetime import datetime
@@ -39,112 +38,123 @@ KEY_USAGES = {
     "key_cert_sign": "keyCertSign",
     "crl_sign": "cRLSign",
 }
-KEY_TYPES = {
-    ec.EllipticCurvePublicKey: "ec",
-    rsa.RSAPublicKey: "rsa",
-    ed25519.Ed25519PublicKey: "ed25519",
-    ed448.Ed448PublicKey: "ed448",
-    dsa.DSAPublicKey: "dsa",
-}
 WEAK_HASHES = ("md5", "sha1")
 KEY_SIZES = {"ed25519": 256, "ed448": 456}
 
 
 class X509Error(PkiError, ValueError):
-    """An input that is not a certificate or a bundle of them. The message never quotes the input."""
+    """The input is not a PEM bundle of certificates, or a parameter of the verification is not valid.
+
+    The message never quotes the input.
+    """
 
     code = "invalid_certificate"
 
 
 def parse_bundle(pem: str | bytes) -> list[x509.Certificate]:
-    """All certificates of a PEM bundle, in its order. Raises X509Error.
+    """Return the certificates of a PEM bundle in the order of the text. Raises X509Error.
 
-    Lenient: text around the blocks, indentation, a byte order mark and blocks joined on one line are allowed; other
-    kinds of blocks are not. Linkerd reads less: see strict_pem.py.
+    Text around the blocks, indentation, a byte order mark and several blocks on one line are allowed. Blocks with
+    another label are an error. Linkerd reads PEM more strictly, see strict_pem.py.
     """
     certificates = []
-    for number, (label, offset, line, body) in enumerate(_blocks(_text(pem)), start=1):
-        where = f"PEM block {number} (line {line}, offset {offset})"
+    for number, (label, offset, line, body) in enumerate(_blocks(_decode(pem)), start=1):
+        block = f"PEM block {number} (line {line}, offset {offset})"
         if label not in LABELS:
-            raise X509Error(f"{where} is {_shown(label)}, wanted CERTIFICATE")
+            raise X509Error(f"{block} is {_printable(label)}, expected CERTIFICATE. Remove it", code="invalid_pem")
         try:
-            certificates.append(_load(base64.b64decode("".join(_content(body).split()), validate=True)))
-        except binascii.Error as exc:
-            raise X509Error(f"{where} is not valid base64: take the PEM text again from its source") from exc
-        except Exception as exc:  # cryptography raises more kinds than it documents, TypeError for example
-            raise X509Error(f"{where} is not a valid X.509 certificate: {_cause(exc)}") from exc
+            der = base64.b64decode("".join(_base64_text(body).split()), validate=True)
+        except ValueError as exc:
+            raise X509Error(
+                f"{block} is not valid base64. Take the certificate from its source again", code="invalid_pem"
+            ) from exc
+        try:
+            certificates.append(parse_der(der))
+        except X509Error as exc:
+            raise X509Error(f"{block} is {exc}", code="invalid_certificate") from exc
     if not certificates:
         raise X509Error(
-            "No certificate found: the input is empty or holds no line -----BEGIN CERTIFICATE-----, wanted is PEM"
+            "The input contains no certificate. Give PEM text with at least one -----BEGIN CERTIFICATE----- block",
+            code="invalid_pem",
         )
     return certificates
 
 
-def _text(pem: str | bytes) -> str:
+def _decode(pem: str | bytes) -> str:
     if isinstance(pem, bytes):
         if pem[:1] == b"\x30" and pem[1:2] >= b"\x80":
-            raise X509Error("The input looks like DER, wanted PEM (openssl x509 -inform der converts)")
+            raise X509Error(
+                "The input is DER, expected PEM: run `openssl x509 -inform der` to convert it", code="invalid_pem"
+            )
         try:
             pem = pem.decode("utf-8")
         except UnicodeDecodeError as exc:
-            raise X509Error(f"The input is not PEM: byte at offset {exc.start} is not UTF-8. Give PEM text") from exc
-    # Wherever it stands and however broken it is: before anything else, so that no other message comes first.
+            raise X509Error(
+                f"The input is not PEM: the byte at offset {exc.start} is not UTF-8. Give PEM text", code="invalid_pem"
+            ) from exc
+    # Checked before the blocks are parsed, so that an incomplete key is reported as a key too.
     if "PRIVATE KEY" in pem:
-        raise X509Error(f"The input holds a private key (offset {pem.index('PRIVATE KEY')}). Give only certificates")
+        raise X509Error(
+            f"The input contains a private key (offset {pem.index('PRIVATE KEY')}). Give only certificates",
+            code="private_key_in_input",
+        )
     return pem
 
 
 def _blocks(text: str) -> Iterator[tuple[str, int, int, str]]:
-    """(label, offset, line, base64) of each block."""
+    """Yield label, offset, line number and body of each PEM block."""
     start, line, counted = text.find(BEGIN), 1, 0
     while start >= 0:
         line, counted = line + text.count("\n", counted, start), start
-        head = text.find(DASHES, start + len(BEGIN), start + 100)
-        label = text[start + len(BEGIN) : head]
-        if head < 0 or "\n" in label:
-            raise X509Error(f"The BEGIN line at line {line}, offset {start} must end in -----")
-        head += len(DASHES)
-        end = text.find(DASHES, head)
-        tail = f"{END}{label}{DASHES}"
-        if end < 0 or not text.startswith(tail, end):
-            raise X509Error(f"The PEM block at line {line}, offset {start} needs a line -----END {_shown(label)}-----")
-        yield label, start, line, text[head:end]
-        start = text.find(BEGIN, end + len(tail))
+        body = text.find(DASHES, start + len(BEGIN), start + 100)
+        label = text[start + len(BEGIN) : body]
+        if body < 0 or "\n" in label:
+            raise X509Error(f"The BEGIN line at line {line}, offset {start} must end in -----", code="invalid_pem")
+        body += len(DASHES)
+        end = text.find(DASHES, body)
+        trailer = f"{END}{label}{DASHES}"
+        if end < 0 or not text.startswith(trailer, end):
+            raise X509Error(
+                f"The PEM block at line {line}, offset {start} needs a line -----END {_printable(label)}-----",
+                code="invalid_pem",
+            )
+        yield label, start, line, text[body:end]
+        start = text.find(BEGIN, end + len(trailer))
 
 
-def _content(body: str) -> str:
-    """The base64 of a block, without the headers that RFC 1421 allows before it."""
+def _base64_text(body: str) -> str:
+    """Remove the headers that RFC 1421 allows at the start of a block."""
     if ":" not in body:
         return body
     lines = body.lstrip("\r\n").splitlines()
     while lines and ":" in lines[0]:
         del lines[0]
         while lines and lines[0][:1] in (" ", "\t") and lines[0].strip():
-            del lines[0]  # a header goes on
+            del lines[0]  # continuation of the header
     return "\n".join(lines)
 
 
-def _shown(label: str) -> str:
-    """A block's label is shown only when it looks like one."""
-    return label if label.replace(" ", "").isalnum() and label.isascii() and label.isupper() else "an unknown kind"
+def _printable(label: str) -> str:
+    """Return the label of a block if it looks like one, because messages must not quote other input."""
+    return label if label.replace(" ", "").isalnum() and label.isascii() and label.isupper() else "an unknown type"
 
 
-def _load(der: bytes) -> x509.Certificate:
-    certificate = x509.load_der_x509_certificate(der)
-    # These are parsed when first asked for; asked here, a broken one is found with its place in the bundle.
-    told = (certificate.extensions, certificate.subject, certificate.issuer, certificate.serial_number)
-    dummy = (*told, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+def parse_der(der: bytes) -> x509.Certificate:
+    """Return a certificate, with the parts that cryptography parses on first access. Raises X509Error."""
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        for part in ("extensions", "subject", "issuer", "serial_number", "not_valid_before_utc", "not_valid_after_utc"):
+            getattr(certificate, part)
+    except Exception as exc:  # cryptography raises more exceptions than it documents, for example TypeError
+        message = " ".join(str(exc).split())[:200] or type(exc).__name__
+        raise X509Error(f"not a valid X.509 certificate: {message}", code="invalid_certificate") from exc
     return certificate
 
 
-def _cause(exc: Exception) -> str:
-    return " ".join(str(exc).split())[:200] or type(exc).__name__
-
-
 def certificate_facts(certificate: x509.Certificate) -> dict[str, Any]:
-    """What a playbook may ask of a certificate. Every key is always there, with None or [] where there is nothing."""
+    """Return what the filter x509_certificates documents. A key without a value is None or an empty list."""
     constraints = extension(certificate, ExtensionOID.BASIC_CONSTRAINTS)
-    subject_key, authority_key = key_identifiers(certificate)
+    subject_key_identifier, authority_key_identifier = key_identifiers(certificate)
     key_type, key_bits, curve = key_facts(certificate)
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return {
@@ -152,9 +162,9 @@ def certificate_facts(certificate: x509.Certificate) -> dict[str, Any]:
         "issuer": certificate.issuer.rfc4514_string(),
         "common_name": names[-1].value if names else None,
         "version": certificate.version.value + 1,
-        "serial_number": serial(certificate),
-        "subject_key_identifier": subject_key,
-        "authority_key_identifier": authority_key,
+        "serial_number": serial_number(certificate),
+        "subject_key_identifier": subject_key_identifier,
+        "authority_key_identifier": authority_key_identifier,
         "not_before": iso(certificate.not_valid_before_utc),
         "not_after": iso(certificate.not_valid_after_utc),
         "key_type": key_type,
@@ -174,7 +184,7 @@ def certificate_facts(certificate: x509.Certificate) -> dict[str, Any]:
 
 
 def extension(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> Any:
-    """The value of an extension, or None."""
+    """Return the value of an extension, or None."""
     try:
         return certificate.extensions.get_extension_for_oid(oid).value
     except x509.ExtensionNotFound:
@@ -182,25 +192,44 @@ def extension(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> Any:
 
 
 def key_identifiers(certificate: x509.Certificate) -> tuple[str | None, str | None]:
-    """Subject and authority key identifier as lower-case hex."""
-    ski = extension(certificate, ExtensionOID.SUBJECT_KEY_IDENTIFIER)
-    aki = extension(certificate, ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
-    return ski.digest.hex() if ski else None, aki.key_identifier.hex() if aki and aki.key_identifier else None
+    """Return subject and authority key identifier as lower-case hexadecimal, or None."""
+    subject = extension(certificate, ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+    authority = extension(certificate, ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+    return (
+        subject.digest.hex() if subject else None,
+        authority.key_identifier.hex() if authority and authority.key_identifier else None,
+    )
 
 
 def key_facts(certificate: x509.Certificate) -> tuple[str, int | None, str | None]:
-    """Type, size in bits and curve of the public key."""
+    """Return type, size in bits and curve of the public key."""
     try:
         key = certificate.public_key()
     except (UnsupportedAlgorithm, ValueError):
         return "unknown", None, None
-    key_type = next((name for kind, name in KEY_TYPES.items() if isinstance(key, kind)), "unknown")
+    key_type = _key_type(key)
     curve = key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else None
     return key_type, KEY_SIZES.get(key_type) or getattr(key, "key_size", None), curve
 
 
+def _key_type(key: Any) -> str:
+    match key:
+        case ec.EllipticCurvePublicKey():
+            return "ec"
+        case rsa.RSAPublicKey():
+            return "rsa"
+        case ed25519.Ed25519PublicKey():
+            return "ed25519"
+        case ed448.Ed448PublicKey():
+            return "ed448"
+        case dsa.DSAPublicKey():
+            return "dsa"
+        case _:
+            return "unknown"
+
+
 def key_usage(certificate: x509.Certificate) -> list[str] | None:
-    """RFC 5280's names of the key usages, None when the certificate does not limit them."""
+    """Return the key usages by their names in RFC 5280, or None without this extension."""
     usage = extension(certificate, ExtensionOID.KEY_USAGE)
     return usage and [name for attribute, name in KEY_USAGES.items() if getattr(usage, attribute)]
 
@@ -210,16 +239,16 @@ def is_self_signed(certificate: x509.Certificate) -> bool:
 
 
 def is_signed_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
-    """Whether the parent's name is the child's issuer and its key made the child's signature."""
+    """Return whether the subject of the parent is the issuer of the child, and its key signed the child."""
     try:
         child.verify_directly_issued_by(parent)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):  # wrong, unknown, of another kind of key
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):  # TypeError: a key of another type
         return _is_weakly_signed_by(child, parent)
     return True
 
 
 def _is_weakly_signed_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
-    """The same for MD5 and SHA-1, which cryptography verifies only on request."""
+    """Return the same for MD5 and SHA-1, which verify_directly_issued_by() does not support."""
     try:
         key, algorithm = parent.public_key(), child.signature_hash_algorithm
         if algorithm is None or algorithm.name not in WEAK_HASHES or child.issuer != parent.subject:
@@ -239,8 +268,11 @@ def signature_algorithm(certificate: x509.Certificate) -> str:
     return oid_name(certificate.signature_algorithm_oid)
 
 
-def serial(certificate: x509.Certificate) -> str:
-    """Hex as Vault writes it. No serial number may be negative, and some are: they have a minus, as openssl has it."""
+def serial_number(certificate: x509.Certificate) -> str:
+    """Return the serial number in the format of Vault, for example 3d:0a:57.
+
+    RFC 5280 forbids negative numbers. Those that exist have a minus sign, as openssl prints them.
+    """
     number = certificate.serial_number
     digits = abs(number).to_bytes(max(1, (number.bit_length() + 7) // 8), "big").hex(":")
     return f"-{digits}" if number < 0 else digits
@@ -250,9 +282,9 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def iso(moment: datetime) -> str:
-    """A time in UTC. Written by isoformat, since strftime writes the year 1 with one digit."""
-    return f"{moment.replace(tzinfo=None).isoformat(timespec='seconds')}Z"
+def iso(time: datetime) -> str:
+    """Return a time in UTC as ISO 8601. strftime() cannot be used, it writes the year 1 with one digit."""
+    return f"{time.replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def oid_name(oid: x509.ObjectIdentifier) -> str:

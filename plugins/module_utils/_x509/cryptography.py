@@ -1,7 +1,11 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What this collection uses of cryptography, and one sentence where it is not installed. Private to this collection."""
+"""The names of the Python library cryptography that this collection uses. Private to this collection.
+
+Without the library the names have no use, but plugins can be loaded and report what is missing. Modules call require()
+and filters call require_cryptography() of plugin_utils/_verify/filter_input.py before they use any of them.
+"""
 
 from __future__ import annotations
 
@@ -17,35 +21,23 @@ try:
     from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
     from cryptography.x509 import verification
-    from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+    from cryptography.x509.oid import ExtensionOID, NameOID
+    from cryptography.x509.verification import VerificationError
 
-    VerificationError = verification.VerificationError
     MISSING = None
 except ImportError:
     MISSING = traceback.format_exc()
 
-    class Anything:
-        """Lets the tables of this collection be made without cryptography; require() ends before one is used."""
+    class Missing:
+        def __getattr__(self, name: str) -> None:
+            return None
 
-        def __getattr__(self, name: str) -> Anything:
-            return self
-
-    dsa = ec = ed448 = ed25519 = hashes = padding = rsa = verification = x509 = Anything()  # type: ignore[assignment]
-    Encoding = ExtendedKeyUsageOID = ExtensionOID = NameOID = PublicFormat = Anything()  # type: ignore[assignment, misc]
-
-    class InvalidSignature(Exception):  # type: ignore[no-redef]  # noqa: N818 - its name there
-        """Never raised."""
-
-    class VerificationError(Exception):  # type: ignore[no-redef]
-        """Never raised."""
-
-    class UnsupportedAlgorithm(Exception):  # type: ignore[no-redef]  # noqa: N818
-        """Never raised."""
-
+    x509 = hashes = dsa = ec = ed448 = ed25519 = padding = rsa = verification = Missing()  # type: ignore[assignment]
+    Encoding = PublicFormat = ExtensionOID = NameOID = Missing()  # type: ignore[assignment, misc]
+    InvalidSignature = UnsupportedAlgorithm = VerificationError = Exception  # type: ignore[assignment, misc]
 
 __all__ = [
     "Encoding",
-    "ExtendedKeyUsageOID",
     "ExtensionOID",
     "InvalidSignature",
     "NameOID",
@@ -57,6 +49,7 @@ __all__ = [
     "ed448",
     "ed25519",
     "hashes",
+    "missing",
     "padding",
     "require",
     "rsa",
@@ -65,7 +58,12 @@ __all__ = [
 ]
 
 
+def missing() -> str:
+    """Return the message that names the missing library, or an empty text if it is installed."""
+    return missing_required_lib("cryptography") if MISSING else ""
+
+
 def require(module: AnsibleModule | Any) -> None:
-    """Ends a module that needs cryptography where it is not installed."""
+    """Fail a module that needs cryptography if it is not installed."""
     if MISSING:
-        module.fail_json(msg=missing_required_lib("cryptography"), exception=MISSING)
+        module.fail_json(msg=missing(), code="missing_library", exception=MISSING)

@@ -1,12 +1,14 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PEM text as the parts of Linkerd read it, and PEM text that all of them read. Private to this collection.
+"""Read PEM as the components of Linkerd do, and write PEM that all of them can read. Private to this collection.
 
-The identity controller and the CLI read with Go's encoding/pem (linkerd2: pkg/tls/codec.go): a block starts at the
-start of a line and ends at the end of one, another type ends the reading, and text that holds no block is an error, a
-blank line after the last block included. The proxies read with rustls-pki-types (linkerd2-proxy:
-linkerd/meshtls/src/creds.rs): text around blocks and other types are skipped, headers within a block are an error.
+The identity controller and the CLI use Go's encoding/pem (linkerd2: pkg/tls/codec.go). A block must start at the start
+of a line and end at the end of one. A block of another type ends the bundle. Remaining text without a block is an
+error, even a blank line after the last block.
+
+The proxies use rustls-pki-types (linkerd2-proxy: linkerd/meshtls/src/creds.rs). They skip text around blocks and blocks
+of other types. Headers within a block are an error.
 """
 
 from __future__ import annotations
@@ -23,13 +25,13 @@ LABEL = b"CERTIFICATE"
 BEGIN, END, DASHES = b"-----BEGIN ", b"-----END ", b"-----"
 BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 NEWLINES = b"\r\n"
-RUST_BLANKS = b"\t\n\x0b\x0c\r "
+RUST_WHITESPACE = b"\t\n\x0b\x0c\r "
 
 
 class Reading(NamedTuple):
-    """The DER of the certificates that were read. The problem is empty where the whole text was read.
+    """What a component of Linkerd reads: the DER of the certificates, and the problem with the rest of the text.
 
-    fatal: the reader stops with an error, and the part of Linkerd that reads the text does not start.
+    `problem` is empty if the component reads the whole text. `fatal` means that it fails and does not start.
     """
 
     certificates: list[bytes]
@@ -41,37 +43,38 @@ Reader = Callable[[bytes], Reading]
 
 
 def encode(certificates: Iterable[x509.Certificate]) -> str:
-    """PEM text of certificates, which Go, rustls, openssl and cryptography read alike."""
+    """Return PEM that Go, rustls, openssl and cryptography read in the same way."""
     return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in certificates)
 
 
 def read_as_go(text: bytes) -> Reading:
-    """What the identity controller and the CLI read."""
+    """Return what the identity controller and the CLI read."""
     certificates: list[bytes] = []
     start = 0
     while start < len(text):
         found = _go_block(text, start)
         if found is None:
-            return Reading(certificates, _where(text, start), fatal=True)
+            return Reading(certificates, _go_problem(text, start), fatal=True)
         label, der, start = found
         if label != LABEL:
             line = text.count(b"\n", 0, start)
-            problem = f"reading ends at a block {_shown(label)}, which ends at line {line}"
+            problem = f"the block before line {line + 1} is {_printable(label)}, and ends the bundle"
             return Reading(certificates, problem, fatal=not certificates)
         certificates.append(der)
-    return Reading(certificates, "" if certificates else "it holds no certificate", fatal=not certificates)
+    return Reading(certificates, "" if certificates else "it contains no certificate", fatal=not certificates)
 
 
-def _where(text: bytes, start: int) -> str:
+def _go_problem(text: bytes, start: int) -> str:
+    """Return why Go finds no block from an offset on."""
     line = text.count(b"\n", 0, start) + 1
     if text.find(BEGIN, start) < 0:
-        what = "a blank line follows" if not text[start:].strip() else "other text follows"
-        return f"{what} the last block (line {line}), where nothing may" if start else "it holds no PEM block"
-    return f"no complete PEM block, with its first and last line alone on their lines, follows line {line}"
+        rest = "other text" if text[start:].strip() else "a blank line"
+        return f"{rest} follows the last block (line {line})" if start else "it contains no PEM block"
+    return f"no complete PEM block follows from line {line} on. BEGIN and END must be on lines of their own"
 
 
 def _go_block(text: bytes, start: int) -> tuple[bytes, bytes, int] | None:
-    """Label and content of the next block, and where the text goes on; None where Go finds no block in it."""
+    """Return label and content of the next block, and the offset of the rest, or None. See Decode of encoding/pem."""
     search = start
     while (end := text.find(b"\n" + END, search)) >= 0:
         trailer = end + 1 + len(END)
@@ -102,7 +105,7 @@ def _go_block(text: bytes, start: int) -> tuple[bytes, bytes, int] | None:
 
 
 def _line(text: bytes, start: int) -> tuple[bytes, int]:
-    """The line without blanks at its end, and the start of the next."""
+    """Return the line without trailing whitespace, and the offset of the next line."""
     stop = text.find(b"\n", start)
     if stop < 0:
         return text[start:].rstrip(b" \t"), len(text)
@@ -110,8 +113,8 @@ def _line(text: bytes, start: int) -> tuple[bytes, int]:
     return line.removesuffix(b"\r").rstrip(b" \t"), stop + 1
 
 
-def _base64(data: bytes, blanks: bytes = b" \t\r\n") -> bytes | None:
-    data = data.translate(None, blanks)
+def _base64(data: bytes, whitespace: bytes = b" \t\r\n") -> bytes | None:
+    data = data.translate(None, whitespace)
     if not BASE64.fullmatch(data):
         return None
     try:
@@ -121,32 +124,31 @@ def _base64(data: bytes, blanks: bytes = b" \t\r\n") -> bytes | None:
 
 
 def read_as_rustls(text: bytes) -> Reading:
-    """What the proxies read."""
+    """Return what the proxies read."""
     certificates: list[bytes] = []
     label, body = None, b""
     for line in re.split(rb"[\r\n]", text):
         if line.startswith(BEGIN):
             name = line.rstrip(b"\r\n ")
             if not name.endswith(DASHES) or name.endswith(b"-" + DASHES):
-                return Reading(
-                    certificates, f"the line {len(certificates) + 1}. block begins with is broken", fatal=True
-                )
+                problem = f"the BEGIN line after {len(certificates)} certificate(s) is not complete"
+                return Reading(certificates, problem, fatal=True)
             label, body = name[len(BEGIN) :].removesuffix(DASHES), body if label else b""
         elif label is not None and line.startswith(END + label + DASHES):
             if label == LABEL:
-                der = _base64(body, RUST_BLANKS)
+                der = _base64(body, RUST_WHITESPACE)
                 if der is None:
-                    return Reading(certificates, "a block holds more than base64, such as headers", fatal=True)
+                    return Reading(certificates, "a block contains more than base64, for example headers", fatal=True)
                 certificates.append(der)
             label, body = None, b""
         elif label is not None:
             body += line
     if label is not None:
-        return Reading(certificates, "the last block has no end", fatal=True)
-    return Reading(certificates, "" if certificates else "it holds no certificate", fatal=not certificates)
+        return Reading(certificates, "the last block has no END line", fatal=True)
+    return Reading(certificates, "" if certificates else "it contains no certificate", fatal=not certificates)
 
 
-def _shown(label: bytes) -> str:
-    """A block's label is shown only when it looks like one."""
+def _printable(label: bytes) -> str:
+    """Return the label of a block if it looks like one, because messages must not quote other input."""
     plain = label.replace(b" ", b"").isalnum() and label.isascii() and label.isupper()
     return label.decode() if plain else "of an unknown type"

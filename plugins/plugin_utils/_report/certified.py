@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which workloads are certified by which issuer and root, and what is wrong with their certificates. Private.
+"""Which issuer and root certified which workloads, and which of their certificates are a problem. Private.
 
-A proxy renews its certificate when 70 % of its validity is over (linkerd2-proxy: linkerd/proxy/identity-client), so one
-that is older than OVERDUE could not be renewed for a while.
+A proxy renews its certificate after 70 % of its validity (linkerd2-proxy: linkerd/proxy/identity-client). If more than
+OVERDUE has passed, several renewals have failed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
-from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import x509
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import linkerd, oids, webpki
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import Signatures
 
 Facts = dict[str, Any]
 CODES = frozenset(
@@ -30,104 +31,112 @@ CODES = frozenset(
     }
 )
 OVERDUE = 0.85  # of the validity of a certificate
-GRACE = timedelta(minutes=2)  # that a proxy may take from its start to its first certificate
-SHOWN = 3  # pods that a sentence names
+GRACE = timedelta(minutes=2)  # from the start of a proxy to its first certificate
+MAX_NAMES = 3  # pods in a message
+LOGS = "kubectl logs -n <namespace> <pod> -c linkerd-proxy"
+RESTART = "Run `kubectl rollout restart` for their workloads, so that the current issuer certifies them."
 
 
-class Known:
-    """The certificates of one cluster and of Vault, parsed once."""
+class Pool:
+    """The certificates of one cluster and of Vault, each parsed once."""
 
     def __init__(self, reading: Facts, vault_issuers: list[Facts]) -> None:
         self.facts: dict[str, Facts] = {}
-        self._parsed: dict[str, x509.Certificate] = {}
+        self.signatures = Signatures()
+        self._nodes: dict[str, Node] = {}
         self.anchors = self.add(reading["anchors"]["certificates"])
         self.issuer = self.add(reading["issuer"]["certificates"])
         self.others = [*self.add(reading["signer"]["certificates"]), *self.add(vault_issuers)]
 
-    def add(self, certificates: list[Facts]) -> list[x509.Certificate]:
+    def add(self, certificates: list[Facts]) -> list[Node]:
         found = []
         for one in certificates:
             fingerprint = one["fingerprint_sha256"]
-            if fingerprint not in self._parsed:
-                self._parsed[fingerprint], self.facts[fingerprint] = parsed(one), one
-            found.append(self._parsed[fingerprint])
+            if fingerprint not in self._nodes:
+                self._nodes[fingerprint], self.facts[fingerprint] = parsed(one), one
+            found.append(self._nodes[fingerprint])
         return found
 
-    def above(self, leaf: x509.Certificate, presented: list[x509.Certificate]) -> list[x509.Certificate]:
-        """Who signed a leaf, and who signed that one, up to an anchor, a root, or one that no signer is known of."""
+    def signers(self, leaf: Node, presented: list[Node]) -> list[Node]:
+        """Return the certificates above a leaf, up to an anchor, a root, or one whose signer is not known."""
         pool, path = [*presented, *self.issuer, *self.anchors, *self.others], [leaf]
-        while not (path[1:] and (path[-1] in self.anchors or certs.is_self_signed(path[-1]))):
-            signer = next((one for one in pool if one not in path and certs.is_signed_by(path[-1], one)), None)
+        while not (path[1:] and (path[-1] in self.anchors or certs.is_self_signed(path[-1].certificate))):
+            signer = next((one for one in pool if one not in path and self.signatures(path[-1], one)), None)
             if signer is None:
                 break
             path.append(signer)
         return path[1:]
 
+    def reasons(self, leaf: Node, presented: list[Node], at: datetime) -> list[Facts]:
+        """Return why other proxies refuse a leaf, as a server or as a client. Its own validity is left out.
 
-def parsed(facts: Facts) -> x509.Certificate:
-    return certs.parse_bundle(facts["certificate"])[0]
+        They verify with the certificates that the proxy presents, and no others. If it presents only its own, the
+        issuer in the Secret is used, which it got with its certificate.
+        """
+        reasons = linkerd.Reasons()
+        for usage in (oids.SERVER_AUTH, oids.CLIENT_AUTH):
+            found = webpki.verify(leaf, presented or self.issuer, self.anchors, at, usage, self.signatures)
+            reasons.add((linkerd.PROXIES,), found.reasons)
+        own = {(code, leaf.subject) for code in ("expired", "not_yet_valid")}
+        return [one.facts() for one in reasons.all() if (one.code, one.subject) not in own]
+
+
+def parsed(facts: Facts) -> Node:
+    return Node(certs.parse_bundle(facts["certificate"])[0])
 
 
 def evaluate(reading: Facts, vault_issuers: list[Facts], at: datetime) -> Facts | None:
-    """What the leaves of a cluster show; None where none were asked for."""
+    """Return what the certificates of the pods of a cluster show, or None if they were not read."""
     if reading.get("leaves") is None:
         return None
     with warnings.catch_warnings():
-        # Linkerd writes identities of more than 64 letters into common names, which cryptography warns of each time.
+        # Linkerd writes identities of more than 64 characters into common names, and cryptography warns about each.
         warnings.filterwarnings("ignore", "Attribute's length must be", UserWarning)
         return _evaluate(reading, vault_issuers, at)
 
 
 def _evaluate(reading: Facts, vault_issuers: list[Facts], at: datetime) -> Facts:
-    known = Known(reading, vault_issuers)
+    pool = Pool(reading, vault_issuers)
     groups: dict[tuple[Any, ...], Facts] = {}
     expired, near_end = [], []
     for presented in reading["leaves"]:
-        above = known.add(presented["certificates"])
+        above = pool.add(presented["certificates"])
         for leaf in presented["leaves"]:
-            group = group_of(known, parsed(leaf), above, leaf, at)
+            group = group_of(pool, parsed(leaf), above, at)
             key = (group["issuer_fingerprint"], group["root_fingerprint"], tuple(str(one) for one in group["reasons"]))
             groups.setdefault(key, group)["leaves"].append(leaf)
             if not leaf["not_before"] <= certs.iso(at) <= leaf["not_after"]:
                 expired.append(leaf)
-            elif spent(leaf, at) > OVERDUE:
+            elif elapsed(leaf, at) > OVERDUE:
                 near_end.append(leaf)
     return {
         "certified": sum(len(group["leaves"]) for group in groups.values()),
-        "groups": [summary(known, group) for group in sorted(groups.values(), key=lambda one: -len(one["leaves"]))],
-        "expired": [end(leaf) for leaf in expired],
-        "near_end": [end(leaf) for leaf in near_end],
+        "groups": [summary(pool, group) for group in sorted(groups.values(), key=lambda one: -len(one["leaves"]))],
+        "expired": [validity(leaf) for leaf in expired],
+        "near_end": [validity(leaf) for leaf in near_end],
         **missing(reading["leaves_missing"], at),
     }
 
 
-def group_of(
-    known: Known, leaf: x509.Certificate, presented: list[x509.Certificate], facts: Facts, at: datetime
-) -> Facts:
-    """A new group for a leaf. Its own validity is no reason of the group."""
-    signers = known.above(leaf, presented)
-    # A meshed client has what was presented, and nothing else. Nothing above the leaf means that it could not be read.
-    chain = [leaf, *(presented or known.issuer)]
-    verdict = chains.verify(chain, known.anchors, chains.requirements(at)) if known.anchors else None
-    own = {"expired", "not_yet_valid"}
-    reasons = verdict.facts()["reasons"] if verdict else []
-    subject = leaf.subject.rfc4514_string()
+def group_of(pool: Pool, leaf: Node, presented: list[Node], at: datetime) -> Facts:
+    """Return a new group for a leaf. Leaves with the same signers and reasons belong together."""
+    signers = [certs.fingerprint(one.certificate) for one in pool.signers(leaf, presented)]
     return {
-        "issuer_fingerprint": certs.fingerprint(signers[0]) if signers else None,
-        "root_fingerprint": certs.fingerprint(signers[-1]) if signers[1:] else None,
-        "issuer_name": leaf.issuer.rfc4514_string(),
-        "reasons": [one for one in reasons if not (one["code"] in own and one["subject"] == subject)],
-        "compared": verdict is not None,
+        "issuer_fingerprint": signers[0] if signers else None,
+        "root_fingerprint": signers[-1] if signers[1:] else None,
+        "issuer_name": leaf.issuer,
+        "reasons": pool.reasons(leaf, presented, at) if pool.anchors else [],
+        "compared": bool(pool.anchors),
         "leaves": [],
     }
 
 
-def summary(known: Known, group: Facts) -> Facts:
+def summary(pool: Pool, group: Facts) -> Facts:
     leaves = group["leaves"]
     first = min(leaves, key=lambda one: one["not_after"])
     return {
-        "issuer": known.facts.get(group["issuer_fingerprint"]),
-        "root": known.facts.get(group["root_fingerprint"]),
+        "issuer": pool.facts.get(group["issuer_fingerprint"]),
+        "root": pool.facts.get(group["root_fingerprint"]),
         "issuer_name": group["issuer_name"],
         "trusted": group["compared"] and not group["reasons"],
         "compared": group["compared"],
@@ -138,18 +147,18 @@ def summary(known: Known, group: Facts) -> Facts:
     }
 
 
-def spent(leaf: Facts, at: datetime) -> float:
-    """How much of its validity is over, 0 to 1."""
-    start, end_ = datetime.fromisoformat(leaf["not_before"]), datetime.fromisoformat(leaf["not_after"])
-    return (at - start) / max(end_ - start, timedelta(seconds=1))
+def elapsed(leaf: Facts, at: datetime) -> float:
+    """Return the part of the validity that has passed, 0 to 1."""
+    start, end = datetime.fromisoformat(leaf["not_before"]), datetime.fromisoformat(leaf["not_after"])
+    return (at - start) / max(end - start, timedelta(seconds=1))
 
 
-def end(leaf: Facts) -> Facts:
+def validity(leaf: Facts) -> Facts:
     return {key: leaf[key] for key in ("pod", "not_before", "not_after")}
 
 
 def missing(found: list[Facts], at: datetime) -> Facts:
-    """Pods whose leaf was not read, by what that means."""
+    """Return the pods whose certificate was not read, by the cause."""
     parts: dict[str, list[Facts]] = {"without": [], "starting": [], "unreadable": [], "forbidden": []}
     names = {"refused": "without", "unreadable": "unreadable", "forbidden": "forbidden"}
     for one in found:
@@ -161,37 +170,35 @@ def missing(found: list[Facts], at: datetime) -> Facts:
 
 
 def disagreements(disagree: Callable[..., Any], found: Facts) -> Iterator[Any]:
-    """Everything that is wrong with the certificates of workloads."""
-    restart = "`kubectl rollout restart` of what they belong to has them certified by the current issuer."
+    """Yield the problems with the certificates of workloads."""
     for group in found["groups"]:
-        named, where, whole = _named(group["pods"]), f"{len(group['pods'])} pod(s)", {"pods": group["pods"]}
+        pods, where, details = join(group["pods"], ", "), f"{len(group['pods'])} pod(s)", {"pods": group["pods"]}
         if group["issuer"] is None:
             yield disagree(
                 "pod_leaf_unknown_issuer",
                 where,
-                f"{named} present certificates of {group['issuer_name']}, and no certificate at hand has the key that "
-                f"signed them. {restart}",
-                **whole,
+                f"The certificates of {pods} name {group['issuer_name']} as issuer, but no certificate in the cluster "
+                f"or in Vault has the key that signed them. {RESTART}",
+                **details,
             )
         elif group["reasons"]:
             why = " ".join(f"{one['message'].rstrip('.')}." for one in group["reasons"])
-            root = _called(group["root"]) if group["root"] else "no known root"
+            root = name(group["root"]) if group["root"] else "an unknown root"
             yield disagree(
                 "pod_leaf_untrusted",
                 where,
-                f"{named} present certificates of {_called(group['issuer'])} below {root}, which do not lead to the "
-                f"trust anchors of the ConfigMap: {why} {restart}",
+                f"The certificates of {pods}, signed by {name(group['issuer'])} below {root}, are not valid for the "
+                f"trust anchors in the ConfigMap: {why} {RESTART}",
                 reasons=group["reasons"],
-                **whole,
+                **details,
             )
-    yield from _ends(disagree, found)
+    yield from _expiring(disagree, found)
     yield from _missing(disagree, found)
 
 
-def _ends(disagree: Callable[..., Any], found: Facts) -> Iterator[Any]:
-    log = "The log of its proxy shows why it was not renewed: kubectl logs -n <namespace> <pod> -c linkerd-proxy"
+def _expiring(disagree: Callable[..., Any], found: Facts) -> Iterator[Any]:
     for part, code, message in (
-        ("expired", "pod_leaf_expired", "present a certificate that is not valid now"),
+        ("expired", "pod_leaf_expired", "present a certificate that is expired or not yet valid"),
         (
             "near_end",
             "pod_leaf_near_end",
@@ -200,8 +207,9 @@ def _ends(disagree: Callable[..., Any], found: Facts) -> Iterator[Any]:
     ):
         pods = [one["pod"] for one in found[part]]
         if pods:
-            ends = _some([f"{one['pod']} until {one['not_after']}" for one in found[part]])
-            yield disagree(code, f"{len(pods)} pod(s)", f"{len(pods)} pod(s) {message}: {ends}. {log}", pods=pods)
+            ends = join([f"{one['pod']} until {one['not_after']}" for one in found[part]])
+            advice = f"Look for the cause in the log of the proxy: {LOGS}"
+            yield disagree(code, f"{len(pods)} pod(s)", f"{len(pods)} pod(s) {message}: {ends}. {advice}", pods=pods)
 
 
 def _missing(disagree: Callable[..., Any], found: Facts) -> Iterator[Any]:
@@ -210,31 +218,29 @@ def _missing(disagree: Callable[..., Any], found: Facts) -> Iterator[Any]:
             "without",
             "pod_without_leaf",
             "present no certificate, so meshed clients cannot connect to them",
-            "Look at the log of the proxy: kubectl logs -n <namespace> <pod> -c linkerd-proxy",
+            f"Look at the log of the proxy: {LOGS}",
         ),
         (
             "unreadable",
             "pod_leaf_unreadable",
-            "could not be reached, so it is not known which certificate they present",
+            "have a certificate that could not be read",
             "Check that the API server reaches the kubelets, or raise pki_verify_leaves_timeout.",
         ),
     ):
         pods = [one["pod"] for one in found[part]]
         if pods:
-            problems = _some([f"{one['pod']}: {one['problem'].rstrip('.')}" for one in found[part]])
+            problems = join([f"{one['pod']}: {one['problem'].rstrip('.')}" for one in found[part]])
             yield disagree(
                 code, f"{len(pods)} pod(s)", f"{len(pods)} pod(s) {message}. {problems}. {advice}", pods=pods
             )
 
 
-def _called(one: Facts) -> str:
-    return f"{one['subject']} (SKI {(one['subject_key_identifier'] or 'none')[:16]})"
+def name(certificate: Facts) -> str:
+    """Return the subject with the start of the key identifier, because roots often have the same subject."""
+    return f"{certificate['subject']} (SKI {(certificate['subject_key_identifier'] or 'none')[:16]})"
 
 
-def _named(names: list[str]) -> str:
-    return _some(names, ", ")
-
-
-def _some(items: list[str], between: str = "; ") -> str:
-    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return between.join(items[:SHOWN]) + more
+def join(items: list[str], separator: str = "; ") -> str:
+    """Return the first items and the number of the others."""
+    more = f" and {len(items) - MAX_NAMES} more" if len(items) > MAX_NAMES else ""
+    return separator.join(items[:MAX_NAMES]) + more

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether Vault and any number of clusters agree on a mesh's certificates. Private to this collection.
+"""Compare the certificates in Vault and in any number of clusters. Private to this collection.
 
-Everything here is a function of what was read: nothing is asked, nothing depends on the clock but what is given.
+All functions are pure: they use the results of modules and the time that they get.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import cha
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import rules
 
 Facts = dict[str, Any]
-NOT_ASKED = "it was not asked. Does --limit leave it out?"
-SHOWN = 3  # pods or certificates that a sentence names
-OVERDUE = timedelta(minutes=10)  # cert-manager takes seconds; longer means that it was refused
+NOT_READ = "it was not read. Does --limit exclude it?"
+OVERDUE = timedelta(minutes=10)  # cert-manager needs seconds, so the request was probably refused
 CODES = frozenset(
     {
         "vault_unreadable",
@@ -50,7 +49,7 @@ CODES = frozenset(
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Something that does not fit: where, and what to do."""
+    """A difference or problem, with its location and what to do."""
 
     code: str
     where: str
@@ -73,7 +72,7 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What was read from one cluster. An empty reading has a problem in its place."""
+    """What was read from one cluster. If the reading is empty, problem is the cause."""
 
     name: str
     reading: Facts
@@ -82,9 +81,9 @@ class Cluster:
 
     @classmethod
     def from_results(cls, name: str, result: Facts, check: Facts) -> Cluster:
-        """From the results of linkerd_certificates_info and linkerd_check, either of which may have failed."""
+        """Create it from the results of linkerd_certificates_info and linkerd_check, which may have failed."""
         read = "anchors" in result
-        return cls(name, result if read else {}, check, "" if read else str(result.get("msg") or NOT_ASKED))
+        return cls(name, result if read else {}, check, "" if read else str(result.get("msg") or NOT_READ))
 
     def certificates(self, part: str) -> list[Facts]:
         found: list[Facts] = self.reading.get(part, {}).get("certificates", [])
@@ -92,25 +91,25 @@ class Cluster:
 
 
 def vault_facts(result: Facts) -> Facts:
-    """From the result of vault_pki_issuer_info, which may have failed, with address and mount beside it."""
+    """Return the part of Vault from the result of vault_pki_issuer_info, which may have failed, address and mount."""
     read = "issuers" in result
     return {
         "address": str(result.get("address") or ""),
         "mount": str(result.get("mount") or ""),
         "issuers": result["issuers"] if read else [],
         "unreadable": result.get("unreadable") or [],
-        "problem": "" if read else str(result.get("msg") or NOT_ASKED),
+        "problem": "" if read else str(result.get("msg") or NOT_READ),
     }
 
 
-def report(vault: Facts, clusters: list[Cluster], wanted: rules.Requirements, allowed: Iterable[str] = ()) -> Facts:
-    """Everything that was read, and every disagreement in it."""
-    chains = {cluster.name: chain(cluster, wanted) for cluster in clusters}
-    leaves = {cluster.name: certified.evaluate(cluster.reading, vault["issuers"], wanted.at) for cluster in clusters}
-    found = list(disagreements(vault, clusters, chains, leaves, wanted.at))
+def report(vault: Facts, clusters: list[Cluster], required: rules.Requirements, allowed: Iterable[str] = ()) -> Facts:
+    """Return everything that was read, and all disagreements."""
+    chains = {cluster.name: chain(cluster, required) for cluster in clusters}
+    leaves = {cluster.name: certified.evaluate(cluster.reading, vault["issuers"], required.at) for cluster in clusters}
+    found = list(disagreements(vault, clusters, chains, leaves, required.at))
     facts = [item.facts(tuple(allowed)) for item in found]
     return {
-        "at": certs.iso(wanted.at),
+        "at": certs.iso(required.at),
         "agreed": all(item["allowed"] for item in facts),
         "disagreements": facts,
         "vault": vault,
@@ -128,14 +127,15 @@ def report(vault: Facts, clusters: list[Cluster], wanted: rules.Requirements, al
     }
 
 
-def chain(cluster: Cluster, wanted: rules.Requirements) -> Facts | None:
-    """Whether the identity controller takes the issuer: what it reads is tls.crt and the ConfigMap, nothing else."""
+def chain(cluster: Cluster, required: rules.Requirements) -> Facts | None:
+    """Return the verdict on the issuer. Linkerd verifies tls.crt with the anchors in the ConfigMap, nothing else."""
     issuer, anchors = (_pem(cluster.certificates(part)) for part in ("issuer", "anchors"))
     if not issuer or not anchors:
         return None
-    workload = verify_chains.workload_name(linkerd_namespace=_namespace(cluster), trust_domain=wanted.trust_domain)
-    named = replace(wanted, workload=workload)
-    return verify_chains.verify(certs.parse_bundle(issuer), certs.parse_bundle(anchors), named).facts()
+    trust_domain = cluster.reading.get("trust_domain") or required.trust_domain
+    workload = verify_chains.workload_name(linkerd_namespace=_namespace(cluster), trust_domain=trust_domain)
+    required = replace(required, workload=workload)
+    return verify_chains.verify(certs.parse_bundle(issuer), certs.parse_bundle(anchors), required).facts()
 
 
 def disagreements(
@@ -146,18 +146,18 @@ def disagreements(
     at: datetime,
 ) -> Iterator[Disagreement]:
     if vault["problem"]:
-        yield Disagreement("vault_unreadable", "Vault", f"Vault could not be asked for its issuers: {vault['problem']}")
+        yield Disagreement("vault_unreadable", "Vault", f"The issuers in Vault could not be read: {vault['problem']}")
     for issuer in vault["unreadable"]:
         name = f"{issuer['issuer_name'] or issuer['issuer_id']} of {vault['mount']}"
         yield Disagreement(
             "vault_issuer_unreadable",
             "Vault",
-            f"The certificate of issuer {name} cannot be read, so it is not compared: {issuer['problem']}. "
+            f"The certificate of issuer {name} cannot be read and is not compared: {issuer['problem']}. "
             "Delete the issuer (vault_pki_issuer), or allow this disagreement.",
         )
     if not clusters:
         yield Disagreement(
-            "no_clusters", "inventory", "No cluster was asked, so nothing is proved. Is the group clusters empty?"
+            "no_clusters", "inventory", "No cluster was read, so nothing was checked. Is the group clusters empty?"
         )
     for cluster in clusters:
         yield from of_cluster(cluster, vault, chains[cluster.name], leaves[cluster.name], at)
@@ -171,15 +171,15 @@ def of_cluster(
         return Disagreement(code, where, message, cluster.name, **more)
 
     if cluster.problem:
-        yield disagree("cluster_unreadable", "cluster", f"The cluster could not be asked: {cluster.problem}")
+        yield disagree("cluster_unreadable", "cluster", f"The cluster could not be read: {cluster.problem}")
     for part, code in (
         ("anchors", "anchors_unreadable"),
         ("issuer", "issuer_unreadable"),
         ("signer", "signer_unreadable"),
     ):
-        place = cluster.reading.get(part, {})
-        if place.get("problem"):
-            yield disagree(code, place["where"], f"{place['where']} {place['problem']}. {ADVICE[part]}")
+        source = cluster.reading.get(part, {})
+        if source.get("problem"):
+            yield disagree(code, source["where"], f"{source['where']} {source['problem']}. {ADVICE[part]}")
     anchors = cluster.certificates("anchors")
     if anchors:
         yield from _anchors(disagree, cluster, anchors, vault, at)
@@ -191,7 +191,7 @@ def of_cluster(
         yield disagree(
             "pod_anchors_unreadable",
             "pods",
-            f"The pods {cluster.reading['pods_problem'].rstrip('.')}. Allow the login to list pods of all namespaces.",
+            f"The pods {cluster.reading['pods_problem'].rstrip('.')}. Allow the user to list pods in all namespaces.",
         )
     for group in cluster.reading.get("pods", []):
         yield from _pods(disagree, group, anchors)
@@ -202,8 +202,8 @@ def of_cluster(
 
 ADVICE = {
     "anchors": "Look at the Bundle: kubectl describe bundle linkerd-identity-trust-roots",
-    "issuer": "Look at cert-manager's Certificate: kubectl describe certificate -A",
-    "signer": "Linkerd does not need it, linkerd check does. Does the issuer in Vault have its whole chain?",
+    "issuer": "Look at the Certificate of cert-manager: kubectl describe certificate -A",
+    "signer": "linkerd check needs it. Does the issuer in Vault have its complete chain?",
 }
 
 
@@ -216,32 +216,32 @@ def _anchors(
         yield disagree(
             "anchor_not_a_root",
             where,
-            f"The {where} holds a certificate that is no self-signed CA: {_subjects(not_roots)}. "
-            "Look at the Bundle's sources: kubectl describe bundle linkerd-identity-trust-roots",
+            f"The {where} contains a certificate that is not a self-signed CA: {_subjects(not_roots)}. "
+            "Look at the sources of the Bundle: kubectl describe bundle linkerd-identity-trust-roots",
         )
     outside = [one for one in anchors if not one["not_before"] <= certs.iso(at) <= one["not_after"]]
     if outside:
         yield disagree(
             "anchor_expired",
             where,
-            f"The {where} holds an anchor that is not valid at {certs.iso(at)}: "
+            f"The {where} contains a trust anchor that is not valid at {certs.iso(at)}: "
             f"{'; '.join(f'''{one['subject']}, {one['not_before']} to {one['not_after']}''' for one in outside)}. "
-            "Take it out once nothing is signed by it.",
+            "Remove it when nothing signed by it is in use.",
         )
     known = _fingerprints(vault["issuers"])
-    strangers = [one for one in anchors if one["fingerprint_sha256"] not in known]
-    if strangers and not vault["problem"]:
+    unknown = [one for one in anchors if one["fingerprint_sha256"] not in known]
+    if unknown and not vault["problem"]:
         yield disagree(
             "anchor_not_in_vault",
             where,
-            f"The cluster trusts {_subjects(strangers)}, which Vault at {vault['address']} does not have. It has: "
+            f"The cluster trusts {_subjects(unknown)}, which Vault at {vault['address']} does not have. Vault has: "
             f"{_subjects(vault['issuers']) or 'no issuer'}. "
-            "Is this the right Vault, and has a Vault in dev mode lost its memory?",
+            "Check pki_vault_address. A Vault in dev mode loses its data when it restarts.",
         )
 
 
 def is_refused(found: Facts) -> bool:
-    """Whether Linkerd itself would not take the issuer; that too little time is left is only the operator's wish."""
+    """Return whether Linkerd refuses the issuer. A minimum of remaining validity is a requirement of the operator."""
     return any(reason["code"] != "expires_soon" for reason in found["reasons"])
 
 
@@ -253,16 +253,16 @@ def _issuer(disagree: Any, cluster: Cluster, found: Facts) -> Iterator[Disagreem
             "issuer_refused",
             where,
             f"Linkerd refuses the identity issuer {subject} ({', '.join(found['refused_by'])}): {why} "
-            "Deleting the Secret has cert-manager sign it anew; kubectl describe certificate -n "
-            f"{_namespace(cluster)} linkerd-identity-issuer tells why it does not.",
+            "Run renew_issuer.yml to reissue it. `kubectl describe certificate -n "
+            f"{_namespace(cluster)} linkerd-identity-issuer` shows why cert-manager does not.",
             reasons=reasons,
         )
     else:
         yield disagree(
             "expires_soon",
             where,
-            f"The identity issuer {subject} is good, with less time left than asked for: {why} An issuer is renewed by "
-            "renew_issuer.yml, and issued for longer with linkerd_identity_duration; an anchor needs a new root.",
+            f"Linkerd accepts the identity issuer {subject}, but its remaining validity is too short: {why} "
+            "Renew the issuer with renew_issuer.yml, raise linkerd_identity_duration, or replace the root.",
             reasons=reasons,
         )
 
@@ -277,7 +277,7 @@ def _signer(disagree: Any, cluster: Cluster, anchors: list[Facts]) -> Iterator[D
             where,
             f"{key} of the {secret} ({_subjects(others)}) is not in the {there} ({_subjects(anchors)}). "
             "`linkerd check` reads the former, the mesh trusts the latter. "
-            "site.yml --tags linkerd brings the anchors up to date.",
+            "Run site.yml --tags linkerd to update the anchors.",
         )
 
 
@@ -287,65 +287,69 @@ def _renewal(disagree: Any, cluster: Cluster, at: datetime) -> Iterator[Disagree
         yield disagree(
             "renewal_overdue",
             cluster.reading["issuer"]["where"],
-            f"cert-manager was to renew the identity issuer at {due} and has not. Its newest request tells why: "
-            f"kubectl get certificaterequests -n {_namespace(cluster)}. Is Vault reachable for it, is its token alive?",
+            f"cert-manager did not renew the identity issuer at {due}. Look for the cause in its latest request: "
+            f"kubectl get certificaterequests -n {_namespace(cluster)}. Does it reach Vault, and is its token valid?",
         )
 
 
 def _pods(disagree: Any, group: Facts, anchors: list[Facts]) -> Iterator[Disagreement]:
-    pods, where, whole = _named(group["pods"]), f"{len(group['pods'])} pod(s)", {"pods": group["pods"]}
-    restart = "kubectl rollout restart of what they belong to gives them those of the ConfigMap."
+    pods, where = certified.join(group["pods"], ", "), f"{len(group['pods'])} pod(s)"
+    details = {"pods": group["pods"]}
+    restart = "Run `kubectl rollout restart` for their workloads, so that they use those in the ConfigMap."
     if group["problem"]:
         yield disagree(
-            "pod_anchors_unreadable", where, f"The anchors of {pods}: {group['problem']}. {restart}", **whole
+            "pod_anchors_unreadable",
+            where,
+            f"The trust anchors of {pods} cannot be read: {group['problem']}. {restart}",
+            **details,
         )
     elif group["evidence"] == "started_before":
         yield disagree(
             "pod_anchors_unknown",
             where,
-            f"{pods} took the anchors when they started, and started before the ConfigMap was last written. What they "
-            f"carry cannot be read from outside. {restart}",
-            **whole,
+            f"{pods} started before the last change of the ConfigMap. They read the trust anchors at their start, and "
+            f"which ones cannot be seen from outside. {restart}",
+            **details,
         )
     elif group["evidence"] == "spec" and anchors:
-        has, should = _fingerprints(group["certificates"]), _fingerprints(anchors)
-        lacks = [one for one in anchors if one["fingerprint_sha256"] not in has]
-        more = [one for one in group["certificates"] if one["fingerprint_sha256"] not in should]
-        parts = [f"do not trust {_subjects(lacks)}"] if lacks else []
-        parts += [f"trust {_subjects(more)}, which is not in the ConfigMap"] if more else []
+        found, expected = _fingerprints(group["certificates"]), _fingerprints(anchors)
+        absent = [one for one in anchors if one["fingerprint_sha256"] not in found]
+        unexpected = [one for one in group["certificates"] if one["fingerprint_sha256"] not in expected]
+        parts = [f"do not trust {_subjects(absent)}"] if absent else []
+        parts += [f"trust {_subjects(unexpected)}, which is not in the ConfigMap"] if unexpected else []
         if parts:
-            yield disagree("pod_anchors_differ", where, f"{pods} {' and '.join(parts)}. {restart}", **whole)
+            yield disagree("pod_anchors_differ", where, f"{pods} {' and '.join(parts)}. {restart}", **details)
 
 
 def _check(disagree: Any, check: Facts) -> Iterator[Disagreement]:
     if check and not check.get("passed"):
-        found = "; ".join((check_facts(check) or {})["failed"])  # in check mode it does not fail and has no message
+        found = "; ".join((check_facts(check) or {})["failed"])  # in check mode there is no message
         yield disagree(
             "linkerd_check", "linkerd check", str(check.get("msg") or f"linkerd check did not pass: {found}")
         )
 
 
 def between_clusters(clusters: list[Cluster]) -> Iterator[Disagreement]:
-    """Clusters of one PKI trust the same anchors, else their meshes cannot be joined."""
+    """Yield a disagreement if clusters trust different anchors, because then their meshes cannot be linked."""
     groups: dict[frozenset[str], list[Cluster]] = {}
     for cluster in clusters:
         if cluster.certificates("anchors"):
             groups.setdefault(frozenset(_fingerprints(cluster.certificates("anchors"))), []).append(cluster)
     if len(groups) > 1:
         trust = [
-            f"{_named([cluster.name for cluster in alike])} trust(s) {_subjects(alike[0].certificates('anchors'))}"
+            f"{certified.join([cluster.name for cluster in alike], ', ')} trust(s) "
+            f"{_subjects(alike[0].certificates('anchors'))}"
             for alike in groups.values()
         ]
         yield Disagreement(
             "clusters_differ",
             "clusters",
-            f"The clusters do not trust the same anchors: {'; '.join(trust)}. "
-            "site.yml for all of them makes them alike.",
+            f"The clusters do not trust the same anchors: {'; '.join(trust)}. Run site.yml for all of them.",
         )
 
 
 def check_facts(check: Facts) -> Facts | None:
-    """Of what linkerd check said only the counts and what did not pass."""
+    """Return the counts of linkerd check and the checks that did not pass."""
     if not check:
         return None
     counts = check.get("categories", {}).values()
@@ -366,13 +370,7 @@ def _fingerprints(certificates: list[Facts]) -> set[str]:
 
 
 def _subjects(certificates: list[Facts]) -> str:
-    """Each with the start of its key identifier, for roots that follow each other often have one name."""
-    return "; ".join(f"{one['subject']} (SKI {(one['subject_key_identifier'] or 'none')[:16]})" for one in certificates)
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return "; ".join(map(certified.name, certificates))
 
 
 def _namespace(cluster: Cluster) -> str:

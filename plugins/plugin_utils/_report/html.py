@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report as one HTML page: what is drawn where. The page itself is the template beside this file. Private."""
+"""The report as an HTML page: the values for the template report.html.j2. Private to this collection."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import com
 
 Facts = dict[str, Any]
 
-# The boxes of the picture, and the arrows between them: root to issuer to pods, root to anchors to pods.
+# Boxes and arrows of the diagram: root to issuer to pods, and root to anchors to pods.
 PARTS = ("vault", "issuer", "anchors", "pods", "signed", "certifies", "published", "trusted")
-# What a disagreement stands against: parts of the picture, and places beside it.
+# Parts of the diagram and sources that a disagreement marks.
 MARKS = {
     "vault_unreadable": ("vault",),
     "vault_issuer_unreadable": ("vault",),
@@ -46,8 +46,8 @@ MARKS = {
     "linkerd_check": ("check",),
     "clusters_differ": ("anchors",),
 }
-WARNED = timedelta(days=60)  # before its end linkerd check begins to warn of an anchor
-NEAR = timedelta(hours=6)  # the time line is even up to here and logarithmic beyond
+WARNING = timedelta(days=60)  # before the expiry of an anchor, linkerd check begins to warn
+NEAR = timedelta(hours=6)  # the timeline is linear up to here, and logarithmic beyond
 TICKS = [
     (timedelta(days=days), text)
     for days, text in (
@@ -60,12 +60,12 @@ TICKS = [
         (10950, "30 y"),
     )
 ]
-APART = 10  # per cent of the width between the labels of two ticks
-LINE = 17  # letters in a line of a box of half the width, wide ones too
+MIN_DISTANCE = 10  # percent of the width, between the labels of two ticks
+LINE = 17  # characters in a line of a box of half the width
 
 
 def page(report: Facts) -> str:
-    """Escapes everything; the template holds no script and loads nothing."""
+    """Return the page. All values are escaped. The template contains no script and loads nothing."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -74,32 +74,32 @@ def page(report: Facts) -> str:
         lstrip_blocks=True,
     )
     at = datetime.fromisoformat(report["at"])
-    environment.filters.update(moment=moment, span=lambda text: span(datetime.fromisoformat(text) - at))
+    environment.filters.update(date=date, span=lambda text: span(datetime.fromisoformat(text) - at))
     return environment.get_template("report.html.j2").render(
         report=report,
-        clusters=[{**cluster, **drawn(report, cluster)} for cluster in report["clusters"]],
+        clusters=[{**cluster, **view(report, cluster)} for cluster in report["clusters"]],
         wrong=[item for item in report["disagreements"] if not item["allowed"]],
         expected=[item for item in report["disagreements"] if item["allowed"]],
         timeline=timeline(report, at),
     )
 
 
-def moment(text: str) -> str:
+def date(text: str) -> str:
     return f"{datetime.fromisoformat(text):%-d %b %Y, %H:%M} UTC"
 
 
 def span(left: timedelta) -> str:
-    """A length of time in its largest unit: 89 days, 22 hours, 5 minutes."""
+    """Return a length of time in its largest unit: 89 days, 22 hours, 5 minutes."""
     seconds = abs(left.total_seconds())
     for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= 2 * size or (unit == "minute"):
             count = math.floor(seconds / size)
             return f"{count} {unit}{'' if count == 1 else 's'}"
-    raise AssertionError("every length of time has minutes")
+    raise AssertionError("the last unit always returns")
 
 
-def drawn(report: Facts, cluster: Facts) -> Facts:
-    """What stands against a cluster, as a whole and by its parts, with their states, the picture and the sources."""
+def view(report: Facts, cluster: Facts) -> Facts:
+    """Return what the page shows of a cluster: disagreements, states of the parts, diagram and sources."""
     against = [item for item in report["disagreements"] if concerns(item, cluster)]
     marks: dict[str, list[Facts]] = {}
     for item in against:
@@ -107,18 +107,18 @@ def drawn(report: Facts, cluster: Facts) -> Facts:
             marks.setdefault(part, []).append(item)
         if item["code"] == "anchor_not_in_vault" and not signed_by_vault(report, cluster):
             marks.setdefault("signed", []).append(item)
-    blank = uncompared(report, cluster)
-    places = list(sources(report, cluster, marks, blank))
+    skipped = uncompared(report, cluster)
+    listed = list(sources(report, cluster, marks, skipped))
     shown: set[str] = set()
-    for place in places:  # a certificate is told in full where it stands first
-        place["shown"] = frozenset(shown)
-        shown |= {one["fingerprint_sha256"] for one in place["certificates"]}
+    for source in listed:  # details of a certificate are only in the first source that has it
+        source["shown"] = frozenset(shown)
+        shown |= {one["fingerprint_sha256"] for one in source["certificates"]}
     return {
         "against": against,
         "marks": marks,
-        "states": {part: state(marks.get(part, []), part not in blank) for part in PARTS},
-        "picture": picture(report, cluster),
-        "sources": places,
+        "states": {part: state(marks.get(part, []), part not in skipped) for part in PARTS},
+        "diagram": diagram(report, cluster),
+        "sources": listed,
     }
 
 
@@ -129,7 +129,7 @@ def concerns(item: Facts, cluster: Facts) -> bool:
 
 
 def signed_by_vault(report: Facts, cluster: Facts) -> bool:
-    """Whether the anchor that the identity issuer leads to is one of Vault's issuers."""
+    """Return whether the trust anchor of the identity issuer is an issuer in Vault."""
     path = (cluster["chain"] or {}).get("path", [])
     return bool({one["fingerprint_sha256"] for one in path[-1:]} & in_vault(report))
 
@@ -144,26 +144,26 @@ def certificates(cluster: Facts, part: str) -> list[Facts]:
 
 
 def uncompared(report: Facts, cluster: Facts) -> set[str]:
-    """Parts for which there is nothing that they could agree with."""
-    blank = {"signed", "published"} if report["vault"]["problem"] else set()
+    """Return the parts that were not compared, because there is nothing to compare them with."""
+    skipped = {"signed", "published"} if report["vault"]["problem"] else set()
     if not certificates(cluster, "anchors"):
-        blank |= {"vault", "issuer", "signer", "pods"}
+        skipped |= {"vault", "issuer", "signer", "pods"}
     if not cluster.get("pods"):
-        blank |= {"pods", "trusted"}
+        skipped |= {"pods", "trusted"}
     if not (cluster["certified"] or {}).get("certified"):
-        blank |= {"certifies", "leaves"}
-    return blank
+        skipped |= {"certifies", "leaves"}
+    return skipped
 
 
 def state(against: list[Facts], compared: bool) -> str:
-    """Good is only what was compared and fits; what is expected not to fit is no alarm, but not good either."""
+    """Return good for parts that were compared and match, bad, or neutral for expected differences."""
     if any(not item["allowed"] for item in against):
         return "bad"
     return "good" if compared and not against else "neutral"
 
 
-def picture(report: Facts, cluster: Facts) -> Facts:
-    """Boxes with their lines of text. Two ways lead from the root to the pods: who signs, and whom they trust."""
+def diagram(report: Facts, cluster: Facts) -> Facts:
+    """Return the boxes with their lines of text. Two paths lead from the root to the pods: signers and anchors."""
     chain = cluster["chain"] or {"path": [], "reasons": []}
     path = chain["path"]
     used = path[-1]["fingerprint_sha256"] if path else None
@@ -210,7 +210,7 @@ def box(one: Facts | None, width: int) -> Facts:
 
 
 def folded(text: str, width: int) -> list[str]:
-    """At most two lines, broken after a dot or a blank where there is one."""
+    """Return at most two lines. The break is after a dot, a space or a hyphen if there is one."""
     if len(text) <= width:
         return [text]
     cut = max(text.rfind(mark, 0, width) for mark in ". -") + 1 or width
@@ -218,8 +218,8 @@ def folded(text: str, width: int) -> list[str]:
     return [text[:cut], rest if len(rest) <= width else f"{rest[: width - 1]}…"]
 
 
-def sources(report: Facts, cluster: Facts, marks: dict[str, list[Facts]], blank: set[str]) -> Iterator[Facts]:
-    """Each place with what is there, what stands against it, and whether there was anything to compare it with."""
+def sources(report: Facts, cluster: Facts, marks: dict[str, list[Facts]], skipped: set[str]) -> Iterator[Facts]:
+    """Yield each source with its certificates, its disagreements, and whether it was compared."""
     vault = report["vault"]
     used = {one["fingerprint_sha256"] for one in certificates(cluster, "anchors")}
     roots = [one for one in vault["issuers"] if one["fingerprint_sha256"] in used]
@@ -227,15 +227,15 @@ def sources(report: Facts, cluster: Facts, marks: dict[str, list[Facts]], blank:
         "what": "Root",
         "where": f"Vault {vault['address']}, mount {vault['mount']}",
         "certificates": roots,
-        "none": vault["problem"] or "None of its issuers is an anchor of this cluster.",
+        "none": vault["problem"] or "None of its issuers is a trust anchor of this cluster.",
         "against": marks.get("vault", []),
-        "compared": "vault" not in blank,
+        "compared": "vault" not in skipped,
     }
-    for part, what in (("anchors", "Trust anchors"), ("issuer", "Identity issuer"), ("signer", "Its signer")):
-        place = cluster.get(part)
-        if place:
-            against, compared = marks.get(part, []), part not in blank
-            yield {"what": what, "none": place["problem"], "against": against, "compared": compared, **place}
+    for part, what in (("anchors", "Trust anchors"), ("issuer", "Identity issuer"), ("signer", "Signer of the issuer")):
+        source = cluster.get(part)
+        if source:
+            against, compared = marks.get(part, []), part not in skipped
+            yield {"what": what, "none": source["problem"], "against": against, "compared": compared, **source}
     for group in cluster.get("pods", []):
         yield {
             "what": pods(len(group["pods"])),
@@ -243,13 +243,13 @@ def sources(report: Facts, cluster: Facts, marks: dict[str, list[Facts]], blank:
             "certificates": group["certificates"],
             "none": group["problem"] or STARTED[group["evidence"]],
             "against": [item for item in marks.get("pods", []) if item["pods"] == group["pods"]],
-            "compared": "pods" not in blank,
+            "compared": "pods" not in skipped,
         }
-    yield from leaves(cluster, marks.get("leaves", []), "leaves" not in blank)
+    yield from leaves(cluster, marks.get("leaves", []), "leaves" not in skipped)
     if cluster.get("pods_problem"):
         yield {
             "what": "Pods",
-            "where": "Pods of all namespaces",
+            "where": "Pods in all namespaces",
             "certificates": [],
             "none": cluster["pods_problem"],
             "against": marks["pods"],
@@ -258,7 +258,7 @@ def sources(report: Facts, cluster: Facts, marks: dict[str, list[Facts]], blank:
 
 
 def leaves(cluster: Facts, against: list[Facts], compared: bool) -> Iterator[Facts]:
-    """The certificates that pods present: their issuers and roots, and the pods of which none was read."""
+    """Yield issuers and roots of the certificates that pods present, and the pods whose certificate was not read."""
     found = cluster["certified"]
     if found is None:
         return
@@ -268,7 +268,7 @@ def leaves(cluster: Facts, against: list[Facts], compared: bool) -> Iterator[Fac
             "where": f"presented by {', '.join(group['pods'])}",
             "certificates": [one for one in (group["issuer"], group["root"]) if one],
             "none": f"Signed by an unknown issuer, {group['issuer_name']}.",
-            "note": f"The first of them expires at {moment(group['first_end'])} ({group['first_end_pod']}).",
+            "note": f"The first of them expires at {date(group['first_end'])} ({group['first_end_pod']}).",
             "against": [item for item in against if set(item["pods"]) & set(group["pods"])],
             "compared": compared and group["compared"],
         }
@@ -287,35 +287,35 @@ def leaves(cluster: Facts, against: list[Facts], compared: bool) -> Iterator[Fac
 
 STARTED = {
     "spec": "",
-    "started_after": "Started after the ConfigMap was last written, so they carry what it holds.",
-    "started_before": "Started before the ConfigMap was last written. What they carry cannot be read from outside.",
+    "started_after": "Started after the last change of the ConfigMap, so they have its trust anchors.",
+    "started_before": "Started before the last change of the ConfigMap. Their anchors cannot be read from outside.",
 }
 
 
 def timeline(report: Facts, at: datetime) -> Facts:
-    """Bars in per cent of the width. Now is a line through all of them, near times are drawn larger than far ones."""
+    """Return the bars in percent of the width, with near times enlarged. A line marks the time of the report."""
     rows = list(validities(report))
-    starts = [bend(row["start"] - at) for row in rows]
-    ends = [bend(row["end"] - at) for row in rows]
-    low = min([*starts, bend(timedelta(hours=-1))])
-    high = max([*ends, bend(timedelta(days=2))])
+    starts = [scale(row["start"] - at) for row in rows]
+    ends = [scale(row["end"] - at) for row in rows]
+    low = min([*starts, scale(timedelta(hours=-1))])
+    high = max([*ends, scale(timedelta(days=2))])
 
-    def place(time: datetime) -> float:
-        return round(100 * (bend(time - at) - low) / (high - low), 2)
+    def position(time: datetime) -> float:
+        return round(100 * (scale(time - at) - low) / (high - low), 2)
 
-    now = place(at)
+    now = position(at)
     ticks: list[Facts] = []
     for sign in (1, -1):
         for distance, text in TICKS if sign > 0 else reversed(TICKS):
-            x = place(at + sign * distance) if _reachable(at, sign * distance) else -1
+            x = position(at + sign * distance) if _reachable(at, sign * distance) else -1
             taken = [now, *(tick["x"] for tick in ticks)]
-            if 4 <= x <= 97 and all(abs(x - other) >= APART for other in taken):
+            if 4 <= x <= 97 and all(abs(x - other) >= MIN_DISTANCE for other in taken):
                 ticks.append({"x": x, "text": text if sign > 0 else f"-{text}"})
     for row in rows:
-        row["x"], row["to"] = place(row["start"]), place(row["end"])
+        row["x"], row["to"] = position(row["start"]), position(row["end"])
         row["done"] = max(row["x"], min(row["to"], now))
-        row["over"] = not row["start"] <= at <= row["end"]
-        row["points"] = [{**point, "x": place(point["time"])} for point in row["points"]]
+        row["invalid"] = not row["start"] <= at <= row["end"]
+        row["points"] = [{**point, "x": position(point["time"])} for point in row["points"]]
     return {"rows": rows, "ticks": ticks, "now": now}
 
 
@@ -323,12 +323,12 @@ def _reachable(at: datetime, distance: timedelta) -> bool:
     return datetime.min.replace(tzinfo=at.tzinfo) - at < distance < datetime.max.replace(tzinfo=at.tzinfo) - at
 
 
-def bend(distance: timedelta) -> float:
+def scale(distance: timedelta) -> float:
     return math.copysign(math.log10(1 + abs(distance / NEAR)), distance.total_seconds())
 
 
 def validities(report: Facts) -> Iterator[Facts]:
-    """Every certificate that the mesh runs on, once, with the clusters that use it. Roots first."""
+    """Yield every certificate of the mesh without duplicates, with the clusters that use it. Roots are first."""
     rows: dict[str, Facts] = {}
     for cluster in report["clusters"]:
         parts = [("anchors", "trust anchor of"), ("issuer", "identity issuer of")]
@@ -347,7 +347,7 @@ def validities(report: Facts) -> Iterator[Facts]:
 def _row(one: Facts, what: str) -> Facts:
     start, end = datetime.fromisoformat(one["not_before"]), datetime.fromisoformat(one["not_after"])
     anchor = what.startswith("trust anchor")
-    warns = "linkerd check warns from here: have the next root out by then"
+    warns = "linkerd check begins to warn: distribute the next root before"
     return {
         "name": one["common_name"] or one["subject"],
         "what": what,
@@ -356,5 +356,5 @@ def _row(one: Facts, what: str) -> Facts:
         "end": end,
         "not_after": one["not_after"],
         "clusters": [],
-        "points": [{"time": end - WARNED, "text": warns}] if anchor and end - start > WARNED else [],
+        "points": [{"time": end - WARNING, "text": warns}] if anchor and end - start > WARNING else [],
     }

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report as a table for the terminal, in the form of the workshop. Private to this collection."""
+"""The report as lines for the terminal, in the format of the workshop. Private to this collection."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 Facts = dict[str, Any]
 EVIDENCE = {
-    "spec": "carry these anchors, by their specification",
-    "started_after": "took them from the ConfigMap after its last change",
-    "started_before": "started before the ConfigMap's last change",
+    "spec": "have these anchors in their specification",
+    "started_after": "started after the last change of the ConfigMap",
+    "started_before": "started before the last change of the ConfigMap",
 }
 
 UNREAD = {
     "without": "without a certificate",
-    "starting": "just started, without a certificate so far",
+    "starting": "that just started, still without a certificate",
     "unreadable": "whose certificate could not be read",
-    "forbidden": "whose certificate was not read, for lack of permission",
+    "forbidden": "whose certificate was not read, because permission is missing",
 }
 
 
@@ -34,21 +34,25 @@ def _lines(report: Facts) -> Iterator[str]:
         yield from _certificate(one)
     for cluster in report["clusters"]:
         yield f"Cluster {cluster['name']}"
-        for part, what in (("anchors", "Trust anchor"), ("issuer", "Identity issuer"), ("signer", "Its signer")):
-            place = cluster.get(part, {})
-            for one in place.get("certificates", []):
-                yield f"  {what} ({place['where']})"
+        for part, what in (
+            ("anchors", "Trust anchor"),
+            ("issuer", "Identity issuer"),
+            ("signer", "Signer of the issuer"),
+        ):
+            source = cluster.get(part, {})
+            for one in source.get("certificates", []):
+                yield f"  {what} ({source['where']})"
                 yield from _certificate(one)
         for group in cluster.get("pods", []):
             yield f"  {len(group['pods'])} pod(s) {EVIDENCE[group['evidence']]}{_short(group['certificates'])}"
         for one in (cluster["chain"] or {}).get("unusual", []):
-            yield f"  Unusual, and accepted by Linkerd: {one['subject']}: {one['message']}"
+            yield f"  Unusual, but Linkerd accepts it: {one['subject']}: {one['message']}"
         yield from _leaves(cluster["certified"])
         check = cluster["check"]
         if check:
             yield f"  linkerd check: {check['succeeded']} passed, {_count(check['allowed'], 'expected warning')}"
     yield from (f"Allowed: {sentence(item)}" for item in report["disagreements"] if item["allowed"])
-    yield f"{len(failures(report))} disagreement(s)" if failures(report) else "All agree."
+    yield f"{len(failures(report))} disagreement(s)" if failures(report) else "All certificates match."
 
 
 def _certificate(one: Facts) -> Iterator[str]:
@@ -58,7 +62,7 @@ def _certificate(one: Facts) -> Iterator[str]:
 
 
 def _leaves(found: Facts | None) -> Iterator[str]:
-    """Who certified how many pods, and of how many it is not known."""
+    """Yield who certified how many pods, and how many certificates were not read."""
     if found is None:
         return
     for group in found["groups"]:
@@ -93,7 +97,7 @@ def _count(items: list[str], what: str) -> str:
 
 
 def failures(report: Facts) -> list[str]:
-    """The disagreements that are not allowed, as sentences with their codes, which is what can be allowed."""
+    """Return the disagreements that are not allowed, as sentences with their codes."""
     return [f"{sentence(item)} [{item['code']}]" for item in report["disagreements"] if not item["allowed"]]
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a chain leads to an anchor, and if not, exactly why. Private to this collection."""
+"""Verify a chain: find a path to a trust anchor, or return why there is none. Private to this collection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths impo
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.rules import Requirements, Verdict
 
 PROFILES = ("linkerd",)
-MAX_OBSTACLES = 20  # candidates for an issuer that a verdict names
+MAX_OBSTACLES = 20  # reasons in a verdict without a path
 
 
 def requirements(
@@ -27,22 +27,24 @@ def requirements(
     anchor_min_days: float = 0,
     workload: str | None = None,
 ) -> Requirements:
-    """From what a playbook gives; a list may be a text with commas, as everywhere in Ansible."""
+    """Return the requirements from the options of the filters. Raises X509Error. A list may be comma-separated."""
     if isinstance(key_types, str):
         key_types = [one.strip() for one in key_types.split(",")]
     if profile not in (None, *PROFILES):
-        raise certs.X509Error(f"There is no profile {profile!r}. Choose one of: {', '.join(PROFILES)}")
+        raise certs.X509Error(
+            f"profile {profile!r} does not exist. Choose one of: {', '.join(PROFILES)}", code="invalid_option"
+        )
     try:
         return Requirements(
-            at=moment(at),
+            at=parse_time(at),
             profile=profile,
             key_types=tuple(key_types or ()),
-            leaf_min_life=timedelta(days=float(leaf_min_days)),
-            anchor_min_life=timedelta(days=float(anchor_min_days)),
+            leaf_min_validity=timedelta(days=float(leaf_min_days)),
+            anchor_min_validity=timedelta(days=float(anchor_min_days)),
             workload=workload or workload_name(),
         )
     except (TypeError, OverflowError, ValueError) as exc:
-        raise certs.X509Error(f"Requirements of the chain: {exc}") from exc
+        raise certs.X509Error(f"An option of the verification is not valid: {exc}", code="invalid_option") from exc
 
 
 def workload_name(
@@ -51,12 +53,12 @@ def workload_name(
     linkerd_namespace: str = "linkerd",
     trust_domain: str = "cluster.local",
 ) -> str:
-    """The DNS identity of a workload (linkerd2: controller/identity/trust_domain.go)."""
+    """Return the DNS identity of a workload (linkerd2: controller/identity/trust_domain.go)."""
     return f"{service_account}.{namespace}.serviceaccount.identity.{linkerd_namespace}.{trust_domain}"
 
 
-def moment(at: str | datetime | None) -> datetime:
-    """A time with its zone. UTC where none is given, now when there is no time."""
+def parse_time(at: str | datetime | None) -> datetime:
+    """Return a time in UTC, by default now. A time without a zone is UTC."""
     if at is None:
         return datetime.now(UTC)
     if isinstance(at, str):
@@ -72,30 +74,30 @@ def moment(at: str | datetime | None) -> datetime:
 def verify(
     chain: list[x509.Certificate],
     anchors: list[x509.Certificate],
-    wanted: Requirements,
+    required: Requirements,
     texts: tuple[Sequence[bytes], Sequence[bytes]] | None = None,
 ) -> Verdict:
-    """Judges the first certificate of the chain; the others help, in any order. Anchors are trusted as given.
+    """Verify the first certificate of the chain. The others can be in any order. Anchors are trusted as they are.
 
-    The texts are those of the chain and of the anchors, which the profile linkerd reads as Linkerd does.
+    `texts` are the PEM texts of chain and anchors. The profile linkerd checks that Linkerd can read them.
     """
-    if wanted.profile == "linkerd":
-        of_chain, of_anchors = texts or (None, None)
+    if required.profile == "linkerd":
+        chain_texts, anchor_texts = texts or (None, None)
         return linkerd.verify(
-            linkerd.Texts.of("the chain", chain, of_chain),
-            linkerd.Texts.of("the trust anchors", anchors, of_anchors),
-            wanted,
+            linkerd.Texts.of("the chain", chain, chain_texts),
+            linkerd.Texts.of("the trust anchors", anchors, anchor_texts),
+            required,
         )
-    verdict = _generic(chain, anchors, wanted)
-    return replace(verdict, second_judge=lambda: cryptography_verifier.judge(chain, anchors, wanted.at))
+    verdict = _verify_rfc5280(chain, anchors, required)
+    return replace(verdict, run_cryptography=lambda: cryptography_verifier.verify(chain, anchors, required.at))
 
 
-def _generic(chain: list[x509.Certificate], anchors: list[x509.Certificate], wanted: Requirements) -> Verdict:
+def _verify_rfc5280(chain: list[x509.Certificate], anchors: list[x509.Certificate], required: Requirements) -> Verdict:
     leaf, *others = [Node(certificate) for certificate in chain]
     builder = Builder(others, [Node(certificate) for certificate in anchors])
     best = None
     for path in builder.paths(leaf):
-        verdict = Verdict(path, list(rules.path_reasons(path, wanted)))
+        verdict = Verdict(path, list(rules.path_reasons(path, required)))
         if verdict.verified:
             return verdict
         if best is None or len(verdict.reasons) < len(best.reasons):
@@ -105,6 +107,6 @@ def _generic(chain: list[x509.Certificate], anchors: list[x509.Certificate], wan
     partial = builder.partial or [leaf]
     obstacles = builder.obstacles[:MAX_OBSTACLES]
     if builder.exhausted:
-        text = f"No path was found among the first {MAX_EDGES} candidates: give fewer certificates of the same names"
-        obstacles = [leaf.reason("too_complex", text)]
-    return Verdict(partial, [*obstacles, *rules.path_reasons(partial, wanted, complete=False)])
+        message = f"There is no path among the first {MAX_EDGES} candidates: give fewer certificates of the same name"
+        obstacles = [leaf.reason("too_complex", message)]
+    return Verdict(partial, [*obstacles, *rules.path_reasons(partial, required, complete=False)])

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""cryptography's own verifier as second judge of a generic verdict. Private to this collection.
+"""Verify a chain with the verifier of the Python library cryptography, for comparison. Private to this collection.
 
-It is made for leaves of the Web PKI. With extension policies that permit every extension it also judges a leaf that is
-a CA or has no subject alternative name. It gives one reason at most, and names no certificate: explanations are ours.
+It is made for the Web PKI. Extension policies that permit every extension let it verify a leaf that is a CA or has no
+subject alternative name. It returns at most one reason, without the name of the certificate.
 """
 
 from __future__ import annotations
@@ -21,11 +21,8 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography
 MAX_DEPTH = 12  # as in paths.py
 
 
-def judge(chain: list[x509.Certificate], anchors: list[x509.Certificate], at: datetime) -> dict[str, Any] | None:
-    """Whether it verifies the first certificate, and its message; None where this cryptography has no such verifier.
-
-    Extension policies are in cryptography 45 and later.
-    """
+def verify(chain: list[x509.Certificate], anchors: list[x509.Certificate], at: datetime) -> dict[str, Any] | None:
+    """Return `verified` and `message` for the first certificate, or None before cryptography 45."""
     builder = verification.PolicyBuilder()
     if not hasattr(builder, "extension_policies"):
         return None
@@ -38,6 +35,6 @@ def judge(chain: list[x509.Certificate], anchors: list[x509.Certificate], at: da
         builder.build_client_verifier().verify(chain[0], chain[1:])
     except VerificationError as exc:
         return {"verified": False, "message": " ".join(str(exc).split())[:300]}
-    except Exception as exc:  # an encoding that only its verifier refuses
+    except Exception as exc:  # an encoding that only this verifier rejects
         return {"verified": False, "message": f"{type(exc).__name__}: {exc}"[:300]}
     return {"verified": True, "message": ""}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The parts of a certificate's DER that cryptography does not show. Private to this collection."""
+"""Read parts of a certificate's DER that the library cryptography does not provide. Private to this collection."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import NamedTuple
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import Encoding, x509
 
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, NULL, OID, SEQUENCE, SET = 1, 2, 3, 4, 5, 6, 0x30, 0x31
-MALFORMED = (ValueError, IndexError, StopIteration, RuntimeError)  # what reading of broken content raises
+MALFORMED = (ValueError, IndexError, StopIteration, RuntimeError)  # raised for malformed content
 VERSION, ISSUER_ID, SUBJECT_ID, EXTENSIONS = 0xA0, 0x81, 0x82, 0xA3
 
 
 class Element(NamedTuple):
-    """One DER element: its tag as one byte, its content, and both with the length between them."""
+    """A DER element: tag, content, and the whole encoding."""
 
     tag: int
     value: bytes
@@ -24,7 +24,7 @@ class Element(NamedTuple):
 
 
 class Fields(NamedTuple):
-    """Raw parts of a certificate. Names, keys and algorithms are whole elements; extensions are by dotted OID."""
+    """Parts of a certificate. Names, key and algorithms are whole elements. Extensions: OID to (critical, value)."""
 
     version: int
     signature_inner: bytes
@@ -38,7 +38,7 @@ class Fields(NamedTuple):
 
 
 def elements(data: bytes) -> Iterator[Element]:
-    """The elements that follow each other in data. Raises ValueError where they are cut short."""
+    """Yield the elements in data. Raises ValueError if the last one is not complete."""
     at = 0
     while at < len(data):
         start, at = at, at + 2
@@ -55,19 +55,19 @@ def elements(data: bytes) -> Iterator[Element]:
 
 
 def first(data: bytes) -> Element:
-    """The first of the elements that follow each other in data. Raises ValueError where there is none."""
+    """Return the first element in data. Raises ValueError if there is none."""
     for element in elements(data):
         return element
-    raise ValueError("The input holds no DER element: give whole certificates")
+    raise ValueError("The input contains no DER element: give whole certificates")
 
 
 def children(data: bytes) -> list[Element]:
-    """The elements within the one element that data is."""
+    """Return the elements in the content of the first element."""
     return list(elements(first(data).value))
 
 
 def fields(certificate: x509.Certificate) -> Fields:
-    """The raw parts of a certificate that cryptography has parsed."""
+    """Return the parts of a certificate."""
     tbs, outer, signature = children(certificate.public_bytes(Encoding.DER))
     parts = list(elements(tbs.value))
     version = parts.pop(0).value[-1] if parts[0].tag == VERSION else 0
@@ -92,7 +92,7 @@ def _extension(data: bytes) -> tuple[str, tuple[bool, bytes]]:
 
 
 def dotted(content: bytes) -> str:
-    """An object identifier's content as text."""
+    """Return the content of an object identifier in dotted notation."""
     numbers, number = [], 0
     for byte in content:
         number = number << 7 | byte & 0x7F

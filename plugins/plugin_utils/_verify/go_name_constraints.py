@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Name constraints as Go's crypto/x509 applies them (constraints.go in Go 1.26). Private to this collection.
+"""Check name constraints as Go's crypto/x509 does (constraints.go in Go 1.26). Private to this collection.
 
-They apply to the subject alternative names of every certificate below, self-issued ones too, and to no subject. Those
-on hosts of URIs and on domains of mail addresses cover subdomains, as those on DNS names do.
+They apply to the subject alternative names of every certificate below, also of self-issued ones, and not to subjects.
+Constraints on the host of a URI or the domain of an email address include subdomains, as those on DNS names do.
 """
 
 from __future__ import annotations
@@ -12,50 +12,49 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der, oids
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go_parse as parse
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.name_constraints import Domains, Networks
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Reason
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import Link
 
-KINDS = {parse.DNS: "DNS name", parse.IP: "IP address", parse.URI: "URI", parse.EMAIL: "email address"}
+KINDS = {oids.DNS: "DNS name", oids.IP: "IP address", oids.URI: "URI", oids.EMAIL: "email address"}
 
 
 class Trees:
-    """The permitted, or the excluded, names of one certificate."""
+    """The permitted or the excluded subtrees of one certificate."""
 
     def __init__(self, bases: list[der.Element], excluded: bool) -> None:
         texts = {
-            tag: [base.value.decode() for base in bases if base.tag == tag]
-            for tag in (parse.DNS, parse.URI, parse.EMAIL)
+            tag: [base.value.decode() for base in bases if base.tag == tag] for tag in (oids.DNS, oids.URI, oids.EMAIL)
         }
-        mails = texts[parse.EMAIL]
+        mails = texts[oids.EMAIL]
         self.mailboxes = {_folded(found) for text in mails if "@" in text and (found := parse.mailbox(text))}
-        texts[parse.EMAIL] = [text for text in mails if "@" not in text]
+        texts[oids.EMAIL] = [text for text in mails if "@" not in text]
         self.domains = {tag: Domains(found, excluded) for tag, found in texts.items()}
-        self.networks = Networks([base.value for base in bases if base.tag == parse.IP])
+        self.networks = Networks([base.value for base in bases if base.tag == oids.IP])
         self.kinds = {base.tag for base in bases}
 
     def cover(self, tag: int, name: bytes) -> bool:
-        if tag == parse.IP:
+        if tag == oids.IP:
             return self.networks.cover(name)
         text = name.decode()
-        if tag == parse.EMAIL:
+        if tag == oids.EMAIL:
             found = parse.mailbox(text)
             return found is not None and (_folded(found) in self.mailboxes or self.domains[tag].cover(found[1]))
-        return self.domains[tag].cover(_host(text) or "" if tag == parse.URI else text)
+        return self.domains[tag].cover(_host(text) or "" if tag == oids.URI else text)
 
 
 def violations(path: list[Link]) -> Iterator[Reason]:
-    """Names of the path that a certificate above them does not allow."""
-    limits = {place: _trees(node) for place, node in enumerate(path) if node.value(parse.NAME_CONSTRAINTS)}
+    """Yield the names that a certificate above does not permit."""
+    limits = {place: _trees(node) for place, node in enumerate(path) if node.value(oids.NAME_CONSTRAINTS)}
     last = max(limits, default=0)
     for place, node in enumerate(path[:last]):
         for name in node.alternative_names:
             if name.tag not in KINDS:
                 continue
-            if not _matches_any_constraint(name):
-                yield node.reason("name_constraint", f"Go cannot match its {KINDS[name.tag]} with name constraints")
+            if not _is_comparable(name):
+                yield node.reason("name_constraint", f"Go cannot compare its {KINDS[name.tag]} with name constraints")
                 continue
             for above in range(place + 1, last + 1):
                 why = _refusal(name, *limits[above]) if above in limits else None
@@ -73,29 +72,29 @@ def _refusal(name: der.Element, permitted: Trees, excluded: Trees) -> str | None
 
 
 def _trees(node: Link) -> tuple[Trees, Trees]:
-    parts = {part.tag: part.value for part in der.children(node.value(parse.NAME_CONSTRAINTS) or b"")}
+    parts = {part.tag: part.value for part in der.children(node.value(oids.NAME_CONSTRAINTS) or b"")}
     permitted, excluded = (
         [der.first(tree.value) for tree in der.elements(parts.get(tag, b""))] for tag in (0xA0, 0xA1)
     )
     return Trees(permitted, excluded=False), Trees(excluded, excluded=True)
 
 
-def _matches_any_constraint(name: der.Element) -> bool:
-    """Whether Go can compare the name with constraints at all; where it cannot, it refuses the path."""
-    if name.tag == parse.IP:
+def _is_comparable(name: der.Element) -> bool:
+    """Return whether Go can compare the name with constraints. If not, it refuses the path."""
+    if name.tag == oids.IP:
         return True
     text = name.value.decode()
-    if name.tag == parse.URI:
+    if name.tag == oids.URI:
         host = _host(text)
         return host is not None and parse.domain_is_valid(host)
-    if name.tag == parse.EMAIL:
+    if name.tag == oids.EMAIL:
         found = parse.mailbox(text)
         return found is not None and parse.domain_is_valid(found[1])
     return parse.domain_is_valid(text)
 
 
 def _host(uri: str) -> str | None:
-    """The name of a URI's host; None without one, and where it is an address."""
+    """Return the host of a URI, or None if it has none or an IP address."""
     host = uri.partition("://")[2].partition("/")[0].partition("?")[0].partition("#")[0].rpartition("@")[2].lower()
     if not host or host.startswith("["):
         return None
@@ -112,4 +111,4 @@ def _folded(mailbox: tuple[str, str]) -> tuple[str, str]:
 
 
 def _shown(name: der.Element) -> str:
-    return str(ipaddress.ip_address(name.value)) if name.tag == parse.IP else name.value.decode()
+    return str(ipaddress.ip_address(name.value)) if name.tag == oids.IP else name.value.decode()

@@ -1,11 +1,11 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What of a certificate Go's crypto/x509 refuses to parse. Private to this collection.
+"""Find what Go's crypto/x509 cannot parse in a certificate. Private to this collection.
 
-The identity controller and the CLI end with an error when one certificate of the texts they read does not parse,
-whether a chain needs it or not. The rules are those of crypto/x509/parser.go in Go 1.26. Only what cryptography parses
-arrives here, so encodings that both refuse have no rule.
+The identity controller and the CLI fail if one certificate in their input does not parse, whether the chain needs it or
+not. The rules are those of crypto/x509/parser.go in Go 1.26. There are no rules for what cryptography cannot parse
+either, because such certificates are an error before.
 """
 
 from __future__ import annotations
@@ -17,26 +17,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import UnsupportedAlgorithm, x509
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der, oids
 
-RSA, EC, ED25519, X25519 = "1.2.840.113549.1.1.1", "1.2.840.10045.2.1", "1.3.101.112", "1.3.101.110"
-CURVES = {
+CURVES = {  # size of a coordinate in bytes
     "1.3.132.0.33": 28,
     "1.2.840.10045.3.1.7": 32,
     "1.3.132.0.34": 48,
     "1.3.132.0.35": 66,
 }
-SAN, NAME_CONSTRAINTS, EXTENDED_KEY_USAGE, POLICIES = "2.5.29.17", "2.5.29.30", "2.5.29.37", "2.5.29.32"
-BASIC_CONSTRAINTS, KEY_USAGE, AKI, SKI = "2.5.29.19", "2.5.29.15", "2.5.29.35", "2.5.29.14"
-POLICY_CONSTRAINTS, POLICY_MAPPINGS, INHIBIT_ANY_POLICY = "2.5.29.36", "2.5.29.33", "2.5.29.54"
-ACCESS, CRL_POINTS = "1.3.6.1.5.5.7.1.1", "2.5.29.31"
 NEVER_CRITICAL = {
-    AKI: "authority key identifier",
-    SKI: "subject key identifier",
-    ACCESS: "authority information access",
+    oids.AUTHORITY_KEY_IDENTIFIER: "authority key identifier",
+    oids.SUBJECT_KEY_IDENTIFIER: "subject key identifier",
+    oids.AUTHORITY_INFORMATION_ACCESS: "authority information access",
 }
-EMAIL, DNS, DIRECTORY, URI, IP = 0x81, 0x82, 0xA4, 0x86, 0x87
-NAMES = (EMAIL, DNS, URI, IP)
+GENERAL_NAMES = (oids.EMAIL, oids.DNS, oids.URI, oids.IP)  # the types that Go reads
 PRINTABLE = re.compile(rb"[A-Za-z0-9'()+,\-./ :=?*&]*")
 NUMERIC = re.compile(rb"[0-9 ]*")
 ATOMS = re.compile(r"(?:\\.|[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~.])+", re.DOTALL)
@@ -44,24 +38,24 @@ QUOTED = re.compile(r'"(?:[\x01-\x08\x0b\x0c\x0e-\x1f !#-\[\]-\x7f]|\\[\x01-\x09
 
 
 def problem(certificate: x509.Certificate, raw: der.Fields) -> str:
-    """Why Go cannot parse the certificate; empty where it can."""
+    """Return why Go cannot parse the certificate, or an empty text."""
     try:
         return next(_problems(certificate, raw), "")
     except der.MALFORMED:
-        return "its content is not encoded as Go reads it"
+        return "its encoding is not valid for Go"
 
 
 def _problems(certificate: x509.Certificate, raw: der.Fields) -> Iterator[str]:
     if certificate.serial_number < 0:
         yield "its serial number is negative"
     if raw.signature_inner != raw.signature_outer:
-        yield "it names two signature algorithms"
-    for what, name in (("issuer", raw.issuer), ("subject", raw.subject)):
+        yield "its two signature algorithms differ"
+    for role, name in (("issuer", raw.issuer), ("subject", raw.subject)):
         if not all(_string(value) for value in _values(name)):
-            yield f"its {what} holds a string of a type or with characters that are not allowed"
+            yield f"its {role} contains a string of a type or with characters that are not allowed"
     yield from _key(raw.spki)
-    if not _has_key(certificate, raw):
-        yield "its EC key is no point of its curve"
+    if not _is_on_curve(certificate, raw):
+        yield "its EC key is not a point on its curve"
     for oid, (critical, value) in raw.extensions.items() if raw.version == 3 else ():
         if critical and oid in NEVER_CRITICAL:
             yield f"its {NEVER_CRITICAL[oid]} is marked critical"
@@ -69,14 +63,14 @@ def _problems(certificate: x509.Certificate, raw: der.Fields) -> Iterator[str]:
             yield from PARSERS[oid](value)
 
 
-def _has_key(certificate: x509.Certificate, raw: der.Fields) -> bool:
-    """False where it is an EC key that cryptography does not parse either."""
+def _is_on_curve(certificate: x509.Certificate, raw: der.Fields) -> bool:
+    """Return False for an EC key that cryptography cannot parse either."""
     try:
         certificate.public_key()
     except UnsupportedAlgorithm:
         return True
     except ValueError:
-        return key_kind(raw.spki) != EC
+        return key_algorithm(raw.spki) != oids.EC
     return True
 
 
@@ -120,8 +114,8 @@ def _bmp(value: bytes) -> bool:
     return not any(point >= 0xFFFE or 0xFDD0 <= point <= 0xFDEF or 0xD800 <= point <= 0xDFFF for point in points)
 
 
-def key_kind(spki: bytes) -> str:
-    """The object identifier of a public key's algorithm."""
+def key_algorithm(spki: bytes) -> str:
+    """Return the object identifier of a public key's algorithm."""
     return der.dotted(der.first(der.children(spki)[0].value).value)
 
 
@@ -130,16 +124,16 @@ def _key(spki: bytes) -> Iterator[str]:
     oid, *parameters = der.elements(algorithm.value)
     point, given = bits.value[1:], b"".join(item.whole for item in parameters)
     match der.dotted(oid.value):
-        case "1.2.840.113549.1.1.1":
+        case oids.RSA:
             yield from _rsa_key(point, given)
-        case "1.2.840.10045.2.1":
+        case oids.EC:
             yield from _ec_key(point, parameters)
-        case "1.3.101.112":
+        case oids.ED25519:
             if given or len(point) != 32:
-                yield "its Ed25519 key is not encoded as RFC 8410 demands"
-        case "1.3.101.110":
+                yield "its Ed25519 key is not encoded as RFC 8410 requires"
+        case oids.X25519:
             if given:
-                yield "its X25519 key is not encoded as RFC 8410 demands"
+                yield "its X25519 key is not encoded as RFC 8410 requires"
 
 
 def _rsa_key(point: bytes, given: bytes) -> Iterator[str]:
@@ -148,40 +142,40 @@ def _rsa_key(point: bytes, given: bytes) -> Iterator[str]:
     numbers = der.children(point)[:2]
     modulus, exponent = (int.from_bytes(item.value, "big", signed=True) for item in numbers)
     if point[:1] != bytes([der.SEQUENCE]) or not all(_is_integer(item) for item in numbers):
-        yield "its RSA key is not encoded as two numbers"
+        yield "its RSA key is not encoded as two integers"
     if modulus <= 0 or not 0 < exponent < 2**63:
-        yield "its RSA key is no positive number, or has an exponent that is too large"
+        yield "its RSA key is not positive, or its exponent is too large"
 
 
 def _is_integer(item: der.Element) -> bool:
-    """Whether it is an integer without needless bytes."""
+    """Return whether it is an integer in its shortest encoding."""
     start = int.from_bytes(item.value[:2], "big") >> 7  # the first nine bits
     return item.tag == der.INTEGER and bool(item.value) and (len(item.value) == 1 or start not in (0, 0x1FF))
 
 
 def _ec_key(point: bytes, parameters: list[der.Element]) -> Iterator[str]:
     if not parameters or parameters[0].tag != der.OID:
-        yield "its EC key gives the curve by its parameters, and not by its name"
+        yield "its EC key has explicit curve parameters instead of a named curve"
         return
     size = CURVES.get(der.dotted(parameters[0].value))
     if size is None:
-        yield "its EC key is on a curve that Go does not have (wanted is P-256)"
+        yield "its EC key is on a curve that Go does not support (expected P-256)"
     elif point[:1] != b"\4" or len(point) != 1 + 2 * size:
         yield "its EC key is a compressed point"
 
 
 def _alternative_names(value: bytes) -> Iterator[str]:
     for name in der.children(value):
-        if name.tag in (EMAIL, DNS, URI) and not name.value.isascii():
-            yield "its subject alternative names hold characters beyond ASCII"
-        elif name.tag == IP and len(name.value) not in (4, 16):
-            yield "its subject alternative names hold an IP address that is none"
-        elif name.tag == URI and not _uri_parses(name.value.decode()):
-            yield "its subject alternative names hold a URI that is none"
+        if name.tag in (oids.EMAIL, oids.DNS, oids.URI) and not name.value.isascii():
+            yield "its subject alternative names contain characters other than ASCII"
+        elif name.tag == oids.IP and len(name.value) not in (4, 16):
+            yield "its subject alternative names contain an IP address that is not valid"
+        elif name.tag == oids.URI and not _uri_parses(name.value.decode()):
+            yield "its subject alternative names contain a URI that is not valid"
 
 
 def _uri_parses(text: str) -> bool:
-    """As net/url does: control characters, a bad escape, a port that is no number, and a host that is no name."""
+    """Return whether Go's net/url parses it: characters, escapes, port and host."""
     if any(ord(one) < 0x20 or ord(one) == 0x7F for one in text) or text.startswith(":"):
         return False
     if re.search(r"%(?![0-9A-Fa-f]{2})", text.partition("?")[0] if "#" not in text else text.replace("?", "#")):
@@ -199,7 +193,7 @@ def _uri_parses(text: str) -> bool:
 
 
 def domain_is_valid(name: str, constraint: bool = False) -> bool:
-    """Go's loose check of a DNS name; a constraint may begin with a dot."""
+    """Return whether Go accepts a DNS name. A constraint may begin with a dot."""
     if not name:
         return True
     labels = name.removeprefix("." if constraint else "").split(".")
@@ -207,7 +201,7 @@ def domain_is_valid(name: str, constraint: bool = False) -> bool:
 
 
 def mailbox(text: str) -> tuple[str, str] | None:
-    """Local part and domain of a mail address, None where Go finds none."""
+    """Return local part and domain of an email address, or None if Go cannot parse it."""
     found = QUOTED.match(text) or ATOMS.match(text)
     if not found or text[found.end() : found.end() + 1] != "@":
         return None
@@ -221,7 +215,7 @@ def mailbox(text: str) -> tuple[str, str] | None:
 
 
 def bases(value: bytes) -> list[der.Element]:
-    """The names of all trees, permitted or excluded, of name constraints."""
+    """Return the names of all subtrees of name constraints, permitted and excluded."""
     trees = (tree for part in der.children(value) for tree in der.elements(part.value))
     return [der.first(tree.value) for tree in trees]
 
@@ -231,22 +225,22 @@ def _name_constraints(value: bytes) -> Iterator[str]:
     if not found:
         yield "its name constraints are empty"
     if not all(_constraint(base) for base in found):
-        yield "its name constraints hold one that is not valid"
+        yield "one of its name constraints is not valid"
 
 
 def _constraint(base: der.Element) -> bool:
-    if base.tag == IP:
+    if base.tag == oids.IP:
         mask = base.value[len(base.value) // 2 :]
         bits = "".join(f"{byte:08b}" for byte in mask)
         return len(base.value) in (8, 32) and "01" not in bits
-    if base.tag not in (DNS, EMAIL, URI):
+    if base.tag not in (oids.DNS, oids.EMAIL, oids.URI):
         return True
     if not base.value.isascii():
         return False
     text = base.value.decode()
-    if base.tag == EMAIL and "@" in text:
+    if base.tag == oids.EMAIL and "@" in text:
         return mailbox(text) is not None
-    return domain_is_valid(text, constraint=True) and not (base.tag == URI and _is_address(text))
+    return domain_is_valid(text, constraint=True) and not (base.tag == oids.URI and _is_address(text))
 
 
 def _is_address(text: str) -> bool:
@@ -259,7 +253,7 @@ def _is_address(text: str) -> bool:
 def _policies(value: bytes) -> Iterator[str]:
     found = [der.first(item.value).value for item in der.children(value)]
     if len(set(found)) != len(found):
-        yield "it names a certificate policy twice"
+        yield "it contains a certificate policy twice"
 
 
 def _policy_mappings(value: bytes) -> Iterator[str]:
@@ -272,13 +266,13 @@ def _crl_points(value: bytes) -> Iterator[str]:
     for point in der.children(value):
         name = next(der.elements(point.value), None)
         if name is not None and name.tag == 0xA0 and der.first(name.value).tag != 0xA0:
-            yield "it names a CRL distribution point relative to the issuer"
+            yield "it has a CRL distribution point that is relative to the issuer"
 
 
 PARSERS: dict[str, Callable[[bytes], Any]] = {
-    SAN: _alternative_names,
-    NAME_CONSTRAINTS: _name_constraints,
-    POLICIES: _policies,
-    CRL_POINTS: _crl_points,
-    POLICY_MAPPINGS: _policy_mappings,
+    oids.SUBJECT_ALTERNATIVE_NAME: _alternative_names,
+    oids.NAME_CONSTRAINTS: _name_constraints,
+    oids.CERTIFICATE_POLICIES: _policies,
+    oids.CRL_DISTRIBUTION_POINTS: _crl_points,
+    oids.POLICY_MAPPINGS: _policy_mappings,
 }

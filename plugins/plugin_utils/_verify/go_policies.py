@@ -1,24 +1,23 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Certificate policies as Go's crypto/x509 processes them (RFC 5280 section 6.1, RFC 9618). Private to this collection.
+"""Check certificate policies as Go's crypto/x509 does (RFC 5280 section 6.1, RFC 9618). Private to this collection.
 
-Every policy is acceptable to Linkerd, so a path is refused only where a certificate demands an explicit policy.
+Linkerd accepts every policy. A path is refused only if a certificate requires an explicit policy and there is none.
 """
 
 from __future__ import annotations
 
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go_parse as parse
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der, oids
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import EMPTY
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import Link
 
 ANY = "2.5.29.32.0"
-Level = dict[str, set[str]]  # each valid policy with those that the next certificate may name for it
+Level = dict[str, set[str]]  # valid policies, each with those that the next certificate may use for it
 
 
 def policies_hold(path: list[Link]) -> bool:
-    """Whether the path, from the leaf to its anchor, satisfies the policy constraints within it."""
+    """Return whether the path from the leaf to its anchor satisfies its policy constraints."""
     above = len(path) - 1
     explicit: float = above + 1
     mapping = inhibit_any = explicit
@@ -38,9 +37,9 @@ def policies_hold(path: list[Link]) -> bool:
             return False
         if not self_issued:
             explicit, mapping, inhibit_any = (max(0, one - 1) for one in (explicit, mapping, inhibit_any))
-        demanded, mapped = _constraints(node)
-        explicit, mapping = min(explicit, demanded), min(mapping, mapped)
-        inhibit_any = min(inhibit_any, _number(node.value(parse.INHIBIT_ANY_POLICY)))
+        required, mapped = _constraints(node)
+        explicit, mapping = min(explicit, required), min(mapping, mapped)
+        inhibit_any = min(inhibit_any, _number(node.value(oids.INHIBIT_ANY_POLICY)))
     explicit = 0 if above and _constraints(path[0])[0] == 0 else max(0, explicit - 1)
     return not above or explicit > 0 or bool(level)
 
@@ -54,7 +53,7 @@ def _next(level: Level, named: list[str], any_counts: bool) -> Level:
 
 
 def _map(level: Level, mappings: list[tuple[str, str]], allowed: bool) -> bool:
-    """Applies policy mappings to a level; False where one maps from or to any policy."""
+    """Apply policy mappings to a level. Return False if one maps from or to anyPolicy."""
     mapped: Level = {}
     for issuer, subject in mappings:
         if not allowed:
@@ -68,20 +67,20 @@ def _map(level: Level, mappings: list[tuple[str, str]], allowed: bool) -> bool:
 
 
 def _policies(node: Link) -> list[str]:
-    listed = der.children(node.value(parse.POLICIES) or EMPTY)
+    listed = der.children(node.value(oids.CERTIFICATE_POLICIES) or EMPTY)
     return [der.dotted(der.first(item.value).value) for item in listed]
 
 
 def _mappings(node: Link) -> list[tuple[str, str]]:
-    pairs = [list(der.elements(item.value)) for item in der.children(node.value(parse.POLICY_MAPPINGS) or EMPTY)]
+    pairs = [list(der.elements(item.value)) for item in der.children(node.value(oids.POLICY_MAPPINGS) or EMPTY)]
     return [(der.dotted(issuer.value), der.dotted(subject.value)) for issuer, subject in pairs]
 
 
 def _constraints(node: Link) -> tuple[float, float]:
-    """After how many certificates a policy is demanded, and mapping is inhibited."""
-    parts = {item.tag: item.value for item in der.children(node.value(parse.POLICY_CONSTRAINTS) or EMPTY)}
-    demanded, mapped = (int.from_bytes(parts[tag], "big") if tag in parts else float("inf") for tag in (0x80, 0x81))
-    return demanded, mapped
+    """Return after how many certificates a policy is required, and mapping is inhibited."""
+    parts = {item.tag: item.value for item in der.children(node.value(oids.POLICY_CONSTRAINTS) or EMPTY)}
+    required, mapped = (int.from_bytes(parts[tag], "big") if tag in parts else float("inf") for tag in (0x80, 0x81))
+    return required, mapped
 
 
 def _number(value: bytes | None) -> float:

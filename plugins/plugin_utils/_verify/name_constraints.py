@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Name constraints, RFC 5280 section 4.2.1.10. Private to this collection.
+"""Check name constraints (RFC 5280 section 4.2.1.10). Private to this collection.
 
-Judged are subject alternative names (DNS, IP, email, URI, directory) and the subject. A common name is never taken for
-a DNS name.
+They apply to subject alternative names (DNS, IP, email, URI, directory) and to the subject. A common name is not a DNS
+name.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import ExtensionOID, NameOID, x509
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node, Reason
 
-Kind = type[x509.GeneralName]
+Kind = type  # a subclass of x509.GeneralName
 
 
 class Domains:
-    """DNS names as trees: each covers itself and all names below, with a leading dot only those below.
+    """DNS subtrees: each covers its name and all names below, with a leading dot only those below.
 
-    An excluded tree also covers a wildcard that stands for the name at its top.
+    An excluded subtree also covers a wildcard that matches its name.
     """
 
     def __init__(self, trees: Iterable[str], excluded: bool) -> None:
@@ -45,7 +45,7 @@ class Domains:
 
 
 class Networks:
-    """IP networks, each as its address and its mask in one."""
+    """IP networks, each as address and mask in one bytes object."""
 
     def __init__(self, trees: Iterable[bytes]) -> None:
         self.by_mask: dict[bytes, set[int]] = {}
@@ -62,7 +62,7 @@ class Networks:
 
 
 def violations(path: list[Node]) -> Iterator[Reason]:
-    """Names in a path that a CA above them does not allow."""
+    """Yield the names in a path that a CA above does not permit."""
     for height, authority in enumerate(path):
         constraints = authority.extension(ExtensionOID.NAME_CONSTRAINTS) if height else None
         if constraints is None:
@@ -79,7 +79,7 @@ def violations(path: list[Node]) -> Iterator[Reason]:
 
 
 def names(node: Node) -> Iterator[tuple[Kind, Any]]:
-    """What constraints apply to: kind and value. An address in the subject counts only without one beside it."""
+    """Yield type and value of each name. An email address in the subject counts only without an alternative name."""
     alternatives = list(node.extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME) or ())
     for name in alternatives:
         yield type(name), name.value
@@ -92,35 +92,36 @@ def names(node: Node) -> Iterator[tuple[Kind, Any]]:
 
 
 class Trees:
-    """The permitted, or the excluded, names of one CA, so that a name is looked up and not compared with each."""
+    """The permitted or the excluded subtrees of one CA, indexed so that not every pair is compared."""
 
     def __init__(self, trees: Iterable[x509.GeneralName] | None) -> None:
         by_kind: dict[Kind, list[Any]] = {}
         for tree in trees or ():
             by_kind.setdefault(type(tree), []).append(tree.value)
         self.kinds = set(by_kind)
-        self.indexes = {kind: INDEXES[kind](found) for kind, found in by_kind.items() if kind in INDEXES}
+        indexes = _indexes()
+        self.indexes = {kind: indexes[kind](found) for kind, found in by_kind.items() if kind in indexes}
 
     def cover(self, kind: Kind, name: Any) -> bool:
         return kind in self.indexes and self.indexes[kind].cover(name)
 
     def reach(self, name: str) -> bool:
-        """Whether a wildcard stands for the name at the top of a tree."""
+        """Return whether a wildcard matches the name of a subtree."""
         index = self.indexes.get(x509.DNSName)
         return isinstance(index, DnsNames) and index.reach(name)
 
 
 def forbidden(kind: Kind, name: Any, permitted: Trees, excluded: Trees) -> str | None:
-    """How the constraints treat a name that they do not allow. Only constraints of the name's own kind count."""
+    """Return how the constraints refuse a name, or None if they permit it. Only constraints of its type apply."""
     limited = kind in permitted.kinds or kind in excluded.kinds
-    if limited and kind not in INDEXES:
-        return "limits a kind of name that is not understood here, and so refuses"
+    if limited and kind not in _indexes():
+        return "has name constraints of an unsupported type for"
     if limited and kind is x509.UniformResourceIdentifier and not _uri_host(name):
-        return "limits URIs by the name of their host, which is not in"
+        return "has name constraints on the host of URIs, and there is none in"
     if excluded.cover(kind, name):
         return "excludes"
     if kind is x509.DNSName and excluded.reach(name):
-        return "excludes a name that is covered by"
+        return "excludes a name that matches"
     if kind in permitted.kinds and not permitted.cover(kind, name):
         return "does not permit"
     return None
@@ -139,7 +140,7 @@ class DnsNames:
 
 
 class Hosts:
-    """Hosts of URIs and mail addresses: a tree is that host, or with a leading dot all below it."""
+    """Hosts of URIs and email addresses: a subtree is that host, or with a leading dot all hosts below it."""
 
     def __init__(self, trees: Iterable[str]) -> None:
         self.trees = {tree.lower() for tree in trees}
@@ -177,7 +178,7 @@ class Uris:
 
 
 def _uri_host(name: str) -> str:
-    """The name of the host; empty without one, and where it is an address."""
+    """Return the host name, or an empty text if there is none or an IP address."""
     try:
         host = urlsplit(name).hostname or ""
     except ValueError:
@@ -198,7 +199,7 @@ class Addresses:
 
 
 class Directories:
-    """Without regard to case and blanks, RFC 5280 section 7.1."""
+    """Directory names, compared without case and repeated spaces (RFC 5280 section 7.1)."""
 
     def __init__(self, trees: Iterable[x509.Name]) -> None:
         self.trees = {tuple(map(_folded, tree.rdns)) for tree in trees}
@@ -214,10 +215,12 @@ def _folded(part: x509.RelativeDistinguishedName) -> frozenset[tuple[x509.Object
     )
 
 
-INDEXES: dict[Kind, Callable[[Any], Any]] = {
-    x509.DNSName: DnsNames,
-    x509.IPAddress: Addresses,
-    x509.RFC822Name: Mails,
-    x509.UniformResourceIdentifier: Uris,
-    x509.DirectoryName: Directories,
-}
+def _indexes() -> dict[Kind, Callable[[Any], Any]]:
+    """Return the supported types. A function, because x509 is None without the library cryptography."""
+    return {
+        x509.DNSName: DnsNames,
+        x509.IPAddress: Addresses,
+        x509.RFC822Name: Mails,
+        x509.UniformResourceIdentifier: Uris,
+        x509.DirectoryName: Directories,
+    }

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Paths from a certificate to an anchor: every one that names and signatures allow. Private to this collection."""
+"""Find the paths from a certificate to a trust anchor whose names and signatures match. Private to this collection."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography
     UnsupportedAlgorithm,
     x509,
 )
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der, oids
 
 MAX_DEPTH = 12  # certificates in a path
-MAX_EDGES = 1000  # pairs of certificates looked at: a hostile bundle has more paths than there is time
-SUBJECT_ALTERNATIVE_NAME, EMPTY = "2.5.29.17", b"\x30\x00"  # an empty sequence
+MAX_EDGES = 1000  # pairs of certificates; the number of paths of a hostile bundle grows exponentially
+EMPTY = b"\x30\x00"  # DER of an empty sequence
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a certificate is not trusted, and by which parts of Linkerd it is not."""
+    """Why a certificate is refused, its subject, and the components of Linkerd that refuse it."""
 
     code: str
     message: str
@@ -40,11 +40,11 @@ class Reason:
 
 
 class Node:
-    """A certificate, with what building and checking ask of it again and again."""
+    """A certificate with its parsed parts, which the searches need many times."""
 
     def __init__(self, certificate: x509.Certificate) -> None:
         self.certificate = certificate
-        # Compared byte by byte, as Go and rustls do.
+        # Names are compared byte by byte, as in Go and rustls.
         self.subject_bytes = certificate.subject.public_bytes()
         self.issuer_bytes = certificate.issuer.public_bytes()
         self.is_self_issued = self.subject_bytes == self.issuer_bytes
@@ -55,18 +55,18 @@ class Node:
         return der.fields(self.certificate)
 
     def value(self, oid: str) -> bytes | None:
-        """The DER of an extension, by its dotted object identifier."""
+        """Return the DER of an extension, or None."""
         found = self.raw.extensions.get(oid)
         return None if found is None else found[1]
 
     @cached_property
     def constraints(self) -> Any:
-        """The basic constraints, or None."""
+        """Basic constraints, or None."""
         return self.extension(ExtensionOID.BASIC_CONSTRAINTS)
 
     @cached_property
     def usages(self) -> list[str] | None:
-        """The extended key usages as dotted object identifiers, None without the extension."""
+        """Extended key usages as object identifiers, or None without the extension."""
         found = self.extension(ExtensionOID.EXTENDED_KEY_USAGE)
         return None if found is None else [oid.dotted_string for oid in found]
 
@@ -76,26 +76,26 @@ class Node:
 
     @cached_property
     def alternative_names(self) -> list[der.Element]:
-        """The subject alternative names as DER."""
-        return der.children(self.value(SUBJECT_ALTERNATIVE_NAME) or EMPTY)
+        """Subject alternative names as DER."""
+        return der.children(self.value(oids.SUBJECT_ALTERNATIVE_NAME) or EMPTY)
 
     @cached_property
     def key_identifiers(self) -> tuple[bytes, bytes]:
-        """Subject and authority key identifier, empty where there is none."""
-        ski = self.extension(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
-        aki = self.extension(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
-        return (ski.digest if ski else b""), (aki.key_identifier or b"") if aki else b""
+        """Subject and authority key identifier, each empty if the certificate has none."""
+        subject = self.extension(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+        authority = self.extension(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+        return (subject.digest if subject else b""), (authority.key_identifier or b"") if authority else b""
 
     @cached_property
     def key_bytes(self) -> bytes:
         try:
             return self.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         except (UnsupportedAlgorithm, ValueError):
-            return self.certificate.public_bytes(Encoding.DER)  # a key that nothing can be verified with
+            return self.certificate.public_bytes(Encoding.DER)  # no signature can be verified with this key
 
     @property
     def subject(self) -> str:
-        return self.certificate.subject.rfc4514_string() or f"serial {certs.serial(self.certificate)}"
+        return self.certificate.subject.rfc4514_string() or f"serial {certs.serial_number(self.certificate)}"
 
     @property
     def issuer(self) -> str:
@@ -110,19 +110,19 @@ class Node:
 
 
 class Builder:
-    """Finds paths from a leaf to one of the anchors, in the order of a depth-first search with back-tracking."""
+    """Finds paths from a leaf to one of the anchors: a depth-first search with backtracking."""
 
     def __init__(self, intermediates: Iterable[Node], anchors: Iterable[Node]) -> None:
         self.anchors: dict[x509.Certificate, Node] = {node.certificate: node for node in anchors}
         self.by_subject: dict[bytes, list[Node]] = {}
         seen = set()
-        for node in [*self.anchors.values(), *intermediates]:  # the shortest way first: anchors before others
+        for node in [*self.anchors.values(), *intermediates]:  # anchors first, for the shortest path
             if node.certificate not in seen:
                 seen.add(node.certificate)
                 self.by_subject.setdefault(node.subject_bytes, []).append(node)
         self.edges = 0
         self.signatures: dict[tuple[int, int], bool] = {}
-        # For the explanation when there is no path: how far the search came, and what stood in its way there.
+        # The longest path, and the reasons why it does not continue, to explain that there is no path.
         self.partial: list[Node] = []
         self.obstacles: list[Reason] = []
 
@@ -140,13 +140,13 @@ class Builder:
         last = path[-1]
         if self.is_anchor(last):
             yield path
-            return  # what stands above an anchor does not matter
+            return
         obstacles = []
         parents = self.by_subject.get(last.issuer_bytes, []) if len(path) < MAX_DEPTH else []
         for parent in parents:
             if self.exhausted:
                 return
-            if _holds_ca(path, parent):
+            if _contains_ca(path, parent):
                 continue  # a cycle
             self.edges += 1
             obstacle = self._obstacle(last, parent)
@@ -162,17 +162,17 @@ class Builder:
             return aki_mismatch(child, parent)
         if is_forgeable(child.certificate):
             algorithm = certs.signature_algorithm(child.certificate)
-            return child.reason("weak_signature", f"Its signature ({algorithm}) can be forged, or is of no known kind")
+            return child.reason("weak_signature", f"Its signature algorithm {algorithm} is not secure, or not known")
         pair = (id(child), id(parent))
         if pair not in self.signatures:
             self.signatures[pair] = certs.is_signed_by(child.certificate, parent.certificate)
         if not self.signatures[pair]:
-            return child.reason("wrong_signature", f"Its signature was not made by the key of {parent.subject}")
+            return child.reason("wrong_signature", f"It was not signed by the key of {parent.subject}")
         return None
 
 
 def is_forgeable(certificate: x509.Certificate) -> bool:
-    """Whether nothing is to be concluded from the signature, so that it is not even verified."""
+    """Return whether the signature algorithm is not secure or not known. Then the signature proves nothing."""
     try:
         algorithm = certificate.signature_hash_algorithm
     except UnsupportedAlgorithm:
@@ -180,42 +180,42 @@ def is_forgeable(certificate: x509.Certificate) -> bool:
     return algorithm is not None and algorithm.name in certs.WEAK_HASHES
 
 
-def _holds_ca(path: list[Node], parent: Node) -> bool:
-    """Whether its name and key are in the path, in this or another certificate: no path gains from having both."""
+def _contains_ca(path: list[Node], parent: Node) -> bool:
+    """Return whether a certificate with the same name and key is in the path."""
     same_name = [node for node in path if node.subject_bytes == parent.subject_bytes]
     return bool(same_name) and any(node.key_bytes == parent.key_bytes for node in same_name)
 
 
 def _unknown_issuer(node: Node, depth: int) -> Reason:
     if depth >= MAX_DEPTH:
-        return node.reason("path_too_long", f"No anchor within {MAX_DEPTH} certificates")
+        return node.reason("path_too_long", f"There is no trust anchor within {MAX_DEPTH} certificates")
     if node.is_self_issued:
-        return node.reason("unknown_issuer", "It is self-signed and not among the anchors")
-    return node.reason("unknown_issuer", f"Its issuer {node.issuer} is neither in the chain nor among the anchors")
+        return node.reason("unknown_issuer", "It is self-signed and not one of the trust anchors")
+    return node.reason("unknown_issuer", f"Its issuer {node.issuer} is neither in the chain nor a trust anchor")
 
 
 def aki_mismatch(child: Node, parent: Node) -> Reason:
-    text = f"Its authority key identifier is not the key identifier of the CA {parent.subject}"
-    return child.reason("aki_mismatch", text)
+    message = f"Its authority key identifier is not the subject key identifier of {parent.subject}"
+    return child.reason("aki_mismatch", message)
 
 
 def identifiers_agree(child: Node, parent: Node) -> bool:
-    """Whether the child's authority key identifier, as far as it says anything, means the parent."""
-    aki = child.extension(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
-    if aki is None:
+    """Return whether the child's authority key identifier, if it has one, matches the parent."""
+    authority = child.extension(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+    if authority is None:
         return True
-    ski = parent.extension(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
-    if aki.key_identifier and ski and aki.key_identifier != ski.digest:
+    subject = parent.extension(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+    if authority.key_identifier and subject and authority.key_identifier != subject.digest:
         return False
-    if aki.authority_cert_serial_number is None:
+    if authority.authority_cert_serial_number is None:
         return True
-    names = [name.value for name in aki.authority_cert_issuer or [] if isinstance(name, x509.DirectoryName)]
+    names = [name.value for name in authority.authority_cert_issuer or [] if isinstance(name, x509.DirectoryName)]
     same_issuer = not names or parent.certificate.issuer in names
-    return same_issuer and aki.authority_cert_serial_number == parent.certificate.serial_number
+    return same_issuer and authority.authority_cert_serial_number == parent.certificate.serial_number
 
 
 def is_issued_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
-    """Whether one certificate directly issued the other: name, key identifiers, signature."""
+    """Return whether the parent issued the child: name, key identifiers, signature."""
     one, other = Node(child), Node(parent)
     same_name = one.issuer_bytes == other.subject_bytes
     return same_name and identifiers_agree(one, other) and certs.is_signed_by(child, parent)

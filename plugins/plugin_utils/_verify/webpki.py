@@ -1,12 +1,11 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether Linkerd's proxies verify a workload below an issuer. Private to this collection.
+"""Verify the certificate of a workload as Linkerd's proxies do. Private to this collection.
 
-They verify with rustls-webpki (linkerd2-proxy: linkerd/meshtls/src/creds.rs), each workload as a server and as a
-client. The rules are those of rustls-webpki 0.103 (cert.rs, verify_cert.rs, trust_anchor.rs) with the signature
-algorithms that the proxy chooses (linkerd/rustls/src/crypto.rs). Of an anchor only its name, its key and its name
-constraints count.
+They use rustls-webpki (linkerd2-proxy: linkerd/meshtls/src/creds.rs) and verify a workload as server and as client. The
+rules are those of rustls-webpki 0.103 (cert.rs, verify_cert.rs, trust_anchor.rs) with the signature algorithms that
+the proxy supports (linkerd/rustls/src/crypto.rs). Only name, key and name constraints of an anchor are used.
 """
 
 from __future__ import annotations
@@ -15,32 +14,39 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go_parse as parse
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der, oids
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node, Reason
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import (
-    CLIENT,
-    SERVER,
     Attempt,
     Link,
     Signatures,
     Workload,
     best,
+    not_a_ca,
+    path_length,
     unknown_issuer,
     validity,
+    wrong_signature,
 )
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.webpki_name_constraints import Limits, TooMany
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.webpki_name_constraints import (
+    LimitReached,
+    Limits,
+)
 
 MAX_SIGNATURES, MAX_COMPARISONS = 100, 250_000
-MAX_CALLS = 2000  # candidates; webpki gives up after 200 000, of which no chain that Go verifies comes near
+MAX_CALLS = 2000  # candidates for an issuer; webpki allows 200 000, but no chain that Go verifies needs so many
 MAX_AUTHORITIES = 6  # certificates between the workload and an anchor
 MAX_SIZE = 0xFFFF
-USAGES = {SERVER: ("serverAuth", "servers"), CLIENT: ("clientAuth", "clients")}
+USAGES = {oids.SERVER_AUTH: ("serverAuth", "server"), oids.CLIENT_AUTH: ("clientAuth", "client")}
 UNDERSTOOD = {
-    *(parse.KEY_USAGE, parse.SAN, parse.BASIC_CONSTRAINTS, parse.NAME_CONSTRAINTS, parse.CRL_POINTS),
-    parse.EXTENDED_KEY_USAGE,
+    oids.KEY_USAGE,
+    oids.SUBJECT_ALTERNATIVE_NAME,
+    oids.BASIC_CONSTRAINTS,
+    oids.NAME_CONSTRAINTS,
+    oids.CRL_DISTRIBUTION_POINTS,
+    oids.EXTENDED_KEY_USAGE,
 }
-# The content of algorithm identifiers.
+# Content of algorithm identifiers in DER.
 EC_KEY, RSA_KEY, ED25519_KEY = "06072a8648ce3d0201", "06092a864886f70d0101010500", "06032b6570"
 EC_KEYS = {EC_KEY + curve for curve in ("06082a8648ce3d030107", "06052b81040022", "06052b81040023")}
 SIGNATURES = {
@@ -55,21 +61,21 @@ RSA_BITS = range(2048, 8192 + 1)
 def verify(
     leaf: Link, intermediates: list[Node], anchors: list[Node], at: datetime, usage: str, signed: Signatures
 ) -> Attempt:
-    """The path that webpki finds for a use, without reasons; else the one that explains most, with its reasons."""
+    """Return the path that webpki finds for an extended key usage, or else the best one with the reasons against it."""
     search = Search(intermediates, anchors, at, usage, signed)
     search.run(leaf)
     found = best(search.attempts)
     if not found.reasons:
         return found
-    if search.too_much:
-        return Attempt(found.path, [leaf.reason("too_complex", search.too_much)], found.complete)
+    if search.exhausted:
+        return Attempt(found.path, [leaf.reason("too_complex", search.exhausted)], found.complete)
     explained = Search(intermediates, anchors, at, usage, signed, strict=False)
     explained.run(leaf)
-    return best(explained.attempts) if not explained.too_much else found
+    return best(explained.attempts) if not explained.exhausted else found
 
 
 class Search:
-    """One search for a path. Where it is strict it leaves a path at the first thing that webpki refuses."""
+    """A search for a path. A strict search leaves a path at the first reason, as webpki does."""
 
     def __init__(
         self,
@@ -84,20 +90,20 @@ class Search:
         self.anchors = [node for node in anchors if not unreadable(node, anchor=True)]
         self.at, self.usage, self.signed, self.strict = at, usage, signed, strict
         self.signatures, self.calls, self.limits = MAX_SIGNATURES, MAX_CALLS, Limits(MAX_COMPARISONS)
-        self.too_much = ""
+        self.exhausted = ""  # the limit that was reached, as a message
         self.attempts: list[Attempt] = []
 
     def run(self, leaf: Link) -> None:
-        broken = unreadable(leaf, anchor=False) if isinstance(leaf, Node) else []
-        if self.strict and broken:
-            self.attempts.append(Attempt([leaf], broken, False))
+        reasons = unreadable(leaf, anchor=False) if isinstance(leaf, Node) else []
+        if self.strict and reasons:
+            self.attempts.append(Attempt([leaf], reasons, False))
         else:
-            self._extend(Attempt([leaf], broken, False))
+            self._extend(Attempt([leaf], reasons, False))
         if not self.attempts:
             self.attempts.append(Attempt([leaf], [unknown_issuer(leaf)], False))
 
     def _extend(self, so_far: Attempt) -> bool:
-        """Whether the search is over: a path without reasons was found and is the last attempt, or it is too much."""
+        """Return whether the search is finished: the last attempt has no reasons, or a limit is reached."""
         path, head = so_far.path, so_far.path[-1]
         reasons = list(so_far.reasons)
         if isinstance(head, Node):
@@ -105,54 +111,56 @@ class Search:
         if self.strict and reasons:
             self.attempts.append(Attempt(path, reasons, False))
             return False
-        nothing = True
+        has_candidates = False
         for anchor in self.anchors:
             if anchor.raw.subject == head.raw.issuer:
-                nothing = False
+                has_candidates = True
                 if self._end(path, anchor, reasons):
                     return True
         for parent in self.intermediates:
             if parent.raw.subject == head.raw.issuer and not _in_path(parent, path):
-                nothing = False
+                has_candidates = True
                 if self._climb(path, parent, reasons):
                     return True
-        if nothing:
+        if not has_candidates:
             self.attempts.append(Attempt(path, [*reasons, unknown_issuer(head)], False))
         return False
 
     def _climb(self, path: list[Link], parent: Node, reasons: list[Reason]) -> bool:
         self.calls -= 1
         if self.calls < 0:
-            self.too_much = "There are too many ways through the certificates: give fewer of the same names"
+            self.exhausted = "There are too many paths: give fewer certificates of the same name"
             return True
         reasons = [*reasons, *unreadable(parent, anchor=False)]
         if len(path) > MAX_AUTHORITIES:
-            text = f"The proxies allow {MAX_AUTHORITIES} certificates between a workload and its anchor"
-            self.attempts.append(Attempt(path, [*reasons, path[-1].reason("path_too_long", text)], False))
+            message = f"The proxies allow {MAX_AUTHORITIES} certificates between a workload and its anchor"
+            self.attempts.append(Attempt(path, [*reasons, path[-1].reason("path_too_long", message)], False))
             return False
-        broken = [] if self.strict else list(self._signature(path[-1], parent))
-        if broken or (self.strict and reasons):
-            self.attempts.append(Attempt(path, [*reasons, *broken], False))
+        bad_signature = [] if self.strict else list(self._signature(path[-1], parent))
+        if bad_signature or (self.strict and reasons):
+            self.attempts.append(Attempt(path, [*reasons, *bad_signature], False))
             return False
         return self._extend(Attempt([*path, parent], reasons, False))
 
     def _end(self, path: list[Link], anchor: Node, reasons: list[Reason]) -> bool:
-        """Judges a path that reaches an anchor: all of its signatures, then all names."""
+        """Check the signatures and then the names of a path that reaches an anchor."""
         whole = [*path, anchor]
         above = {place: node for place, node in enumerate(path) if isinstance(node, Node)}
         for place in range(len(path), 0, -1):
             self.signatures -= self.strict
             if self.signatures < 0:
-                self.too_much = f"The proxies give up after {MAX_SIGNATURES} signatures: give fewer of the same names"
+                self.exhausted = (
+                    f"The proxies stop after {MAX_SIGNATURES} signatures: give fewer certificates of the same name"
+                )
                 return True
-            broken = list(self._signature(whole[place - 1], anchor if place == len(path) else above[place]))
-            if broken:
-                self.attempts.append(Attempt(path, [*reasons, *broken], False))
+            bad_signature = list(self._signature(whole[place - 1], anchor if place == len(path) else above[place]))
+            if bad_signature:
+                self.attempts.append(Attempt(path, [*reasons, *bad_signature], False))
                 return False
         try:
             reasons = [*reasons, *self.limits.violations(whole)]
-        except TooMany as exc:
-            self.too_much = str(exc)
+        except LimitReached as exc:
+            self.exhausted = str(exc)
             return True
         self.attempts.append(Attempt(whole, reasons))
         return not reasons
@@ -161,63 +169,64 @@ class Search:
         key = der.children(parent.raw.spki)[0].value.hex()
         if isinstance(child, Workload):
             if key not in EC_KEYS:
-                yield parent.reason("key_type", "The proxies do not verify what its key signs, wanted is EC P-256")
+                yield parent.reason("key_type", "The proxies do not support signatures of its key, expected EC P-256")
             elif not self.signed(child, parent):
-                yield child.reason("wrong_signature", f"Its signature is not made by the key of {parent.subject}")
+                yield wrong_signature(child, parent)
             return
         algorithm = der.first(child.raw.signature_outer).value.hex()
         if algorithm not in SIGNATURES.get(key, ()):
             name = certs.signature_algorithm(child.certificate)
             yield child.reason(
-                "weak_signature", f"The proxies do not verify its signature ({name}) by the key above it"
+                "weak_signature",
+                f"The proxies do not support its signature algorithm {name} with the key of its issuer",
             )
         elif key == RSA_KEY and certs.key_facts(parent.certificate)[1] not in RSA_BITS:
-            yield parent.reason("weak_key", "The proxies verify with RSA keys of 2048 to 8192 bits only")
+            yield parent.reason("weak_key", "The proxies support only RSA keys of 2048 to 8192 bits")
         elif not self.signed(child, parent):
-            yield child.reason("wrong_signature", f"Its signature was not made by the key of {parent.subject}")
+            yield wrong_signature(child, parent)
 
     def _independent(self, node: Node, depth: int) -> Iterator[Reason]:
-        """What webpki asks of a certificate, given how many stand below it."""
+        """Yield the reasons against a certificate, given the number of certificates below it."""
         yield from validity(node, self.at)
         if node.certificate.not_valid_before_utc < EPOCH:
             yield node.reason(
-                "not_yet_valid", "The proxies cannot read a time before 1970, such as the start of its validity"
+                "not_yet_valid", "The proxies cannot read times before 1970, and its validity begins earlier"
             )
         if node.certificate.not_valid_before_utc > node.certificate.not_valid_after_utc:
             yield node.reason("expired", "Its validity ends before it begins")
         constraints = node.constraints
         if depth > 0 and (constraints is None or not constraints.ca):
-            yield node.reason("not_a_ca", "It is not a CA (basic constraints), so what it signs is not trusted")
+            yield not_a_ca(node)
         elif depth == 0 and constraints is not None and constraints.ca:
-            yield node.reason("not_a_leaf", "It is a CA (basic constraints), so no workload may use it")
+            yield node.reason("not_a_leaf", "It is a CA (basic constraints), so a workload cannot use it")
         elif depth > 0 and constraints.path_length is not None and depth - 1 > constraints.path_length:
-            text = f"It allows {constraints.path_length} CA(s) below it, there are {depth - 1}"
-            yield node.reason("path_length", text)
+            yield path_length(node, constraints.path_length, depth - 1)
         if node.usages is not None and self.usage not in node.usages:
             found = ", ".join(node.usage_names) or "empty"
-            wanted, users = USAGES[self.usage]
-            text = f"Its extended key usages are {found}: without {wanted} workloads below it cannot be TLS {users}"
-            yield node.reason("extended_key_usage", text)
+            expected, role = USAGES[self.usage]
+            user = f"workloads below it cannot be TLS {role}s" if depth else f"the workload cannot be a TLS {role}"
+            message = f"Its extended key usages are {found}: without {expected} {user}"
+            yield node.reason("extended_key_usage", message)
 
 
 def unreadable(node: Node, anchor: bool) -> list[Reason]:
-    """Why webpki does not parse a certificate, as an anchor or as part of a chain."""
-    return [node.reason(code, f"The proxies refuse it: {text}") for code, text in _problems(node, anchor)]
+    """Return why webpki cannot parse a certificate, as an anchor or as part of a chain."""
+    return [node.reason(code, f"The proxies refuse it: {message}") for code, message in _problems(node, anchor)]
 
 
 def _problems(node: Node, anchor: bool) -> Iterator[tuple[str, str]]:
     raw = node.raw
     if raw.version != 3 and not (anchor and raw.version == 1):
-        yield "version", f"it is of version {raw.version}, wanted is 3"
+        yield "version", f"its version is {raw.version}, expected 3"
     if raw.unique_ids:
         yield "version", "it has a unique identifier of its issuer or subject"
     if raw.signature_bits[:1] != b"\0":
-        yield "wrong_signature", "its signature is no whole number of bytes"
+        yield "wrong_signature", "the length of its signature is not a whole number of bytes"
     if len(node.certificate.tbs_certificate_bytes) > MAX_SIZE:
         yield "too_complex", "it is larger than 64 kB"
     for oid, (critical, _value) in raw.extensions.items():
         if critical and oid not in UNDERSTOOD and not anchor:
-            yield "critical_extension", f"they do not understand its critical extension {oid}"
+            yield "critical_extension", f"its critical extension {oid} is not supported"
     if not anchor:
         limit = node.constraints.path_length if node.constraints else None
         if limit is not None and limit > 255:

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Name constraints as rustls-webpki applies them (subject_name of 0.103). Private to this collection.
+"""Check name constraints as rustls-webpki does (subject_name of 0.103). Private to this collection.
 
-They apply to the alternative names and the subject of every certificate below, self-issued ones too. A constraint on
-directory names refuses every certificate, one on URIs every URI, and one on email addresses every email address.
+They apply to the alternative names and the subject of every certificate below, also of self-issued ones. A constraint
+on directory names refuses every certificate, one on URIs every URI, and one on email addresses every email address.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go_parse as parse
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der, oids
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.name_constraints import Domains, Networks
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Reason
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import Link
@@ -22,56 +21,56 @@ LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 NAME = re.compile(rf"(?=.{{1,253}}\Z)(\*\.(?=.*\.))?({LABEL}\.)*(?![0-9]+\Z){LABEL}")
 TREE = re.compile(rf"(?=.{{0,253}}\Z)(\.?({LABEL}\.)*(?![0-9]+\Z){LABEL})?")
 KINDS = {
-    parse.DNS: "DNS names",
-    parse.IP: "IP addresses",
-    parse.URI: "URIs",
-    parse.DIRECTORY: "directory names",
-    parse.EMAIL: "email addresses",
+    oids.DNS: "DNS names",
+    oids.IP: "IP addresses",
+    oids.URI: "URIs",
+    oids.DIRECTORY: "directory names",
+    oids.EMAIL: "email addresses",
 }
 
 
-class TooMany(Exception):  # noqa: N818 - an answer, not an error
-    """webpki gives up."""
+class LimitReached(Exception):  # noqa: N818 - a result, not an error
+    """webpki stops, because there are too many names and constraints."""
 
 
 class Trees:
-    """The permitted, or the excluded, names of one certificate."""
+    """The permitted or the excluded subtrees of one certificate."""
 
     def __init__(self, bases: list[der.Element], excluded: bool) -> None:
         self.count = len(bases)
         self.kinds = {base.tag & 0x1F for base in bases}
-        texts = [base.value.decode("latin-1") for base in bases if base.tag == parse.DNS]
+        texts = [base.value.decode("latin-1") for base in bases if base.tag == oids.DNS]
         self.malformed = not all(TREE.fullmatch(text) for text in texts)
         self.domains = Domains(texts, excluded)
-        self.networks = Networks([base.value for base in bases if base.tag == parse.IP])
+        self.networks = Networks([base.value for base in bases if base.tag == oids.IP])
 
     def applies(self, name: der.Element) -> bool:
         return name.tag & 0x1F in self.kinds
 
     def cover(self, name: der.Element) -> bool:
-        if name.tag == parse.IP:
+        if name.tag == oids.IP:
             return self.networks.cover(name.value)
         return self.domains.cover(name.value.decode("latin-1"))
 
 
 class Limits:
-    """Applies name constraints, up to a number of comparisons for all paths of a search."""
+    """Checks name constraints, up to a number of comparisons for all paths of a search."""
 
     def __init__(self, comparisons: int) -> None:
         self.left = comparisons
         self.trees: dict[int, tuple[Trees, Trees] | None] = {}
 
     def violations(self, path: Sequence[Link]) -> Iterator[Reason]:
-        """Certificates of a path, the leaf first, that a certificate above does not allow."""
+        """Yield the names in a path that a certificate above does not permit. The leaf is first."""
         for place, authority in enumerate(path):
             trees = self._trees(authority)
             if trees is None:
                 continue
             for node in path[:place]:
-                names = [*node.alternative_names, der.Element(parse.DIRECTORY, b"", b"")]
+                names = [*node.alternative_names, der.Element(oids.DIRECTORY, b"", b"")]
                 self.left -= len(names) * sum(one.count for one in trees)
                 if self.left < 0:
-                    raise TooMany("The proxies give up: there are too many names under too many name constraints")
+                    raise LimitReached("There are too many names and name constraints for the proxies")
                 for name in names:
                     why = _refusal(name, *trees)
                     if why:
@@ -79,7 +78,7 @@ class Limits:
 
     def _trees(self, node: Link) -> tuple[Trees, Trees] | None:
         if id(node) not in self.trees:
-            value = node.value(parse.NAME_CONSTRAINTS)
+            value = node.value(oids.NAME_CONSTRAINTS)
             self.trees[id(node)] = _split(value) if value else None
         return self.trees[id(node)]
 
@@ -93,18 +92,18 @@ def _split(value: bytes) -> tuple[Trees, Trees]:
 
 
 def _refusal(name: der.Element, permitted: Trees, excluded: Trees) -> str | None:
-    """How the constraints treat a name that they do not allow."""
+    """Return how the constraints refuse a name, or None if they permit it."""
     applying = [trees for trees in (permitted, excluded) if trees.applies(name)]
     if not applying:
         return None
     kind = KINDS.get(name.tag, "names")
-    if name.tag not in (parse.DNS, parse.IP):
-        return f"limits {kind}, which the proxies refuse altogether"
+    if name.tag not in (oids.DNS, oids.IP):
+        return f"has name constraints on {kind}, and the proxies refuse all of them"
     shown = name.value.decode("latin-1")
-    if name.tag == parse.DNS and (not NAME.fullmatch(shown) or any(trees.malformed for trees in applying)):
-        return f"limits DNS names in a way that the proxies cannot compare with the name {shown}"
+    if name.tag == oids.DNS and (not NAME.fullmatch(shown) or any(trees.malformed for trees in applying)):
+        return f"has name constraints that the proxies cannot compare with its name {shown}"
     if permitted in applying and not permitted.cover(name):
-        return f"does not permit its name {shown}" if name.tag == parse.DNS else f"does not permit its {kind}"
+        return f"does not permit its name {shown}" if name.tag == oids.DNS else f"does not permit its {kind}"
     if excluded in applying and excluded.cover(name):
-        return f"excludes its name {shown}" if name.tag == parse.DNS else f"excludes its {kind}"
+        return f"excludes its name {shown}" if name.tag == oids.DNS else f"excludes its {kind}"
     return None

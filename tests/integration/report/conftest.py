@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real browser, Debian's Chromium without a window, and pages of readings that the unit tests make."""
+"""Open reports in Debian's Chromium, without a window. The readings are those of the unit tests."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ QUIET = [
 
 
 class Shown:
-    """A page as the browser shows it, with everything it asked for and complained of."""
+    """A page in the browser, with its requests and errors."""
 
     def __init__(self, context: Any, file: Path) -> None:
         self.page = context.new_page()
         self.requests: list[str] = []
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
+        self.page.on("console", lambda message: self.errors.append(message.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.errors.append(dialog.message), dialog.dismiss()))
         self.page.goto(file.as_uri())
         self.text = self.page.inner_text("body")
 
@@ -59,7 +59,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Shown]]:
-    """Shows a report; the screenshot stays in the test's own folder."""
+    """Return a function that opens a report, and saves a screenshot in the folder of the test."""
     contexts = []
 
     def run(report: dict[str, Any], width: int = 1280, **options: Any) -> Shown:

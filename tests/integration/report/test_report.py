@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person sees of the report. The browser is the oracle: its text, its colours, its boxes."""
+"""The report in a browser: its text, its colours and its layout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from readings import EARLIER, ISSUER, NEXT, ROOT, pod, reading, report, vault
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.table import failures
 
-GOOD = report(**{"pki-cluster": reading()})
+MATCHING = report(**{"pki-cluster": reading()})
 LOST = {"failed": True, "msg": "The cluster's API server does not answer: refused."}
 OLD = make("identity.linkerd.cluster.local", NEXT, own_key=key("p256", 41), start=NOW - 3 * DAY, end=NOW - DAY / 8)
 BETWEEN = make("Intermediate of a Rather Long Name", ROOT, own_key=key("p256", 43), end=NOW + 60 * DAY)
@@ -22,7 +22,7 @@ BELOW = make("identity.linkerd.cluster.local", BETWEEN, own_key=key("p256", 44),
 DEEP = reading(issuer=BELOW, above=(BETWEEN,))
 DEEP["issuer"] = sources.source("Secret linkerd/linkerd-identity-issuer, tls.crt", BELOW.pem + BETWEEN.pem)
 STALE = [pod("linkerd-identity-0", started=EARLIER), *(pod(f"web-{number}", ROOT.pem) for number in range(9))]
-BAD = report(
+DIFFERING = report(
     berlin=reading(),
     oslo=reading((ROOT, NEXT), pods=STALE),
     rome=reading(issuer=OLD, signer=NEXT, renewal="2026-11-23T12:00:00Z"),
@@ -40,7 +40,7 @@ def broken(part: str) -> dict:
 SCRIPT = "<script>alert('CN')</script>"
 IMAGE = "\"'><img src=x onerror=alert(1)>"
 
-# Contrast of every text with what is behind it (WCAG 2.2, 1.4.3), and each text as the browser draws it.
+# Contrast of every text with its background (WCAG 2.2, 1.4.3), and the text.
 CONTRAST = """() => {
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
   const parts = color => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
@@ -65,7 +65,7 @@ CONTRAST = """() => {
   }
   return found; }"""
 
-# Texts of the pictures that stand out of their box.
+# Texts that are larger than their box in the diagram.
 OUTSIDE = """() => [...document.querySelectorAll('g.box')].flatMap(box => {
   const frame = box.querySelector('rect').getBoundingClientRect();
   return [...box.querySelectorAll('text')].filter(text => { const own = text.getBoundingClientRect();
@@ -81,9 +81,9 @@ def hue(color: str) -> str:
     return "red" if red > green + 40 and red > blue + 40 else "green" if green > red + 40 else "other"
 
 
-def test_all_agree(show):
-    shown = show(GOOD)
-    assert shown.page.get_by_role("status").inner_text() == "All agree"
+def test_report_without_disagreement(show):
+    shown = show(MATCHING)
+    assert shown.page.get_by_role("status").inner_text() == "All certificates match"
     assert hue(shown.ask(COLOR, "h1")) == "green"
     assert shown.page.locator(".bad:not(.arrow)").count() == 0
     assert {hue(color) for color in shown.ask(STROKE, "path.way")} == {"green"}
@@ -91,53 +91,53 @@ def test_all_agree(show):
     assert "pki-cluster" in shown.text
 
 
-def test_every_source_is_there_with_its_fingerprint(show):
-    shown = show(GOOD)
-    places = shown.page.locator("dl.sources > div").all_inner_texts()
+def test_every_source_has_its_fingerprint(show):
+    shown = show(MATCHING)
+    listed = shown.page.locator("dl.sources > div").all_inner_texts()
     root, issuer = (one["certificates"][0] for one in (reading()["anchors"], reading()["issuer"]))
-    assert [place.splitlines()[0] for place in places] == [
-        "Root", "Trust anchors", "Identity issuer", "Its signer", "2 pods", "1 pod", "Certificates of 3 pods",
+    assert [source.splitlines()[0] for source in listed] == [
+        "Root", "Trust anchors", "Identity issuer", "Signer of the issuer", "2 pods", "1 pod", "Certificates of 3 pods",
         "linkerd check",
     ]  # fmt: skip
     for number, one in ((0, root), (1, root), (2, issuer), (3, root), (4, root), (6, issuer), (6, root)):
-        assert one["fingerprint_sha256"] in places[number]
-    assert "emojivoto/web-0" in places[6] and "expires at 25 Nov 2026, 11:00 UTC" in places[6]
-    assert f"{issuer['authority_key_identifier'][:16]} CN=root.linkerd.cluster.local" in places[2]
-    assert f"{issuer['subject_key_identifier'][:16]} CN=identity.linkerd.cluster.local" in places[2]
-    assert all("agrees" in place for place in places)
+        assert one["fingerprint_sha256"] in listed[number]
+    assert "emojivoto/web-0" in listed[6] and "expires at 25 Nov 2026, 11:00 UTC" in listed[6]
+    assert f"{issuer['authority_key_identifier'][:16]} CN=root.linkerd.cluster.local" in listed[2]
+    assert f"{issuer['subject_key_identifier'][:16]} CN=identity.linkerd.cluster.local" in listed[2]
+    assert all("matches" in source for source in listed)
 
 
-def test_disagreements_are_told_first_and_in_red(show):
-    shown = show(BAD)
-    count = len(failures(BAD))
+def test_disagreements_are_first_and_red(show):
+    shown = show(DIFFERING)
+    count = len(failures(DIFFERING))
     assert count == 9
-    assert shown.page.get_by_role("status").inner_text() == f"{count} things to settle"
+    assert shown.page.get_by_role("status").inner_text() == f"{count} problems"
     assert hue(shown.ask(COLOR, "h1")) == "red"
-    told = shown.page.locator("ol.list li").all_inner_texts()
-    assert len(told) == count
-    for item in BAD["disagreements"]:
-        assert any(item["message"] in one and item["code"] in one for one in told), item
+    items = shown.page.locator("ol.list li").all_inner_texts()
+    assert len(items) == count
+    for item in DIFFERING["disagreements"]:
+        assert any(item["message"] in one and item["code"] in one for one in items), item
     assert hue(shown.ask(COLOR, ".state.bad")) == "red"
 
 
-def test_the_picture_shows_where_it_does_not_fit(show):
-    shown = show(BAD)
+def test_diagram_shows_disagreements(show):
+    shown = show(DIFFERING)
     clusters = {section.locator("h2").inner_text(): section for section in shown.page.locator("section.cluster").all()}
     assert list(clusters) == ["berlin", "oslo", "rome", "prague", "lost"]
 
     def bad(name: str) -> list[str]:
         boxes = clusters[name].locator("g.box.bad .kind").all_text_contents()
-        return [*boxes, *(f"{count} ways" for count in [clusters[name].locator("path.way.bad").count()] if count)]
+        return [*boxes, *(f"{count} arrows" for count in [clusters[name].locator("path.way.bad").count()] if count)]
 
-    assert bad("berlin") == bad("prague") == ["Trust anchor, ConfigMap"]  # which differ from those of oslo
-    assert bad("oslo") == ["Root, its key stays in Vault", "2 trust anchors", "Workloads", "2 ways"]
-    assert bad("rome") == ["Identity issuer, Secret", "Trust anchor, ConfigMap", "2 ways"]
+    assert bad("berlin") == bad("prague") == ["Trust anchor, ConfigMap"]  # it differs from that of oslo
+    assert bad("oslo") == ["Root, its key stays in Vault", "2 trust anchors", "Workloads", "2 arrows"]
+    assert bad("rome") == ["Identity issuer, Secret", "Trust anchor, ConfigMap", "2 arrows"]
     assert "Intermediate CA" in clusters["prague"].locator("svg.chain").text_content()
     assert "does not answer: refused" in clusters["lost"].inner_text()
 
 
-def test_what_was_not_compared_is_neither_green_nor_red(show):
-    """No pod runs, Vault was not asked: two arrows to nothing, two from nothing."""
+def test_parts_that_were_not_compared_are_neutral(show):
+    """There is no pod, and Vault was not read, so no arrow was compared."""
     shown = show(report({"msg": "Vault refuses the connection."}, berlin=reading(pods=[])))
     assert {hue(color) for color in shown.ask(STROKE, "path.way")} == {"other"}
     assert shown.page.locator("path.way.neutral").count() == 4
@@ -145,53 +145,55 @@ def test_what_was_not_compared_is_neither_green_nor_red(show):
     states = shown.page.locator("dl.sources p.state .word").all_inner_texts()
     assert states == [
         "not compared",
-        "differs",
+        "problem",
         "not compared",
         "not compared",
         "not compared",
         "not compared",
         "not compared",
-        "agrees",
+        "matches",
     ]
     assert {hue(color) for color in shown.ask(STROKE, "path.way")} == {"red"}
 
 
-def test_the_time_line(show):
-    shown = show(BAD)
+def test_timeline(show):
+    shown = show(DIFFERING)
     rows = shown.page.locator(".time .row").all_inner_texts()
-    assert len(rows) == 6  # each certificate once, however many use it
+    assert len(rows) == 6  # each certificate once
     assert "trust anchor of berlin, oslo, rome, prague" in rows[0]
     assert sum("cert-manager renews it" in row for row in rows) == 3
-    assert [row for row in rows if "ended 3 hours ago" in row]
-    shape = "() => [...document.querySelectorAll('svg.bar')].map(bar => ['.all,.over', '.now', '.point'].map(part => {"
+    assert [row for row in rows if "expired 3 hours ago" in row]
+    shape = (
+        "() => [...document.querySelectorAll('svg.bar')].map(bar => ['.all,.invalid', '.now', '.point'].map(part => {"
+    )
     shape += "const found = bar.querySelector(part); return found && found.getBoundingClientRect().toJSON(); }))"
     for row, (span, now, point) in zip(rows, shown.ask(shape), strict=True):
-        over = "ended" in row
-        assert (span["left"] < now["left"] < span["right"]) is not over, row
-        if point and not over:
+        expired = "expired" in row
+        assert (span["left"] < now["left"] < span["right"]) is not expired, row
+        if point and not expired:
             assert span["left"] < (point["left"] + point["right"]) / 2 < span["right"], row
     assert "now" in shown.page.locator("svg.axis").text_content()
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
-def test_nothing_is_cut_off(show, width):
-    for found in (GOOD, BAD):
+def test_page_fits_the_width(show, width):
+    for found in (MATCHING, DIFFERING):
         shown = show(found, width)
         assert shown.ask("() => document.documentElement.scrollWidth") <= width
         assert shown.ask(OUTSIDE) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("what", [BAD, report(berlin=broken("anchors"))], ids=["bad", "not compared"])
-def test_it_can_be_read_in_light_and_in_dark(show, what, scheme):
-    shown = show(what, color_scheme=scheme)
-    found = shown.ask(CONTRAST)
-    assert len(found) > (100 if what is BAD else 50)
-    assert [one for one in found if one[0] < 4.5] == []
+@pytest.mark.parametrize("found", [DIFFERING, report(berlin=broken("anchors"))], ids=["bad", "not compared"])
+def test_contrast_in_light_and_dark(show, found, scheme):
+    shown = show(found, color_scheme=scheme)
+    contrast = shown.ask(CONTRAST)
+    assert len(contrast) > (100 if found is DIFFERING else 50)
+    assert [one for one in contrast if one[0] < 4.5] == []
 
 
-def test_dark_is_dark_and_paper_is_white(show):
-    shown = show(GOOD, color_scheme="dark")
+def test_dark_background_and_white_paper(show):
+    shown = show(MATCHING, color_scheme="dark")
     background = "() => getComputedStyle(document.body).backgroundColor"
     assert max(map(int, re.findall(r"\d+", shown.ask(background)))) < 60
     shown.page.emulate_media(media="print", color_scheme="dark")
@@ -200,15 +202,15 @@ def test_dark_is_dark_and_paper_is_white(show):
     assert 1 <= len(re.findall(rb"/Type /Page\b", shown.page.pdf(format="A4"))) <= 3
 
 
-def test_it_loads_nothing_and_runs_nothing(show):
-    shown = show(BAD)
+def test_page_loads_and_runs_nothing(show):
+    shown = show(DIFFERING)
     assert len(shown.requests) == 1
     assert shown.requests[0].startswith("file:")
-    assert shown.complaints == []
+    assert shown.errors == []
     assert shown.page.locator("script, link, img, iframe, object, embed, [src], [href]:not(a)").count() == 0
 
 
-def test_hostile_certificates_and_names_are_only_text(show):
+def test_markup_in_names_is_escaped(show):
     root = make(SCRIPT, start=NOW - DAY)
     issuer = make(IMAGE, root, own_key=key("p256", 41), end=NOW + DAY)
     found = report(
@@ -216,7 +218,7 @@ def test_hostile_certificates_and_names_are_only_text(show):
         **{SCRIPT: reading((root,), issuer, root, [pod(IMAGE, root.pem), pod("x", NEXT.pem)]), IMAGE: (LOST, {})},
     )
     shown = show(found)
-    assert shown.complaints == []
+    assert shown.errors == []
     assert len(shown.requests) == 1
     assert shown.page.locator("script, img").count() == 0
     assert SCRIPT in shown.text
@@ -224,7 +226,7 @@ def test_hostile_certificates_and_names_are_only_text(show):
     assert shown.ask("() => document.documentElement.scrollWidth") <= 1280
 
 
-def test_very_long_names_stay_in_their_place(show):
+def test_long_names_fit(show):
     long = make("x" * 64, own_key=key("p256", 45))
     found = report(vault(long), **{"c" * 200: reading((long,), make("y" * 64, long, own_key=key("p256", 41)), long)})
     shown = show(found, 390)
@@ -232,14 +234,14 @@ def test_very_long_names_stay_in_their_place(show):
     assert shown.ask(OUTSIDE) == []
 
 
-def test_an_expected_disagreement_is_no_alarm(show):
+def test_allowed_disagreement_is_no_problem(show):
     shown = show(report(allowed=("pod_anchors_differ",), berlin=reading(pods=[pod("web-0", NEXT.pem + ROOT.pem)])))
-    assert shown.page.get_by_role("status").inner_text() == "All agree"
+    assert shown.page.get_by_role("status").inner_text() == "All certificates match"
     assert shown.page.locator("ol.list li.expected").count() == 1
     assert shown.page.locator("h2").first.inner_text() == "Expected"
 
 
-def test_a_report_of_nothing_is_a_page_too(show):
+def test_report_without_clusters(show):
     shown = show(report({"msg": "Vault refuses the connection."}))
-    assert "2 things to settle" in shown.text
+    assert "2 problems" in shown.text
     assert ISSUER.pem not in shown.page.content()

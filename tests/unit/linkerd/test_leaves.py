@@ -84,10 +84,10 @@ def test_failed_attempt_is_repeated(read):
     assert (sorted(leaves), missing, connected) == (["a"], {}, ["a", "a"])
 
 
-@pytest.mark.parametrize("nothing", [[], [b"no certificate"]])
-def test_pod_without_certificate_is_refused(read, nothing):
-    leaves, missing, connected = read({"a": [nothing]})
-    assert (leaves, missing["a"]["code"], len(connected)) == ({}, "refused", 2)
+@pytest.mark.parametrize(("presented", "code"), [([], "refused"), ([b"no certificate"], "unreadable")])
+def test_pod_without_valid_certificate(read, presented, code):
+    leaves, missing, connected = read({"a": [presented]})
+    assert (leaves, missing["a"]["code"], len(connected)) == ({}, code, 2)
 
 
 def test_nothing_is_read_after_timeout(read):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes certificates for tests, good and bad, and asks openssl what it thinks of them."""
+"""Create certificates for tests, valid and invalid ones, and verify them with openssl."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CURVES = {"p224": ec.SECP224R1, "p256": ec.SECP256R1, "p384": ec.SECP384R1, "p52
 
 @cache
 def key(kind: str = "p256", number: int = 0):
-    """Keys are made once: what counts is which is whose. Number tells keys of a kind apart."""
+    """Return a key, always the same one for a kind and number."""
     if kind in CURVES:
         return ec.generate_private_key(CURVES[kind]())
     if kind == "ed25519":
@@ -40,7 +40,9 @@ def named(common_name: str) -> x509.Name:
 
 
 @dataclass(frozen=True)
-class Made:
+class Credential:
+    """A certificate with its private key."""
+
     certificate: x509.Certificate
     key: object
 
@@ -51,7 +53,7 @@ class Made:
 
 def make(
     name: str | x509.Name,
-    issuer: Made | None = None,
+    issuer: Credential | None = None,
     *,
     own_key=None,
     ca: bool | None = True,
@@ -66,8 +68,8 @@ def make(
     pss: bool = False,
     algorithm: hashes.HashAlgorithm | None = None,
     extensions: tuple = (),
-) -> Made:
-    """A certificate; self-signed without an issuer. Whatever is given wrong comes out wrong."""
+) -> Credential:
+    """Create a certificate with the given values, valid or not. Without an issuer it is self-signed."""
     own_key = own_key or key()
     signer = sign_with or (issuer.key if issuer else own_key)
     parent = issuer.certificate if issuer else None
@@ -100,11 +102,11 @@ def make(
         builder = builder.add_extension(extension, critical)
     hashed = None if isinstance(signer, ed25519.Ed25519PrivateKey) else algorithm or hashes.SHA256()
     salted = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH) if pss else None
-    return Made(builder.sign(signer, hashed, rsa_padding=salted), own_key)
+    return Credential(builder.sign(signer, hashed, rsa_padding=salted), own_key)
 
 
-def signed_by_openssl(folder: Path, name: str, issuer: Made, digest: str) -> Made:
-    """A leaf with a signature that cryptography refuses to make."""
+def signed_by_openssl(folder: Path, name: str, issuer: Credential, digest: str) -> Credential:
+    """Create a leaf with a signature algorithm that cryptography does not support."""
     key_pem = issuer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (folder / "ca.key").write_bytes(key_pem)
     (folder / "ca.pem").write_text(issuer.pem)
@@ -113,21 +115,23 @@ def signed_by_openssl(folder: Path, name: str, issuer: Made, digest: str) -> Mad
     sign += [folder / "ca.key", "-days", "300", "-CAcreateserial", "-out", folder / "made"]
     for command in (request, sign):
         subprocess.run(command, check=True, capture_output=True)
-    return Made(x509.load_pem_x509_certificate((folder / "made").read_bytes()), issuer.key)
+    return Credential(x509.load_pem_x509_certificate((folder / "made").read_bytes()), issuer.key)
 
 
 def usage(key_cert_sign: bool) -> x509.KeyUsage:
     return x509.KeyUsage(not key_cert_sign, False, False, False, False, key_cert_sign, key_cert_sign, False, False)
 
 
-def verdict_on(chain: list[Made], anchors: list[Made], **wanted: Any) -> chains.Verdict:
-    """Ours, at the time that all of them are made for."""
+def verdict_on(chain: list[Credential], anchors: list[Credential], **required: Any) -> chains.Verdict:
+    """Return the verdict at NOW."""
     given, trusted = ([one.certificate for one in some] for some in (chain, anchors))
-    return chains.verify(given, trusted, chains.requirements(at=NOW, **wanted))
+    return chains.verify(given, trusted, chains.requirements(at=NOW, **required))
 
 
-def openssl_verifies(folder: Path, chain: list[Made], anchors: list[Made], at: datetime = NOW, *more: str) -> bool:
-    """The oracle, with further options. Partial chain: anchors need not be self-signed, as here."""
+def openssl_verifies(
+    folder: Path, chain: list[Credential], anchors: list[Credential], at: datetime = NOW, *more: str
+) -> bool:
+    """Return whether `openssl verify` accepts the chain. With -partial_chain, anchors need not be self-signed."""
     files = {"leaf": chain[:1], "others": chain[1:] or chain[:1], "anchors": anchors}
     for name, certificates in files.items():
         (folder / name).write_text("".join(made.pem for made in certificates))

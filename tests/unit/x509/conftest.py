@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tests with the mark rust run only where they are selected (-m rust, nox -s webpki): they build with cargo."""
+"""Select tests with the mark rust only on request (-m rust, nox -s webpki), because they need cargo."""
 
 from __future__ import annotations
 

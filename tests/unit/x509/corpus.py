@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import forge
-from authority import DAY, NOW, Made, key, make, named
+from authority import DAY, NOW, Credential, key, make, named
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448
@@ -31,8 +31,8 @@ ANY_POLICY, POLICY = bytes.fromhex("0604551d2000"), bytes.fromhex("06032a0304")
 
 @dataclass
 class Case:
-    chain: list[Made]
-    anchors: list[Made]
+    chain: list[Credential]
+    anchors: list[Credential]
     chain_text: bytes | None = None
     anchors_text: bytes | None = None
 
@@ -44,7 +44,7 @@ class Case:
         )
 
 
-def workload(issuer: Made, at: datetime = NOW, name: str = WORKLOAD) -> Made:
+def workload(issuer: Credential, at: datetime = NOW, name: str = WORKLOAD) -> Credential:
     """As the identity controller signs one, with an issuer's key (linkerd2: pkg/tls/ca.go)."""
     own = key("p256", 500)
     builder = x509.CertificateBuilder(issuer.certificate.subject, named(name), own.public_key(), 1)
@@ -53,7 +53,7 @@ def workload(issuer: Made, at: datetime = NOW, name: str = WORKLOAD) -> Made:
     builder = builder.add_extension(usage, True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([Usage.SERVER_AUTH, Usage.CLIENT_AUTH]), False)
     builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), False)
-    made = Made(builder.sign(issuer.key, hashes.SHA256()), own)
+    made = Credential(builder.sign(issuer.key, hashes.SHA256()), own)
     raw = forge.parts(issuer.certificate)["subject"]  # byte by byte, whatever its strings are
     return forge.reissued(made, issuer.key, lambda parts: parts.update(issuer=raw))
 
@@ -223,7 +223,7 @@ def keyed(number: int, **more: Any) -> dict[str, Any]:
 
 def chain_with(level: str, **more: Any) -> Case:
     """Issuer, intermediate and root, one of them odd."""
-    made: list[Made] = []
+    made: list[Credential] = []
     for number, (place, name) in enumerate((("root", "root"), ("middle", "middle"), ("issuer", "identity"))):
         options = keyed(70 + number) | (more if place == level else {})
         made.insert(0, make(options.pop("name", name), made[0] if made else None, **options))

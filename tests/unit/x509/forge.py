@@ -1,13 +1,13 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Certificates that cryptography does not make: their DER is changed and signed again."""
+"""Certificates that cryptography cannot create: their DER is changed and signed again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from authority import Made
+from authority import Credential
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -26,7 +26,7 @@ def tlv(tag: int, content: bytes) -> bytes:
 
 
 def split(content: bytes) -> list[tuple[int, bytes, bytes]]:
-    """Tag, content and whole of each element."""
+    """Return tag, content and whole encoding of each element."""
     found, at = [], 0
     while at < len(content):
         start, size, at = at, content[at + 1], at + 2
@@ -44,8 +44,10 @@ def parts(certificate: x509.Certificate) -> Parts:
     return dict(zip(names, elements, strict=False))
 
 
-def reissued(made: Made, signer: object, change: Callable[[Parts], None], outer: bytes | None = None) -> Made:
-    """The certificate with changed parts, signed by a key with SHA-256. Outer is the algorithm beside the signature."""
+def reissued(
+    made: Credential, signer: object, change: Callable[[Parts], None], outer: bytes | None = None
+) -> Credential:
+    """Return the certificate with changed parts, signed with SHA-256. `outer` replaces the outer algorithm."""
     changed = parts(made.certificate)
     change(changed)
     tbs = tlv(0x30, b"".join(changed.get(name, b"") for name in ORDER))
@@ -57,11 +59,11 @@ def reissued(made: Made, signer: object, change: Callable[[Parts], None], outer:
         assert isinstance(signer, ec.EllipticCurvePrivateKey)
         signature = signer.sign(tbs, ec.ECDSA(hashes.SHA256()))
     der = tlv(0x30, tbs + (outer or changed["algorithm"]) + tlv(3, b"\0" + signature))
-    return Made(x509.load_der_x509_certificate(der), made.key)
+    return Credential(x509.load_der_x509_certificate(der), made.key)
 
 
 def extension(oid: str, value: bytes, critical: bool = False) -> tuple[x509.ExtensionType, bool]:
-    """An extension with any content, in the form that authority.make takes."""
+    """Return an extension with any content, for authority.make()."""
     return x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value), critical
 
 
@@ -73,5 +75,5 @@ def pem(der: bytes, label: str = "CERTIFICATE") -> bytes:
     return f"-----BEGIN {label}-----\n{body}\n-----END {label}-----\n".encode()
 
 
-def der(made: Made) -> bytes:
+def der(made: Credential) -> bytes:
     return made.certificate.public_bytes(Encoding.DER)

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The programs in tests/oracles: what Linkerd's identity controller (Go) and its proxies (Rust) accept.
+"""Run the programs in tests/oracles, which verify as Linkerd's identity controller (Go) and its proxies (Rust) do.
 
-Each is built once for its sources, in the cache, and answers one line of JSON for each line that it gets.
+Each is built once in the cache, and writes one line of JSON for each line that it reads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CACHE = Path(os.environ.get("SERVICEMESH_PKI_CACHE") or Path.home() / ".cache/se
 
 
 class Oracle:
-    """One running program."""
+    """A running program."""
 
     def __init__(self, program: Path) -> None:
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -38,16 +38,16 @@ class Oracle:
 
 
 def built(name: str, command: list[str], product: str, **environment: str) -> Path:
-    """The program of a folder's sources. Processes that build it at the same time end with the same file."""
+    """Build the program of a folder, if it is not in the cache. Several processes can do so at the same time."""
     sources = sorted(path for path in (SOURCES / name).rglob("*") if path.is_file() and path.name != "Cargo.lock")
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     program = CACHE / f"{name}-{digest}"
     if not program.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            place = {key: value.format(folder=folder) for key, value in environment.items()}
+            variables = {key: value.format(folder=folder) for key, value in environment.items()}
             arguments = [argument.format(folder=folder) for argument in command]
-            subprocess.run(arguments, cwd=SOURCES / name, env=os.environ | place, check=True)
+            subprocess.run(arguments, cwd=SOURCES / name, env=os.environ | variables, check=True)
             (Path(folder) / product).replace(program)
     return program
 
@@ -73,6 +73,6 @@ def ask_controller(chain: bytes, anchors: bytes, at: datetime) -> dict[str, Any]
 
 
 def ask_proxies(chain: list[bytes], anchors: bytes, at: datetime, name: str = "") -> dict[str, Any]:
-    """The chain is DER, the workload's certificate first."""
+    """Verify a chain of DER certificates. The first one is that of the workload."""
     request = {"chain": [encoded(der) for der in chain], "anchors": encoded(anchors), "name": name}
     return proxies().ask({**request, "at": int(at.timestamp())})

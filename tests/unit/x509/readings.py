@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Readings of a mesh as the modules return them, from objects as Kubernetes has them. Good unless told otherwise."""
+"""Results of the modules for a mesh, from Kubernetes objects. Without arguments all certificates match."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import base64
 from datetime import datetime
 from typing import Any
 
-from authority import DAY, NOW, Made, key, make
+from authority import DAY, NOW, Credential, key, make
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import leaves as linkerd_leaves
@@ -28,7 +28,7 @@ def encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def config_map(*anchors: Made, **data: str) -> dict[str, Any]:
+def config_map(*anchors: Credential, **data: str) -> dict[str, Any]:
     fields = [
         {"manager": "trust-manager", "time": WRITTEN, "fieldsV1": {"f:data": {}}},
         {"manager": "somebody", "time": LATER, "fieldsV1": {"f:metadata": {}}},
@@ -37,8 +37,8 @@ def config_map(*anchors: Made, **data: str) -> dict[str, Any]:
     return {"metadata": meta, "data": data or {"ca-bundle.crt": "".join(one.pem for one in anchors)}}
 
 
-def secret(issuer: Made, signer: Made | None) -> dict[str, Any]:
-    data = {"tls.crt": encoded(issuer.pem), "tls.key": encoded("not to be seen"), "ca.crt": ""}
+def secret(issuer: Credential, signer: Credential | None) -> dict[str, Any]:
+    data = {"tls.crt": encoded(issuer.pem), "tls.key": encoded("not a certificate"), "ca.crt": ""}
     return {"metadata": {}, "data": {**data, **({"ca.crt": encoded(signer.pem)} if signer else {})}}
 
 
@@ -46,12 +46,19 @@ def field(name: str, path: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def leaf_of(name: Any, issuer: Made = ISSUER, *, start: datetime = NOW - HOUR, end: datetime = NOW + 23 * HOUR) -> Made:
-    return make(name, issuer, own_key=key("p256", 45), ca=None, key_cert_sign=False, start=start, end=end)
+def leaf_of(
+    name: Any,
+    issuer: Credential = ISSUER,
+    *,
+    start: datetime = NOW - HOUR,
+    end: datetime = NOW + 23 * HOUR,
+    **more: Any,
+) -> Credential:
+    return make(name, issuer, own_key=key("p256", 45), ca=None, key_cert_sign=False, start=start, end=end, **more)
 
 
-def presented(pod: dict[str, Any], leaf: Made, *above: Made) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """As read from a proxy that presents these certificates."""
+def presented(pod: dict[str, Any], leaf: Credential, *above: Credential) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return what is read from a proxy that presents these certificates."""
     [target] = linkerd_leaves.targets([pod])
     return linkerd_leaves.leaf(target, [one.certificate.public_bytes(Encoding.DER) for one in (leaf, *above)])
 
@@ -59,7 +66,7 @@ def presented(pod: dict[str, Any], leaf: Made, *above: Made) -> tuple[dict[str, 
 def pod(
     name: str, pem: str | None = None, *, started: str = LATER, native: bool = False, **more: Any
 ) -> dict[str, Any]:
-    """An injected pod with its anchors, or one of the control plane, which takes them from the ConfigMap."""
+    """Return an injected pod with its trust anchors. Without them it is a pod of the control plane."""
     variable: dict[str, Any] = {"name": "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"}
     reference = {"name": "linkerd-identity-trust-roots", "key": "ca-bundle.crt"}
     variable |= {"value": pem} if pem else {"valueFrom": {"configMapKeyRef": reference}}
@@ -79,16 +86,17 @@ def pod(
 
 
 def reading(
-    anchors: tuple[Made, ...] = (ROOT,),
-    issuer: Made = ISSUER,
-    signer: Made | None = ROOT,
+    anchors: tuple[Credential, ...] = (ROOT,),
+    issuer: Credential = ISSUER,
+    signer: Credential | None = ROOT,
     pods: list[dict[str, Any]] | None = None,
     renewal: str | None = "2026-11-25T09:00:00Z",
     leaves: list[tuple[dict[str, Any], list[dict[str, Any]]]] | None = None,
     missing: list[dict[str, Any]] | None = None,
-    above: tuple[Made, ...] = (),
+    above: tuple[Credential, ...] = (),
+    trust_domain: str | None = "cluster.local",
 ) -> dict[str, Any]:
-    """Each pod presents a leaf of the issuer with those above it, unless leaves or missing are given."""
+    """Return a result. Each pod presents a leaf of the issuer and the certificates above, unless leaves are given."""
     found = sources.anchors_source(config_map(*anchors), "linkerd")
     pem = "".join(one.pem for one in anchors)
     pods = [pod("linkerd-identity-0"), pod("web-0", pem), pod("web-1", pem, native=True)] if pods is None else pods
@@ -100,6 +108,7 @@ def reading(
         "issuer": sources.secret_source(secret(issuer, signer), "linkerd", "tls.crt"),
         "signer": sources.secret_source(secret(issuer, signer), "linkerd", "ca.crt"),
         "renewal_time": renewal,
+        "trust_domain": trust_domain,
         "pods": sources.pod_groups(pods, found["changed_at"]),
         "leaves": linkerd_leaves.groups(leaves),
         "leaves_missing": missing or [],
@@ -110,7 +119,7 @@ def is_certified(one: dict[str, Any]) -> bool:
     return any(target.started_at for target in linkerd_leaves.targets([one]))
 
 
-def vault(*issuers: Made) -> dict[str, Any]:
+def vault(*issuers: Credential) -> dict[str, Any]:
     return {
         "address": "http://127.0.0.1:8200",
         "mount": "pki",
@@ -128,13 +137,13 @@ def report(
     min_days: tuple[float, float] = (0, 0),
     **clusters: Any,
 ) -> dict[str, Any]:
-    """A report at NOW; of a cluster give its reading, or its reading and what linkerd check said.
+    """Return a report at NOW. A cluster is its reading, or its reading and the result of linkerd_check.
 
-    The days are those that issuer and anchor have to have left.
+    `min_days` is the required remaining validity of issuer and anchor.
     """
-    asked = [
+    read = [
         comparison.Cluster.from_results(name, *(given if isinstance(given, tuple) else (given, PASSED)))
         for name, given in clusters.items()
     ]
-    wanted = chains.requirements(NOW, "linkerd", None, *min_days)
-    return comparison.report(comparison.vault_facts(vault_result or vault()), asked, wanted, allowed)
+    required = chains.requirements(NOW, "linkerd", None, *min_days)
+    return comparison.report(comparison.vault_facts(vault_result or vault()), read, required, allowed)

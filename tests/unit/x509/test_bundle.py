@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from authority import DAY, NOW, Made, key, make
+from authority import DAY, NOW, Credential, key, make
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -34,40 +34,45 @@ SECRET = ROOT.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption(
         f"# the root\n{ROOT.pem}\nand the issuer\n{ISSUER.pem}".rstrip(),
     ],
 )
-def test_bundles(text):
+def test_bundle_is_parsed_in_order(text):
     assert certs.parse_bundle(text) == [ROOT.certificate, ISSUER.certificate]
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "code", "location"),
     [
-        ("", "No certificate found"),
-        ("x" * 1_000_000, "No certificate found"),
-        ("-----BEGIN " * 90_000, "offset 0"),
-        (ROOT.certificate.public_bytes(Encoding.DER), "looks like DER"),
-        (b"\xff\xfe", "offset 0 is not UTF-8"),
-        (ROOT.pem[:-30], "line 1, offset 0 needs a line -----END CERTIFICATE"),
-        (ROOT.pem + ISSUER.pem.replace("MII", "MI!"), "PEM block 2 .* is not valid base64"),
-        (ROOT.pem + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "PEM block 2 .* not a valid X.509"),
-        ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "is PUBLIC KEY, wanted CERTIFICATE"),
+        ("", "invalid_pem", "no certificate"),
+        ("x" * 1_000_000, "invalid_pem", "no certificate"),
+        ("-----BEGIN " * 90_000, "invalid_pem", "offset 0"),
+        (ROOT.certificate.public_bytes(Encoding.DER), "invalid_pem", "DER"),
+        (b"\xff\xfe", "invalid_pem", "offset 0"),
+        (ROOT.pem[:-30], "invalid_pem", "line 1, offset 0"),
+        (ROOT.pem + ISSUER.pem.replace("MII", "MI!"), "invalid_pem", "PEM block 2"),
+        (
+            ROOT.pem + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
+            "invalid_certificate",
+            "PEM block 2",
+        ),
+        ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "invalid_pem", "PUBLIC KEY"),
     ],
 )
-def test_garbage_is_named_by_its_place(text, why):
-    with pytest.raises(certs.X509Error, match=why) as caught:
+def test_error_of_invalid_bundle_has_code_and_location(text, code, location):
+    with pytest.raises(certs.X509Error, match=location) as caught:
         certs.parse_bundle(text)
+    assert caught.value.code == code
     assert len(str(caught.value)) < 400
 
 
-def altered(made: Made, old: bytes, new: bytes) -> str:
-    """The PEM text of a certificate with some bytes of others: what no library makes."""
+def altered(made: Credential, old: bytes, new: bytes) -> str:
+    """Return the PEM text of a certificate with replaced bytes, as no library creates it."""
     der = made.certificate.public_bytes(Encoding.DER)
     assert der.count(old) == 1
     body = base64.encodebytes(der.replace(old, new)).decode()
     return f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n"
 
 
-def extended(*extensions: tuple[str, str]) -> Made:
-    """With extensions of these OIDs and bytes."""
+def extended(*extensions: tuple[str, str]) -> Credential:
+    """Return a certificate with extensions of these OIDs and contents."""
     unknown = [x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), bytes.fromhex(raw)) for oid, raw in extensions]
     return make("odd", extensions=tuple((one, False) for one in unknown))
 
@@ -89,61 +94,77 @@ ODD = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_certificate_that_the_library_does_not_read_is_named_by_its_place(name):
-    with pytest.raises(certs.X509Error, match=r"^PEM block 2 \(line \d+, offset \d+\) is not a valid X\.509"):
+def test_certificate_that_cryptography_cannot_parse_is_located(name):
+    with pytest.raises(certs.X509Error, match=r"^PEM block 2 \(line \d+, offset \d+\)") as caught:
         certs.parse_bundle(ROOT.pem + ODD[name])
+    assert caught.value.code == "invalid_certificate"
 
 
-def openssl_tells(folder, pem: str, *what: str) -> str:
+@pytest.mark.parametrize("name", ODD)
+def test_profile_has_verdict_for_certificate_that_cryptography_cannot_parse(name):
+    """Without a profile it is an error. A report must not fail because of one certificate."""
+    options = {"at": NOW.isoformat()}
+    with pytest.raises(AnsibleFilterError, match="PEM block 2"):
+        x509_chain(ISSUER.pem, ROOT.pem + ODD[name], **options)
+    found = x509_chain(ISSUER.pem, ROOT.pem + ODD[name], profile="linkerd", **options)
+    assert (found["verified"], found["path"], found["refused_by"]) == (False, [], [])
+    [reason] = found["reasons"]
+    assert (reason["code"], reason["subject"]) == ("unreadable", "the anchors")
+    assert "PEM block 2" in reason["message"]
+    assert trusted_by(ODD[name], ROOT.pem, profile="linkerd", **options) is False
+
+
+def openssl_output(folder, pem: str, *what: str) -> str:
     (folder / "c").write_text(pem)
     command = ["openssl", "x509", "-in", folder / "c", "-noout", *what, "-dateopt", "iso_8601"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().rpartition("=")[2]
 
 
-def test_a_negative_serial_number_is_told_as_openssl_tells_it(tmp_path):
+def test_negative_serial_number_has_minus_sign_as_in_openssl(tmp_path):
     number = ROOT.certificate.serial_number
     positive = number.to_bytes(number.bit_length() // 8 + 1, "big")
     pem = altered(
         ROOT, b"\x02" + bytes([len(positive)]) + positive, b"\x02" + bytes([len(positive)]) + b"\x81" + positive[1:]
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # cryptography means to refuse them one day
-        told = x509_certificates(pem)[0]["serial_number"]
-    assert told.startswith("-")
-    assert told.replace(":", "").upper() == openssl_tells(tmp_path, pem, "-serial")
+        warnings.simplefilter("ignore")  # cryptography plans to refuse them
+        number = x509_certificates(pem)[0]["serial_number"]
+    assert number.startswith("-")
+    assert number.replace(":", "").upper() == openssl_output(tmp_path, pem, "-serial")
 
 
 @pytest.mark.parametrize("year", ["0001", "0999"])
-def test_an_early_year_has_four_digits(year, tmp_path):
+def test_early_year_has_four_digits(year, tmp_path):
     pem = altered(LATE, BEGINS, f"{year}0101000000Z".encode())
-    told = x509_certificates(pem)[0]["not_before"]
-    assert told == f"{year}-01-01T00:00:00Z"
-    assert datetime.fromisoformat(told) < NOW - DAY
-    shown, dummy, day = openssl_tells(tmp_path, pem, "-startdate").strip().partition("-")
+    start = x509_certificates(pem)[0]["not_before"]
+    assert start == f"{year}-01-01T00:00:00Z"
+    assert datetime.fromisoformat(start) < NOW - DAY
+    shown, dummy, day = openssl_output(tmp_path, pem, "-startdate").strip().partition("-")
     assert (int(shown), day) == (int(year), "01-01 00:00:00Z")
 
 
 @pytest.mark.parametrize("text", [SECRET, ROOT.pem + SECRET, SECRET.replace("\n", "\\n"), SECRET[:-40]])
-def test_a_private_key_is_refused_and_never_echoed(text):
-    with pytest.raises(certs.X509Error, match="holds a private key") as caught:
+def test_private_key_is_refused_and_not_shown(text):
+    with pytest.raises(certs.X509Error) as caught:
         certs.parse_bundle(text)
+    assert caught.value.code == "private_key_in_input"
     assert not any(line in str(caught.value) for line in SECRET.splitlines()[1:-1])
 
 
-def test_ten_thousand_certificates():
+def test_ten_thousand_certificates_are_parsed():
     assert len(certs.parse_bundle(ROOT.pem * 10_000)) == 10_000
 
 
-def test_a_bundle_of_ten_thousand_hides_no_anchor(tmp_path):
-    """All of one name and different keys, the right one last. openssl takes the bundle too."""
-    stranger = make("root", own_key=key("p256", 3))
-    anchors = stranger.pem * 9_999 + ROOT.pem
+def test_anchor_is_found_among_ten_thousand(tmp_path):
+    """All have the same name, and only the last has the right key. openssl accepts the bundle too."""
+    other = make("root", own_key=key("p256", 3))
+    anchors = other.pem * 9_999 + ROOT.pem
     assert trusted_by(ISSUER.pem, anchors, at=NOW.isoformat())
     assert openssl_verify(tmp_path, ISSUER.pem.encode(), anchors.encode())
 
 
-# A text, whether it is read here, whether openssl reads it. Where they differ: openssl also takes DER for what it is,
-# and of a block without an end it makes nothing, which leaves it the first one, where we refuse the bundle.
+# Text, whether parse_bundle() reads it, and whether openssl reads it. They differ for DER, which openssl detects, and
+# for a block without an END line, which openssl ignores.
 FORMS = {
     "pem": (ISSUER.pem.encode(), True, True),
     "CRLF": (ISSUER.pem.replace("\n", "\r\n").encode(), True, True),
@@ -152,7 +173,7 @@ FORMS = {
     "missing end line": (ISSUER.pem[:-30].encode(), False, False),
     "second one without an end": ((ISSUER.pem + ROOT.pem[:-30]).encode(), False, True),
     "DER": (ISSUER.certificate.public_bytes(Encoding.DER), False, True),
-    # Not larger: the time that openssl takes for this grows with the square, in 3.5 to minutes for a megabyte.
+    # Not larger, because the time of openssl grows with the square: minutes for a megabyte in version 3.5.
     "garbage": (bytes(range(256)) * 256, False, False),
     "letters": (b"x" * 65536, False, False),
     "nothing": (b"", False, False),
@@ -181,7 +202,7 @@ def openssl_verify(folder, leaf: bytes, anchors: bytes) -> bool:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_openssl_reads_the_same_forms(name, tmp_path):
+def test_pem_forms_that_openssl_reads(name, tmp_path):
     text, ours, openssl = FORMS[name]
     try:
         read = bool(certs.parse_bundle(text))
@@ -190,7 +211,7 @@ def test_openssl_reads_the_same_forms(name, tmp_path):
     assert (read, openssl_verify(tmp_path, text, ROOT.pem.encode())) == (ours, openssl)
 
 
-def test_facts_are_those_of_openssl(tmp_path):
+def test_facts_match_openssl(tmp_path):
     facts = x509_certificates(ISSUER.pem)[0]
     for name, option in {
         "fingerprint_sha256": ["-fingerprint", "-sha256"],
@@ -198,7 +219,7 @@ def test_facts_are_those_of_openssl(tmp_path):
         "subject_key_identifier": ["-ext", "subjectKeyIdentifier"],
         "authority_key_identifier": ["-ext", "authorityKeyIdentifier"],
     }.items():
-        shown = openssl_tells(tmp_path, ISSUER.pem, *option).lower()
+        shown = openssl_output(tmp_path, ISSUER.pem, *option).lower()
         assert re.findall(r"[0-9a-f]+", shown.replace(":", ""))[-1] == facts[name].replace(":", ""), (name, shown)
     assert (
         facts["authority_key_identifier"]
@@ -211,7 +232,7 @@ def test_facts_are_those_of_openssl(tmp_path):
     assert (facts["subject"], facts["issuer"], facts["self_signed"]) == ("CN=issuer", "CN=root", False)
 
 
-def test_filters_and_tests_agree():
+def test_filters_and_tests_return_the_same():
     at = NOW.isoformat()
     report = x509_chain(ISSUER.pem, [ROOT.pem], at=at, profile="linkerd")
     assert report["verified"] and [item["common_name"] for item in report["path"]] == ["issuer", "root"]
@@ -225,6 +246,6 @@ def test_filters_and_tests_agree():
 
 
 @pytest.mark.parametrize("bad", [None, 5, [], [None], "garbage"])
-def test_a_filter_refuses_what_is_no_pem(bad):
+def test_filter_refuses_input_that_is_not_pem(bad):
     with pytest.raises(AnsibleFilterError):
         x509_chain(ROOT.pem, bad)

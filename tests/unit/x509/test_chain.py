@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hand-made chains, each with the reason it is bad for, and openssl as second judge."""
+"""Chains with the codes of their reasons, compared with openssl."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import ipaddress
 from dataclasses import dataclass, field
 
 import pytest
-from authority import DAY, NOW, Made, key, make, named, openssl_verifies, signed_by_openssl
+from authority import DAY, NOW, Credential, key, make, named, openssl_verifies, signed_by_openssl
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,10 +22,10 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import cha
 
 @dataclass
 class Case:
-    chain: list[Made]
-    anchors: list[Made]
+    chain: list[Credential]
+    anchors: list[Credential]
     codes: set[str] = field(default_factory=set)
-    openssl: bool | None = None  # where it judges otherwise; the case says why
+    openssl: bool | None = None  # its result if it differs; the case has the reason
     length: int | None = None
 
 
@@ -51,12 +51,12 @@ LEAF = make("leaf", ISSUER, own_key=key("p256", 2), ca=False, key_cert_sign=Fals
 OTHER = make("other", own_key=key("p256", 9))
 
 
-def below(root: Made, **leaf) -> list[Made]:
+def below(root: Credential, **leaf) -> list[Credential]:
     options = {"ca": False, "key_cert_sign": False, "own_key": key("p256", 2), **leaf}
     return [make("leaf", root, **options)]
 
 
-def tiers(count: int, **root) -> list[Made]:
+def tiers(count: int, **root) -> list[Credential]:
     """Leaf first, root last."""
     made = [make("tier 0", own_key=key("p256", 20), **root)]
     for number in range(1, count):
@@ -80,20 +80,20 @@ def renewed() -> Case:
 
 
 def crossed() -> Case:
-    """The new root, also signed by the old one: only the old one is trusted. openssl stops at the self-signed one."""
+    """The old root also signed the new one, and only the old one is trusted. openssl stops at the self-signed one."""
     old, new = make("old", own_key=key("p256", 5)), make("new", own_key=key("p256", 6))
     cross = make("new", old, own_key=key("p256", 6))
     return Case([*below(new), new, cross], [old], openssl=False, length=3)
 
 
 def same_name_other_key() -> Case:
-    """Two CAs of one name and no key identifiers to tell them apart: the first one is the wrong one."""
+    """Two CAs have the same name, and the first has the wrong key."""
     wrong, right = make("root", own_key=key("p256", 7)), make("root", own_key=key("p256", 8))
     return Case(below(right), [wrong, right])
 
 
 def dead_end_first() -> Case:
-    """Two ways for the issuer: the first is expired, the second is not."""
+    """Two certificates of the issuer: the first is expired, the second is not."""
     expired = make("issuer", ROOT, own_key=key("p256", 1), end=NOW - DAY / 2)
     return Case([LEAF, expired, ISSUER], [ROOT], length=3)
 
@@ -115,7 +115,9 @@ CASES = {
     "one tier": Case(below(ROOT), [ROOT], length=2),
     "two tiers": Case([LEAF, ISSUER], [ROOT], length=3),
     "four tiers": Case((four := tiers(4))[:-1], four[-1:], length=4),
-    "any order, duplicates, strangers": Case([LEAF, OTHER, ROOT, ISSUER, ISSUER, LEAF], [OTHER, ROOT, ROOT], length=3),
+    "any order, duplicates, unrelated certificates": Case(
+        [LEAF, OTHER, ROOT, ISSUER, ISSUER, LEAF], [OTHER, ROOT, ROOT], length=3
+    ),
     "leaf is the anchor": Case([ROOT], [ROOT], length=1),
     "anchor is an intermediate": Case([LEAF], [ISSUER], length=2),
     "two anchors": Case([LEAF, ISSUER], [OTHER, ROOT]),
@@ -130,9 +132,9 @@ CASES = {
     "expired root": Case(below(old := make("root", end=NOW - DAY / 2)), [old], {"expired"}),
     "partial chain": Case([LEAF], [ROOT], {"unknown_issuer"}),
     "unknown root": Case([LEAF, ISSUER, ROOT], [OTHER], {"unknown_issuer"}),
-    "self-signed stranger": Case([OTHER], [ROOT], {"unknown_issuer"}),
+    "unknown self-signed certificate": Case([OTHER], [ROOT], {"unknown_issuer"}),
     "wrong signature": Case(below(ROOT, sign_with=key("p256", 9)), [ROOT], {"wrong_signature"}),
-    "swapped aki": Case(below(ROOT, aki=b"\1" * 20), [ROOT], {"aki_mismatch"}),
+    "wrong authority key identifier": Case(below(ROOT, aki=b"\1" * 20), [ROOT], {"aki_mismatch"}),
     "not a ca": Case([*below(no := make("no", ROOT, ca=False, own_key=key("p256", 4))), no], [ROOT], {"not_a_ca"}),
     "no basic constraints": Case(
         [*below(bare := make("no", ROOT, ca=None, key_cert_sign=None, own_key=key("p256", 4))), bare],
@@ -152,7 +154,7 @@ CASES = {
         [ROOT],
         {"critical_extension"},
     ),
-    # openssl looks at strength only when asked to (-auth_level).
+    # openssl checks the strength of keys only with -auth_level.
     "weak RSA key": Case(below(ROOT, own_key=key("rsa1024")), [ROOT], {"weak_key"}, openssl=True),
     "weak curve": Case(below(ROOT, own_key=key("p224")), [ROOT], {"weak_key"}, openssl=True),
     "RSA": Case(below(RSA), [RSA]),
@@ -163,7 +165,9 @@ CASES = {
         [make("root", own_key=key("ed25519"))],
         {"wrong_signature"},
     ),
-    "another kind of key in the same name": Case(below(ROOT), [make("root", own_key=key("rsa2048"))], {"aki_mismatch"}),
+    "another type of key with the same name": Case(
+        below(ROOT), [make("root", own_key=key("rsa2048"))], {"aki_mismatch"}
+    ),
     "RSA PSS": Case(below(RSA, pss=True), [RSA]),
     "P-384": Case(below(large := make("root", own_key=key("p384")), algorithm=hashes.SHA384()), [large]),
     "P-521": Case(below(largest := make("root", own_key=key("p521")), algorithm=hashes.SHA512()), [largest]),
@@ -196,11 +200,11 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_corpus(name, tmp_path):
+def test_chain(name, tmp_path):
     case = CASES[name]
-    wanted = chains.requirements(at=NOW)
+    required = chains.requirements(at=NOW)
     verdict = chains.verify(
-        [made.certificate for made in case.chain], [made.certificate for made in case.anchors], wanted
+        [made.certificate for made in case.chain], [made.certificate for made in case.anchors], required
     )
     assert {reason.code for reason in verdict.reasons} == case.codes
     assert verdict.verified is not bool(case.codes)
@@ -211,16 +215,18 @@ def test_corpus(name, tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "digest"), [("p256", "sha1"), ("rsa2048", "sha1"), ("rsa2048", "md5")])
-def test_a_signature_that_can_be_forged(kind, digest, tmp_path):
-    """cryptography makes none any more, openssl does, and takes it unless told otherwise."""
+def test_insecure_signature_algorithm(kind, digest, tmp_path):
+    """cryptography cannot create such signatures. openssl can, and accepts them by default."""
     root = make("root", own_key=key(kind), end=NOW + 3650 * DAY)
     leaf = signed_by_openssl(tmp_path, "leaf", root, digest)
-    at = leaf.certificate.not_valid_before_utc + DAY  # openssl knows no other start than now
-    wanted = chains.requirements(at=at)
-    verdict = chains.verify([leaf.certificate], [root.certificate], wanted)
+    at = leaf.certificate.not_valid_before_utc + DAY  # openssl always uses the current time as start
+    required = chains.requirements(at=at)
+    verdict = chains.verify([leaf.certificate], [root.certificate], required)
     assert {reason.code for reason in verdict.reasons} == {"weak_signature"}
     assert openssl_verifies(tmp_path, [leaf], [root], at)
-    assert chains.verify([leaf.certificate], [leaf.certificate], wanted).verified  # an anchor's is not relied on
+    assert chains.verify(
+        [leaf.certificate], [leaf.certificate], required
+    ).verified  # the signature of an anchor is not used
 
 
 @pytest.mark.parametrize(
@@ -242,7 +248,11 @@ def test_a_signature_that_can_be_forged(kind, digest, tmp_path):
         ({}, {"own_key": ec.generate_private_key(ec.SECP256K1())}, {"unparseable", "weak_signature"}),
         ({"extensions": usages(Usage.CLIENT_AUTH)}, {}, {"extended_key_usage"}),
         ({"extensions": usages(Usage.CLIENT_AUTH, Usage.SERVER_AUTH)}, {}, set()),
-        ({"extensions": usages(Usage.ANY_EXTENDED_KEY_USAGE)}, {}, {"extended_key_usage"}),  # of the proxies
+        (
+            {"extensions": usages(Usage.ANY_EXTENDED_KEY_USAGE)},
+            {},
+            {"extended_key_usage"},
+        ),  # only the proxies refuse it
         ({}, {"extensions": usages(Usage.EMAIL_PROTECTION)}, {"extended_key_usage"}),
         (
             {},
@@ -256,8 +266,8 @@ def test_a_signature_that_can_be_forged(kind, digest, tmp_path):
 def test_linkerd_profile(issuer, root, codes):
     anchor = make("root.linkerd.cluster.local", **root)
     made = make("identity.linkerd.cluster.local", anchor, **{"own_key": key("p256", 1), **issuer})
-    wanted = chains.requirements(at=NOW, profile="linkerd")
-    verdict = chains.verify([made.certificate], [anchor.certificate], wanted)
+    required = chains.requirements(at=NOW, profile="linkerd")
+    verdict = chains.verify([made.certificate], [anchor.certificate], required)
     assert {reason.code for reason in verdict.reasons} == codes
 
 
@@ -270,24 +280,24 @@ def test_linkerd_profile(issuer, root, codes):
         ({"extensions": limits([x509.DirectoryName(named("identity"))])}, {"critical_extension", "name_constraint"}),
     ],
 )
-def test_an_intermediate_that_only_linkerd_refuses(middle, refused):
-    """Go, and so Linkerd, reads fewer curves and constraints than we do, and asks each CA for the usage serverAuth."""
+def test_intermediate_that_only_linkerd_refuses(middle, refused):
+    """Go supports fewer curves and constraints, and requires the extended key usage serverAuth in each CA."""
     between = make("between", ROOT, **{"own_key": key("p256", 4), **middle})
     issuer = make("identity", between, own_key=key("p256", 1))
     for profile, codes in ((None, set()), ("linkerd", refused)):
-        wanted = chains.requirements(at=NOW, profile=profile)
-        verdict = chains.verify([issuer.certificate, between.certificate], [ROOT.certificate], wanted)
+        required = chains.requirements(at=NOW, profile=profile)
+        verdict = chains.verify([issuer.certificate, between.certificate], [ROOT.certificate], required)
         assert {reason.code for reason in verdict.reasons} == codes
 
 
 @pytest.mark.parametrize(
     "oids", [[Usage.SERVER_AUTH], [Usage.CLIENT_AUTH], [Usage.CLIENT_AUTH, Usage.SERVER_AUTH], [Usage.CODE_SIGNING]]
 )
-def test_openssl_takes_the_same_issuers_for_servers_and_clients(oids, tmp_path):
+def test_extended_key_usages_of_issuer_match_openssl(oids, tmp_path):
     issuer = make("identity", ROOT, own_key=key("p256", 1), extensions=usages(*oids))
     server = make("server", issuer, own_key=key("p256", 2), ca=False, key_cert_sign=False)
-    wanted = chains.requirements(at=NOW, profile="linkerd")
-    verdict = chains.verify([issuer.certificate], [ROOT.certificate], wanted)
+    required = chains.requirements(at=NOW, profile="linkerd")
+    verdict = chains.verify([issuer.certificate], [ROOT.certificate], required)
     both = [
         openssl_verifies(tmp_path, [server, issuer], [ROOT], NOW, "-purpose", f"ssl{use}")
         for use in ("server", "client")
@@ -303,25 +313,26 @@ def test_openssl_takes_the_same_issuers_for_servers_and_clients(oids, tmp_path):
         ({"anchor_min_days": 60}, {"expires_soon"}),
         ({"key_types": ["ec:256"]}, set()),
         ({"key_types": ["rsa", "ec:384"]}, {"key_type"}),
-        ({"key_types": "ec"}, set()),  # as Ansible takes a text where a list is wanted
+        ({"key_types": "ec"}, set()),  # Ansible also accepts a text for a list
         ({"key_types": "rsa, ec:256"}, set()),
         ({"key_types": "rsa"}, {"key_type"}),
     ],
 )
 def test_further_requirements(more, codes):
-    wanted = chains.requirements(at=NOW, **more)
-    verdict = chains.verify([LEAF.certificate, ISSUER.certificate], [ROOT.certificate], wanted)
+    required = chains.requirements(at=NOW, **more)
+    verdict = chains.verify([LEAF.certificate, ISSUER.certificate], [ROOT.certificate], required)
     assert {reason.code for reason in verdict.reasons} == codes
 
 
 @pytest.mark.parametrize("bad", [{"profile": "istio"}, {"at": "yesterday"}, {"at": 5}, {"leaf_min_days": "x"}])
-def test_requirements_that_make_no_sense(bad):
-    with pytest.raises(certs.X509Error):
+def test_invalid_option_has_code(bad):
+    with pytest.raises(certs.X509Error) as caught:
         chains.requirements(**bad)
+    assert caught.value.code == "invalid_option"
 
 
-def test_a_hostile_bundle_ends_soon():
-    """CAs that all signed each other have more paths than there is time."""
+def test_search_for_path_is_limited():
+    """The number of paths grows exponentially if all CAs have signed each other."""
     names = [make(f"ca {number}", own_key=key("p256", 30 + number)) for number in range(9)]
     crossed = [make(f"ca {i}", names[j], own_key=names[i].key) for i in range(9) for j in range(9) if i != j]
     chain = [made.certificate for made in [*below(names[0]), *crossed]]
@@ -329,13 +340,13 @@ def test_a_hostile_bundle_ends_soon():
     assert "too_complex" in {reason.code for reason in verdict.reasons}
 
 
-def altered(made: Made, old: str, new: str) -> x509.Certificate:
+def altered(made: Credential, old: str, new: str) -> x509.Certificate:
     der = made.certificate.public_bytes(Encoding.DER)
     assert bytes.fromhex(old) in der
     return x509.load_der_x509_certificate(der.replace(bytes.fromhex(old), bytes.fromhex(new)))
 
 
-def test_a_signature_of_no_known_kind_is_a_reason():
+def test_unknown_signature_algorithm_is_a_reason():
     unknown = altered(below(ROOT)[0], "2a8648ce3d040302", "2a8648ce3d04037f")
     for anchors in ([ROOT.certificate], [OTHER.certificate]):
         verdict = chains.verify([unknown], anchors, chains.requirements(at=NOW, profile="linkerd"))
@@ -345,7 +356,7 @@ def test_a_signature_of_no_known_kind_is_a_reason():
     }
 
 
-def test_a_key_of_no_known_kind_is_a_reason():
+def test_unknown_key_type_is_a_reason():
     unknown = altered(OTHER, "2a8648ce3d030107", "2a8648ce3d03017f")
     assert certs.key_facts(unknown) == ("unknown", None, None)
     assert certs.certificate_facts(unknown)["key_type"] == "unknown"

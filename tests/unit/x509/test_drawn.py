@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Chains that hypothesis draws, each judged by openssl too, and what has to hold for any of them."""
+"""Chains that hypothesis generates, compared with openssl, and properties of every verdict."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import ipaddress
 import itertools
 
 import pytest
-from authority import DAY, NOW, Made, key, make, openssl_verifies, verdict_on
+from authority import DAY, NOW, Credential, key, make, openssl_verifies, verdict_on
 from cryptography import x509
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
@@ -18,10 +18,10 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains as verify_chains
 
 KINDS = ["p256", "p384", "p521", "rsa2048", "ed25519"]
-WANTED = verify_chains.requirements(at=NOW)
-STRANGER = make("tier 1", own_key=key("p256", 98))  # of a name that is in the chain too
+REQUIRED = verify_chains.requirements(at=NOW)
+UNRELATED = make("tier 1", own_key=key("p256", 98))  # has a name that is in the chain too
 
-# Without basic constraints keyCertSign goes too: with it alone openssl takes a certificate for an old CA.
+# Without basic constraints, keyCertSign is left out too: openssl takes a certificate that has only that for an old CA.
 FAULTS = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"path_length": st.integers(0, 2)}),
@@ -38,13 +38,13 @@ FAULTS = st.one_of(
         ]
     ),
 )
-DRAWN = tuple[list[Made], list[Made]]
+Chain = tuple[list[Credential], list[Credential]]
 
 
 @st.composite
-def chains(draw) -> DRAWN:
-    """A leaf with its helpers in any order, and an anchor, which may be any certificate of the chain."""
-    made: list[Made] = []
+def chains(draw) -> Chain:
+    """Draw a leaf, the other certificates in any order, and an anchor, which can be any certificate of the chain."""
+    made: list[Credential] = []
     for tier in range(draw(st.integers(2, 4))):
         own_key = key(draw(st.sampled_from(KINDS)), tier)
         own = draw(FAULTS)
@@ -60,22 +60,24 @@ def folder(tmp_path_factory):
 
 
 @given(chains())
-def test_openssl_says_the_same(folder, drawn):
+def test_verdict_matches_openssl(folder, drawn):
     chain, anchors = drawn
     verdict = verdict_on(chain, anchors)
     event("verified" if verdict.verified else verdict.reasons[0].code)
     if chain[0] is anchors[0]:
-        chain = chain[:1]  # openssl would judge what stands above an anchor too; we trust an anchor as it is
+        chain = chain[
+            :1
+        ]  # openssl also verifies the certificates above an anchor, but here anchors are trusted as they are
     assert verdict.verified is openssl_verifies(folder, chain, anchors), verdict.reasons
 
 
 @settings(max_examples=settings.default.max_examples // 2)
 @given(chains(), st.randoms(use_true_random=False))
-def test_order_duplicates_and_strangers_change_nothing(drawn, random):
+def test_order_duplicates_and_unrelated_certificates_do_not_matter(drawn, random):
     (leaf, *others), anchors = drawn
-    more = [*others, *others, STRANGER, leaf]
+    more = [*others, *others, UNRELATED, leaf]
     random.shuffle(more)
-    one, other = verdict_on([leaf, *others], anchors), verdict_on([leaf, *more], [STRANGER, *anchors])
+    one, other = verdict_on([leaf, *others], anchors), verdict_on([leaf, *more], [UNRELATED, *anchors])
     assert one.verified is other.verified
     if one.verified:
         assert [node.certificate for node in one.path] == [node.certificate for node in other.path]
@@ -83,7 +85,7 @@ def test_order_duplicates_and_strangers_change_nothing(drawn, random):
 
 @settings(max_examples=settings.default.max_examples // 2)
 @given(chains())
-def test_a_verdict_has_reasons_or_a_whole_path(drawn):
+def test_verdict_has_reasons_or_complete_path(drawn):
     chain, anchors = drawn
     verdict = verdict_on(chain, anchors)
     path = [node.certificate for node in verdict.path]
@@ -92,13 +94,13 @@ def test_a_verdict_has_reasons_or_a_whole_path(drawn):
         assert path[-1] == anchors[0].certificate
         assert all(certs.is_signed_by(child, parent) for child, parent in itertools.pairwise(path))
     facts = verdict.facts()
-    assert set(facts) == {"verified", "path", "reasons", "refused_by", "unusual", "second_judge"}
+    assert set(facts) == {"verified", "path", "reasons", "refused_by", "unusual", "cryptography"}
     assert all(reason["message"] and reason["subject"] for reason in facts["reasons"])
 
 
 @settings(max_examples=settings.default.max_examples // 4)
 @given(chains(), st.timedeltas(-2 * DAY, 40 * DAY))
-def test_openssl_says_the_same_at_other_times(folder, drawn, later):
+def test_verdict_matches_openssl_at_other_times(folder, drawn, later):
     chain, anchors = drawn
     assume(chain[0] is not anchors[0])
     at = (NOW + later).replace(microsecond=0)
@@ -123,7 +125,7 @@ NAMED = st.one_of(
 
 @settings(max_examples=settings.default.max_examples // 2)
 @given(NAMED, st.booleans())
-def test_openssl_limits_names_in_the_same_way(folder, drawn, excluded):
+def test_name_constraints_match_openssl(folder, drawn, excluded):
     kind, name, tree = drawn
     trees = [kind(tree)]
     limits = x509.NameConstraints(None if excluded else trees, trees if excluded else None)
@@ -136,20 +138,20 @@ def test_openssl_limits_names_in_the_same_way(folder, drawn, excluded):
 
 
 @given(st.one_of(st.text(), st.binary(), st.text("-BEGIN CRTFAD\n", max_size=200)))
-def test_any_text_is_certificates_or_an_error_that_says_why(text):
+def test_any_text_without_certificate_is_an_error(text):
     with pytest.raises(certs.X509Error):
         certs.parse_bundle(text)
 
 
 @given(st.integers(0, 2000), st.binary(min_size=1, max_size=3))
-def test_a_certificate_with_a_changed_byte_is_read_or_refused(place, change):
-    pem, place = STRANGER.pem.encode(), place % len(STRANGER.pem)
-    pem = pem[:place] + change + pem[place + len(change) :]
+def test_changed_byte_is_read_or_refused(position, change):
+    pem, position = UNRELATED.pem.encode(), position % len(UNRELATED.pem)
+    pem = pem[:position] + change + pem[position + len(change) :]
     try:
         certificates = certs.parse_bundle(pem)
     except certs.X509Error as exc:
         assert len(str(exc)) < 400
     else:
-        facts = certs.certificate_facts(certificates[0])  # what was read can be told and judged
+        facts = certs.certificate_facts(certificates[0])  # whatever was parsed has facts and a verdict
         assert facts["fingerprint_sha256"]
-        verify_chains.verify(certificates, [STRANGER.certificate], WANTED).facts()
+        verify_chains.verify(certificates, [UNRELATED.certificate], REQUIRED).facts()

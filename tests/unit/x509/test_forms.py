@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Forms of PEM beside the readers of Go and of rustls-pki-types, and damaged certificates beside Go's parser."""
+"""Forms of PEM compared with the readers of Go and of rustls-pki-types, and damaged certificates compared with Go."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ ISSUER = BLOCKS[0]
 
 
 @given(TEXTS)
-def test_go_reads_the_same(text):
+def test_read_as_go_matches_go(text):
     found = strict_pem.read_as_go(text)
     if set(found.certificates) - KNOWN:
-        event("an empty block")  # which Go does not parse; ours is judged where it is parsed
+        event("an empty block")  # Go cannot parse it; here that is a task of go_parse.py
         return
     answer = oracles.ask_controller(ISSUER, text, NOW)["ReadAnchors"]
     event(answer or "read")
@@ -94,7 +94,7 @@ def test_go_reads_the_same(text):
 
 @pytest.mark.rust
 @given(TEXTS)
-def test_the_proxies_read_the_same(text):
+def test_read_as_rustls_matches_rustls(text):
     found = strict_pem.read_as_rustls(text)
     answer = oracles.ask_proxies([forge.der(ONE)], text, NOW)
     usable = [der for der in found.certificates if der in KNOWN]
@@ -104,8 +104,8 @@ def test_the_proxies_read_the_same(text):
 
 
 @given(TEXTS)
-def test_what_is_written_again_is_read_by_go(text):
-    """Where the lenient reader finds certificates, all of them are in what it writes."""
+def test_encoded_pem_is_read_by_go(text):
+    """x509_pem writes all certificates that the lenient reader finds."""
     try:
         found = x509_certificates(text)
     except AnsibleFilterError:
@@ -122,11 +122,11 @@ SOURCES = [forge.der(made) for case in CASES[::5] for made in (*case.chain, *cas
 
 
 @given(st.sampled_from(SOURCES), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=3))
-def test_a_damaged_certificate_is_judged_or_refused(source, changes):
-    """Whatever cryptography still parses is judged by every rule, and every answer is a verdict or a clear error."""
+def test_damaged_certificate_has_verdict_or_error(source, changes):
+    """Certificates that cryptography still parses are verified with all rules, without another exception."""
     data = bytearray(source)
-    for place, value in changes:
-        data[place % len(data)] = value
+    for position, value in changes:
+        data[position % len(data)] = value
     text = forge.pem(bytes(data)).decode()
     for profile in (None, "linkerd"):
         try:
@@ -136,10 +136,10 @@ def test_a_damaged_certificate_is_judged_or_refused(source, changes):
 
 
 @given(st.sampled_from(SOURCES), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=2))
-def test_go_parses_what_we_say_of_damaged_certificates(source, changes):
+def test_problem_of_damaged_certificate_matches_go(source, changes):
     data = bytearray(source)
-    for place, value in changes:
-        data[place % len(data)] = value
+    for position, value in changes:
+        data[position % len(data)] = value
     text = forge.pem(bytes(data))
     try:
         certificate = certs.parse_bundle(text)[0]

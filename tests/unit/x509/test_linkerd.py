@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The profile linkerd on inputs that were once judged wrongly. The right answers are those of Go and of rustls-webpki.
+"""The profile linkerd with inputs whose verdict was wrong once. Go and rustls-webpki return the expected results.
 
-pem_headers.pem is refused for the proxies: Go reads headers within a block, rustls-pki-types 1.15 does not, and a proxy
+The proxies refuse pem_headers.pem: Go reads headers within a block, but rustls-pki-types 1.15 does not, and a proxy
 that cannot read its anchors does not start.
 """
 
@@ -17,9 +17,9 @@ from pathlib import Path
 
 import corpus
 import forge
-import judges
 import oracles
 import pytest
+import verdicts
 from ansible.errors import AnsibleFilterError
 from authority import DAY, NOW, make, verdict_on
 from cryptography import x509
@@ -35,13 +35,13 @@ AT = datetime(2026, 11, 26, 14, tzinfo=UTC)
 
 
 def read(name: str) -> bytes:
-    if name == "pem/bom.pem":  # no file, because ansible-test accepts none that begins with a byte order mark
+    if name == "pem/bom.pem":  # not a file, because ansible-test refuses files with a byte order mark
         return codecs.BOM_UTF8 + read("pem/00_root_of_all.pem")
     return (FOLDER / name).read_bytes()
 
 
-GOOD = (read("pem/00_issuer_of_all.pem"), read("pem/00_root_of_all.pem"))
-GO, PROXIES, CHECK = judges.CONTROLLER, judges.PROXIES, judges.CHECK
+VALID = (read("pem/00_issuer_of_all.pem"), read("pem/00_root_of_all.pem"))
+GO, PROXIES, CHECK = verdicts.CONTROLLER, verdicts.PROXIES, verdicts.CHECK
 TEXTS = {
     "trailing_blank_line": {GO, CHECK},
     "bom": {GO, CHECK, PROXIES},
@@ -52,34 +52,34 @@ TEXTS = {
 }
 
 
-def test_a_good_chain_is_verified():
-    verdict = judges.ours(*GOOD, AT)
+def test_valid_chain_is_verified():
+    verdict = verdicts.ours(*VALID, AT)
     assert (verdict.verified, verdict.unusual) == (True, [])
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_text_that_a_part_of_linkerd_cannot_read(name):
+def test_pem_that_a_component_cannot_read(name):
     anchors = read(f"pem/{name}.pem")
-    verdict = judges.ours(GOOD[0], anchors, AT)
+    verdict = verdicts.ours(VALID[0], anchors, AT)
     assert set(verdict.refused_by) == TEXTS[name]
     assert {"pem"} <= {reason.code for reason in verdict.reasons}
-    assert judges.Controller.of(GOOD[0], anchors, AT).controller is (GO not in TEXTS[name])
+    assert verdicts.Controller.of(VALID[0], anchors, AT).controller is (GO not in TEXTS[name])
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_the_same_text_is_a_problem_of_its_source(name):
-    """A disagreement of the report, with the certificates that there are."""
+def test_pem_that_the_controller_cannot_read_is_a_problem_of_its_source(name):
+    """The certificates are listed in the report all the same."""
     text = read(f"pem/{name}.pem").decode()
     found = sources.anchors_source({"metadata": {"creationTimestamp": "-"}, "data": {"ca-bundle.crt": text}}, "linkerd")
     assert bool(found["problem"]) is (GO in TEXTS[name])
     assert found["certificates"]
 
 
-@pytest.mark.parametrize("text", [GOOD[0] + b"\n", b"\xef\xbb\xbf" + GOOD[0], GOOD[0] + b"# the issuer\n"])
-def test_a_chain_that_the_controller_cannot_read(text):
-    verdict = judges.ours(text, GOOD[1], AT)
+@pytest.mark.parametrize("text", [VALID[0] + b"\n", b"\xef\xbb\xbf" + VALID[0], VALID[0] + b"# the issuer\n"])
+def test_chain_that_the_controller_cannot_read(text):
+    verdict = verdicts.ours(text, VALID[1], AT)
     assert {reason.code for reason in verdict.reasons} == {"pem"}
-    assert not judges.Controller.of(text, GOOD[1], AT).reads
+    assert not verdicts.Controller.of(text, VALID[1], AT).reads
 
 
 PROFILE = {
@@ -92,72 +92,72 @@ PROFILE = {
 
 
 @pytest.mark.parametrize("name", PROFILE)
-def test_chains_that_a_part_of_linkerd_refuses(name):
-    code, parts = PROFILE[name]
+def test_chain_that_a_component_refuses(name):
+    code, components = PROFILE[name]
     chain, anchors = (read(f"profile/{name}.{part}.pem") for part in ("chain", "anchors"))
-    verdict = judges.ours(chain, anchors, AT)
+    verdict = verdicts.ours(chain, anchors, AT)
     assert {reason.code for reason in verdict.reasons} == {code}
-    assert set(verdict.refused_by) == parts
-    assert judges.Controller.of(chain, anchors, AT).controller is (GO not in parts)
+    assert set(verdict.refused_by) == components
+    assert verdicts.Controller.of(chain, anchors, AT).controller is (GO not in components)
 
 
 @pytest.mark.parametrize("name", ["A_root_pathlen0_issuer_same_cn", "C_name_constraint_without_san"])
-def test_go_refuses_the_workload_below(name):
+def test_go_refuses_workload_below(name):
     chain, anchors, workload = (read(f"profile/{name}.{part}.pem") for part in ("chain", "anchors", "workload"))
     when = x509.load_pem_x509_certificate(workload).not_valid_before_utc + timedelta(hours=1)
     whole = workload if workload.count(b"BEGIN") > 1 else workload + chain
     assert oracles.ask_controller(whole, anchors, when)["Verify"]
 
 
-def test_a_key_with_explicit_parameters_does_not_parse_in_go():
-    verdict = judges.ours(read("profile/explicit_ec_issuer.pem"), read("profile/explicit_ec_root.pem"), AT)
+def test_key_with_explicit_parameters_is_unparseable():
+    verdict = verdicts.ours(read("profile/explicit_ec_issuer.pem"), read("profile/explicit_ec_root.pem"), AT)
     assert {GO, CHECK} <= set(verdict.refused_by)
     assert "unparseable" in {reason.code for reason in verdict.reasons}
 
 
-def test_a_broken_name_constraint_is_an_error_that_names_the_block():
-    with pytest.raises(AnsibleFilterError, match=r"PEM block 1 \(line 1, offset 0\) is not a valid X\.509 certificate"):
+def test_error_of_invalid_name_constraint_names_the_block():
+    with pytest.raises(AnsibleFilterError, match=r"PEM block 1 \(line 1, offset 0\)"):
         x509_certificates(read("name_constraint_invalid_ipv4.pem").decode())
 
 
-def test_a_root_signed_with_sha1_is_self_signed_and_weak():
+def test_root_signed_with_sha1_is_self_signed_and_weak():
     text = read("sha1_self_signed_root.pem")
     facts = x509_certificates(text.decode())[0]
     assert (facts["self_signed"], facts["signature_algorithm"]) == (True, "sha1WithRSAEncryption")
     root = certs.parse_bundle(text)[0]
     issuer = make("issuer", own_key=corpus.key("p256", 1)).certificate
     assert not certs.is_signed_by(issuer, root)
-    reasons = judges.ours(text, text, root.not_valid_before_utc + DAY).reasons
+    reasons = verdicts.ours(text, text, root.not_valid_before_utc + DAY).reasons
     assert ("signature_algorithm", (CHECK,)) in {(reason.code, reason.refused_by) for reason in reasons}
 
 
-def test_joined_blocks_are_written_one_by_one():
-    """As two lookups of files that are joined by ~ give."""
+def test_joined_blocks_are_separated():
+    """Two lookups of files that are joined by ~ have this form."""
     one, two, three = (make(name, own_key=corpus.key("p256", 300 + number)).pem for number, name in enumerate("abc"))
     text = x509_pem([one.rstrip() + two, f"# third\n{three}\n\n"])
     assert text == one + two + three
     assert len(strict_pem.read_as_go(text.encode()).certificates) == 3
-    assert judges.Controller.of(GOOD[0], text.encode(), AT).answer.count("'Anchors': 3")
+    assert verdicts.Controller.of(VALID[0], text.encode(), AT).answer.count("'Anchors': 3")
 
 
-def test_blocks_that_linkerd_skips_are_unusual():
-    """Both find the anchor that they need; the controller never reads the one after another type."""
+def test_block_of_another_type_is_unusual():
+    """The controller and the proxies find the anchor. The controller does not read what follows the other type."""
     case = corpus.two_tiers("")
     crl = forge.pem(b"\x30\x00", "X509 CERTIFICATE")
     text = case.texts[1] + crl
     with pytest.raises(AnsibleFilterError):
         x509_chain(case.texts[0].decode(), text.decode(), at=NOW.isoformat())
-    verdict = judges_of(case.texts[0], text, case)
+    verdict = verdict_of(case.texts[0], text, case)
     assert verdict.verified
     assert {reason.code for reason in verdict.unusual} == {"ignored_text"}
-    assert judges.Controller.of(case.texts[0], text).controller
+    assert verdicts.Controller.of(case.texts[0], text).controller
 
 
-def judges_of(chain: bytes, anchors: bytes, case: corpus.Case):
-    """The verdict on certificates of a case, read from texts of which the lenient reader refuses one."""
-    wanted = judges.chains.requirements(NOW, "linkerd")
+def verdict_of(chain: bytes, anchors: bytes, case: corpus.Case):
+    """Return the verdict on a case with texts that the lenient reader refuses."""
+    required = verdicts.chains.requirements(NOW, "linkerd")
     certificates = [[made.certificate for made in some] for some in (case.chain, case.anchors)]
-    return judges.chains.verify(*certificates, wanted, ([chain], [anchors]))
+    return verdicts.chains.verify(*certificates, required, ([chain], [anchors]))
 
 
 @pytest.mark.parametrize(
@@ -169,20 +169,20 @@ def judges_of(chain: bytes, anchors: bytes, case: corpus.Case):
         ("root: no key usage", None),
     ],
 )
-def test_what_both_accept_is_not_refused(name, code):
-    verdict = judges.ours(*corpus.cases()[name]().texts)
+def test_unusual_chain_that_all_accept_is_verified(name, code):
+    verdict = verdicts.ours(*corpus.cases()[name]().texts)
     assert verdict.verified
     assert {reason.code for reason in verdict.unusual} == ({code} if code else set())
 
 
-def test_the_name_of_the_workload_decides():
+def test_name_constraints_apply_to_name_of_workload():
     root = make("root", **corpus.limits([x509.DNSName("mesh.example")]))
     issuer = make("identity", root, own_key=corpus.key("p256", 1))
-    asked = {"at": NOW.isoformat(), "profile": "linkerd"}
-    assert x509_chain(issuer.pem, root.pem, **asked)["refused_by"] == [PROXIES]
-    assert x509_chain(issuer.pem, root.pem, trust_domain="mesh.example", **asked)["verified"]
+    options = {"at": NOW.isoformat(), "profile": "linkerd"}
+    assert x509_chain(issuer.pem, root.pem, **options)["refused_by"] == [PROXIES]
+    assert x509_chain(issuer.pem, root.pem, trust_domain="mesh.example", **options)["verified"]
     with pytest.raises(AnsibleFilterError, match="unexpected keyword argument"):
-        x509_chain(issuer.pem, root.pem, pod="web", **asked)
+        x509_chain(issuer.pem, root.pem, pod="web", **options)
 
 
 def worst() -> dict[str, corpus.Case]:
@@ -211,8 +211,8 @@ def worst() -> dict[str, corpus.Case]:
 
 
 @pytest.mark.parametrize("profile", [None, "linkerd"])
-def test_the_worst_inputs_do_not_keep_the_processor_busy(profile):
-    """`make bench` measures them (below half a second); without a budget they took 9 s and more."""
+def test_worst_inputs_have_a_time_limit(profile):
+    """`make bench` measures them (below 0.5 s). Without limits they took 9 s and more."""
     for name, case in worst().items():
         chain, anchors = (text.decode() for text in case.texts)
         started = time.process_time()
@@ -222,39 +222,38 @@ def test_the_worst_inputs_do_not_keep_the_processor_busy(profile):
             assert "too_complex" in {reason["code"] for reason in found["reasons"]}, name
 
 
-def test_what_cryptography_alone_would_answer():
+def test_verdict_of_cryptography_is_compared():
     root = make("root", own_key=corpus.key("rsa1024"))
     leaf = make("leaf", root, own_key=corpus.key("p256", 2), ca=False, key_cert_sign=False)
-    good = make("leaf", make("root"), own_key=corpus.key("p256", 2), ca=False, key_cert_sign=False)
-    asked = {"at": NOW.isoformat()}
-    found = x509_chain(good.pem, make("root").pem, **asked)["second_judge"]
+    valid = make("leaf", make("root"), own_key=corpus.key("p256", 2), ca=False, key_cert_sign=False)
+    options = {"at": NOW.isoformat()}
+    found = x509_chain(valid.pem, make("root").pem, **options)["cryptography"]
     if not hasattr(verification.PolicyBuilder, "extension_policies"):  # before cryptography 45
         assert found is None
         return
     assert found == {"verified": True, "message": "", "agrees": True}
     swapped = make("leaf", make("root"), own_key=corpus.key("p256", 2), aki=b"x" * 20)
-    assert x509_chain(swapped.pem, make("root").pem, **asked)["second_judge"]["agrees"] is False
-    weak = x509_chain(leaf.pem, root.pem, **asked)["second_judge"]
+    assert x509_chain(swapped.pem, make("root").pem, **options)["cryptography"]["agrees"] is False
+    weak = x509_chain(leaf.pem, root.pem, **options)["cryptography"]
     assert (weak["verified"], weak["agrees"]) == (False, True) and weak["message"]
-    assert x509_chain(good.pem, make("root").pem, leaf_min_days=90, **asked)["second_judge"]["agrees"]
-    assert x509_chain(good.pem, make("root").pem, profile="linkerd", **asked)["second_judge"] is None
+    assert x509_chain(valid.pem, make("root").pem, leaf_min_days=90, **options)["cryptography"]["agrees"]
+    assert x509_chain(valid.pem, make("root").pem, profile="linkerd", **options)["cryptography"] is None
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(corpus.cases()) if "anchors of one name" not in name])
-def test_go_parses_what_we_say_it_does(name):
-    """Each certificate of the corpus alone."""
+def test_problem_of_each_certificate_matches_go(name):
     case = corpus.cases()[name]()
     for made in (*case.chain, *case.anchors):
         try:
             node = paths.Node(made.certificate)
         except (ValueError, TypeError):
-            continue  # cryptography reads its extensions only when they are asked for
+            continue  # cryptography parses extensions on first access
         problem = go_parse.problem(made.certificate, node.raw)
         answer = oracles.ask_controller(made.pem.encode(), made.pem.encode(), NOW)
         assert bool(answer["ReadChain"]) is bool(problem), (problem, answer["ReadChain"])
 
 
-def test_der_of_the_chain_is_what_the_controller_sends():
+def test_controller_sends_der_of_chain():
     case = corpus.tiers(4)
     answer = oracles.ask_controller(*case.texts, NOW)
     assert [base64.b64decode(one) for one in answer["Intermediates"]] == [forge.der(made) for made in case.chain]

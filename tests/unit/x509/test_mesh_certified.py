@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Certificates that proxies present, as the report judges them."""
+"""Certificates that proxies present, in the report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from authority import DAY, NOW, key, make, openssl_verifies
+from corpus import POLICIES
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from cryptography.x509.oid import NameOID
 from readings import HOUR, ISSUER, NEXT, ROOT, leaf_of, pod, presented, reading, report, vault
 
@@ -21,12 +23,16 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import tab
 BY_NEXT = make("identity.linkerd.cluster.local", NEXT, own_key=key("p256", 46), end=NOW + 2 * DAY)
 MIDDLE = make("middle", ROOT, own_key=key("p256", 47), end=NOW + 60 * DAY)
 BELOW_MIDDLE = make("identity.linkerd.cluster.local", MIDDLE, own_key=key("p256", 48), end=NOW + 2 * DAY)
-STARTED = "2026-11-24T11:00:09Z"  # nearly an hour before NOW
+STARTED = "2026-11-24T11:00:09Z"  # almost an hour before NOW
 YOUNG = "2026-11-24T11:59:00Z"
 
 
 def web(number: int = 0) -> dict[str, Any]:
     return pod(f"web-{number}", ROOT.pem)
+
+
+def usages(*oids: x509.ObjectIdentifier) -> tuple[x509.ExtendedKeyUsage, bool]:
+    return x509.ExtendedKeyUsage(oids), False
 
 
 def codes(found: dict[str, Any]) -> list[str]:
@@ -59,13 +65,13 @@ def test_workloads_are_counted_by_issuer_and_root():
 
 
 @pytest.mark.parametrize("above", [(), (ISSUER,)])
-def test_a_leaf_without_its_chain_is_attributed_to_the_issuer_of_the_secret(above):
+def test_leaf_without_chain_belongs_to_issuer_in_secret(above):
     found = report(berlin=reading(leaves=[presented(web(), leaf_of("web"), *above)]))
     assert codes(found) == []
     assert groups(found)[0][:2] == (fingerprint(ISSUER), fingerprint(ROOT))
 
 
-def test_a_root_beyond_an_intermediate_ca():
+def test_root_above_intermediate_ca():
     leaf = presented(web(), leaf_of("web", BELOW_MIDDLE), BELOW_MIDDLE, MIDDLE)
     found = report(berlin=reading(leaves=[leaf]))
     assert codes(found) == []
@@ -77,13 +83,13 @@ def test_a_root_beyond_an_intermediate_ca():
 REFUSED = {
     "a leaf of the previous root": (leaf_of("web", BY_NEXT), (BY_NEXT,), "pod_leaf_untrusted"),
     "a leaf of a root that Vault does not have": (leaf_of("web", BY_NEXT), (BY_NEXT, NEXT), "pod_leaf_untrusted"),
-    "a leaf whose signer is not at hand": (leaf_of("web", BY_NEXT), (), "pod_leaf_unknown_issuer"),
+    "a leaf whose signer is not known": (leaf_of("web", BY_NEXT), (), "pod_leaf_unknown_issuer"),
     "a leaf signed by another key than its issuer's": (
         make("web", ISSUER, sign_with=key("p256", 49), own_key=key("p256", 45), ca=None, key_cert_sign=False),
         (ISSUER,),
         "pod_leaf_unknown_issuer",
     ),
-    "a leaf of an issuer that is not a CA any more": (
+    "a leaf of an expired issuer": (
         leaf_of("web", old := make("identity", ROOT, own_key=key("p256", 41), end=NOW - HOUR)),
         (old,),
         "pod_leaf_untrusted",
@@ -92,7 +98,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_meshed_clients_refuse(tmp_path, name):
+def test_leaf_that_proxies_refuse(tmp_path, name):
     leaf, above, code = REFUSED[name]
     assert not openssl_verifies(tmp_path, [leaf, *above, ISSUER], [ROOT])
     found = report(vault(ROOT, NEXT), berlin=reading(leaves=[presented(web(), leaf, *above)]))
@@ -101,9 +107,37 @@ def test_what_meshed_clients_refuse(tmp_path, name):
     assert not found["agreed"]
 
 
-def test_the_root_of_a_refused_leaf_is_named_where_vault_has_it():
+def test_root_of_refused_leaf_is_found_in_vault():
     found = report(vault(ROOT, NEXT), berlin=reading(leaves=[presented(web(), leaf_of("web", BY_NEXT), BY_NEXT)]))
     assert groups(found)[0][:2] == (fingerprint(BY_NEXT), fingerprint(NEXT))
+
+
+# Certificates that RFC 5280 allows and webpki refuses, or the other way round, with the code of the reason.
+PROXIES_ONLY = {
+    "serverAuth only": (leaf_of("web", extensions=(usages(Usage.SERVER_AUTH),)), (ISSUER,), "extended_key_usage"),
+    "issuer with serverAuth only": (
+        leaf_of(
+            "web", server := make("identity", ROOT, own_key=key("p256", 50), extensions=(usages(Usage.SERVER_AUTH),))
+        ),
+        (server,),
+        "extended_key_usage",
+    ),
+    "issuer with certificate policies": (
+        leaf_of("web", critical := make("identity", ROOT, own_key=key("p256", 51), extensions=((POLICIES, True),))),
+        (critical,),
+        "critical_extension",
+    ),
+    "another authority key identifier": (leaf_of("web", aki=b"x" * 20), (ISSUER,), None),
+}
+
+
+@pytest.mark.parametrize("name", PROXIES_ONLY)
+def test_leaf_is_verified_as_proxies_do(name):
+    leaf, above, code = PROXIES_ONLY[name]
+    found = report(berlin=reading(leaves=[presented(web(), leaf, *above)]))
+    assert codes(found) == (["pod_leaf_untrusted"] if code else [])
+    reasons = [(one["code"], one["refused_by"]) for item in found["disagreements"] for one in item["reasons"]]
+    assert reasons == ([(code, ["proxies"])] if code else [])
 
 
 @pytest.mark.parametrize(
@@ -116,7 +150,7 @@ def test_the_root_of_a_refused_leaf_is_named_where_vault_has_it():
         (NOW + 23 * HOUR, []),
     ],
 )
-def test_the_end_of_a_leaf_is_relative_to_its_validity(end, expected):
+def test_leaf_that_expires_soon(end, expected):
     leaf = leaf_of("web", start=end - 24 * HOUR, end=end)
     found = report(berlin=reading(leaves=[presented(web(), leaf, ISSUER)]))
     assert codes(found) == expected
@@ -138,7 +172,7 @@ def unread(code: str, started: str | None = STARTED, name: str = "web-0") -> dic
         (unread("forbidden"), [], "forbidden"),
     ],
 )
-def test_a_pod_whose_certificate_was_not_read(missing, expected, part):
+def test_pod_whose_certificate_was_not_read(missing, expected, part):
     found = report(berlin=reading(missing=[missing]))
     assert codes(found) == expected
     assert found["clusters"][0]["certified"][part] == [{"pod": "emojivoto/web-0", "problem": "why not"}]
@@ -146,21 +180,21 @@ def test_a_pod_whose_certificate_was_not_read(missing, expected, part):
     assert "emojivoto/web-0: why not" in mesh_report_html(found)
 
 
-def test_leaves_that_were_not_asked_for_are_no_part_of_the_report():
+def test_report_without_leaves():
     found = report(berlin={**reading(), "leaves": None, "leaves_missing": None})
     assert found["agreed"] and found["clusters"][0]["certified"] is None
     assert "their certificates were not read" in mesh_report_html(found)
 
 
-def test_one_disagreement_names_all_its_pods():
+def test_disagreement_lists_all_pods():
     missing = [unread("refused", name=f"web-{number}") for number in range(300)]
     [item] = report(berlin=reading(missing=missing))["disagreements"]
     assert len(item["pods"]) == 300 and "and 297 more" in item["message"] and len(item["message"]) < 400
 
 
 @pytest.mark.filterwarnings("ignore:Attribute's length")
-def test_an_identity_of_more_than_64_letters_is_no_warning(recwarn):
-    """As Linkerd certifies it, in the common name too; RFC 5280 (appendix A.1) allows 64."""
+def test_identity_of_more_than_64_characters_is_no_warning(recwarn):
+    """Linkerd writes it into the common name, for which RFC 5280 (appendix A.1) allows 64."""
     long = f"web.{'emojivoto' * 5}.serviceaccount.identity.linkerd.cluster.local"
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, long, _validate=False)])
     leaf = presented(web(), leaf_of(name), ISSUER)
@@ -170,12 +204,12 @@ def test_an_identity_of_more_than_64_letters_is_no_warning(recwarn):
     assert [str(one.message) for one in recwarn] == []
 
 
-def test_leaves_are_allowed_like_other_disagreements():
+def test_disagreement_of_leaves_can_be_allowed():
     found = report(allowed=("pod_without_leaf",), berlin=reading(missing=[unread("refused")]))
     assert found["agreed"] and codes(found) == ["pod_without_leaf"]
 
 
-def test_a_cluster_without_anchors_compares_no_leaf():
+def test_leaves_without_anchors_are_not_compared():
     lost = reading()
     lost["anchors"] |= {"certificates": [], "problem": "does not exist"}
     found = report(berlin=lost)
@@ -184,14 +218,14 @@ def test_a_cluster_without_anchors_compares_no_leaf():
 
 
 @pytest.mark.parametrize("native", [False, True])
-def test_the_proxy_of_a_pod(native):
+def test_target_of_pod(native):
     [target] = linkerd_leaves.targets([pod("web-0", ROOT.pem, native=native)])
     assert (target.name, target.uid, target.port) == ("emojivoto/web-0", "uid of web-0", 4191)
     assert target.server_name == "default.emojivoto.serviceaccount.identity.linkerd.cl"
     assert (target.started_at, target.obstacle) == (STARTED, "")
 
 
-def test_another_admin_port_and_another_account():
+def test_target_with_other_port_and_service_account():
     one = pod("web-0", ROOT.pem)
     one["spec"]["serviceAccountName"] = "voting"
     one["spec"]["containers"][1]["ports"] = [
@@ -211,7 +245,7 @@ def test_another_admin_port_and_another_account():
         ({}, None, ""),
     ],
 )
-def test_a_proxy_that_does_not_run(state, started, obstacle):
+def test_proxy_that_does_not_run(state, started, obstacle):
     one = pod("web-0", ROOT.pem)
     one["status"] |= {"startTime": "2026-11-24T08:00:00Z"}
     one["status"]["containerStatuses"][0]["state"] = state
@@ -220,7 +254,7 @@ def test_a_proxy_that_does_not_run(state, started, obstacle):
     assert obstacle in target.obstacle and bool(target.obstacle) == bool(obstacle)
 
 
-def test_pods_that_are_terminating_finished_or_without_a_proxy_are_no_targets():
+def test_finished_terminating_and_unmeshed_pods_are_no_targets():
     over, plain = pod("over", ROOT.pem), pod("plain", ROOT.pem)
     over["status"]["phase"] = "Succeeded"
     plain["spec"]["containers"][1]["name"] = "other"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is read from the objects of a cluster."""
+"""Certificates in the objects of a cluster."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def names(group: dict) -> list[str]:
     return [one["common_name"] for one in group["certificates"]]
 
 
-def test_anchors_of_the_config_map():
+def test_anchors_of_config_map():
     found = sources.anchors_source(config_map(ROOT, NEXT), "mesh")
     assert found["where"] == "ConfigMap mesh/linkerd-identity-trust-roots"
     assert [one["certificate"] for one in found["certificates"]] == [ROOT.pem, NEXT.pem]
     assert (found["problem"], found["changed_at"]) == ("", WRITTEN)
 
 
-def test_without_managed_fields_the_creation_counts():
+def test_time_of_change_without_managed_fields_is_creation():
     found = config_map(ROOT)
     del found["metadata"]["managedFields"]
     assert sources.changed_at(found) == EARLIER
@@ -36,57 +36,77 @@ def test_without_managed_fields_the_creation_counts():
     [
         (None, "does not exist"),
         (config_map(other="x"), "has no key ca-bundle.crt"),
-        (config_map(**{"ca-bundle.crt": "garbage"}), "cannot be read: No certificate found"),
-        (config_map(**{"ca-bundle.crt": ROOT.pem + KEY}), "cannot be read: The input holds a private key"),
+        (config_map(**{"ca-bundle.crt": "garbage"}), "cannot be read: "),
+        (config_map(**{"ca-bundle.crt": ROOT.pem + KEY}), "cannot be read: The input contains a private key"),
     ],
 )
-def test_anchors_that_are_none(found, problem):
-    told = sources.anchors_source(found, "linkerd")
-    assert told["certificates"] == []
-    assert told["problem"].startswith(problem)
-    assert not any(line in str(told) for line in KEY.splitlines()[1:-1])
+def test_problem_of_anchors(found, problem):
+    source = sources.anchors_source(found, "linkerd")
+    assert source["certificates"] == []
+    assert source["problem"].startswith(problem)
+    assert not any(line in str(source) for line in KEY.splitlines()[1:-1])
 
 
-def test_what_could_not_be_read_is_told_as_it_was():
+def test_problem_of_read_is_passed_on():
     assert sources.anchors_source(None, "linkerd", "does not exist")["problem"] == "does not exist"
 
 
-def test_the_key_in_the_secret_is_not_looked_at():
+def test_private_key_in_secret_is_not_returned():
     found = secret(ISSUER, ROOT)
-    told = [sources.secret_source(found, "linkerd", key) for key in ("tls.crt", "ca.crt")]
-    assert [one["certificates"][0]["certificate"] for one in told] == [ISSUER.pem, ROOT.pem]
-    assert encoded("not to be seen") not in str(told)
-    assert "not to be seen" not in str(told)
+    both = [sources.secret_source(found, "linkerd", key) for key in ("tls.crt", "ca.crt")]
+    assert [one["certificates"][0]["certificate"] for one in both] == [ISSUER.pem, ROOT.pem]
+    assert encoded("not a certificate") not in str(both)
+    assert "not a certificate" not in str(both)
 
 
 @pytest.mark.parametrize(
     ("data", "problem"),
     [({}, "is empty or does not exist"), ({"ca.crt": ""}, "is empty"), ({"ca.crt": "!"}, "is not base64")],
 )
-def test_a_secret_that_lacks_something(data, problem):
-    told = sources.secret_source({"metadata": {}, "data": data}, "linkerd", "ca.crt")
-    assert told["problem"].startswith(problem)
-    assert told["certificates"] == []
+def test_problem_of_secret(data, problem):
+    source = sources.secret_source({"metadata": {}, "data": data}, "linkerd", "ca.crt")
+    assert source["problem"].startswith(problem)
+    assert source["certificates"] == []
 
 
-def test_the_time_of_renewal():
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ("identityTrustDomain: mesh.example\nclusterDomain: cluster.local\n", "mesh.example"),
+        ("identityTrustDomain: ''\nclusterDomain: k8s.example\n", "k8s.example"),
+        ("proxy: {}\n", None),
+        ("- a list\n", None),
+        ("{not: yaml", None),
+        (None, None),
+    ],
+)
+def test_trust_domain_of_chart_values(values, expected):
+    """The chart uses the domain of the cluster if no trust domain is set (linkerd2: templates/identity.yaml)."""
+    assert sources.trust_domain({"data": {"values": values}}) == expected
+
+
+def test_trust_domain_without_config_map():
+    assert sources.trust_domain(None) is None
+
+
+def test_renewal_time():
     assert sources.renewal_time({"status": {"renewalTime": LATER}}) == LATER
     assert sources.renewal_time({}) is sources.renewal_time(None) is None
 
 
-def test_pods_with_the_same_anchors_stand_together():
+def test_pods_are_grouped_by_anchors():
     pods = [pod("b", ROOT.pem), pod("a", ROOT.pem, native=True), pod("c", NEXT.pem), pod("d", NEXT.pem + ROOT.pem)]
     groups = sources.pod_groups([*pods, pod("e", ROOT.pem + NEXT.pem)], WRITTEN)
     assert [group["pods"] for group in groups] == [
         ["emojivoto/a", "emojivoto/b"],
-        ["emojivoto/d", "emojivoto/e"],  # the order in the bundle means nothing
+        ["emojivoto/d", "emojivoto/e"],  # the order in the bundle does not matter
         ["emojivoto/c"],
     ]
     assert {group["evidence"] for group in groups} == {"spec"}
     assert names(groups[0]) == ["root.linkerd.cluster.local"]
 
 
-def test_pods_that_are_over_or_going_or_without_a_proxy_are_left_out():
+def test_finished_terminating_and_unmeshed_pods_are_left_out():
     over = pod("over", ROOT.pem)
     over["status"]["phase"] = "Succeeded"
     going = pod("going", ROOT.pem, deletionTimestamp=LATER)
@@ -100,25 +120,25 @@ def test_pods_that_are_over_or_going_or_without_a_proxy_are_left_out():
     [
         (LATER, WRITTEN, "started_after"),
         (EARLIER, WRITTEN, "started_before"),
-        (WRITTEN, WRITTEN, "started_before"),  # in the same second: not known
+        (WRITTEN, WRITTEN, "started_before"),  # in the same second, so the order is not known
         (None, WRITTEN, "started_after"),  # it has not started yet
         (LATER, None, "started_before"),  # there is no ConfigMap any more
     ],
 )
-def test_what_is_known_of_the_control_plane(started, changed, evidence):
+def test_evidence_of_control_plane(started, changed, evidence):
     one = pod("linkerd-destination-0")
     one["status"]["containerStatuses"][0]["state"] = {"running": {"startedAt": started}} if started else {"waiting": {}}
     assert [group["evidence"] for group in sources.pod_groups([one], changed)] == [evidence]
 
 
-def test_the_identity_controller_read_the_anchors_when_its_own_container_started():
+def test_evidence_of_identity_controller_is_its_own_container():
     one = pod("linkerd-identity-0")
     controller = {"name": "identity", "state": {"running": {"startedAt": EARLIER}}}
     one["status"]["containerStatuses"].append(controller)
     assert sources.pod_groups([one], WRITTEN)[0]["evidence"] == "started_before"
 
 
-def test_anchors_of_a_pod_that_cannot_be_read():
+def test_problem_of_anchors_in_pod():
     group = sources.pod_groups([pod("web-0", "garbage")], WRITTEN)[0]
     assert group["certificates"] == []
-    assert "No certificate found" in group["problem"]
+    assert group["problem"].startswith("cannot be read: ")

@@ -1,12 +1,11 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The profile linkerd beside what it judges for: Go, as the identity controller and the CLI use it, and rustls-webpki,
-as the proxies use it, on the cases of corpus.py. The answers of the second are recorded, so that these tests need
-no Rust.
+"""The profile linkerd compared with Go, as the identity controller and the CLI use it, and with rustls-webpki, as the
+proxies use it, for the cases of corpus.py. The results of webpki are recorded, so that these tests need no Rust.
 
-No answer may differ. Where cryptography parses a certificate less leniently than Linkerd the filter ends with an error
-that names the block; those cases are in UNREAD.
+No result may differ. UNREAD has the cases that Linkerd can parse, but cryptography cannot: they are refused with the
+code unreadable.
 """
 
 from __future__ import annotations
@@ -17,15 +16,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import corpus
-import judges
 import pytest
-from judges import CHECK, CONTROLLER, PROXIES
+import verdicts
+from authority import NOW
+from verdicts import CHECK, CONTROLLER, PROXIES
+
+from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_chain
 
 CASES = corpus.cases()
 RECORDED = Path(__file__).parent / "webpki.json"
 VERSION = "rustls-webpki 0.103.14 with aws-lc-rs 1.18.0, as linkerd2-proxy v2.366.0"
 ANSWERS = json.loads(RECORDED.read_text())["answers"] if RECORDED.exists() else {}
-# cryptography refuses these, which Go reads: an empty list of usages, a minimum in name constraints, Latin-1 in a name.
+# Go reads these: an empty list of extended key usages, a minimum in name constraints, Latin-1 in a name.
 UNREAD = {
     *(
         f"{level}: {odd}"
@@ -37,45 +39,49 @@ UNREAD = {
 
 
 @pytest.mark.parametrize("name", sorted(set(CASES) - UNREAD))
-def test_the_controller_and_the_cli_answer_the_same(name):
+def test_verdict_matches_controller_and_cli(name):
     case = CASES[name]()
-    verdict, go = judges.ours(*case.texts), judges.Controller.of(*case.texts)
+    verdict, go = verdicts.ours(*case.texts), verdicts.Controller.of(*case.texts)
     assert verdict is not None
-    signs = judges.signs_workloads(case)  # the controller starts with an RSA issuer, and then fails to sign
+    signs = verdicts.signs_workloads(case)  # the controller starts with an RSA issuer, but cannot sign with it
     assert (CONTROLLER not in verdict.refused_by) is (go.controller and signs), (go.answer, verdict.reasons)
     assert (CHECK not in verdict.refused_by) is go.check, (go.answer, verdict.reasons)
 
 
 @pytest.mark.parametrize("name", sorted(UNREAD))
-def test_what_only_cryptography_refuses_is_an_error(name):
-    """An older one parses some of them; then the verdict is Go's."""
+def test_certificate_that_only_cryptography_cannot_parse(name):
+    """Older versions parse some of them. Then the verdict must match Go."""
     case = CASES[name]()
-    verdict, go = judges.ours(*case.texts), judges.Controller.of(*case.texts)
+    verdict, go = verdicts.ours(*case.texts), verdicts.Controller.of(*case.texts)
     assert go.reads
-    assert verdict is None or (CONTROLLER not in verdict.refused_by) is go.controller, (go.answer, verdict.reasons)
+    if verdict is None:
+        chain, anchors = (text.decode("utf-8", "surrogateescape") for text in case.texts)
+        found = x509_chain(chain, anchors, at=NOW.isoformat(), profile="linkerd")
+        assert {reason["code"] for reason in found["reasons"]} == {"unreadable"}
+        return
+    assert (CONTROLLER not in verdict.refused_by) is go.controller, (go.answer, verdict.reasons)
 
 
 @pytest.mark.parametrize("name", sorted(set(ANSWERS) - UNREAD))
-def test_the_proxies_answer_the_same(name):
+def test_verdict_matches_proxies(name):
     case = CASES[name]()
-    verdict, recorded = judges.ours(*case.texts), ANSWERS[name]
+    verdict, recorded = verdicts.ours(*case.texts), ANSWERS[name]
     assert (PROXIES not in verdict.refused_by) is (not any(recorded.values())), (recorded, verdict.reasons)
 
 
 def test_every_case_with_a_workload_is_recorded():
-    """No case is left out because nobody recorded it."""
     missing = [
         name
         for name in set(CASES) - set(ANSWERS)
-        if judges.signs_workloads(case := CASES[name]()) and judges.Controller.of(*case.texts).reads
+        if verdicts.signs_workloads(case := CASES[name]()) and verdicts.Controller.of(*case.texts).reads
     ]
     assert set(missing) <= UNREAD
 
 
 @pytest.mark.rust
-def test_the_recorded_answers_are_those_of_webpki():
+def test_recorded_results_are_current():
     """SERVICEMESH_PKI_RECORD=1 records them."""
-    found = {name: judges.ask_proxies(make()) for name, make in CASES.items()}
+    found = {name: verdicts.ask_proxies(make()) for name, make in CASES.items()}
     answers = {name: answer for name, answer in sorted(found.items()) if answer is not None}
     if os.environ.get("SERVICEMESH_PKI_RECORD"):
         today = datetime.now(UTC).date().isoformat()

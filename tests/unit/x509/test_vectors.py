@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Certificates of others beside Go: NIST PKITS and the odd ones of cryptography-vectors, and the roots of certifi."""
+"""Verification of NIST PKITS, the certificates of cryptography-vectors and the roots of certifi, compared with Go."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from pathlib import Path
 import certifi
 import cryptography_vectors
 import forge
-import judges
 import oracles
 import pytest
+import verdicts
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go as verify_go
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go_parse, paths, search, webpki
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go_parse, oids, paths, search, webpki
 
 FOLDER = Path(cryptography_vectors.__file__).parent / "x509"
 PKITS = FOLDER / "PKITS_data/certs"
-UNREAD = {"ValidDSAParameterInheritanceTest5EE"}  # its key inherits parameters, which cryptography does not parse
+UNREAD = {"ValidDSAParameterInheritanceTest5EE"}  # cryptography cannot parse a key that inherits its parameters
 AT = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @cache
 def certificates() -> dict[str, bytes]:
-    """DER of every file that holds a certificate, by its path."""
+    """Return the DER of every file that contains a certificate, by its path."""
     found = {}
     for path in sorted(FOLDER.rglob("*")):
         data = path.read_bytes() if path.suffix in (".pem", ".crt", ".der") else b""
@@ -43,14 +43,14 @@ def certificates() -> dict[str, bytes]:
     return found
 
 
-def test_go_parses_the_vectors_that_we_say_it_does():
+def test_problems_of_vectors_match_go():
     known, different = 0, {}
     for name, der in certificates().items():
         text = forge.pem(der)
         try:
             certificate = certs.parse_bundle(text)[0]
         except certs.X509Error:
-            continue  # the filter ends with this error
+            continue  # an error before
         problem = go_parse.problem(certificate, paths.Node(certificate).raw)
         answer = oracles.ask_controller(text, text, AT)["ReadChain"]
         known += 1
@@ -60,9 +60,9 @@ def test_go_parses_the_vectors_that_we_say_it_does():
     assert different == {}
 
 
-def test_go_and_the_proxies_read_the_public_roots():
+def test_public_roots_match_go():
     text = Path(certifi.where()).read_bytes()
-    found = judges.certs.parse_bundle(text)
+    found = verdicts.certs.parse_bundle(text)
     assert len(found) > 100
     for certificate in found:
         pem = certificate.public_bytes(Encoding.PEM)
@@ -70,19 +70,19 @@ def test_go_and_the_proxies_read_the_public_roots():
         answer = oracles.ask_controller(pem, pem, AT)["ReadChain"]
         assert bool(answer) is bool(go_parse.problem(certificate, node.raw)), certificate.subject
         at = certificate.not_valid_before_utc
-        verdict, go = judges.ours(pem, pem, at), judges.Controller.of(pem, pem, at)
-        assert (judges.CHECK not in verdict.refused_by) is go.check, (certificate.subject, go.answer, verdict.reasons)
+        verdict, go = verdicts.ours(pem, pem, at), verdicts.Controller.of(pem, pem, at)
+        assert (verdicts.CHECK not in verdict.refused_by) is go.check, (certificate.subject, go.answer, verdict.reasons)
 
 
 @cache
 def authorities() -> list[x509.Certificate]:
-    """All CAs of PKITS that Go parses, the trust anchor apart."""
+    """Return the CAs of PKITS that Go parses, without the trust anchor."""
     found = []
     for path in sorted(PKITS.glob("*.crt")):
         try:
             certificate = x509.load_der_x509_certificate(path.read_bytes())
         except ValueError:
-            continue  # DSA keys that inherit their parameters: cryptography does not parse them
+            continue  # DSA keys that inherit their parameters
         pem = certificate.public_bytes(Encoding.PEM)
         if (
             not path.stem.endswith(("EE", "TrustAnchorRootCertificate"))
@@ -97,7 +97,7 @@ def ends() -> list[str]:
 
 
 @pytest.mark.parametrize("name", ends())
-def test_go_verifies_the_chains_of_pkits_that_we_say_it_does(name):
+def test_chains_of_pkits_match_go(name):
     leaf = x509.load_der_x509_certificate((PKITS / f"{name}.crt").read_bytes())
     root = x509.load_der_x509_certificate((PKITS / "TrustAnchorRootCertificate.crt").read_bytes())
     chain = b"".join(one.public_bytes(Encoding.PEM) for one in [leaf, *authorities()])
@@ -112,12 +112,12 @@ def test_go_verifies_the_chains_of_pkits_that_we_say_it_does(name):
 
 @pytest.mark.rust
 @pytest.mark.parametrize("name", ends())
-def test_webpki_verifies_the_chains_of_pkits_that_we_say_it_does(name):
+def test_chains_of_pkits_match_webpki(name):
     leaf = x509.load_der_x509_certificate((PKITS / f"{name}.crt").read_bytes())
     root = x509.load_der_x509_certificate((PKITS / "TrustAnchorRootCertificate.crt").read_bytes())
     chain = [one.public_bytes(Encoding.DER) for one in [leaf, *authorities()]]
     answer = oracles.ask_proxies(chain, root.public_bytes(Encoding.PEM), AT)
     nodes = [paths.Node(one) for one in [leaf, *authorities()]]
-    for use, usage in (("server", search.SERVER), ("client", search.CLIENT)):
+    for use, usage in (("server", oids.SERVER_AUTH), ("client", oids.CLIENT_AUTH)):
         found = webpki.verify(nodes[0], nodes[1:], [paths.Node(root)], AT, usage, search.Signatures())
         assert (not found.reasons) is (not answer[use]), (answer[use], found.reasons)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the oracles and the profile answer for the same texts, in a form in which they can be compared."""
+"""Results of the oracles and of the profile for the same texts, for comparison."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ CONTROLLER, PROXIES, CHECK = "identity controller", "proxies", "linkerd check"
 
 
 def ours(chain: bytes, anchors: bytes, at: datetime = NOW) -> Any:
-    """The profile's verdict, None where cryptography cannot parse a certificate: then the filter ends with an error."""
+    """Return the verdict of the profile, or None if cryptography cannot parse a certificate."""
     try:
         found = [certs.parse_bundle(text) for text in (chain, anchors)]
     except certs.X509Error:
         return None
-    wanted = chains.requirements(at, "linkerd")
-    return chains.verify(found[0], found[1], wanted, ([chain], [anchors]))
+    required = chains.requirements(at, "linkerd")
+    return chains.verify(found[0], found[1], required, ([chain], [anchors]))
 
 
 @dataclass(frozen=True)
 class Controller:
-    """The answer of Go."""
+    """The result of Go."""
 
     reads: bool
     controller: bool
@@ -62,7 +62,7 @@ def signs_workloads(case: corpus.Case) -> bool:
 
 
 def ask_proxies(case: corpus.Case, at: datetime = NOW) -> dict[str, str] | None:
-    """The answer of webpki for a workload below the issuer; None where the controller signs none."""
+    """Return the result of webpki for a workload below the issuer, or None if the controller signs none."""
     chain, anchors = case.texts
     go = Controller.of(chain, anchors, at)
     if not go.reads or not signs_workloads(case):

@@ -1,0 +1,51 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Input of the filters and tests on certificates. Errors are AnsibleFilterError. Private to this collection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs, cryptography
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import x509
+
+
+def require_cryptography() -> None:
+    """Raise an error that names the library if it is not installed for the Python of ansible-core."""
+    if cryptography.MISSING:
+        raise AnsibleFilterError(cryptography.missing())
+
+
+def pem_texts(value: object, name: str) -> list[bytes]:
+    """Return the PEM texts of an input that is a text or a list of texts."""
+    texts: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
+    for text in texts:
+        if not isinstance(text, str | bytes):
+            raise AnsibleFilterError(f"{name} must be PEM text or a list of PEM texts, not {type(text).__name__}")
+    return [text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text for text in texts]
+
+
+def parse(value: object, name: str) -> list[x509.Certificate]:
+    """Return the certificates of a PEM text or a list of them. Raises X509Error with the name of the input."""
+    certificates = []
+    for text in pem_texts(value, name):
+        try:
+            certificates += certs.parse_bundle(text)
+        except certs.X509Error as exc:
+            raise certs.X509Error(f"{name}: {exc}", code=exc.code) from exc
+    if not certificates:
+        raise certs.X509Error(
+            f"{name} must be PEM with at least one certificate, not an empty list", code="invalid_pem"
+        )
+    return certificates
+
+
+def pem_bundle(value: object, name: str = "The input") -> list[x509.Certificate]:
+    """Return the certificates of a PEM text or a list of them."""
+    try:
+        return parse(value, name)
+    except certs.X509Error as exc:
+        raise AnsibleFilterError(str(exc)) from exc
