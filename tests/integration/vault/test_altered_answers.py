@@ -14,8 +14,14 @@ from hypothesis import given, settings
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault import credential, intermediate, pki
 
+PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
+6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==
+-----END PUBLIC KEY-----
+"""
 ROLE = dict(key_type="ec", allow_any_name=True, max_ttl="48h")
 CA = dict(issuer_name="one", common_name="one.test", ttl="100h")
+CLUSTER = dict(issuer="https://127.0.0.1:1", jwks_urls=["https://127.0.0.1:1/keys"], public_keys=[PUBLIC_KEY])
 WAYS = {
     "a root that exists": ("vault_pki_root", CA),
     "a new root": ("vault_pki_root", {**CA, "issuer_name": "new"}),
@@ -31,22 +37,25 @@ WAYS = {
     "a role to delete": ("vault_resource", dict(path="{mount}/roles/r", state="absent")),
     "an engine": ("vault_engine", dict(path="{mount}", type="pki", max_lease_ttl="2160h", description="x")),
     "a token": ("vault_token_secret", dict(policies=["p"], ttl="9h")),
+    "keys of a cluster": ("vault_jwt_config", dict(path="{jwt}", role="r", **CLUSTER)),
     "a secret id": ("vault_approle_secret", dict(mount="{approle}", role="r")),
 }
 
 
 @pytest.fixture
 def prepared(server, roots, kube):
-    child, approle = f"{roots}-child", f"{roots}-approle"
+    child, approle, jwt = f"{roots}-child", f"{roots}-approle", f"{roots}-jwt"
+    server.client.sys.enable_auth_method("jwt", path=jwt)
     server.client.sys.enable_secrets_engine("pki", child, config={"max_lease_ttl": "2160h"})
     server.client.sys.enable_auth_method("approle", path=approle)
     server.client.auth.approle.create_or_update_approle("r", mount_point=approle)
     server.client.write_data(f"{roots}/roles/r", data={**ROLE, "max_ttl": "24h"})
     proxy = BreakingProxy(server.url)
-    yield proxy, dict(mount=roots, child=child, approle=approle)
+    yield proxy, dict(mount=roots, child=child, approle=approle, jwt=jwt)
     proxy.close()
     server.client.sys.disable_secrets_engine(child)
     server.client.sys.disable_auth_method(approle)
+    server.client.sys.disable_auth_method(jwt)
 
 
 @pytest.mark.parametrize("check", [True, False])
