@@ -167,14 +167,14 @@ def test_certificate_that_vault_does_not_sign(mesh, tmp_path):
     spec = {"vault": {**issuer["spec"]["vault"], "path": "pki/no-such-path/sign"}}
     head = {"apiVersion": "cert-manager.io/v1"}
     meta = {"name": "not-issued", "namespace": "default"}
-    wanted = {
+    spec_of_certificate = {
         "secretName": "not-issued",
         "commonName": "a",
         "issuerRef": {"kind": "ClusterIssuer", "name": "not-issued"},
     }
     items = [
         {**head, "kind": "ClusterIssuer", "metadata": {"name": "not-issued"}, "spec": spec},
-        {**head, "kind": "Certificate", "metadata": meta, "spec": wanted},
+        {**head, "kind": "Certificate", "metadata": meta, "spec": spec_of_certificate},
     ]
     given = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
     mesh.kubectl("apply", "-f", "-", given=given)
