@@ -7,18 +7,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: k3d_cluster
-short_description: A k3d cluster, described by k3d's own config
+short_description: Manage a k3d cluster
 version_added: 0.1.0
 description:
-  - Makes a cluster with k3d, starts one that is stopped, removes one.
-  - A cluster of that name that differs from the config is an error that names every difference,
-    unless O(recreate=true).
-  - Compared are servers, agents, network, published ports, image, and of each node the disabled k3s parts and other k3s
-    arguments. k3d tells nothing else of an existing cluster.
-  - Not compared are an image that is a channel of k3s (V(latest), V(stable), V(+v1.35)), for what it means changes, and
-    the port of the API server.
-  - A TCP port of the host that is taken is an error that says by whom, before anything is made.
-  - A cluster that k3d was making when it was killed has nodes that never started. It is made anew.
+  - Creates a cluster with k3d, starts a stopped one, or deletes one.
+  - If a cluster of that name does not match O(config), the task fails and names every difference, unless
+    O(recreate=true).
+  - Compares servers, agents, network, published ports and image, and for each node the disabled components of k3s and
+    the other k3s arguments. k3d does not return anything else about an existing cluster.
+  - Does not compare the port of the API server, or an image that is a channel of k3s (V(latest), V(stable),
+    V(+v1.35)), because a channel changes.
+  - If a TCP port of the host is already in use, the task fails before it changes anything, and names the owner.
+  - Recreates a cluster with nodes that never started, which k3d leaves when it is interrupted.
 extends_documentation_fragment:
   - servicemesh.pki._attributes
 attributes:
@@ -34,44 +34,46 @@ options:
     type: str
     required: true
   state:
-    description: V(present) means existing and running.
+    description: Whether the cluster exists and runs.
     type: str
     choices: [present, absent]
     default: present
   config:
     description:
       - A k3d config of kind C(Simple), API version C(k3d.io/v1alpha5), see U(https://k3d.io/stable/usage/configfile/).
-      - C(apiVersion), C(kind) and C(metadata) are filled in. k3d's own wish to change the default kubeconfig is off
-        unless the config says otherwise.
+      - The module sets C(apiVersion), C(kind) and C(metadata). It disables that k3d changes the default kubeconfig,
+        unless the config enables it.
     type: dict
     default: {}
   recreate:
-    description: Whether a cluster that differs from O(config) is removed and made anew, with all that it holds.
+    description: Whether to delete and recreate a cluster that does not match O(config), with everything in it.
     type: bool
     default: false
   kubeconfig:
     description:
-      - File to write the cluster's kubeconfig to, mode 0600. It holds the administrator's key.
-      - Removed with the cluster.
+      - Path of the kubeconfig to write, with mode 0600. It contains the key of the cluster's administrator.
+      - The module deletes it with the cluster.
     type: path
   merge_kubeconfig:
-    description: Whether to add the cluster to the user's default kubeconfig too.
+    description: Whether to add the cluster to the user's default kubeconfig.
     type: bool
     default: false
   switch_context:
-    description: Whether the user's current context becomes this cluster's. Needs O(merge_kubeconfig=true).
+    description: Whether to make this cluster the current context of the user. Requires O(merge_kubeconfig=true).
     type: bool
     default: false
   timeout:
-    description: Seconds that k3d may take to bring the cluster up.
+    description: Seconds to wait until the cluster runs.
     type: int
     default: 300
   k3d_path:
-    description: The k3d program.
+    description: Name or path of the k3d CLI.
     type: str
     default: k3d
   docker_path:
-    description: Docker's client. It knows the name of an existing cluster's image; without it images are not compared.
+    description:
+      - Name or path of Docker's client, which returns the image of a cluster.
+      - Images are not compared without it.
     type: str
     default: docker
 author:
@@ -79,7 +81,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: A cluster on a network of its own
+- name: Create a cluster on its own network
   servicemesh.pki.k3d_cluster:
     name: pki-cluster
     config:
@@ -89,7 +91,7 @@ EXAMPLES = r"""
           nodeFilters: [loadbalancer]
     kubeconfig: ~/.config/k3d/kubeconfig-pki-cluster.yaml
 
-- name: Remove it
+- name: Delete the cluster
   servicemesh.pki.k3d_cluster:
     name: pki-cluster
     state: absent
@@ -97,21 +99,38 @@ EXAMPLES = r"""
 
 RETURN = r"""
 cluster:
-  description: The cluster as it is now, in check mode as it was. Empty when there is none.
-  returned: always
+  description: The cluster after the task, in check mode before it. Empty without a cluster.
+  returned: success
   type: dict
   sample:
     {"name": "pki-cluster", "servers": 1, "agents": 0, "loadbalancer": true, "network": "pki-network",
      "ports": ["443:443/tcp", "80:80/tcp"], "running": true}
 differences:
-  description: What an existing cluster has other than wanted, by name, each with C(wanted) and C(found).
-  returned: always
+  description: Differences between O(config) and an existing cluster by name, each with C(expected) and C(found).
+  returned: success, and failure with RV(code) V(cluster_mismatch)
   type: dict
 context:
   description: Name of the cluster's context in its kubeconfig.
-  returned: always
+  returned: success
   type: str
   sample: k3d-pki-cluster
+ports_in_use:
+  description: Ports that are already in use, as RV(servicemesh.pki.host_port_info#module:in_use).
+  returned: failure with RV(code) V(port_in_use)
+  type: list
+  elements: dict
+what:
+  description: The invalid part of O(config).
+  returned: failure with RV(code) V(invalid_config)
+  type: str
+code:
+  description:
+    - V(cluster_mismatch) when the cluster does not match O(config), V(port_in_use) when a port of the host is in use.
+    - V(invalid_config) when O(config) is not valid, V(invalid_port) when it has a number that is not a TCP port.
+    - V(k3d_missing) when k3d is not installed, V(k3d_failed) when it failed.
+    - V(unreadable_output) when the output of k3d or Docker cannot be used.
+  returned: failure
+  type: str
 """
 
 import json
@@ -124,10 +143,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.dict_transformations import dict_merge
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import errors
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
 from ansible_collections.servicemesh.pki.plugins.module_utils._k3d import clusters as k3d_clusters
 from ansible_collections.servicemesh.pki.plugins.module_utils._k3d import ports
 
-KUBECONFIG_OFF = {"options": {"kubeconfig": {"updateDefaultKubeconfig": False, "switchCurrentContext": False}}}
+DEFAULTS = {"options": {"kubeconfig": {"updateDefaultKubeconfig": False, "switchCurrentContext": False}}}
 
 
 class K3d:
@@ -138,16 +158,18 @@ class K3d:
         self.name = module.params["name"]
         path = module.get_bin_path(module.params["k3d_path"])
         if path is None:
-            module.fail_json(
-                msg=f"k3d is not installed: no program {module.params['k3d_path']!r} in PATH. "
-                "Install it (https://k3d.io) or name it in k3d_path."
+            raise PkiError(
+                f"k3d is not installed: there is no program {module.params['k3d_path']!r} in PATH. "
+                "Install it (https://k3d.io), or set k3d_path.",
+                code="k3d_missing",
             )
         self.path = path
 
     def run(self, *arguments: str) -> str:
         rc, out, err = self.module.run_command([self.path, *arguments])
         if rc != 0:
-            self.module.fail_json(msg=f"k3d {' '.join(arguments[:2])} failed for cluster {self.name}: {reason(err)}")
+            message = f"k3d {' '.join(arguments[:2])} failed for cluster {self.name}: {failure_reason(err)}"
+            raise PkiError(message, code="k3d_failed")
         return out
 
     def get(self) -> dict | None:
@@ -155,6 +177,7 @@ class K3d:
         return next((cluster for cluster in clusters if cluster["name"] == self.name), None)
 
     def images(self, cluster: dict) -> dict[str, str]:
+        """Node name -> image; empty without Docker's client."""
         docker = self.module.get_bin_path(self.params["docker_path"])
         names = [node["name"] for node in cluster["nodes"]]
         if not docker:
@@ -176,42 +199,44 @@ class K3d:
         self.run("cluster", "delete", self.name)
 
 
-def reason(stderr: str) -> str:
-    """The first error line of k3d, without its time and level, with what to do where that is known.
+def failure_reason(stderr: str) -> str:
+    """The first error line of k3d without its time and level, and advice for known causes.
 
-    It names the cause; those after it report that k3d rolls back.
+    The first line names the cause. The following ones report the rollback.
     """
     lines = [line.split("] ", 1)[-1].strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if "ailed" in line or "rror" in line] or lines or ["it said nothing"]
+    errors = [line for line in lines if "ailed" in line or "rror" in line] or lines or ["it printed no error"]
     hint = ""
     if "docker daemon" in stderr or "docker.sock" in stderr:
         denied = "permission denied" in stderr
-        hint = " Docker does not let this user in; add the user to its group." if denied else " Is Docker running?"
+        hint = " Add this user to the group of Docker." if denied else " Check that Docker is running."
     return errors[0] + hint
 
 
 def write_kubeconfig(k3d: K3d, check: bool) -> bool:
+    """Write the kubeconfig of the cluster to a file of its own; returns whether that changes it."""
     path = k3d.params["kubeconfig"]
     if not path:
         return False
-    wanted = k3d.run("kubeconfig", "get", k3d.name)
+    content = k3d.run("kubeconfig", "get", k3d.name)
     found = ""
     if os.path.exists(path):
         with open(path, encoding="utf-8", errors="replace") as file:
             found = file.read()
-    if wanted.strip() == found.strip() and stat.S_IMODE(os.stat(path).st_mode) == 0o600:
+    if content.strip() == found.strip() and stat.S_IMODE(os.stat(path).st_mode) == 0o600:
         return False
     if not check:
         os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
-        # mkstemp's file is its user's alone from the start; atomic_move would give a new one the mode 0644
+        # mkstemp creates it with mode 0600; atomic_move would create a new file with mode 0644
         handle, partial = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=".kubeconfig-")
         with open(handle, "w", encoding="utf-8") as file:
-            file.write(wanted)
+            file.write(content)
         os.replace(partial, path)
     return True
 
 
 def merge_kubeconfig(k3d: K3d, check: bool) -> bool:
+    """Add the cluster to the user's default kubeconfig; returns whether that changes it."""
     if not k3d.params["merge_kubeconfig"]:
         return False
     path = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0] or str(Path.home() / ".kube/config")
@@ -221,7 +246,7 @@ def merge_kubeconfig(k3d: K3d, check: bool) -> bool:
     except FileNotFoundError:
         before = ""
     switch = k3d.params["switch_context"]
-    ca = next(  # made anew with every cluster, so it tells an old entry of the same name
+    ca = next(  # differs for each cluster, so an entry of a former cluster is recognized
         (
             line.split()[-1]
             for line in k3d.run("kubeconfig", "get", k3d.name).splitlines()
@@ -242,37 +267,45 @@ def merge_kubeconfig(k3d: K3d, check: bool) -> bool:
     return True
 
 
-def refuse_taken_ports(k3d: K3d, config: dict, cluster: dict | None) -> None:
-    """Says who has a port before anything is removed or made; a cluster that is to go gives up its own."""
-    found = ports.taken(k3d.module, k3d_clusters.probed_ports(config, cluster), k3d.params["docker_path"])
+def check_ports(k3d: K3d, config: dict, cluster: dict | None) -> None:
+    """Raise PkiError if a port is in use, except by the cluster itself, which will be deleted."""
+    found = ports.ports_in_use(k3d.module, k3d_clusters.probed_ports(config, cluster), k3d.params["docker_path"])
     if found:
-        k3d.module.fail_json(
-            msg=f"Cluster {k3d.name} cannot publish its ports. {ports.sentences(found)} "
-            "Stop what has them, or give the cluster other ports.",
-            taken=found,
+        raise PkiError(
+            f"Cluster {k3d.name} cannot publish its ports. {ports.describe(found)} "
+            "Stop the owner, or publish other ports.",
+            code="port_in_use",
+            ports_in_use=found,
         )
+
+
+def differences(k3d: K3d, config: dict, cluster: dict | None) -> dict:
+    """The differences of an existing cluster. Raises PkiError for them unless it may be recreated."""
+    if not cluster or k3d_clusters.is_incomplete(cluster):
+        return {}
+    pairs = k3d_clusters.differences(config, cluster, k3d.images(cluster))
+    found = {name: {"expected": pair[0], "found": pair[1]} for name, pair in pairs.items()}
+    if found and not k3d.params["recreate"]:
+        listed = "; ".join(f"{name} is {pair[1]}, expected {pair[0]}" for name, pair in pairs.items())
+        raise PkiError(
+            f"Cluster {k3d.name} does not match its config: {listed}. Change the config, or set recreate to true, "
+            "which deletes everything in the cluster.",
+            code="cluster_mismatch",
+            differences=found,
+        )
+    return found
 
 
 def present(k3d: K3d, cluster: dict | None) -> tuple[bool, dict]:
-    module, params = k3d.module, k3d.params
-    head = {"apiVersion": "k3d.io/v1alpha5", "kind": "Simple", "metadata": {"name": k3d.name}}
-    config = dict_merge(dict_merge(KUBECONFIG_OFF, params["config"]), head)
-    drift = {}
-    if cluster and not k3d_clusters.is_incomplete(cluster):
-        pairs = k3d_clusters.differences(config, cluster, k3d.images(cluster))
-        drift = {name: {"wanted": wanted, "found": found} for name, (wanted, found) in pairs.items()}
-    if drift and not params["recreate"]:
-        listed = "; ".join(f"{name}: wanted {pair['wanted']}, found {pair['found']}" for name, pair in drift.items())
-        module.fail_json(
-            msg=f"Cluster {k3d.name} exists and differs: {listed}. Change the variables, or ask for it to be made anew "
-            "(recreate), which removes everything in it.",
-            differences=drift,
-        )
+    module = k3d.module
+    header = {"apiVersion": "k3d.io/v1alpha5", "kind": "Simple", "metadata": {"name": k3d.name}}
+    config = dict_merge(dict_merge(DEFAULTS, k3d.params["config"]), header)
+    drift = differences(k3d, config, cluster)
     remove = cluster is not None and (bool(drift) or k3d_clusters.is_incomplete(cluster))
     create = cluster is None or remove
     start = not create and not k3d_clusters.is_running(cluster)
     if create:
-        refuse_taken_ports(k3d, config, cluster)
+        check_ports(k3d, config, cluster)
     if not module.check_mode:
         if remove:
             k3d.delete()
@@ -281,7 +314,7 @@ def present(k3d: K3d, cluster: dict | None) -> tuple[bool, dict]:
         elif start:
             k3d.start()
     changed = create or start
-    if not (changed and module.check_mode):  # there is nothing to ask yet
+    if not (changed and module.check_mode):  # otherwise there is no cluster yet
         changed |= write_kubeconfig(k3d, module.check_mode)
         changed |= merge_kubeconfig(k3d, module.check_mode)
     return changed, drift
@@ -294,7 +327,7 @@ def absent(k3d: K3d, cluster: dict | None) -> bool:
         if cluster:
             k3d.delete()
         if stale:
-            Path(path).unlink(missing_ok=True)  # in its own folder k3d has removed it already
+            Path(path).unlink(missing_ok=True)  # k3d itself deletes it in its own folder
     return cluster is not None or stale
 
 
@@ -319,7 +352,7 @@ def main() -> None:
 
 def unexpected_output(module: AnsibleModule, exc: Exception) -> k3d_clusters.K3dError:
     return k3d_clusters.K3dError(
-        f"k3d or Docker describes cluster {module.params['name']} in a form that k3d 5 does not use "
+        f"The output of k3d or Docker for cluster {module.params['name']} has another form than that of k3d 5 "
         f"({type(exc).__name__}). Run `{module.params['k3d_path']} cluster list -o json` and check the version of k3d.",
         code="unreadable_output",
     )
@@ -334,18 +367,18 @@ def work(module: AnsibleModule) -> dict:
         changed, drift = present(k3d, before)
     else:
         changed, drift = absent(k3d, before), {}
-    predicted = before if module.check_mode or not changed else k3d.get()
+    current = before if module.check_mode or not changed else k3d.get()
     return dict(
         changed=changed,
-        cluster=k3d_clusters.summary(predicted),
+        cluster=k3d_clusters.summary(current),
         differences=drift,
         context=f"k3d-{k3d.name}",
-        diff={"before": k3d_clusters.summary(before), "after": after(module, predicted, changed)},
+        diff={"before": k3d_clusters.summary(before), "after": diff_after(module, current, changed)},
     )
 
 
-def after(module: AnsibleModule, cluster: dict | None, changed: bool) -> dict:
-    """For the diff: in check mode what is to come, as far as it is known."""
+def diff_after(module: AnsibleModule, cluster: dict | None, changed: bool) -> dict:
+    """The cluster after the task for the diff; in check mode as far as it can be predicted."""
     if not (module.check_mode and changed):
         return k3d_clusters.summary(cluster)
     if module.params["state"] == "absent":
@@ -357,7 +390,7 @@ def after(module: AnsibleModule, cluster: dict | None, changed: bool) -> dict:
         "servers": config.get("servers", 1),
         "agents": config.get("agents", 0),
         "network": config.get("network"),
-        "ports": sorted(k3d_clusters.wanted_ports(config)),
+        "ports": sorted(k3d_clusters.configured_ports(config)),
         "running": True,
     }
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""k3d clusters and ports on this machine. Private to this collection.
+"""Clusters of k3d, and TCP ports of this host. Private to this collection.
 
 May import: _common.
 """

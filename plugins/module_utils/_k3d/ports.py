@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who listens on a TCP port of this host. Private to this collection."""
+"""Which program or container uses a TCP port of this host. Private to this collection."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import socket
 from pathlib import Path
 from typing import Any
 
-HIGHEST = 65535
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
+
+MAX_PORT = 65535
 LISTEN = "0A"  # state column of /proc/net/tcp, proc(5)
 
 
 def in_use(port: int) -> bool:
-    """True when no other program could listen on the port on all addresses."""
+    """Whether the port cannot be bound on all addresses."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))
-        except PermissionError:  # below 1024 and not root: the engine may, so ask by connecting
+        except PermissionError:  # a port below 1024 without root, which a container engine can bind
             return _connects(port)
         except OSError:
             return True
@@ -34,7 +36,7 @@ def _connects(port: int) -> bool:
 
 
 def owner(port: int, proc: Path = Path("/proc")) -> str | None:
-    """``name (pid N)`` of the process that listens on the port, None when the kernel does not tell us."""
+    """``name (pid N)`` of the process that listens on the port; None if /proc does not show it."""
     inodes = set()
     for table in ("tcp", "tcp6"):
         path = proc / "net" / table
@@ -46,24 +48,25 @@ def owner(port: int, proc: Path = Path("/proc")) -> str | None:
         try:
             if any(os.readlink(entry) in inodes for entry in (process / "fd").iterdir()):
                 return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
-        except OSError:  # gone meanwhile, or another user's
+        except OSError:  # it has ended, or belongs to another user
             continue
     return None
 
 
 def container(module: Any, docker: str | None, port: int) -> str | None:
-    """Names of the containers that publish the port; None when there is none or no client to ask."""
+    """Names of the containers that publish the port; None without one, or without Docker's client."""
     if not docker:
         return None
     rc, out, dummy = module.run_command([docker, "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"])
     return ", ".join(out.split()) if rc == 0 and out.strip() else None
 
 
-def taken(module: Any, ports: list[int], docker_path: str) -> list[dict[str, Any]]:
-    """Those of the ports that something listens on, each with its owner."""
-    none = [str(port) for port in ports if not 1 <= port <= HIGHEST]
-    if none:
-        module.fail_json(msg=f"No TCP port: {', '.join(none)}. Give numbers from 1 to {HIGHEST}.")
+def ports_in_use(module: Any, ports: list[int], docker_path: str) -> list[dict[str, Any]]:
+    """The ports that are in use, each with its owner. Raises PkiError for a number that is not a TCP port."""
+    invalid = [str(port) for port in ports if not 1 <= port <= MAX_PORT]
+    if invalid:
+        message = f"Not a TCP port: {', '.join(invalid)}. Use numbers from 1 to {MAX_PORT}."
+        raise PkiError(message, code="invalid_port")
     docker = module.get_bin_path(docker_path)
     found = []
     for port in ports:
@@ -74,5 +77,5 @@ def taken(module: Any, ports: list[int], docker_path: str) -> list[dict[str, Any
     return found
 
 
-def sentences(found: list[dict[str, Any]]) -> str:
-    return " ".join(f"Port {entry['port']} is taken by {entry['owner']}." for entry in found)
+def describe(found: list[dict[str, Any]]) -> str:
+    return " ".join(f"Port {entry['port']} is already in use by {entry['owner']}." for entry in found)

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands in for k3d in unit tests: keeps clusters in a file, makes none. The real k3d is used in tests/end_to_end.
+"""Stands in for k3d in unit tests: it stores clusters in a file. The real k3d runs in tests/end_to_end.
 
-The text is put behind a line that sets FOLDER, where `calls` is written, `clusters` is kept and `fail` is obeyed.
+A test adds a line that sets FOLDER. There the stand-in logs its `calls`, stores `clusters`, and reads the error `fail`.
 """
 
 import json
@@ -23,7 +23,7 @@ clusters = json.loads(store.read_text()) if store.exists() else []
 
 
 def node(name, role, config):
-    """A node as `k3d cluster list -o json` writes it, as far as the module reads it."""
+    """A node in the output of `k3d cluster list -o json`, with the fields that the module uses."""
     balanced = role == "loadbalancer"
     ports = {}
     for entry in config.get("ports", []) if balanced else []:
@@ -59,9 +59,9 @@ elif arguments[:2] == ["cluster", "start"]:
 elif arguments[:2] == ["cluster", "delete"]:
     clusters = [cluster for cluster in clusters if cluster["name"] != arguments[2]]
     own = pathlib.Path.home() / ".config" / "k3d" / f"kubeconfig-{arguments[2]}.yaml"
-    own.unlink(missing_ok=True)  # k3d removes the file that `k3d kubeconfig write` would have made
+    own.unlink(missing_ok=True)  # k3d removes the file that `k3d kubeconfig write` creates
 elif arguments[:2] == ["kubeconfig", "get"]:
     print(f"certificate-authority-data: ca-of-{arguments[2]}\ncurrent-context: k3d-{arguments[2]}")
 elif arguments[:2] != ["kubeconfig", "merge"]:
-    sys.exit(f"the stand-in does not know {arguments}")
+    sys.exit(f"the stand-in does not support {arguments}")
 store.write_text(json.dumps(clusters))

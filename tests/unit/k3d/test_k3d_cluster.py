@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module k3d_cluster with a stand-in for k3d; tests/end_to_end and the whole flow use the real one."""
+"""The module k3d_cluster with a stand-in for k3d. The real k3d runs in tests/end_to_end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ CONFIG = {
     "network": "pki-network",
     "options": {"k3s": {"extraArgs": [{"arg": "--disable=traefik", "nodeFilters": ["server:*"]}]}},
 }
-# As k3d 5 prints them, to a terminal in colours.
+DOCKER_ADVICE = "Check that Docker is running."
+# Output of k3d 5. It is coloured on a terminal.
 NO_DOCKER = (
     "FATA[0000] runtime failed to list nodes: docker failed to get containers with labels 'map[app:k3d]': failed to "
     "list containers: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
@@ -43,14 +44,14 @@ def k3d(make_standin):
 
 
 def changes(k3d):
-    """What was asked of k3d beside reading."""
+    """The calls of k3d that change something."""
     return [call[:2] for call in k3d.calls() if call[:2] not in (["cluster", "list"], ["kubeconfig", "get"])]
 
 
-def test_a_cluster_four_ways(k3d, ok):
-    foretold = ok("k3d_cluster", name="c", config=CONFIG, check=True)
-    assert foretold["changed"]
-    assert foretold["cluster"] == {}
+def test_cluster_is_created_once(k3d, ok):
+    predicted = ok("k3d_cluster", name="c", config=CONFIG, check=True)
+    assert predicted["changed"]
+    assert predicted["cluster"] == {}
     assert changes(k3d) == []
     done = ok("k3d_cluster", name="c", config=CONFIG)
     assert done["changed"]
@@ -59,10 +60,10 @@ def test_a_cluster_four_ways(k3d, ok):
         "running": True,
     }  # fmt: skip
     assert done["context"] == "k3d-c"
-    assert done["diff"]["before"] == {} == foretold["diff"]["before"]
+    assert done["diff"]["before"] == {} == predicted["diff"]["before"]
     assert done["diff"]["after"] == done["cluster"]
     known = {name: value for name, value in done["cluster"].items() if name != "loadbalancer"}
-    assert foretold["diff"]["after"] == known
+    assert predicted["diff"]["after"] == known
     for check in (False, True):
         again = ok("k3d_cluster", name="c", config=CONFIG, check=check)
         assert not again["changed"]
@@ -70,7 +71,7 @@ def test_a_cluster_four_ways(k3d, ok):
     assert changes(k3d) == [["cluster", "create"]]
 
 
-def test_the_config_that_k3d_gets(k3d, ok):
+def test_config_for_k3d(k3d, ok):
     ok("k3d_cluster", name="c", config=CONFIG, timeout=7)
     config = json.loads((k3d.folder / "config").read_text())
     assert (config["apiVersion"], config["kind"], config["metadata"]) == ("k3d.io/v1alpha5", "Simple", {"name": "c"})
@@ -80,11 +81,11 @@ def test_the_config_that_k3d_gets(k3d, ok):
     assert create[-2:] == ["--wait", "--timeout=7s"]
 
 
-def test_absent_four_ways(k3d, ok):
+def test_cluster_is_deleted_once(k3d, ok):
     ok("k3d_cluster", name="c", config=CONFIG)
     ok("k3d_cluster", name="other")
-    foretold = ok("k3d_cluster", name="c", state="absent", check=True)
-    assert (foretold["changed"], foretold["cluster"]["name"], foretold["diff"]["after"]) == (True, "c", {})
+    predicted = ok("k3d_cluster", name="c", state="absent", check=True)
+    assert (predicted["changed"], predicted["cluster"]["name"], predicted["diff"]["after"]) == (True, "c", {})
     assert changes(k3d) == [["cluster", "create"]] * 2
     done = ok("k3d_cluster", name="c", state="absent")
     assert done["changed"]
@@ -94,19 +95,19 @@ def test_absent_four_ways(k3d, ok):
     assert [cluster["name"] for cluster in json.loads((k3d.folder / "clusters").read_text())] == ["other"]
 
 
-def test_a_stopped_cluster_is_started(k3d, ok):
+def test_stopped_cluster_is_started(k3d, ok):
     ok("k3d_cluster", name="c", config=CONFIG)
     clusters = json.loads((k3d.folder / "clusters").read_text())
     for node in clusters[0]["nodes"]:
         node["State"] = {"Running": False, "Status": "exited"}
     k3d.write("clusters", json.dumps(clusters))
-    foretold = ok("k3d_cluster", name="c", config=CONFIG, check=True)
-    assert (foretold["changed"], foretold["diff"]["before"]["running"]) == (True, False)
+    predicted = ok("k3d_cluster", name="c", config=CONFIG, check=True)
+    assert (predicted["changed"], predicted["diff"]["before"]["running"]) == (True, False)
     assert ok("k3d_cluster", name="c", config=CONFIG)["cluster"]["running"]
     assert changes(k3d) == [["cluster", "create"], ["cluster", "start"]]
 
 
-def test_a_cluster_that_a_killed_k3d_left_is_made_anew(k3d, ok):
+def test_incomplete_cluster_is_recreated(k3d, ok):
     ok("k3d_cluster", name="c", config=CONFIG)
     clusters = json.loads((k3d.folder / "clusters").read_text())
     clusters[0]["nodes"][-1]["State"] = {"Running": False, "Status": "created"}
@@ -115,20 +116,22 @@ def test_a_cluster_that_a_killed_k3d_left_is_made_anew(k3d, ok):
     assert changes(k3d) == [["cluster", "create"], ["cluster", "delete"], ["cluster", "create"]]
 
 
-def test_a_cluster_that_differs_is_an_error_that_names_everything(k3d, ok, error):
+def test_cluster_that_does_not_match_is_an_error(k3d, ok, result_of):
     ok("k3d_cluster", name="c", config=CONFIG)
-    message = error("k3d_cluster", name="c", config={**CONFIG, "agents": 2, "network": "other"})
-    assert message == (
-        "Cluster c exists and differs: agents: wanted 2, found 0; network: wanted other, found pki-network. "
-        "Change the variables, or ask for it to be made anew (recreate), which removes everything in it."
-    )
+    result = result_of("k3d_cluster", name="c", config={**CONFIG, "agents": 2, "network": "other"})
+    assert result["code"] == "cluster_mismatch"
+    assert result["differences"] == {
+        "agents": {"expected": 2, "found": 0},
+        "network": {"expected": "other", "found": "pki-network"},
+    }
+    assert all(part in result["msg"] for part in ("Cluster c", "agents", "network", "recreate"))
     assert changes(k3d) == [["cluster", "create"]]
 
 
-def test_a_cluster_that_differs_is_made_anew_when_asked_for(k3d, ok):
+def test_cluster_that_does_not_match_is_recreated_on_request(k3d, ok):
     ok("k3d_cluster", name="c", config=CONFIG)
-    foretold = ok("k3d_cluster", name="c", config={**CONFIG, "agents": 1}, recreate=True, check=True)
-    assert foretold["differences"] == {"agents": {"wanted": 1, "found": 0}}
+    predicted = ok("k3d_cluster", name="c", config={**CONFIG, "agents": 1}, recreate=True, check=True)
+    assert predicted["differences"] == {"agents": {"expected": 1, "found": 0}}
     assert changes(k3d) == [["cluster", "create"]]
     done = ok("k3d_cluster", name="c", config={**CONFIG, "agents": 1}, recreate=True)
     assert (done["changed"], done["cluster"]["agents"]) == (True, 1)
@@ -136,29 +139,30 @@ def test_a_cluster_that_differs_is_made_anew_when_asked_for(k3d, ok):
     assert not ok("k3d_cluster", name="c", config={**CONFIG, "agents": 1}, recreate=True)["changed"]
 
 
-def test_the_image_is_compared_where_docker_knows_it(k3d, ok, error, only_standins):
+def test_image_is_compared_with_docker(k3d, ok, result_of, only_standins):
     docker = only_standins / "bin" / "docker"
     docker.write_text("#!/bin/sh\n# Stands in for Docker's client.\necho /k3d-c-server-0 k3s:1\n")
     docker.chmod(0o755)
     ok("k3d_cluster", name="c", config={"image": "k3s:1"})
     assert not ok("k3d_cluster", name="c", config={"image": "k3s:1"})["changed"]
-    assert "image: wanted k3s:2, found k3s:1" in error("k3d_cluster", name="c", config={"image": "k3s:2"})
+    result = result_of("k3d_cluster", name="c", config={"image": "k3s:2"})
+    assert result["differences"] == {"image": {"expected": "k3s:2", "found": "k3s:1"}}
 
 
-def test_a_taken_port_is_named_with_its_owner_before_anything_is_made(k3d, error):
+def test_port_in_use_is_an_error_with_its_owner(k3d, result_of):
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
         port = server.getsockname()[1]
         for check in (True, False):
-            message = error("k3d_cluster", name="c", config={"ports": [{"port": f"{port}:80"}]}, check=check)
-            assert message.startswith(f"Cluster c cannot publish its ports. Port {port} is taken by process ")
-            assert f"(pid {os.getpid()})" in message
-            assert message.endswith("Stop what has them, or give the cluster other ports.")
+            result = result_of("k3d_cluster", name="c", config={"ports": [{"port": f"{port}:80"}]}, check=check)
+            assert result["code"] == "port_in_use"
+            assert [entry["port"] for entry in result["ports_in_use"]] == [port]
+            assert "Cluster c" in result["msg"] and f"(pid {os.getpid()})" in result["msg"]
     assert changes(k3d) == []
 
 
-def test_a_port_for_udp_is_free_beside_a_listener_for_tcp(k3d, ok):
+def test_udp_port_is_free_beside_tcp_listener(k3d, ok):
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -172,7 +176,7 @@ def test_a_port_for_udp_is_free_beside_a_listener_for_tcp(k3d, ok):
         ({"ports": ["8080:80"]}, "8080:80"),
         ({"ports": {"port": "8080:80"}}, "ports"),
         ({"ports": "8080:80"}, "ports"),
-        ({"ports": [{"port": 1342}]}, "1342"),  # what YAML makes of 22:22
+        ({"ports": [{"port": 1342}]}, "1342"),  # 22:22 in YAML
         ({"ports": [{"nodeFilters": ["loadbalancer"]}]}, "loadbalancer"),
         ({"ports": [{"port": "80:80", "nodeFilters": "loadbalancer"}]}, "80:80"),
         ({"options": "k3s"}, "options"),
@@ -188,14 +192,14 @@ def test_a_port_for_udp_is_free_beside_a_listener_for_tcp(k3d, ok):
         ),
     ],
 )
-def test_a_config_that_k3d_could_not_read_is_refused_before_anything_is_made(k3d, result_of, config, what):
+def test_invalid_config_is_an_error(k3d, result_of, config, what):
     result = result_of("k3d_cluster", name="c", config=config)
     assert result["failed"] and result["code"] == "invalid_config"
     assert what in result["what"] and what in result["msg"]
     assert changes(k3d) == []
 
 
-def test_a_protocol_in_capitals_is_the_same(k3d, ok, result_of):
+def test_protocol_is_case_insensitive(k3d, ok, result_of):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("", 0))
         port = f"{probe.getsockname()[1]}:53/UDP"
@@ -209,24 +213,23 @@ def test_a_protocol_in_capitals_is_the_same(k3d, ok, result_of):
     "clusters",
     ["null", "{", "[1]", '[{"name": "c"}]', '[{"name": "c", "nodes": [{"role": "server", "name": "x", "Cmd": 7}]}]'],
 )
-def test_output_of_k3d_that_cannot_be_read_is_an_error(k3d, result_of, clusters):
+def test_unreadable_output_is_an_error(k3d, result_of, clusters):
     k3d.write("printed", clusters)
     result = result_of("k3d_cluster", name="c")
     assert result["failed"] and result["code"] == "unreadable_output"
     assert "cluster c" in result["msg"]
 
 
-def test_k3d_missing(only_standins, error):
-    assert error("k3d_cluster", name="c") == (
-        "k3d is not installed: no program 'k3d' in PATH. Install it (https://k3d.io) or name it in k3d_path."
-    )
+def test_missing_k3d(only_standins, result_of):
+    result = result_of("k3d_cluster", name="c")
+    assert result["code"] == "k3d_missing" and "k3d_path" in result["msg"]
 
 
-def test_docker_not_running(k3d, error):
+def test_docker_not_running(k3d, result_of):
     k3d.write("fail", NO_DOCKER)
-    message = error("k3d_cluster", name="c")
-    assert message.startswith("k3d cluster list failed for cluster c: runtime failed to list nodes: docker failed")
-    assert message.endswith("Is Docker running?")
+    result = result_of("k3d_cluster", name="c")
+    assert result["code"] == "k3d_failed" and "cluster c" in result["msg"] and "failed to list nodes" in result["msg"]
+    assert result["msg"].endswith(DOCKER_ADVICE)
 
 
 @pytest.mark.parametrize(
@@ -237,30 +240,30 @@ def test_docker_not_running(k3d, error):
         ("\nflag needs an argument\n", "flag needs an argument"),
         (
             "FATA[0000] failed: Is the docker daemon running?",
-            "failed: Is the docker daemon running? Is Docker running?",
+            f"failed: Is the docker daemon running? {DOCKER_ADVICE}",
         ),
-        ("FATA[0000] failed at /run/docker.sock", "failed at /run/docker.sock Is Docker running?"),
-        ("", "it said nothing"),
+        ("FATA[0000] failed at /run/docker.sock", f"failed at /run/docker.sock {DOCKER_ADVICE}"),
+        ("", "it printed no error"),
     ],
 )
-def test_the_cause_of_a_failure_is_the_first_error_not_that_of_the_rollback(printed, shown):
-    assert k3d_cluster.reason(printed) == shown
+def test_failure_reason_is_first_error(printed, shown):
+    assert k3d_cluster.failure_reason(printed) == shown
 
 
-def test_docker_not_permitted(k3d, error):
+def test_docker_not_permitted(k3d, result_of):
     k3d.write("fail", NOT_PERMITTED)
-    message = error("k3d_cluster", name="c")
-    assert message.startswith("k3d cluster list failed for cluster c: runtime failed to list nodes:")
-    assert message.endswith("Docker does not let this user in; add the user to its group.")
+    result = result_of("k3d_cluster", name="c")
+    assert result["code"] == "k3d_failed" and "cluster c" in result["msg"]
+    assert "group of Docker" in result["msg"]
 
 
-def test_the_kubeconfig_is_for_its_user_alone(k3d, ok, tmp_path):
+def test_kubeconfig_has_mode_0600(k3d, ok, tmp_path):
     path = tmp_path / "new" / "kubeconfig"
     ok("k3d_cluster", name="c", kubeconfig=str(path))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_the_kubeconfig_comes_and_goes_with_the_cluster(k3d, ok, tmp_path):
+def test_kubeconfig_is_written_and_deleted_with_cluster(k3d, ok, tmp_path):
     path = tmp_path / "new" / "kubeconfig"
     ok("k3d_cluster", name="c", kubeconfig=str(path))
     assert "ca-of-c" in path.read_text()
@@ -274,14 +277,14 @@ def test_the_kubeconfig_comes_and_goes_with_the_cluster(k3d, ok, tmp_path):
     assert not path.exists()
 
 
-def test_a_kubeconfig_where_k3d_itself_removes_it(k3d, ok, tmp_path):
+def test_kubeconfig_that_k3d_itself_deletes(k3d, ok, tmp_path):
     path = tmp_path / ".config" / "k3d" / "kubeconfig-c.yaml"  # the default of the role
     ok("k3d_cluster", name="c", kubeconfig=str(path))
     assert ok("k3d_cluster", name="c", kubeconfig=str(path), state="absent")["changed"]
     assert not path.exists()
 
 
-def test_the_users_own_kubeconfig_is_touched_only_when_asked_for(k3d, ok):
+def test_default_kubeconfig_is_changed_on_request_only(k3d, ok):
     ok("k3d_cluster", name="c")
     assert ["kubeconfig", "merge"] not in changes(k3d)
     assert ok("k3d_cluster", name="c", merge_kubeconfig=True)["changed"]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What k3d says of a cluster, compared with its config."""
+"""Differences between the config and the output of k3d for a cluster."""
 
 from __future__ import annotations
 
@@ -58,17 +58,17 @@ def workshop_cluster(**server):
 IMAGES = {"k3d-c-server-0": "k3s:1"}
 
 
-def test_the_workshops_cluster_is_as_wanted():
+def test_workshop_cluster_matches():
     assert clusters.differences(WORKSHOP, workshop_cluster(), IMAGES) == {}
 
 
-def test_the_same_parts_disabled_by_several_flags():
+def test_components_disabled_by_several_flags():
     flags = ["--disable=traefik", "--disable=metrics-server,local-storage", "--node-label=a=b"]
     assert clusters.differences(WORKSHOP, workshop_cluster(cmd=flags), IMAGES) == {}
 
 
 @pytest.mark.parametrize(
-    ("change", "name", "wanted", "found"),
+    ("change", "name", "expected", "found"),
     [
         ({"servers": 3}, "servers", 3, 1),
         ({"agents": 2}, "agents", 2, 0),
@@ -77,47 +77,47 @@ def test_the_same_parts_disabled_by_several_flags():
         ({"ports": [{"port": "80:80"}]}, "ports", ["80:80/tcp"], ["443:443/tcp", "80:80/tcp"]),
     ],
 )
-def test_each_difference_is_named(change, name, wanted, found):
-    assert clusters.differences(WORKSHOP | change, workshop_cluster(), IMAGES) == {name: (wanted, found)}
+def test_each_difference(change, name, expected, found):
+    assert clusters.differences(WORKSHOP | change, workshop_cluster(), IMAGES) == {name: (expected, found)}
 
 
-def test_a_part_that_is_not_disabled():
+def test_component_that_is_not_disabled():
     found = clusters.differences(WORKSHOP, workshop_cluster(cmd=["--disable=traefik", "--node-label=a=b"]), IMAGES)
     assert found == {
-        "parts disabled on k3d-c-server-0": (["local-storage", "metrics-server", "traefik"], ["traefik"]),
+        "components disabled on k3d-c-server-0": (["local-storage", "metrics-server", "traefik"], ["traefik"]),
     }
 
 
-def test_a_part_that_is_disabled_and_not_asked_for():
+def test_component_that_is_disabled_in_cluster_only():
     assert clusters.differences({}, cluster(node("server", cmd=["--disable=traefik"])), {}) == {
-        "parts disabled on k3d-c-server-0": ([], ["traefik"]),
+        "components disabled on k3d-c-server-0": ([], ["traefik"]),
     }
 
 
-def test_another_argument_that_is_missing():
+def test_missing_argument():
     assert clusters.differences(WORKSHOP, workshop_cluster(cmd=DISABLED), IMAGES) == {
         "k3s arguments of k3d-c-server-0": (["--node-label=a=b"], []),
     }
 
 
-def test_agents_have_arguments_of_their_own():
+def test_arguments_of_agents():
     two = workshop_cluster()
     two["nodes"].append(node("agent", cmd=["--disable=traefik"]))
     assert clusters.differences(WORKSHOP | {"agents": 1}, two, IMAGES) == {
-        "parts disabled on k3d-c-agent-0": (["local-storage", "metrics-server", "traefik"], ["traefik"]),
+        "components disabled on k3d-c-agent-0": (["local-storage", "metrics-server", "traefik"], ["traefik"]),
     }
 
 
-def test_one_server_of_two_without_the_argument_counts():
+def test_argument_missing_on_one_of_two_servers():
     two = cluster(node("server", cmd=DISABLED), node("server", number=1))
-    assert "parts disabled on k3d-c-server-1" in clusters.differences(WORKSHOP | {"servers": 2}, two, {})
+    assert "components disabled on k3d-c-server-1" in clusters.differences(WORKSHOP | {"servers": 2}, two, {})
 
 
-def test_an_image_that_nobody_knows_is_not_compared():
+def test_unknown_image_is_not_compared():
     assert "image" not in clusters.differences(WORKSHOP | {"image": "k3s:2"}, workshop_cluster(), {})
 
 
-def test_every_argument_names_its_nodes():
+def test_argument_of_each_node():
     argument = "--kubelet-arg=x"
     config = {"options": {"k3s": {"extraArgs": [{"arg": argument, "nodeFilters": ["all"]}]}}, "agents": 1}
     found = clusters.differences(config, cluster(node("server"), node("agent", cmd=[argument])), {})
@@ -138,25 +138,25 @@ def test_ports_with_protocols_and_addresses(port, same):
     assert clusters.port_pairs(port) == [same]
 
 
-def test_the_port_of_the_api_server_is_k3ds_own():
-    assert clusters.found_ports(workshop_cluster()) == {"80:80/tcp", "443:443/tcp"}
+def test_port_of_api_server_is_ignored():
+    assert clusters.published_ports(workshop_cluster()) == {"80:80/tcp", "443:443/tcp"}
 
 
-def test_a_node_that_never_started_makes_a_cluster_incomplete():
+def test_cluster_with_node_that_never_started_is_incomplete():
     assert not clusters.is_incomplete(workshop_cluster())
     assert clusters.is_incomplete(cluster(node("server"), node("loadbalancer", running=False, status="created")))
     assert not clusters.is_incomplete(cluster(node("server", running=False, status="exited")))
     assert not clusters.is_incomplete(cluster({**node("server"), "State": None}))
 
 
-def test_running_means_every_node_but_the_helpers():
+def test_cluster_runs_if_all_its_nodes_run():
     assert clusters.is_running(workshop_cluster())
     assert not clusters.is_running(workshop_cluster(running=False, status="exited"))
     assert not clusters.is_running(cluster(node("server"), node("loadbalancer", running=False, status="exited")))
     assert clusters.is_running(cluster(node("server"), node("tools", running=False, status="exited")))
 
 
-def test_the_summary_has_the_public_facts():
+def test_summary():
     assert clusters.summary(None) == {}
     assert clusters.summary(workshop_cluster()) == {
         "name": "c",
@@ -169,19 +169,19 @@ def test_the_summary_has_the_public_facts():
     }
 
 
-def test_a_port_that_is_exposed_and_not_published_is_none():
-    assert clusters.found_ports(cluster(node("loadbalancer", ports={"80/tcp": None, "443/tcp": []}))) == set()
+def test_exposed_port_is_not_published():
+    assert clusters.published_ports(cluster(node("loadbalancer", ports={"80/tcp": None, "443/tcp": []}))) == set()
 
 
-def test_a_range_of_ports_is_its_ports():
+def test_port_range_is_expanded():
     assert clusters.port_pairs("8000-8001:80-81/udp") == ["8000:80/udp", "8001:81/udp"]
 
 
 @pytest.mark.parametrize("port", ["80", "127.0.0.1::80"])
-def test_a_port_that_k3d_chooses_is_no_difference(port):
+def test_port_that_k3d_chooses_is_not_compared(port):
     assert clusters.port_pairs(port) == [":80/tcp"]
     config = {"ports": [{"port": port}]}
-    assert clusters.wanted_ports(config) == set()
+    assert clusters.configured_ports(config) == set()
     node = {"role": "server", "portMappings": {"80/tcp": [{"HostPort": "41234"}]}, "State": {}}
     assert "ports" not in clusters.differences(config, {"nodes": [{**node, "name": "n"}]}, {})
 
@@ -202,7 +202,7 @@ def test_a_port_that_k3d_chooses_is_no_difference(port):
         ("server:x", set()),
     ],
 )
-def test_an_argument_is_for_the_nodes_of_its_filter(node_filter, having):
+def test_argument_applies_to_nodes_of_its_filter(node_filter, having):
     """The syntax is k3d's: https://k3d.io/stable/design/concepts"""
     extra = [{"arg": "--cluster-cidr=10.1.0.0/16", "nodeFilters": [node_filter]}]
     extra.append({"arg": "--disable=traefik", "nodeFilters": [node_filter]})
@@ -212,12 +212,12 @@ def test_an_argument_is_for_the_nodes_of_its_filter(node_filter, having):
     assert clusters.differences(config, cluster(*as_made), {}) == {}
     without = clusters.differences(config, cluster(*[node("server", number=number) for number in range(3)]), {})
     assert set(without) == {
-        f"{what} k3d-c-server-{number}" for number in having for what in ("parts disabled on", "k3s arguments of")
+        f"{what} k3d-c-server-{number}" for number in having for what in ("components disabled on", "k3s arguments of")
     }
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"),
+    ("expected", "found"),
     [
         ("rancher/k3s:v1", "docker.io/rancher/k3s:v1"),
         ("docker.io/rancher/k3s:v1", "rancher/k3s:v1"),
@@ -227,12 +227,12 @@ def test_an_argument_is_for_the_nodes_of_its_filter(node_filter, having):
         ("+v1.21", "docker.io/rancher/k3s:v1"),
     ],
 )
-def test_two_names_of_one_image_and_channels_are_no_difference(wanted, found):
-    assert clusters.differences({"image": wanted}, cluster(node("server")), {"k3d-c-server-0": found}) == {}
+def test_equal_image_names_and_channels(expected, found):
+    assert clusters.differences({"image": expected}, cluster(node("server")), {"k3d-c-server-0": found}) == {}
 
 
 @pytest.mark.parametrize("registry", ["a.b", "registry:5000", "localhost"])
-def test_an_image_of_another_registry_is_another(registry):
+def test_image_of_another_registry_differs(registry):
     image = f"{registry}/rancher/k3s:1"
     found = clusters.differences({"image": "rancher/k3s:1"}, cluster(node("server")), {"k3d-c-server-0": image})
     assert found == {"image": ("rancher/k3s:1", image)}
@@ -242,7 +242,7 @@ def test_an_image_of_another_registry_is_another(registry):
     )
 
 
-def test_an_argument_without_a_filter_is_for_the_servers():
+def test_argument_without_filter_applies_to_servers():
     config = {"agents": 1, "options": {"k3s": {"extraArgs": [{"arg": "--x"}]}}}
     made = cluster(node("server", cmd=["--x"]), node("agent"))
     assert clusters.differences(config, made, {}) == {}
@@ -251,7 +251,7 @@ def test_an_argument_without_a_filter_is_for_the_servers():
     }
 
 
-def test_a_published_port_of_the_api_server_is_no_difference():
+def test_published_port_of_api_server_is_not_compared():
     config = {"ports": [{"port": "16443:6443", "nodeFilters": ["server:0:direct"]}]}
     made = cluster(node("server", ports={"6443/tcp": [{"HostIp": "0.0.0.0", "HostPort": "16443"}]}))  # noqa: S104
     assert clusters.differences(config, made, {}) == {}
@@ -259,5 +259,5 @@ def test_a_published_port_of_the_api_server_is_no_difference():
     assert clusters.probed_ports(config, made) == []
 
 
-def test_only_ports_of_tcp_are_probed():
+def test_only_tcp_ports_are_probed():
     assert clusters.probed_ports({"ports": [{"port": "53:53/udp"}, {"port": "80-81:80-81"}]}, None) == [80, 81]
