@@ -259,8 +259,9 @@ import copy
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Expectation, ObjectReference
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import ClusterError
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.wait import (
     Wait,
     wait_for_admission,

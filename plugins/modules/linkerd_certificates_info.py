@@ -255,11 +255,11 @@ from typing import Any
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import (
     REQUEST_TIMEOUT,
     Cluster,
-    ClusterError,
     api_message,
     run,
 )
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import ClusterError
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import handshake, sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,

@@ -112,8 +112,9 @@ import time
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Expectation, ObjectReference
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import ClusterError
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import events as linkerd_events
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,

@@ -90,10 +90,10 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import (
     REQUEST_TIMEOUT,
     Cluster,
-    ClusterError,
     run,
 )
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import ClusterError
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
     AnsibleK8SModule,

@@ -106,14 +106,14 @@ facts:
 
 from typing import Any
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.secret import SECRET_OPTIONS
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault import credential
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault, run
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault.kubernetes_secret import SECRET_OPTIONS
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.secret_id import SecretId
 
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
-    return credential.keep(module, SecretId(vault, module.params), module.params["key"])
+    return credential.manage(module, SecretId(vault, module.params), module.params["key"])
 
 
 def main() -> None:

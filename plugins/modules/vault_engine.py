@@ -163,15 +163,16 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors impo
 
 SHOWN = ("type", "description", "accessor", "config", "options", "local", "seal_wrap")
 DURATIONS = ("max_lease_ttl", "default_lease_ttl")
-FIXED = ("local", "seal_wrap")
-KV = {"kv-v1": "1", "kv-v2": "2"}  # Vault's own short forms
-BUILT_IN = {"secret": ("sys", "identity", "cubbyhole"), "auth": ("token",)}  # Vault refuses to disable them
-ONCE = {"force_no_cache"}  # what the settings of a new engine may have and tune does not take
+IMMUTABLE = ("local", "seal_wrap")
+KV = {"kv-v1": "1", "kv-v2": "2"}  # Vault's short forms of type kv with option version
+BUILT_IN = {"secret": ("sys", "identity", "cubbyhole"), "auth": ("token",)}  # Vault does not disable them
+ONLY_WHEN_ENABLED = {"force_no_cache"}  # settings of sys/mounts that sys/mounts/PATH/tune does not accept
 
 
-def get(vault: Vault, place: str, path: str) -> dict[str, Any]:
+def read_engine(vault: Vault, api_path: str, path: str) -> dict[str, Any]:
+    """The engine that serves a path, empty when there is none."""
     try:
-        data = vault.request("GET", place)["data"]
+        data = vault.request("GET", api_path)["data"]
     except VaultError as exc:
         if exc.status == 400 and "engine" in exc.reason:  # "No secret engine mount at", "No auth engine at"
             return {}
@@ -179,8 +180,8 @@ def get(vault: Vault, place: str, path: str) -> dict[str, Any]:
     return {"path": path, **{name: data[name] or {} if name == "options" else data[name] for name in SHOWN}}
 
 
-def above(vault: Vault, top: str, path: str, found: dict[str, Any]) -> str:
-    """The engine that a path is inside of, whose answer Vault gives for it; empty when the path is an engine."""
+def find_outer_engine(vault: Vault, top: str, path: str, found: dict[str, Any]) -> str:
+    """The path of the engine that contains a path, because Vault returns it for the path. Empty for its own engine."""
     parts = path.split("/")
     for number in range(1, len(parts)):
         prefix = "/".join(parts[:number])
@@ -190,112 +191,124 @@ def above(vault: Vault, top: str, path: str, found: dict[str, Any]) -> str:
     return ""
 
 
-def wanted(params: dict[str, Any]) -> dict[str, Any]:
-    """The settings that were given, flat, durations in seconds."""
-    flat = dict(params["config"])
-    flat.update({name: params[name] for name in ("description", *DURATIONS, *FIXED) if params[name] is not None})
-    flat.update({name: durations.zero_or_more(name, flat[name]) for name in DURATIONS if name in flat})
-    return {**flat, **({"options": params["options"]} if params["options"] else {})}
+def requested_settings(params: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the task gives, in one dictionary, with durations in seconds."""
+    settings = dict(params["config"])
+    settings.update(
+        {name: params[name] for name in ("description", *DURATIONS, *IMMUTABLE) if params[name] is not None}
+    )
+    settings.update({name: durations.zero_or_more(name, settings[name]) for name in DURATIONS if name in settings})
+    return {**settings, **({"options": params["options"]} if params["options"] else {})}
 
 
-def check_durations(path: str, flat: dict[str, Any], found: dict[str, Any]) -> None:
-    usual, longest = ({**found.get("config", {}), **flat}.get(name) or 0 for name in reversed(DURATIONS))
-    if longest and usual > longest:
+def check_durations(path: str, settings: dict[str, Any], found: dict[str, Any]) -> None:
+    default, maximum = ({**found.get("config", {}), **settings}.get(name) or 0 for name in reversed(DURATIONS))
+    if maximum and default > maximum:
         raise VaultError(
-            f"The engine at {path} cannot have a default_lease_ttl of {durations.text(usual)} with a max_lease_ttl of "
-            f"{durations.text(longest)}: the default is the longer one. Correct one of them."
+            f"default_lease_ttl {durations.text(default)} of the engine at {path} is longer than its max_lease_ttl "
+            f"{durations.text(maximum)}. Correct one of them.",
+            code="invalid_option",
         )
 
 
-def options_of(engine: dict[str, Any]) -> dict[str, Any]:
-    """With the version of an engine of type kv, which is 1 where Vault tells none."""
+def engine_options(engine: dict[str, Any]) -> dict[str, Any]:
+    """The options with the version of a kv engine, which is 1 when Vault returns none."""
     return {**({"version": "1"} if engine["type"] == "kv" else {}), **engine["options"]}
 
 
 def check_type(params: dict[str, Any], found: dict[str, Any]) -> None:
-    """Vault makes version 2 of kv from version 1, and nothing else of another type."""
-    has, wish = found["type"], params["type"] or found["type"]
-    if has == wish == "kv":
-        has = f"kv-v{options_of(found)['version']}"
-        wish = f"kv-v{params['options'].get('version', has.removeprefix('kv-v'))}"
-    if has != wish and (params["state"], has, wish) != ("present", "kv-v1", "kv-v2"):
+    """Fail for an engine of another type. Vault upgrades kv version 1 to 2, and changes no other type."""
+    expected, existing = params["type"] or found["type"], found["type"]
+    if existing == expected == "kv":
+        existing = f"kv-v{engine_options(found)['version']}"
+        expected = f"kv-v{params['options'].get('version', existing.removeprefix('kv-v'))}"
+    if existing != expected and (params["state"], existing, expected) != ("present", "kv-v1", "kv-v2"):
         raise VaultError(
-            f"At {params['path']} is an engine of type {has}, wanted is {wish}. "
-            "Choose another path, or disable that engine first, which loses all that is in it."
+            f"The engine at {params['path']} is of type {existing}, expected {expected}. "
+            "Use another path, or disable that engine first, which deletes all its data.",
+            code="engine_type_mismatch",
         )
 
 
-def differences(flat: dict[str, Any], engine: dict[str, Any]) -> drift.Differences:
-    settings = {**engine, **engine["config"], "options": options_of(engine)}
-    if "options" in flat:  # Vault keeps the others
-        flat = {**flat, "options": {**settings["options"], **flat["options"]}}
-    return drift.differences(flat, settings)
+def compare(settings: dict[str, Any], engine: dict[str, Any]) -> drift.Differences:
+    found = {**engine, **engine["config"], "options": engine_options(engine)}
+    if "options" in settings:  # Vault does not change options that are not sent
+        settings = {**settings, "options": {**found["options"], **settings["options"]}}
+    return drift.differences(settings, found)
 
 
 def present(
-    vault: Vault, place: str, params: dict[str, Any], found: dict[str, Any]
+    vault: Vault, api_path: str, params: dict[str, Any], found: dict[str, Any]
 ) -> tuple[drift.Differences, dict[str, Any]]:
-    """Returns what differs, after it was made so, and the engine as it is then."""
-    longest = found.get("config", {}).get("max_lease_ttl") or 0
-    if not params["shorten_max_lease_ttl"] and longest >= (wanted(params).get("max_lease_ttl") or 0):
+    """Enable or tune the engine. Returns what differed before, and the engine as it is now."""
+    existing = found.get("config", {}).get("max_lease_ttl") or 0
+    if not params["shorten_max_lease_ttl"] and existing >= (requested_settings(params).get("max_lease_ttl") or 0):
         params["max_lease_ttl"] = None
-    flat = wanted(params)
-    check_durations(params["path"], flat, found)
+    settings = requested_settings(params)
+    check_durations(params["path"], settings, found)
     if found:
-        differing = differences(flat, found)
-        tune(vault, place, flat, differing)
+        differing = compare(settings, found)
+        tune(vault, api_path, settings, differing)
     else:
-        differing = drift.differences({"type": params["type"], **flat}, {})
-        create(vault, place, params, flat)
+        differing = drift.differences({"type": params["type"], **settings}, {})
+        enable(vault, api_path, params, settings)
     if not differing:
         return {}, found
     if vault.module.check_mode:
-        return differing, predicted(vault, place, params, found)
-    now = get(vault, place, params["path"])
-    vault.warn_of_ignored(place, differences(flat, now))
+        return differing, predict_engine(vault, api_path, params, found)
+    now = read_engine(vault, api_path, params["path"])
+    vault.warn_of_ignored(api_path, compare(settings, now))
     return differing, now
 
 
-def tune(vault: Vault, place: str, flat: dict[str, Any], differing: drift.Differences) -> None:
-    fixed = drift.view(differing, FIXED)
-    if fixed:
+def tune(vault: Vault, api_path: str, settings: dict[str, Any], differing: drift.Differences) -> None:
+    immutable = drift.select(differing, IMMUTABLE)
+    if immutable:
         path = vault.module.params["path"]
-        raise VaultError(f"The engine at {path} cannot be changed so: {drift.sentence(fixed)}. Disable it first.")
+        raise VaultError(
+            f"Vault cannot change the engine at {path}: {drift.describe(immutable)}. Correct the option, or disable "
+            "the engine first, which deletes all its data.",
+            code="immutable_setting",
+            differences=immutable,
+        )
     if differing:
-        vault.write(f"{place}/tune", {name: flat[name] for name in differing})
+        vault.write(f"{api_path}/tune", {name: settings[name] for name in differing})
 
 
-def disable(vault: Vault, place: str, params: dict[str, Any]) -> None:
+def disable(vault: Vault, api_path: str, params: dict[str, Any]) -> None:
     if params["path"] in BUILT_IN[params["kind"]]:
-        raise VaultError(f"Vault needs the engine at {params['path']} itself and never disables it. Correct the path.")
-    vault.delete(place)
+        message = f"The engine at {params['path']} is part of Vault and cannot be disabled. Correct the path."
+        raise VaultError(message, code="built_in_engine")
+    vault.delete(api_path)
 
 
-def create(vault: Vault, place: str, params: dict[str, Any], flat: dict[str, Any]) -> None:
+def enable(vault: Vault, api_path: str, params: dict[str, Any], settings: dict[str, Any]) -> None:
     if vault.module.check_mode:
-        foresee(vault, place, params)
-    top = drift.view(flat, ("description", "options", *FIXED))
-    config = {name: value for name, value in flat.items() if name not in top}
-    vault.write(place, {"type": params["type"], "config": config, **top})
+        check_path_and_type(vault, api_path, params)
+    top = drift.select(settings, ("description", "options", *IMMUTABLE))
+    config = {name: value for name, value in settings.items() if name not in top}
+    vault.write(api_path, {"type": params["type"], "config": config, **top})
 
 
-def foresee(vault: Vault, place: str, params: dict[str, Any]) -> None:
-    """Fails as Vault would for a path that is not free and for a type that it does not have, if the token may know."""
-    status, body = vault.exchange("GET", place.removesuffix(f"/{params['path']}"))
+def check_path_and_type(vault: Vault, api_path: str, params: dict[str, Any]) -> None:
+    """Fail as Vault would for a path that is in use and for an unknown type, as far as the token may read them."""
+    status, body = vault.exchange("GET", api_path.removesuffix(f"/{params['path']}"))
     for other in body["data"] if status == 200 else []:
         if other.startswith(f"{params['path']}/"):
-            raise VaultError(errors.reason(vault.url, "update", place, 400, f"path is already in use at {other}"))
+            message, code = errors.explain_used_path(vault.url, api_path, other)
+            raise VaultError(message, code=code)
     catalog = f"sys/plugins/catalog/{params['kind']}/{params['type']}"
-    if vault.exchange("GET", catalog) == (404, {"errors": []}):  # in a namespace it is the catalog that is not there
-        said = f"plugin not found in the catalog: {params['type']}"
-        raise VaultError(errors.reason(vault.url, "update", place, 400, said))
+    if vault.exchange("GET", catalog) == (404, {"errors": []}):  # a namespace has no catalog, and another 404
+        message, code = errors.explain_unknown_type(vault.url, params["type"])
+        raise VaultError(message, code=code)
 
 
-def predicted(vault: Vault, place: str, params: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    flat = wanted(params)
-    top = drift.view(flat, ("description", *FIXED))
-    config = {name: value for name, value in flat.items() if name not in (*top, "options")}
-    for name in vault.unknown(f"{place}/tune", set(config) - (set() if found else ONCE)):
+def predict_engine(vault: Vault, api_path: str, params: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """The engine after the change, for check mode."""
+    settings = requested_settings(params)
+    top = drift.select(settings, ("description", *IMMUTABLE))
+    config = {name: value for name, value in settings.items() if name not in (*top, "options")}
+    for name in vault.warn_of_unknown(f"{api_path}/tune", set(config) - (set() if found else ONLY_WHEN_ENABLED)):
         del config[name]
     empty = {"description": "", "accessor": None, "config": {}, "options": {}, "local": False, "seal_wrap": False}
     before = found or {"path": params["path"], "type": params["type"], **empty}
@@ -313,21 +326,22 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
     if params["type"] in KV:
         params.update(type="kv", options={**params["options"], "version": KV[params["type"]]})
     top = f"sys/{'auth' if params['kind'] == 'auth' else 'mounts'}"
-    place = f"{top}/{params['path']}"
-    found = get(vault, place, params["path"])
-    outer = above(vault, top, params["path"], found) if found else ""
+    api_path = f"{top}/{params['path']}"
+    found = read_engine(vault, api_path, params["path"])
+    outer = find_outer_engine(vault, top, params["path"], found) if found else ""
     if outer and params["state"] == "present":
-        raise VaultError(errors.reason(vault.url, "update", place, 400, f"path is already in use at {outer}/"))
+        message, code = errors.explain_used_path(vault.url, api_path, f"{outer}/")
+        raise VaultError(message, code=code)
     found = {} if outer else found
     if found:
         check_type(params, found)
     if params["state"] == "present":
-        differing, now = present(vault, place, params, found)
+        differing, now = present(vault, api_path, params, found)
         changed = bool(differing)
     else:
         differing, changed, now = {}, bool(found), {}
         if found:
-            disable(vault, place, params)
+            disable(vault, api_path, params)
     return dict(changed=changed, engine=now, differences=differing, diff={"before": found, "after": now})
 
 

@@ -115,7 +115,7 @@ refusals:
       url: https://10.0.0.10:6443/openid/v1/jwks
       reason: error checking jwks URL
 differences:
-  description: What differed before, by name, each with C(wanted) and C(found).
+  description: The settings that differed before, by name, each with C(expected) and C(found).
   returned: success
   type: dict
 """

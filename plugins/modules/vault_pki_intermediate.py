@@ -133,90 +133,102 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._vault.pki import 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
 
 
-def parent_of(vault: Vault, options: dict[str, Any], child: Issuer | None) -> Issuer | None:
-    """An intermediate that exists needs its parent no more, so the parent, or its mount, may be deleted."""
-    mount, ref = options["parent_mount"], options["parent_issuer"]
+def read_parent(vault: Vault, options: dict[str, Any], child: Issuer | None) -> Issuer | None:
+    """The issuer that signs. An existing intermediate does not need it: then it, or its mount, may be deleted."""
+    mount, reference = options["parent_mount"], options["parent_issuer"]
     try:
-        found, everything = pki.locate(vault, mount, ref)
+        found, issuers = pki.read_issuer(vault, mount, reference)
     except VaultError as exc:
         if child is None or exc.status != 404:
             raise
-        found, everything = None, []
+        found, issuers = None, []
     if found is None and child:
         vault.module.warn(
-            f"There is no issuer {ref} in {mount}, so it was not compared with the signer of issuer {child.title}."
+            f"The parent issuer {reference} does not exist in mount {mount}, so it was not compared with the signer of "
+            f"issuer {child.title}. Correct parent_issuer."
         )
     elif found is None:
-        names = ", ".join(sorted(issuer.issuer_name or issuer.issuer_id for issuer in everything)) or "none"
         raise VaultError(
-            f"There is no issuer {ref} in {mount} to sign with, only: {names}. Make it first (vault_pki_root)."
+            f"The parent issuer {reference} does not exist in mount {mount}, which has: {pki.format_names(issuers)}. "
+            "Create it first (vault_pki_root).",
+            code="issuer_not_found",
         )
     return found
 
 
 def check_parent(options: dict[str, Any], parent: Issuer) -> None:
-    """What the parent's own certificate forbids. Vault cuts or permits some of it without an error."""
-    name, certificate = f"Issuer {parent.issuer_name} of {parent.mount}", parent.certificate
-    limit = authority.basic(certificate)["max_path_length"]
-    asked = options["max_path_length"]
+    """Fail for what the parent's certificate forbids. Vault shortens or permits some of it without an error."""
+    name, certificate = f"Issuer {parent.title}", parent.certificate
+    limit = authority.basic_constraints(certificate)["max_path_length"]
+    requested = options["max_path_length"]
     if limit == 0:
-        raise VaultError(f"{name} has path length 0: it can sign no CA. Sign with another issuer.")
-    if limit > 0 and asked is not None and not 0 <= asked < limit:
-        raise VaultError(f"{name} has path length {limit}, so max_path_length must be 0 to {limit - 1}, not {asked}.")
+        message = f"{name} has path length 0, so it cannot sign a CA. Set parent_issuer to another issuer."
+        raise VaultError(message, code="parent_cannot_sign")
+    if limit > 0 and requested is not None and not 0 <= requested < limit:
+        message = f"{name} has path length {limit}. Set max_path_length to 0 to {limit - 1}, not {requested}."
+        raise VaultError(message, code="invalid_option")
     end = certificate.not_valid_after_utc
-    if datetime.now(UTC) + timedelta(seconds=authority.lifetime(options)) > end:
-        raise VaultError(f"{name} lives until {end.isoformat()}, and what it signs must not outlive it. Ask for less.")
+    if datetime.now(UTC) + timedelta(seconds=authority.requested_lifetime(options)) > end:
+        message = f"{name} expires at {end.isoformat()}, and the intermediate must not outlive it. Request less."
+        raise VaultError(message, code="validity_too_long")
     if not parent.key_id:
-        raise VaultError(f"{name} has no key in this Vault, so it cannot sign. Sign with another issuer.")
+        message = f"{name} has no key in this Vault, so it cannot sign. Set parent_issuer to another issuer."
+        raise VaultError(message, code="parent_cannot_sign")
 
 
-def prepare(vault: Vault, options: dict[str, Any], parent: Issuer, everything: list[Issuer]) -> None:
-    """All that can be known to be in the way, before anything is made."""
+def check_request(vault: Vault, options: dict[str, Any], parent: Issuer, issuers: list[Issuer]) -> None:
+    """Fail for everything that can be known before Vault generates the key."""
     mount = options["mount"]
     pki.check_mount(vault, mount)
     authority.check_lifetime(options, parent.mount, pki.check_mount(vault, parent.mount))
     check_parent(options, parent)
-    pki.check_key_name(vault, mount, options["key_name"], everything)
-    authority.check_known(vault, steps.signs_at(options, parent), options)
-    makes_default = [("update", f"{mount}/config/issuers")] if options["default"] or not everything else []
-    vault.foresee(
+    pki.check_key_name(vault, mount, options["key_name"], issuers)
+    authority.check_supported(vault, steps.signing_path(options, parent), options)
+    sets_default = [("update", f"{mount}/config/issuers")] if options["default"] or not issuers else []
+    vault.check_capabilities(
         ("update", f"{mount}/{steps.GENERATE}"),
-        ("update", steps.signs_at(options, parent)),
+        ("update", steps.signing_path(options, parent)),
         ("update", f"{mount}/{steps.IMPORT}"),
-        ("patch", f"{mount}/issuer/{uuid.UUID(int=0)}"),  # Vault has yet to choose its identifier
-        *makes_default,
+        ("patch", f"{mount}/issuer/{uuid.UUID(int=0)}"),  # Vault chooses the identifier later
+        *sets_default,
     )
 
 
 def present(module: Any, vault: Vault) -> dict[str, Any]:
-    options = authority.checked(module.params)
-    found, everything = pki.locate(vault, options["mount"], options["issuer_name"])
-    parent = parent_of(vault, options, found)
-    before, ours = found.facts() if found else {}, False
+    options = authority.validate_options(module.params)
+    name = options["issuer_name"]
+    found, issuers = pki.read_issuer(vault, options["mount"], name)
+    parent = read_parent(vault, options, found)
+    before, is_ours = found.facts() if found else {}, False
     if found is None and parent:
-        left = steps.unfinished(vault, options, parent, everything, datetime.now(UTC))
-        if left:
-            vault.foresee(("patch", f"{left.mount}/issuer/{left.issuer_id}"))
+        unfinished = steps.find_unfinished(vault, options, parent, issuers, datetime.now(UTC))
+        if unfinished:
+            vault.check_capabilities(("patch", f"{unfinished.mount}/issuer/{unfinished.issuer_id}"))
+            predicted = {**unfinished.facts(), "issuer_name": name}
         else:
-            prepare(vault, options, parent, everything)
+            check_request(vault, options, parent, issuers)
+            predicted = authority.predict_issuer(options, issuers)
         if module.check_mode:
-            foretold = {**left.facts(), "issuer_name": options["issuer_name"]} if left else {}
-            return authority.result(True, before, foretold or authority.predicted(options, everything), {})
-        ours, found = steps.finish(vault, options, left) if left else steps.make(vault, options, parent)
-    differing = authority.judge(module, options, found, ours, parent)
-    default = options["default"] or steps.lacks_default(vault, options["mount"], everything, ours, bool(before))
-    after, moved = found.facts(), default and not found.is_default
-    if moved:
+            return authority.result(True, before, predicted, {})
+        if unfinished:
+            is_ours, found = steps.finish(vault, options, unfinished)
+        else:
+            is_ours, found = steps.create(vault, options, parent)
+    differing = authority.evaluate_drift(module, options, found, is_ours, parent)
+    default = options["default"] or steps.needs_default(vault, options["mount"], issuers, is_ours, bool(before))
+    after, sets_default = found.facts(), default and not found.is_default
+    if sets_default:
         after["is_default"] = True
         pki.make_default(vault, found)
-    return {**authority.result(ours or moved, before, after, differing), "chain": steps.chain(vault, found)}
+    changed = is_ours or sets_default
+    return {**authority.result(changed, before, after, differing), "chain": steps.read_chain(vault, found)}
 
 
 def absent(module: Any, vault: Vault) -> dict[str, Any]:
-    found, everything = pki.locate(vault, module.params["mount"], module.params["issuer_name"])
+    found, issuers = pki.read_issuer(vault, module.params["mount"], module.params["issuer_name"])
     if found is None:
         return authority.result(False, {}, {}, {})
-    pki.remove(vault, found, everything, force=module.params["force"])
+    pki.delete_issuer(vault, found, issuers, force=module.params["force"])
     return authority.result(True, found.facts(), {}, {})
 
 
@@ -225,7 +237,8 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
     params = module.params
     params.update(mount=params["mount"].strip("/"), parent_mount=params["parent_mount"].strip("/"))
     if params["mount"] == params["parent_mount"]:
-        raise VaultError("mount and parent_mount are the same: an intermediate needs a mount of its own.")
+        message = f"mount and parent_mount are both {params['mount']}. Use another mount for the intermediate."
+        raise VaultError(message, code="invalid_option")
     pki.check_name("issuer_name", params["issuer_name"])
     return present(module, vault) if params["state"] == "present" else absent(module, vault)
 

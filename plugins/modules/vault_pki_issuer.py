@@ -173,143 +173,166 @@ SHOWN = ("issuer_name", "issuer_id", "is_default", "revoked", *SETTINGS, CHAIN)
 
 
 def describe(vault: Vault, issuer: Issuer) -> dict[str, Any]:
+    """The settings and the public facts of an issuer (Vault API: GET /pki/issuer/:issuer_ref)."""
     data = vault.read(f"{issuer.mount}/issuer/{issuer.issuer_id}") or {}
     settings = {name: data[name] for name in SETTINGS if name in data}
     settings |= {name: data.get(name) or [] for name in URLS}
-    settings["enable_aia_url_templating"] = bool(data.get("enable_aia_url_templating"))  # OpenBao: none without URLs
+    # OpenBao returns it only for an issuer with URLs.
+    settings["enable_aia_url_templating"] = bool(data.get("enable_aia_url_templating"))
     settings |= {"usage": sorted(data["usage"].split(",")), CHAIN: data.get(CHAIN) or []}
-    public = {**issuer.own(), "problem": issuer.problem} if issuer.problem else issuer.facts()
-    return {**public, **settings, "revoked": data.get("revoked", False)}
+    facts = {**issuer.vault_facts(), "problem": issuer.problem} if issuer.problem else issuer.facts()
+    return {**facts, **settings, "revoked": data.get("revoked", False)}
 
 
-def locate(vault: Vault, params: dict[str, Any]) -> tuple[Issuer | None, list[Issuer]]:
-    mount, name, old = params["mount"], params["issuer_name"], params["rename_from"]
-    everything = pki.issuers(vault, mount)
-    found, before = pki.find(everything, name), pki.find(everything, old) if old else None
-    if found and before and found != before:
+def read_issuer(vault: Vault, params: dict[str, Any]) -> tuple[Issuer | None, list[Issuer]]:
+    """The issuer under its new or previous name, and all issuers of the mount."""
+    mount, name, previous_name = params["mount"], params["issuer_name"], params["rename_from"]
+    issuers = pki.list_issuers(vault, mount)
+    found = pki.find_issuer(issuers, name)
+    previous = pki.find_issuer(issuers, previous_name) if previous_name else None
+    if found and previous and found != previous:
         raise VaultError(
-            f"Issuer {old} of {mount} cannot be renamed to {name}: there is one of that name. Remove one of them."
+            f"Issuer {previous_name} in mount {mount} cannot be renamed to {name}, because another issuer has that "
+            "name. Delete one of them.",
+            code="issuer_name_taken",
         )
-    found, everything = pki.complete(vault, found or before, everything)
+    found, issuers = pki.with_certificate(vault, found or previous, issuers)
     if found is None and params["state"] != "absent":
-        names = ", ".join(sorted(issuer.issuer_name or issuer.issuer_id for issuer in everything)) or "none"
-        raise VaultError(f"There is no issuer {name} in {mount}, only: {names}. Make it first (vault_pki_root).")
-    return found, everything
+        raise VaultError(
+            f"Issuer {name} does not exist in mount {mount}, which has: {pki.format_names(issuers)}. Create it first "
+            "(vault_pki_root).",
+            code="issuer_not_found",
+        )
+    return found, issuers
 
 
-def wanted(params: dict[str, Any], found: Issuer) -> dict[str, Any]:
-    given = {name: params[name] for name in SETTINGS if params[name] is not None}
-    if "usage" in given:
-        given["usage"] = sorted({"read-only", *given["usage"]})
+def requested_settings(params: dict[str, Any], found: Issuer) -> dict[str, Any]:
+    settings = {name: params[name] for name in SETTINGS if params[name] is not None}
+    if "usage" in settings:
+        settings["usage"] = sorted({"read-only", *settings["usage"]})
     if params["issuer_name"] not in (found.issuer_name, found.issuer_id):
         pki.check_name("issuer_name", params["issuer_name"])
-        given["issuer_name"] = params["issuer_name"]
-    return given
+        settings["issuer_name"] = params["issuer_name"]
+    return settings
 
 
 def check_behavior(vault: Vault, found: Issuer, behavior: str) -> None:
+    """Fail for a behavior that OpenBao does not have."""
     if behavior != "always_enforce_err":
         return
     product, dummy = vault.describe(f"{found.mount}/issuer/{found.issuer_id}")
     if product == "OpenBao":
         raise VaultError(
-            f"OpenBao at {vault.url} does not know the leaf_not_after_behavior always_enforce_err. Nothing was "
-            "changed. Use err, truncate or permit."
+            f"OpenBao at {vault.url} does not support the leaf_not_after_behavior always_enforce_err. Nothing was "
+            "changed. Use err, truncate or permit.",
+            code="unsupported_option",
         )
 
 
-def chain(params: dict[str, Any], found: Issuer, everything: list[Issuer]) -> list[str]:
-    """The identifiers of the issuers of the wanted chain, as Vault tells them."""
-    whole = []
-    for ref in params[CHAIN]:
-        # Under its new name it is not to be found yet.
-        issuer = found if ref == params["issuer_name"] else pki.find(everything, ref)
+def resolve_chain(params: dict[str, Any], found: Issuer, issuers: list[Issuer]) -> list[str]:
+    """The identifiers of the issuers in manual_chain, as Vault returns them."""
+    chain = []
+    for reference in params[CHAIN]:
+        # With rename_from the issuer itself does not have its new name yet.
+        issuer = found if reference == params["issuer_name"] else pki.find_issuer(issuers, reference)
         if issuer is None:
             raise VaultError(
-                f"There is no issuer {ref} in {found.mount} for the manual_chain of {found.issuer_name}. "
-                "Name one that is there."
+                f"Issuer {reference} in the manual_chain of {found.title} does not exist. Remove it, or create it "
+                "first.",
+                code="issuer_not_found",
             )
-        whole.append(issuer.issuer_id)
-    if whole and whole[0] != found.issuer_id:
-        raise VaultError(f"The manual_chain of {found.issuer_name} must begin with itself.")
-    return whole
+        chain.append(issuer.issuer_id)
+    if chain and chain[0] != found.issuer_id:
+        message = f"The manual_chain of issuer {found.title} must begin with the issuer itself."
+        raise VaultError(message, code="invalid_option")
+    return chain
+
+
+def compare(
+    params: dict[str, Any], found: Issuer, before: dict[str, Any], issuers: list[Issuer]
+) -> tuple[dict[str, Any], drift.Differences]:
+    """The requested settings, and those that differ."""
+    settings = requested_settings(params, found)
+    differing = drift.differences(settings, before)
+    algorithms = differing.get("revocation_signature_algorithm", {}).values()
+    if len({str(name).lower() for name in algorithms}) == 1:  # Vault accepts any case and returns Go's spelling
+        del differing["revocation_signature_algorithm"]
+    if params[CHAIN] is not None:
+        settings[CHAIN] = resolve_chain(params, found, issuers)
+        if settings[CHAIN] != before[CHAIN]:
+            differing[CHAIN] = {"expected": settings[CHAIN], "found": before[CHAIN]}
+    return settings, differing
 
 
 def present(
-    module: Any, vault: Vault, found: Issuer, before: dict[str, Any], everything: list[Issuer]
+    module: Any, vault: Vault, found: Issuer, before: dict[str, Any], issuers: list[Issuer]
 ) -> tuple[drift.Differences, dict[str, Any]]:
-    given = wanted(module.params, found)
-    differing = drift.differences(given, before)
-    algorithms = differing.get("revocation_signature_algorithm", {}).values()
-    if len({str(name).lower() for name in algorithms}) == 1:  # Vault takes any case, and tells its own
-        del differing["revocation_signature_algorithm"]
-    if module.params[CHAIN] is not None:
-        given[CHAIN] = chain(module.params, found, everything)
-        if given[CHAIN] != before[CHAIN]:
-            differing[CHAIN] = {"wanted": given[CHAIN], "found": before[CHAIN]}
-    if "issuing-certificates" in given.get("usage", []) and before["revoked"] and "usage" in differing:
-        raise VaultError(
-            f"Issuer {found.issuer_name} of {found.mount} is revoked, so it cannot sign again. Make a new one."
-        )
+    """Change the settings. Returns what differed, and the settings that are new."""
+    settings, differing = compare(module.params, found, before, issuers)
+    if "issuing-certificates" in settings.get("usage", []) and before["revoked"] and "usage" in differing:
+        message = f"Issuer {found.title} is revoked, so it cannot issue certificates again. Create another issuer."
+        raise VaultError(message, code="issuer_revoked")
     if "leaf_not_after_behavior" in differing:
-        check_behavior(vault, found, given["leaf_not_after_behavior"])
-    makes_default = module.params["default"] and not found.is_default
-    if makes_default and before["revoked"]:
-        raise VaultError(
-            f"Issuer {found.issuer_name} of {found.mount} is revoked, so it cannot be the default one. Name another."
-        )
-    acts = [("patch", f"{found.mount}/issuer/{found.issuer_id}")] if differing else []
-    acts += [("update", f"{found.mount}/config/issuers")] if makes_default else []
-    if len(acts) > 1:
-        vault.foresee(*acts)  # both or none
+        check_behavior(vault, found, settings["leaf_not_after_behavior"])
+    sets_default = module.params["default"] and not found.is_default
+    if sets_default and before["revoked"]:
+        message = f"Issuer {found.title} is revoked, so it cannot become the default issuer. Use another issuer."
+        raise VaultError(message, code="issuer_revoked")
+    path = f"{found.mount}/issuer/{found.issuer_id}"
+    if differing and sets_default:  # check both before the first change
+        vault.check_capabilities(("patch", path), ("update", f"{found.mount}/config/issuers"))
     if differing:
-        data = {name: ",".join(given[name]) if name == "usage" else given[name] for name in differing}
-        vault.patch(f"{found.mount}/issuer/{found.issuer_id}", data)
-    if makes_default:
-        differing["is_default"] = {"wanted": True, "found": False}
+        data = {name: ",".join(settings[name]) if name == "usage" else settings[name] for name in differing}
+        vault.patch(path, data)
+    if sets_default:
+        differing["is_default"] = {"expected": True, "found": False}
         pki.make_default(vault, found)
-    return differing, {name: pair["wanted"] for name, pair in differing.items()}
+    return differing, {name: pair["expected"] for name, pair in differing.items()}
 
 
 def revoked(
     module: Any, vault: Vault, found: Issuer, before: dict[str, Any], dummy: list[Issuer]
 ) -> tuple[drift.Differences, dict[str, Any]]:
+    """Revoke the issuer. Returns what differed, and the settings that are new."""
     others = [name for name in ("rename_from", *SETTINGS, CHAIN) if module.params[name] is not None]
     others += ["default"] if module.params["default"] else []
     if others:
         raise VaultError(
-            f"With state revoked nothing else is changed. Nothing was revoked. Leave out {', '.join(others)}."
+            f"state revoked cannot be combined with other changes. Nothing was revoked. Remove {', '.join(others)}.",
+            code="invalid_option",
         )
     if before["revoked"]:
         return {}, {}
     if found.is_default and not module.params["force"]:
         raise VaultError(
-            f"Issuer {found.issuer_name} of {found.mount} is the default issuer of the mount. Nothing was revoked. "
-            "Make another the default first, or say force."
+            f"Issuer {found.title} is the default issuer of the mount. Nothing was revoked. Make another issuer the "
+            "default first, or set force.",
+            code="issuer_in_use",
+            issuer_id=found.issuer_id,
         )
     vault.write(f"{found.mount}/issuer/{found.issuer_id}/revoke", {})
     usage = [name for name in before["usage"] if name != "issuing-certificates"]
-    return {"revoked": {"wanted": True, "found": False}}, {"revoked": True, "usage": usage}
+    return {"revoked": {"expected": True, "found": False}}, {"revoked": True, "usage": usage}
 
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
     cryptography.require(module)
     params = module.params
     params["mount"] = params["mount"].strip("/")
-    found, everything = locate(vault, params)
+    found, issuers = read_issuer(vault, params)
     if found is None:
         return dict(changed=False, issuer={}, differences={}, diff={"before": {}, "after": {}})
     before = describe(vault, found)
     if params["state"] == "absent":
-        pki.remove(vault, found, everything, force=params["force"])
-        return dict(changed=True, issuer={}, differences={}, diff={"before": drift.view(before, SHOWN), "after": {}})
-    do = present if params["state"] == "present" else revoked
-    differing, effect = do(module, vault, found, before, everything)
+        pki.delete_issuer(vault, found, issuers, force=params["force"])
+        return dict(changed=True, issuer={}, differences={}, diff={"before": drift.select(before, SHOWN), "after": {}})
+    ensure = present if params["state"] == "present" else revoked
+    differing, effect = ensure(module, vault, found, before, issuers)
     after = {**before, **effect}
     if differing and not module.check_mode:
-        again, dummy = pki.locate(vault, params["mount"], found.issuer_id)
-        after = describe(vault, again)
-    diff = {"before": drift.view(before, SHOWN), "after": drift.view(after, SHOWN)}
+        now, dummy = pki.read_issuer(vault, params["mount"], found.issuer_id)
+        after = describe(vault, now)
+    diff = {"before": drift.select(before, SHOWN), "after": drift.select(after, SHOWN)}
     return dict(changed=bool(differing), issuer=after, differences=differing, diff=diff)
 
 

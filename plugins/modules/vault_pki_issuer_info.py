@@ -95,25 +95,25 @@ unreadable:
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault import pki
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import LOGIN_METHODS, Vault, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import AUTH_METHODS, Vault, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
 
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
     cryptography.require(module)
-    mount, ref = module.params["mount"].strip("/"), module.params["issuer"]
-    found = pki.issuers(vault, mount)
-    if not found and vault.client.token:
-        pki.check_mount(vault, mount)  # an engine of another type may have an empty list too
-    if ref:
-        one = pki.find(found, ref)
-        found = [one] if one else []
-    found.sort(key=lambda issuer: (not issuer.is_default, issuer.issuer_name, issuer.issuer_id))
-    everything = list(pki.with_certificates(vault, found))
-    unreadable = [{**issuer.own(), "problem": issuer.problem} for issuer in everything if issuer.problem]
-    for issuer in (issuer for issuer in everything if issuer.problem):
-        module.warn(f"The certificate of issuer {issuer.title} cannot be read: {issuer.problem}. Look at `unreadable`.")
-    readable = [issuer.facts() for issuer in everything if not issuer.problem]
+    mount, reference = module.params["mount"].strip("/"), module.params["issuer"]
+    listed = pki.list_issuers(vault, mount)
+    if not listed and vault.client.token:
+        pki.check_mount(vault, mount)  # the list of an engine of another type may be empty, too
+    if reference:
+        found = pki.find_issuer(listed, reference)
+        listed = [found] if found else []
+    listed.sort(key=lambda issuer: (not issuer.is_default, issuer.issuer_name, issuer.issuer_id))
+    issuers = list(pki.read_certificates(vault, listed))
+    unreadable = [{**issuer.vault_facts(), "problem": issuer.problem} for issuer in issuers if issuer.problem]
+    for issuer in (issuer for issuer in issuers if issuer.problem):
+        module.warn(f"The certificate of issuer {issuer.title} cannot be read: {issuer.problem}. See `unreadable`.")
+    readable = [issuer.facts() for issuer in issuers if not issuer.problem]
     return dict(changed=False, issuers=readable, unreadable=unreadable)
 
 
@@ -121,7 +121,7 @@ def main() -> None:
     run(
         work,
         dict(
-            auth_method=dict(type="str", choices=LOGIN_METHODS, default="none"),
+            auth_method=dict(type="str", choices=AUTH_METHODS, default="none"),
             mount=dict(type="str", default="pki"),
             issuer=dict(type="str"),
         ),

@@ -130,48 +130,42 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import crypt
 GENERATE = "issuers/generate/root/internal"
 
 
-def prepare(vault: Vault, options: dict[str, Any], everything: list[Issuer]) -> None:
-    """All that can be known to be in the way, before anything is made."""
+def check_request(vault: Vault, options: dict[str, Any], issuers: list[Issuer]) -> None:
+    """Fail for everything that can be known before Vault generates the root."""
     mount = options["mount"]
     authority.check_lifetime(options, mount, pki.check_mount(vault, mount))
-    pki.check_key_name(vault, mount, options["key_name"], everything)
-    authority.check_known(vault, f"{mount}/{GENERATE}", options)
-    makes_default = [("update", f"{mount}/config/issuers")] if options["default"] and everything else []
-    vault.foresee(("update", f"{mount}/{GENERATE}"), *makes_default)
+    pki.check_key_name(vault, mount, options["key_name"], issuers)
+    authority.check_supported(vault, f"{mount}/{GENERATE}", options)
+    sets_default = [("update", f"{mount}/config/issuers")] if options["default"] and issuers else []
+    vault.check_capabilities(("update", f"{mount}/{GENERATE}"), *sets_default)
 
 
 def generate(vault: Vault, options: dict[str, Any]) -> tuple[bool, Issuer]:
-    """Returns whether it was us, and the issuer: another run may have been faster."""
+    """Generate the root. Returns whether this run did, and the issuer: a concurrent run may have been faster."""
     mount, name = options["mount"], options["issuer_name"]
-    data = {**authority.request(options), "issuer_name": name}
+    data = {**authority.request_data(options), "issuer_name": name}
     if options["key_name"]:
         data["key_name"] = options["key_name"]
-    ours = True
+    is_ours = True
     try:
-        vault.make(f"{mount}/{GENERATE}", data)
+        vault.create_once(f"{mount}/{GENERATE}", data)
     except VaultError as exc:
         if "issuer name already in use" not in exc.reason:
             raise
-        ours = False
-    found, dummy = pki.locate(vault, mount, name)
-    if found is None:
-        raise VaultError(
-            f"Issuer {name} of {mount} was there a moment ago and is gone. Run again, and one thing at a time."
-        )
-    return ours, found
+        is_ours = False
+    return is_ours, pki.read_new_issuer(vault, mount, name)
 
 
 def present(module: Any, vault: Vault) -> dict[str, Any]:
-    options = authority.checked(module.params)
-    found, everything = pki.locate(vault, options["mount"], options["issuer_name"])
-    before = found.facts() if found else {}
-    changed, differing = False, {}
+    options = authority.validate_options(module.params)
+    found, issuers = pki.read_issuer(vault, options["mount"], options["issuer_name"])
+    before, changed = found.facts() if found else {}, False
     if found is None:
-        prepare(vault, options, everything)
+        check_request(vault, options, issuers)
         if module.check_mode:
-            return authority.result(True, before, authority.predicted(options, everything), {})
+            return authority.result(True, before, authority.predict_issuer(options, issuers), {})
         changed, found = generate(vault, options)
-    differing = authority.judge(module, options, found, changed)
+    differing = authority.evaluate_drift(module, options, found, changed)
     after = found.facts()
     if options["default"] and not found.is_default:
         changed = True
@@ -181,10 +175,10 @@ def present(module: Any, vault: Vault) -> dict[str, Any]:
 
 
 def absent(module: Any, vault: Vault) -> dict[str, Any]:
-    found, everything = pki.locate(vault, module.params["mount"], module.params["issuer_name"])
+    found, issuers = pki.read_issuer(vault, module.params["mount"], module.params["issuer_name"])
     if found is None:
         return authority.result(False, {}, {}, {})
-    pki.remove(vault, found, everything, force=module.params["force"])
+    pki.delete_issuer(vault, found, issuers, force=module.params["force"])
     return authority.result(True, found.facts(), {}, {})
 
 

@@ -124,35 +124,37 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._common import dri
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault, run
 
 
-def predicted(module: Any, vault: Vault, found: dict[str, Any], differing: drift.Differences) -> dict[str, Any]:
+def predict_data(module: Any, vault: Vault, found: dict[str, Any], differing: drift.Differences) -> dict[str, Any]:
+    """The object after the write, for check mode."""
     params = module.params
-    ignored = vault.unknown(params["path"], params["data"])
+    ignored = vault.warn_of_unknown(params["path"], params["data"])
     return {**found, **{name: params["data"][name] for name in differing if name not in ignored}}
 
 
-def differences(vault: Vault, path: str, data: dict[str, Any], found: dict[str, Any]) -> drift.Differences:
-    """As they are shown."""
+def compare(vault: Vault, path: str, data: dict[str, Any], found: dict[str, Any]) -> drift.Differences:
+    """The differences, with values of names that the task does not give redacted."""
     differing = drift.differences(data, found)
     missing = [name for name, value in data.items() if value is not None and name not in {*found, *differing}]
-    if missing and vault.takes_any_name(path):  # such as kv: there an empty value is stored like any other
-        differing |= {name: {"wanted": data[name], "found": None} for name in missing}
+    if missing and vault.stores_any_name(path):  # such as kv, which stores an empty value like any other
+        differing |= {name: {"expected": data[name], "found": None} for name in missing}
     return {
-        name: {"wanted": pair["wanted"], "found": drift.redacted(pair["found"], pair["wanted"])}
+        name: {"expected": pair["expected"], "found": drift.redact(pair["found"], pair["expected"])}
         for name, pair in differing.items()
     }
 
 
 def present(module: Any, vault: Vault, found: dict[str, Any] | None) -> tuple[drift.Differences, bool, dict]:
+    """Write the object if it differs. Returns what differed before, whether it was written, and the object now."""
     params, path = module.params, module.params["path"]
-    differing = differences(vault, path, params["data"], found or {})
+    differing = compare(vault, path, params["data"], found or {})
     if found is not None and not differing:
         return {}, False, found
     vault.write(path, {**params["data"], **params["secret_data"]}, new=found is None)
     if module.check_mode:
-        return differing, True, predicted(module, vault, found or {}, differing)
+        return differing, True, predict_data(module, vault, found or {}, differing)
     now = vault.read(path) or {}
-    advice = " What Vault never tells belongs into secret_data."
-    vault.warn_of_ignored(path, differences(vault, path, params["data"], now), advice)
+    advice = " Move values that Vault never returns to secret_data."
+    vault.warn_of_ignored(path, compare(vault, path, params["data"], now), advice)
     return differing, True, now
 
 
@@ -169,7 +171,7 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
         if found is not None:
             vault.delete(path)
     hidden = set(params["secret_data"])
-    before, after = (drift.view(drift.redacted(state, params["data"]), names - hidden) for state in (found or {}, now))
+    before, after = (drift.select(drift.redact(state, params["data"]), names - hidden) for state in (found or {}, now))
     return dict(
         changed=changed,
         data={name: value for name, value in now.items() if name not in hidden},

@@ -126,9 +126,9 @@ facts:
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import durations
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.secret import SECRET_OPTIONS
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault import credential
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault, run
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault.kubernetes_secret import SECRET_OPTIONS
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.token import Token
 
 
@@ -136,7 +136,7 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
     for name in ("ttl", "period"):
         if module.params[name] is not None:
             durations.positive(name, module.params[name])
-    return credential.keep(module, Token(vault, module.params), module.params["key"])
+    return credential.manage(module, Token(vault, module.params), module.params["key"])
 
 
 def main() -> None:

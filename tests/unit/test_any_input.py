@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What reads the input of modules and filters, with any input: a result, or the one kind of error that is documented.
+"""Parsers of module and filter input return a result or raise their documented error, whatever the input is.
 
-linkerd check's output and kubeconfigs have tests of their own, answers of Vault and of Kubernetes too
+The output of linkerd check and kubeconfigs have their own tests, and so have responses of Vault and Kubernetes
 (tests/integration, altered_answers).
 """
 
@@ -29,7 +29,7 @@ SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.f
 
 
 def values(names: list[str], texts: Sequence[str] = ()) -> st.SearchStrategy:
-    """JSON with names and texts that the reader knows, at any place."""
+    """JSON with names and texts that the parser knows, at any place."""
     scalars = st.one_of(SCALARS, st.sampled_from(texts)) if texts else SCALARS
     return st.recursive(
         scalars,
@@ -44,30 +44,30 @@ ANY = values(["a", "b", "c"], ["1h", "10.0.0.0/8", "a,b", ""])
 
 
 @given(ANY, ANY)
-def test_differences_of_anything(one, other):
-    assert isinstance(drift.same(one, other), bool)
-    assert drift.same(one, other) == drift.same(other, one)
+def test_drift(one, other):
+    assert isinstance(drift.is_equal(one, other), bool)
+    assert drift.is_equal(one, other) == drift.is_equal(other, one)
     differing = drift.differences({"x": one}, {"x": other})
-    assert isinstance(drift.sentence(differing), str)
-    json.dumps(drift.redacted(other, one))
+    assert isinstance(drift.describe(differing), str)
+    json.dumps(drift.redact(other, one))
 
 
 @given(st.one_of(ANY, st.text(alphabet="0123456789.hmsdw -", max_size=30)))
-def test_a_duration_of_anything(value):
+def test_durations(value):
     for read in (durations.seconds, durations.text, lambda one: durations.positive("ttl", one)):
         try:
             read(value)
         except durations.DurationError as exc:
             assert str(exc)
-    assert isinstance(durations.is_written(value), bool) and isinstance(durations.is_go(value), bool)
+    assert isinstance(durations.has_unit(value), bool) and isinstance(durations.is_go_duration(value), bool)
 
 
 @given(
     st.integers(100, 599), st.one_of(values(["errors", "warnings", "data"], ["1 error occurred:\n\t* x"]), st.text())
 )
-def test_an_error_of_vault_with_anything_in_it(status, body):
-    error = errors.from_answer("http://v", "read", "p", status, body)
-    assert str(error) and error.status == status
+def test_error_responses_of_vault(status, body):
+    error = errors.from_response("http://v", "read", "p", status, body)
+    assert str(error) and error.code and error.status == status
 
 
 @given(
@@ -76,7 +76,7 @@ def test_an_error_of_vault_with_anything_in_it(status, body):
         st.one_of(SCALARS, st.sampled_from(["RSA", "EC", "P-256", "AQAB"])),
     )
 )
-def test_a_key_of_anything(key):
+def test_json_web_keys(key):
     try:
         assert "BEGIN PUBLIC KEY" in jwk.public_key_pem(key)
     except jwk.JwkError as exc:
@@ -89,7 +89,7 @@ K3D = ["ports", "port", "nodeFilters", "options", "k3s", "extraArgs", "arg", "se
 
 
 @given(values(K3D, ["80:80", "1-3:1-3/udp", "server:*", "agents:0-1", "--disable=traefik"]))
-def test_a_k3d_config_of_anything(value):
+def test_k3d_configs(value):
     config = value if isinstance(value, dict) else {"ports": value, "options": {"k3s": {"extraArgs": value}}}
     try:
         clusters.check_config(config)
@@ -105,7 +105,7 @@ STATUS = ["conditions", "type", "status", "reason", "message", "observedGenerati
 
 
 @given(values(STATUS, ["Ready", "True"]), values(STATUS))
-def test_a_condition_of_anything(status, generation):
+def test_conditions(status, generation):
     """The status of a custom resource is whatever its controller writes."""
     found = {"metadata": {"generation": generation}, "status": status}
     expected = conditions.Expectation("example.com/v1", "Kind", "n", "ns", "Ready")
@@ -124,12 +124,12 @@ def test_a_condition_of_anything(status, generation):
         )
     )
 )
-def test_events_of_anything(events):
+def test_events(events):
     assert isinstance(linkerd_events.update_since(events, set()).is_updated, bool)
 
 
 @given(st.one_of(st.none(), st.text(), st.binary()))
-def test_a_source_of_anything(text):
+def test_certificate_sources(text):
     found = sources.source("here", text)
     assert found["certificates"] or found["problem"]
 
@@ -142,7 +142,7 @@ FACTS = [
 
 
 @given(values(FACTS), values(FACTS), values(FACTS), st.one_of(st.none(), st.text(max_size=3), SCALARS))
-def test_a_report_of_anything(certificates, vault, checks, at):
+def test_reports(certificates, vault, checks, at):
     try:
         report = mesh_report(certificates, vault, checks, at=at)
     except AnsibleFilterError as exc:
@@ -152,7 +152,7 @@ def test_a_report_of_anything(certificates, vault, checks, at):
 
 
 @given(values(FACTS))
-def test_a_page_of_anything(report):
+def test_html_pages(report):
     try:
         assert "<html" in mesh_report_html(report)
     except AnsibleFilterError as exc:
@@ -160,7 +160,7 @@ def test_a_page_of_anything(report):
 
 
 @given(st.one_of(SCALARS, st.binary(), st.lists(SCALARS, max_size=2)), SCALARS, SCALARS, SCALARS)
-def test_a_life_of_anything(anchors, duration, renew_before, at):
+def test_identity_lifetimes(anchors, duration, renew_before, at):
     try:
         assert "problems" in identity_lifetime(anchors, duration, renew_before, at)
     except AnsibleFilterError as exc:

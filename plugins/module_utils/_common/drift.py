@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether what Vault tells is what was asked for, however each of them writes it. Private to this collection."""
+"""Compare requested settings with what Vault returns (drift). Private to this collection."""
 
 from __future__ import annotations
 
@@ -16,67 +16,68 @@ EMPTY: tuple[Any, ...] = (None, "", [], {})
 NOT_SHOWN = "(not shown)"
 
 
-def same(wanted: Any, found: Any) -> bool:
-    """Whether two values of a field of the API mean the same. An absent field is None, and the same as an empty one.
+def is_equal(expected: Any, found: Any) -> bool:
+    """Whether two values of an API field mean the same.
 
-    A list has no order, and may be text with commas. A mapping has exactly its keys, see same_mapping().
+    An absent field is None and equals an empty one. Lists have no order and may be comma-separated strings, durations
+    may have any unit, and mappings are compared key by key.
     """
-    if wanted in EMPTY and found in EMPTY:
+    if expected in EMPTY and found in EMPTY:
         return True
-    if isinstance(wanted, Mapping) or isinstance(found, Mapping):
-        return isinstance(wanted, Mapping) and isinstance(found, Mapping) and same_mapping(wanted, found)
-    if isinstance(wanted, list | tuple) or isinstance(found, list | tuple):
-        return same_members(members(wanted), members(found))
-    if isinstance(wanted, bool) or isinstance(found, bool):
-        return str(wanted).lower() == str(found).lower()
-    if durations.is_written(wanted) or durations.is_written(found):
+    if isinstance(expected, Mapping) or isinstance(found, Mapping):
+        return isinstance(expected, Mapping) and isinstance(found, Mapping) and _equal_mappings(expected, found)
+    if isinstance(expected, list | tuple) or isinstance(found, list | tuple):
+        return _equal_items(as_list(expected), as_list(found))
+    if isinstance(expected, bool) or isinstance(found, bool):
+        return str(expected).lower() == str(found).lower()
+    if durations.has_unit(expected) or durations.has_unit(found):
         try:
-            return durations.seconds(wanted) == durations.seconds(found)
+            return durations.seconds(expected) == durations.seconds(found)
         except durations.DurationError:
             return False
-    if wanted in EMPTY or found in EMPTY:
+    if expected in EMPTY or found in EMPTY:
         return False
-    if lines(wanted) == lines(found):
+    if _lines(expected) == _lines(found):
         return True
-    address = network(wanted)
-    return address is not None and address == network(found)
+    network = _parse_network(expected)
+    return network is not None and network == _parse_network(found)
 
 
-def same_mapping(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Vault stores a mapping as it is sent and replaces it as a whole: a key counts, whatever its value.
+def _equal_mappings(expected: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Compare the keys too, because Vault replaces a mapping as a whole.
 
-    SSH's `default_extensions` grants a permission by a key with an empty value.
+    A key with an empty value has a meaning: SSH's `default_extensions` grants a permission with it.
     """
-    return wanted.keys() == found.keys() and all(same_entry(wanted[key], found[key]) for key in wanted)
+    return expected.keys() == found.keys() and all(_equal_entries(expected[key], found[key]) for key in expected)
 
 
-def same_entry(wanted: Any, found: Any) -> bool:
-    """Values under one key of a mapping, where Vault takes no text with commas for a list."""
-    if wanted in EMPTY and found in EMPTY:
+def _equal_entries(expected: Any, found: Any) -> bool:
+    """Compare two values inside a mapping, where Vault does not read a comma-separated string as a list."""
+    if expected in EMPTY and found in EMPTY:
         return True
-    return isinstance(wanted, list | tuple) == isinstance(found, list | tuple) and same(wanted, found)
+    return isinstance(expected, list | tuple) == isinstance(found, list | tuple) and is_equal(expected, found)
 
 
-def empty(value: Any) -> bool:
-    """Nothing, or a mapping to nothing: there is no value to hide."""
-    return value in EMPTY or (isinstance(value, Mapping) and all(map(empty, value.values())))
+def _is_blank(value: Any) -> bool:
+    """Whether a value is empty, or a mapping of empty values: there is nothing to redact."""
+    return value in EMPTY or (isinstance(value, Mapping) and all(map(_is_blank, value.values())))
 
 
-def lines(value: Any) -> list[str]:
-    """A text without what an editor or another system's line ends make of it: a policy and a PEM mean the same."""
+def _lines(value: Any) -> list[str]:
+    """The lines of a policy or PEM text without trailing blanks and with any line ending."""
     return [line.rstrip() for line in str(value).strip().splitlines()]
 
 
-def network(value: Any) -> Any:
-    """The addresses that are meant. Vault tells 127.0.0.1/32 as 127.0.0.1."""
+def _parse_network(value: Any) -> Any:
+    """An IP network, or None. Vault returns 127.0.0.1/32 as 127.0.0.1."""
     try:
         return ipaddress.ip_network(value) if isinstance(value, str) else None
     except ValueError:
         return None
 
 
-def members(value: Any) -> list[Any]:
-    """A list, or the text with commas that Vault takes instead of one."""
+def as_list(value: Any) -> list[Any]:
+    """A list; Vault accepts a comma-separated string for most lists."""
     if isinstance(value, list | tuple):
         return list(value)
     if isinstance(value, str):
@@ -84,33 +85,35 @@ def members(value: Any) -> list[Any]:
     return [] if value is None else [value]
 
 
-def same_members(wanted: list[Any], found: list[Any]) -> bool:
-    """Each member has its own equal one."""
-    left = list(found)
-    for item in wanted:
-        match = next((index for index, other in enumerate(left) if same(item, other)), None)
+def _equal_items(expected: list[Any], found: list[Any]) -> bool:
+    """Whether each item of one list has its own equal item in the other one."""
+    remaining = list(found)
+    for item in expected:
+        match = next((index for index, other in enumerate(remaining) if is_equal(item, other)), None)
         if match is None:
             return False
-        del left[match]
-    return not left
+        del remaining[match]
+    return not remaining
 
 
-def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Differences:
-    """What was asked for and is otherwise, by name. Names that were not asked for are not compared."""
+def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> Differences:
+    """The expected settings that have another value, by name. Names that are not expected are not compared."""
     return {
-        name: {"wanted": value, "found": found.get(name)}
-        for name, value in wanted.items()
-        if not same(value, found.get(name))
+        name: {"expected": value, "found": found.get(name)}
+        for name, value in expected.items()
+        if not is_equal(value, found.get(name))
     }
 
 
-def sentence(differing: Differences) -> str:
+def describe(differing: Differences) -> str:
+    """The differences as part of a message."""
     return "; ".join(
-        f"{name}: wanted {show(pair['wanted'])}, found {show(pair['found'])}" for name, pair in differing.items()
+        f"{name} is {format_value(pair['found'])}, expected {format_value(pair['expected'])}"
+        for name, pair in differing.items()
     )
 
 
-def show(value: Any) -> str:
+def format_value(value: Any) -> str:
     if value in EMPTY:
         return "none"
     if isinstance(value, list | tuple):
@@ -118,17 +121,17 @@ def show(value: Any) -> str:
     return str(value)
 
 
-def view(data: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The part of an object that is shown before and after."""
+def select(data: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The entries of a mapping that have one of the names."""
     return {name: data[name] for name in names if name in data}
 
 
-def redacted(found: Any, given: Any) -> Any:
-    """What was found, with the values of those names only that a task gives too: others may be secret."""
+def redact(found: Any, given: Any) -> Any:
+    """What was found, without the values of names that the task does not set: they may be secret."""
     if isinstance(found, Mapping):
         names = given if isinstance(given, Mapping) else {}
-        return {name: redacted(value, names.get(name)) for name, value in found.items()}
+        return {name: redact(value, names.get(name)) for name, value in found.items()}
     if isinstance(found, list) and given is not None:
-        names = {name: value for one in members(given) if isinstance(one, Mapping) for name, value in one.items()}
-        return [redacted(one, names) if isinstance(one, Mapping | list) else one for one in found]
-    return NOT_SHOWN if given is None and not empty(found) else found
+        names = {name: value for one in as_list(given) if isinstance(one, Mapping) for name, value in one.items()}
+        return [redact(one, names) if isinstance(one, Mapping | list) else one for one in found]
+    return NOT_SHOWN if given is None and not _is_blank(found) else found

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The base class of expected failures, and the one place where modules fail with them. Private to this collection."""
+"""The base class of expected failures, and the body of every module. Private to this collection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-# What Python raises when an answer lacks a value, or has one of another type.
+# Raised by Python when a response lacks a value, or has a value of another type.
 UNEXPECTED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -17,7 +17,8 @@ class PkiError(Exception):
     """An expected failure of Vault, Kubernetes, a program, or an input.
 
     `str(error)` is the message: what is wrong, with which object, and what to do. `code` names the kind of failure and
-    does not change between releases. `details` are further return keys of the module.
+    does not change between releases: each class or each raise sets one, and modules document it
+    (tests/unit/test_error_codes.py). `details` are further return keys of the module.
     """
 
     code = "failed"
@@ -28,7 +29,7 @@ class PkiError(Exception):
         self.details = details
 
     def add(self, sentence: str, **details: Any) -> None:
-        """Append a sentence to the message, which remains the reason."""
+        """Append a sentence to the message, and return keys to the details."""
         self.args = (f"{self} {sentence}",)
         self.details |= details
 
@@ -37,21 +38,20 @@ class PkiError(Exception):
         return {"msg": str(self), "code": self.code, **self.details}
 
 
-def frames(exc: BaseException) -> str:
-    """The traceback without the exception's text, which may contain a value of the answer."""
+def format_frames(exc: BaseException) -> str:
+    """The traceback without the exception's message, which may contain a secret of the response."""
     return "".join(traceback.format_tb(exc.__traceback__))
 
 
 def run(module: Any, work: Callable[[], dict[str, Any]], unexpected: Callable[[Exception], PkiError]) -> None:
-    """The body of a module: exit with the result of `work`, or fail with the message of a PkiError.
+    """Exit the module with the result of `work`, or fail with the message, code and details of a PkiError.
 
-    `unexpected` returns the error for an answer of a server or program in a form that its documentation does not
-    describe.
+    `unexpected` returns the error for a response that does not have the form that its API documents.
     """
     try:
         result = work()
     except PkiError as exc:
         module.fail_json(**exc.result())
     except UNEXPECTED as exc:
-        module.fail_json(**unexpected(exc).result(), exception=frames(exc))
+        module.fail_json(**unexpected(exc).result(), exception=format_frames(exc))
     module.exit_json(**result)

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
 from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import run as run_module
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import access, conditions, kubeconfig
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import pods as kubernetes_pods
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Expectation, ObjectReference
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import BusyError, ClusterError
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AnsibleK8SModule,
     CoreException,
@@ -40,18 +40,6 @@ LOG_LINES, LOG_BYTES = 20, 65536  # limits for the log of a crashed container
 CERT_MANAGER_GROUP = "cert-manager.io"
 
 T = TypeVar("T")
-
-
-class ClusterError(PkiError):
-    """A failed request to a cluster, or an object that is not in the required state."""
-
-    code = "kubernetes_error"
-
-
-class BusyError(ClusterError):
-    """The API server is busy, is starting, or has lost its etcd: the same request may succeed later."""
-
-    code = "server_busy"
 
 
 class Cluster:

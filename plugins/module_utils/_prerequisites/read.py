@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import (
     REQUEST_TIMEOUT,
     Cluster,
-    ClusterError,
     read_error,
 )
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import ClusterError
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites import facts, helm
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was asked of a CA's certificate, and where one is otherwise. No requests. Private to this collection."""
+"""The options of a CA certificate: validation, request data and drift. Private to this collection."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import ipaddress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift as common_drift
-from ansible_collections.servicemesh.pki.plugins.module_utils._common import durations
+from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift, durations
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault import pki
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
@@ -18,7 +17,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._vault.pki import 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import ExtensionOID, NameOID, x509
 
-SUBJECT = {
+SUBJECT = {  # Vault's parameter -> attribute of the subject
     "common_name": NameOID.COMMON_NAME,
     "organization": NameOID.ORGANIZATION_NAME,
     "ou": NameOID.ORGANIZATIONAL_UNIT_NAME,
@@ -29,7 +28,7 @@ SUBJECT = {
     "postal_code": NameOID.POSTAL_CODE,
     "serial_number": NameOID.SERIAL_NUMBER,
 }
-# Option of the module and of the API -> the kind of name in the certificate, and which half of the constraints.
+# Parameter of the module and of Vault -> type of the name, and attribute of the extension (RFC 5280, section 4.2.1.10).
 CONSTRAINTS = {
     f"{half}_{name}": (kind, f"{half}_subtrees")
     for half in ("permitted", "excluded")
@@ -41,9 +40,9 @@ CONSTRAINTS = {
     }.items()
 }
 SHOWN = ("issuer_name", "common_name", "key_type", "key_bits", "path_length", "is_default", "fingerprint_sha256")
-NOT_EVERYWHERE = tuple(name for name in CONSTRAINTS if name != "permitted_dns_domains")
-SERVER_LONGEST = 768 * 3600  # max_lease_ttl of a server that is not configured otherwise
-SLACK = 120  # seconds: Vault dates the start of a certificate back by 30, or as the option says
+HASHICORP_ONLY = tuple(name for name in CONSTRAINTS if name != "permitted_dns_domains")
+SERVER_MAX_TTL = 768 * 3600  # default of max_lease_ttl in the configuration of the server
+TOLERANCE = 120  # seconds between the requested and the found validity, for clocks and rounding
 
 AUTHORITY_OPTIONS = dict(
     common_name=dict(type="str"),
@@ -75,7 +74,7 @@ SENT_AS_GIVEN = (
     "use_pss",
     "not_after",
 )
-# As lists, since a value such as "Acme, Inc." may hold a comma. Vault takes alt_names as one text only.
+# Sent as lists, because a value such as "Acme, Inc." may contain a comma. Only alt_names must be one string.
 SENT_AS_LIST = (
     *(name for name in SUBJECT if name not in SENT_AS_GIVEN),
     "alt_names",
@@ -86,32 +85,35 @@ SENT_AS_LIST = (
 )
 
 
-def checked(params: dict[str, Any]) -> dict[str, Any]:
-    """The options with durations in seconds and the key's bits, or the first thing wrong with them."""
+def validate_options(params: dict[str, Any]) -> dict[str, Any]:
+    """The options with durations in seconds and the size of the key. Raises VaultError for the first invalid one."""
     bits = pki.check_key(params["key_type"], params["key_bits"])
     if not (params["common_name"] or "").strip():
-        raise VaultError("common_name is empty, so nothing would name the CA. Give it a name.", code="invalid_name")
+        raise VaultError("common_name is empty. Set it to the name of the CA.", code="invalid_name")
     if (params["max_path_length"] or 0) < -1:
-        raise VaultError("max_path_length has to be -1 for no limit, or 0 and more.")
-    whole = {**params, "key_bits": bits, "minimum_remaining": durations.seconds(params["minimum_remaining"])}
+        message = f"max_path_length is {params['max_path_length']}. It must be -1 (no limit), 0 or more."
+        raise VaultError(message, code="invalid_option")
+    options = {**params, "key_bits": bits, "minimum_remaining": durations.seconds(params["minimum_remaining"])}
     if params["ttl"] is not None:
-        whole["ttl"] = durations.positive("ttl", params["ttl"])
+        options["ttl"] = durations.positive("ttl", params["ttl"])
     if params["not_before_duration"] is not None:
-        whole["not_before_duration"] = durations.zero_or_more("not_before_duration", params["not_before_duration"])
-    whole |= {name: list(dict.fromkeys(params[name])) for name in SENT_AS_LIST if params[name]}
-    check_networks(whole)
+        options["not_before_duration"] = durations.zero_or_more("not_before_duration", params["not_before_duration"])
+    options |= {name: list(dict.fromkeys(params[name])) for name in SENT_AS_LIST if params[name]}
+    check_networks(options)
     if params["not_after"] is not None:
-        end = moment(params["not_after"])
+        end = parse_timestamp(params["not_after"])
         if end <= datetime.now(UTC):
-            raise VaultError(f"not_after {params['not_after']} is in the past. Give a later one.")
-        whole["not_after"] = certs.iso(end)  # the one way of ISO 8601 that Vault reads
-    if lifetime(whole) <= whole["minimum_remaining"]:
+            message = f"not_after {params['not_after']} is in the past. Set it to a later time."
+            raise VaultError(message, code="invalid_option")
+        options["not_after"] = certs.iso(end)  # the only ISO 8601 format that Vault reads
+    if requested_lifetime(options) <= options["minimum_remaining"]:
         given = f"ttl {params['ttl']}" if params["ttl"] else f"not_after {params['not_after']}"
         raise VaultError(
-            f"{given} is not longer than minimum_remaining {params['minimum_remaining']}, "
-            "so the certificate would be too old from the start. Ask for a lower minimum_remaining."
+            f"{given} is not longer than minimum_remaining {params['minimum_remaining']}, so a new certificate would "
+            "already be too old. Set a lower minimum_remaining.",
+            code="validity_too_short",
         )
-    return whole
+    return options
 
 
 def check_networks(options: dict[str, Any]) -> None:
@@ -120,21 +122,24 @@ def check_networks(options: dict[str, Any]) -> None:
             try:
                 network = ipaddress.ip_network(text, strict=False)
             except ValueError:
-                raise VaultError(f"{name}: {text!r} is no network. Write it like 10.0.0.0/8.") from None
+                message = f"{name}: {text!r} is not a network. Write it like 10.0.0.0/8."
+                raise VaultError(message, code="invalid_option") from None
             if str(network) != text.lower():
-                raise VaultError(f"{name}: {text!r} is no network. Write it as {network}.")
+                raise VaultError(f"{name}: {text!r} is not a network. Write it as {network}.", code="invalid_option")
 
 
-def moment(text: str) -> datetime:
+def parse_timestamp(text: str) -> datetime:
+    """An ISO 8601 time in UTC. Raises VaultError."""
     try:
         found = datetime.fromisoformat(text)
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise VaultError(f"not_after {text!r} is no time: write it like 2027-03-31T12:00:00Z.") from None
+        message = f"not_after {text!r} is not a time. Write it like 2027-03-31T12:00:00Z."
+        raise VaultError(message, code="invalid_option") from None
 
 
-def request(options: dict[str, Any]) -> dict[str, Any]:
-    """What Vault is sent."""
+def request_data(options: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of Vault's API (/pki/root/generate, /pki/root/sign-intermediate)."""
     data = {name: options[name] for name in SENT_AS_GIVEN if options[name] is not None}
     data |= {name: options[name] for name in SENT_AS_LIST if options[name]}
     if options["alt_names"]:
@@ -145,36 +150,40 @@ def request(options: dict[str, Any]) -> dict[str, Any]:
     return {**data, "key_bits": options["key_bits"]}
 
 
-def drift(options: dict[str, Any], certificate: x509.Certificate, now: datetime) -> common_drift.Differences:
-    """Where an existing certificate is otherwise than asked. What was not asked is not looked at."""
-    wanted = {name: options[name] for name in (*SUBJECT, *CONSTRAINTS, "max_path_length") if options[name] is not None}
-    found = {**subject(certificate), **constraints(certificate), **basic(certificate), **key(certificate)}
-    wanted |= {"key_type": options["key_type"], "key_bits": options["key_bits"], "is_ca": True}
-    differing = common_drift.differences(wanted, found)
-    differing |= dates(options, certificate, now)
-    return differing
+def find_drift(options: dict[str, Any], certificate: x509.Certificate, now: datetime) -> drift.Differences:
+    """Where an existing certificate differs from the options. Options that are not set are not compared."""
+    expected = {
+        name: options[name] for name in (*SUBJECT, *CONSTRAINTS, "max_path_length") if options[name] is not None
+    }
+    expected |= {"key_type": options["key_type"], "key_bits": options["key_bits"], "is_ca": True}
+    found = {
+        **subject_fields(certificate),
+        **name_constraints(certificate),
+        **basic_constraints(certificate),
+        **key_fields(certificate),
+    }
+    return drift.differences(expected, found) | validity_drift(options, certificate, now)
 
 
-def dates(options: dict[str, Any], certificate: x509.Certificate, now: datetime) -> common_drift.Differences:
+def validity_drift(options: dict[str, Any], certificate: x509.Certificate, now: datetime) -> drift.Differences:
     end = certificate.not_valid_after_utc
-    back = 30 if options["not_before_duration"] is None else options["not_before_duration"]
-    life = int((end - certificate.not_valid_before_utc).total_seconds())
-    left = int((end - now).total_seconds())
-    differing: common_drift.Differences = {}
-    if options["ttl"] and abs(life - back - options["ttl"]) > SLACK:
-        rounded = life - back
-        differing["ttl"] = {"wanted": durations.text(options["ttl"]), "found": durations.text(max(rounded, 0))}
-    if options["not_after"] and abs((moment(options["not_after"]) - end).total_seconds()) > 1:
-        differing["not_after"] = {"wanted": options["not_after"], "found": end.isoformat()}
-    if left <= options["minimum_remaining"]:
-        at_least = durations.text(options["minimum_remaining"])
-        told = left - left % 60 if left > 3600 else left  # seconds matter to nobody then
-        found = durations.text(told) if left > 0 else f"expired since {end.isoformat()}"
-        differing["minimum_remaining"] = {"wanted": at_least, "found": found}
+    backdated = 30 if options["not_before_duration"] is None else options["not_before_duration"]
+    ttl = int((end - certificate.not_valid_before_utc).total_seconds()) - backdated
+    remaining = int((end - now).total_seconds())
+    differing: drift.Differences = {}
+    if options["ttl"] and abs(ttl - options["ttl"]) > TOLERANCE:
+        differing["ttl"] = {"expected": durations.text(options["ttl"]), "found": durations.text(max(ttl, 0))}
+    if options["not_after"] and abs((parse_timestamp(options["not_after"]) - end).total_seconds()) > 1:
+        differing["not_after"] = {"expected": options["not_after"], "found": end.isoformat()}
+    if remaining <= options["minimum_remaining"]:
+        minimum = durations.text(options["minimum_remaining"])
+        rounded = remaining - remaining % 60 if remaining > 3600 else remaining
+        found = durations.text(rounded) if remaining > 0 else f"expired since {end.isoformat()}"
+        differing["minimum_remaining"] = {"expected": minimum, "found": found}
     return differing
 
 
-def subject(certificate: x509.Certificate) -> dict[str, Any]:
+def subject_fields(certificate: x509.Certificate) -> dict[str, Any]:
     values = {
         name: [found.value for found in certificate.subject.get_attributes_for_oid(oid)]
         for name, oid in SUBJECT.items()
@@ -185,18 +194,18 @@ def subject(certificate: x509.Certificate) -> dict[str, Any]:
     }
 
 
-def key(certificate: x509.Certificate) -> dict[str, Any]:
+def key_fields(certificate: x509.Certificate) -> dict[str, Any]:
     kind, bits, dummy = certs.key_facts(certificate)
-    return {"key_type": kind, "key_bits": 0 if kind == "ed25519" else bits}  # Vault counts none there
+    return {"key_type": kind, "key_bits": 0 if kind == "ed25519" else bits}  # Vault's key_bits of ed25519 is 0
 
 
-def basic(certificate: x509.Certificate) -> dict[str, Any]:
+def basic_constraints(certificate: x509.Certificate) -> dict[str, Any]:
     found = certs.extension(certificate, ExtensionOID.BASIC_CONSTRAINTS)
     limit = found.path_length if found else None
     return {"is_ca": bool(found and found.ca), "max_path_length": -1 if limit is None else limit}
 
 
-def constraints(certificate: x509.Certificate) -> dict[str, list[str]]:
+def name_constraints(certificate: x509.Certificate) -> dict[str, list[str]]:
     found = certs.extension(certificate, ExtensionOID.NAME_CONSTRAINTS)
     return {
         name: [str(entry.value) for entry in getattr(found, half, None) or [] if isinstance(entry, kind)]
@@ -204,76 +213,99 @@ def constraints(certificate: x509.Certificate) -> dict[str, list[str]]:
     }
 
 
-def lifetime(options: dict[str, Any]) -> int:
-    """Seconds from now that the certificate shall live."""
+def requested_lifetime(options: dict[str, Any]) -> int:
+    """The seconds from now until the requested end of the certificate."""
     if options["ttl"]:
         return int(options["ttl"])
-    return int((moment(options["not_after"]) - datetime.now(UTC)) / timedelta(seconds=1))
+    return int((parse_timestamp(options["not_after"]) - datetime.now(UTC)) / timedelta(seconds=1))
 
 
-def check_lifetime(options: dict[str, Any], mount: str, longest: int) -> None:
-    """Vault cuts what is too long, HashiCorp's without a word; so it is refused before. 0 is a limit not known."""
-    if lifetime(options) <= (longest or SERVER_LONGEST):
+def check_lifetime(options: dict[str, Any], mount: str, max_ttl: int) -> None:
+    """Fail if the certificate would outlive the limit of its mount, because Vault shortens it without an error.
+
+    `max_ttl` is in seconds, 0 if it is not known.
+    """
+    if requested_lifetime(options) <= (max_ttl or SERVER_MAX_TTL):
         return
     given = options["not_after"] or durations.text(options["ttl"])
-    if longest:
+    if max_ttl:
         raise VaultError(
-            f"The mount {mount} issues for {durations.text(longest)} at most, wanted is {given}. "
-            "Raise its max_lease_ttl first (vault_engine), or ask for less."
+            f"The mount {mount} issues certificates for at most {durations.text(max_ttl)}, requested is {given}. "
+            "Raise its max_lease_ttl first (vault_engine), or request less.",
+            code="validity_too_long",
+            mount=mount,
         )
     raise VaultError(
-        f"The mount {mount} has no max_lease_ttl of its own, and the token may not ask for the server's, which is "
-        f"{durations.text(SERVER_LONGEST)} if nobody changed it; wanted is {given}. Give the mount one (vault_engine), "
-        f'or the token the right: path "sys/mounts/{mount}/tune" {{ capabilities = ["read"] }}'
+        f"The mount {mount} has no max_lease_ttl, and the token cannot read the limit of the server, which is "
+        f"{durations.text(SERVER_MAX_TTL)} by default; requested is {given}. Set max_lease_ttl of the mount "
+        f'(vault_engine), or add this rule to the policy: path "sys/mounts/{mount}/tune" {{ capabilities = ["read"] }}',
+        code="validity_too_long",
+        mount=mount,
     )
 
 
-def check_known(vault: Vault, where: str, options: dict[str, Any]) -> None:
-    """OpenBao ignores what only HashiCorp Vault has, and makes a CA without it; so it is refused before."""
-    seldom = [name for name in NOT_EVERYWHERE if options[name]]
-    if not seldom and options["key_bits"] != 8192:
+def check_supported(vault: Vault, path: str, options: dict[str, Any]) -> None:
+    """Fail for options that only HashiCorp Vault has, because OpenBao ignores them without an error."""
+    special = [name for name in HASHICORP_ONLY if options[name]]
+    if not special and options["key_bits"] != 8192:
         return
-    product, known = vault.describe(where)
+    product, known = vault.describe(path)
     if not product:
         return
-    unknown = [name for name in seldom if name not in known]
+    unknown = [name for name in special if name not in known]
     if unknown:
         raise VaultError(
-            f"{product} at {vault.url} does not know {', '.join(unknown)}. Nothing was made. Leave it out."
+            f"{product} at {vault.url} does not support {', '.join(unknown)}. Nothing was created. Remove the option.",
+            code="unsupported_option",
         )
     if options["key_bits"] == 8192 and product == "OpenBao":
-        raise VaultError(f"OpenBao at {vault.url} makes no RSA keys of 8192 bits. Nothing was made. Ask for 4096.")
+        raise VaultError(
+            f"OpenBao at {vault.url} has no RSA keys of 8192 bits. Nothing was created. Set key_bits to 4096.",
+            code="unsupported_option",
+        )
 
 
-def judge(
-    module: Any, options: dict[str, Any], found: Issuer, ours: bool, parent: Issuer | None = None
-) -> common_drift.Differences:
-    """What to do about an issuer that is not as asked."""
-    differing = drift(options, found.certificate, datetime.now(UTC))
-    if parent and not pki.signed_by(parent, found.certificate):
-        issuer = found.certificate.issuer.rfc4514_string()
-        wanted = f"{parent.issuer_name} of {parent.mount}"
-        differing["parent_issuer"] = {"wanted": wanted, "found": f"a key of {issuer}"}
+def evaluate_drift(
+    module: Any, options: dict[str, Any], found: Issuer, created: bool, parent: Issuer | None = None
+) -> drift.Differences:
+    """The differences between an issuer and the options, after a warning or a VaultError as `on_drift` requires.
+
+    `created` is true for an issuer of this run, which must not differ at all.
+    """
+    differing = find_drift(options, found.certificate, datetime.now(UTC))
+    if parent and not pki.is_signed_by(parent, found.certificate):
+        signer = found.certificate.issuer.rfc4514_string()
+        expected = f"{parent.issuer_name} in mount {parent.mount}"
+        differing["parent_issuer"] = {"expected": expected, "found": f"a key of {signer}"}
     if not found.key_id:
-        differing["key"] = {"wanted": "in Vault", "found": "not in this mount"}
+        differing["key"] = {"expected": "in Vault", "found": "not in this mount"}
     if not differing:
         return {}
-    listed = common_drift.sentence(differing)
-    if ours:
-        message = f"Vault made issuer {found.issuer_name} of {found.mount} otherwise than asked: {listed}. "
-        message += "Nothing trusts it yet: remove it (state absent, force), correct the options, run again."
-        raise VaultError(message, differences=differing, issuer=found.facts())
-    message = f"Issuer {found.issuer_name} of {found.mount} exists and differs: {listed}. "
+    facts = found.facts()
+    name, listed = f"Issuer {found.issuer_name} in mount {found.mount}", drift.describe(differing)
+    if created:
+        raise VaultError(
+            f"{name} was created and does not match the request: {listed}. Nothing trusts it yet. Remove it (state "
+            "absent, force), correct the options, and run again.",
+            code="issuer_mismatch",
+            differences=differing,
+            issuer=facts,
+        )
+    mismatch = f"{name} does not match: {listed}."
     if options["on_drift"] == "fail":
-        message += "A certificate cannot be changed: correct the options, or make another root under another name."
-        raise VaultError(message, differences=differing, issuer=found.facts())
+        raise VaultError(
+            f"{mismatch} A certificate cannot be changed. Correct the options, or create an issuer with another name.",
+            code="issuer_mismatch",
+            differences=differing,
+            issuer=facts,
+        )
     if options["on_drift"] == "warn":
-        module.warn(message.rstrip())
+        module.warn(mismatch)
     return differing
 
 
-def predicted(options: dict[str, Any], everything: list[Issuer]) -> dict[str, Any]:
-    """What is known of a root before it exists. None is what only Vault can tell."""
+def predict_issuer(options: dict[str, Any], everything: list[Issuer]) -> dict[str, Any]:
+    """The facts of an issuer that does not exist yet, for check mode. None is what only Vault decides."""
     return {
         "mount": options["mount"],
         "issuer_name": options["issuer_name"],
@@ -288,7 +320,8 @@ def predicted(options: dict[str, Any], everything: list[Issuer]) -> dict[str, An
 
 
 def result(
-    changed: bool, before: dict[str, Any], after: dict[str, Any], differing: common_drift.Differences
+    changed: bool, before: dict[str, Any], after: dict[str, Any], differing: drift.Differences
 ) -> dict[str, Any]:
-    diff = {"before": common_drift.view(before, SHOWN), "after": common_drift.view(after, SHOWN)}
+    """The return values of a module that manages a CA."""
+    diff = {"before": drift.select(before, SHOWN), "after": drift.select(after, SHOWN)}
     return dict(changed=changed, issuer=after, differences=differing, diff=diff)

@@ -1,7 +1,11 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A credential of Vault that lives in a Secret of Kubernetes and is seen by nobody. Private to this collection."""
+"""A credential of Vault that is stored in a Kubernetes Secret and shown in no output. Private to this collection.
+
+Every credential that a run creates is either stored or revoked, also when responses are lost. Where neither is
+possible, the error names the credential by its accessor or mark.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +18,27 @@ from typing import Any, TypeVar
 from ansible.module_utils.api import retry_with_delays_and_condition
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift, durations
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault, hide
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import ClusterError
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.secret import OutcomeUnknownError, SecretValue
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault, mask_secret
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault.kubernetes_secret import (
-    OutcomeUnknownError,
-    SecretValue,
-)
 
 T = TypeVar("T")
-PAUSES = (0.5, 1, 2)  # seconds before Vault is asked again to take a credential back
-DEAD = {"wanted": "alive", "found": "expired, revoked or unknown to this Vault"}
+PAUSES = (0.5, 1, 2)  # seconds between attempts to look up or revoke a credential
+INVALID = {"expected": "valid", "found": "expired, revoked or unknown to this Vault"}
 
 
 @dataclass(frozen=True)
-class Made:
-    """A new credential. The accessor names it and cannot be used instead of it."""
+class NewCredential:
+    """A credential that Vault has just issued. The accessor identifies it and cannot be used in its place."""
 
     value: str
     accessor: str
 
 
 class Credential(ABC):
-    """One kind of credential. What Vault tells of one is `found`, empty when it is not alive."""
+    """One kind of credential. `found` is what Vault returns about one, empty when it is not valid."""
 
     kind: str
 
@@ -44,47 +47,47 @@ class Credential(ABC):
         self.minimum = durations.seconds(params["minimum_ttl"])
 
     @abstractmethod
-    def check(self) -> None:
-        """A VaultError for a wish that cannot come true, before anything is made."""
+    def check_options(self) -> None:
+        """Raise VaultError for a request that Vault cannot fulfil, before anything is created."""
 
     @abstractmethod
     def look_up(self, value: str) -> dict[str, Any]: ...
 
     @abstractmethod
-    def wanted(self) -> dict[str, Any]:
-        """What may be told of a new one before there is one."""
+    def expected_facts(self) -> dict[str, Any]:
+        """The facts of a new credential before it exists."""
 
     @abstractmethod
     def facts(self, found: dict[str, Any]) -> dict[str, Any]:
-        """What may be told of one."""
+        """What is public about a credential."""
 
     @abstractmethod
     def differences(self, found: dict[str, Any]) -> drift.Differences:
-        """Why a living one must be replaced; too little life left is `minimum_ttl`."""
+        """Why a valid credential must be replaced. A remaining TTL that is too short is `minimum_ttl`."""
 
     @abstractmethod
-    def rights(self, act: str) -> list[tuple[str, str]]:
-        """The capabilities and paths that the login needs to create, revoke or renew."""
+    def capabilities(self, operation: str) -> list[tuple[str, str]]:
+        """The capabilities and paths that the login needs to create, revoke or renew a credential."""
 
     @abstractmethod
-    def create(self, mark: str) -> Made:
-        """Creates one. Vault returns the mark with it, so that it can be found when the answer is lost."""
+    def create(self, mark: str) -> NewCredential:
+        """Create one. Vault stores the mark with it, so that it can be found when the response is lost."""
 
     @abstractmethod
     def revoke(self, value: str) -> None:
-        """Revokes one. Vault reports no error for one that is revoked already."""
+        """Revoke one. Vault returns no error for one that is already revoked."""
 
     @abstractmethod
-    def discard(self, mark: str) -> None:
-        """Finds the one with the mark and revokes it. There may be none."""
+    def revoke_by_mark(self, mark: str) -> None:
+        """Find the credential with the mark, if there is one, and revoke it."""
 
     @abstractmethod
     def accessor(self, found: dict[str, Any]) -> str:
-        """The accessor of one that was looked up."""
+        """The accessor of a credential that was looked up."""
 
     @abstractmethod
-    def check_new(self, found: dict[str, Any]) -> None:
-        """A VaultError for a new one that is less than what was requested."""
+    def check_created(self, found: dict[str, Any]) -> None:
+        """Raise VaultError for a new credential that does not match the request."""
 
     @property
     def title(self) -> str:
@@ -96,175 +99,185 @@ class Credential(ABC):
     def renew(self, value: str) -> None:
         raise NotImplementedError
 
-    def short_of_life(self, left: int) -> drift.Differences:
-        if left >= self.minimum:
+    def compare_remaining(self, remaining: int) -> drift.Differences:
+        if remaining >= self.minimum:
             return {}
-        return {"minimum_ttl": {"wanted": durations.text(self.minimum), "found": durations.text(left)}}
+        return {"minimum_ttl": {"expected": durations.text(self.minimum), "found": durations.text(remaining)}}
 
 
-def keep(module: Any, credential: Credential, key: str) -> dict[str, Any]:
-    """The body of a module that keeps a credential in a Secret."""
+def manage(module: Any, credential: Credential, key: str) -> dict[str, Any]:
+    """The body of a module that manages a credential in a Secret."""
     params = module.params
     secret = SecretValue(params["kubernetes"], params["secret_namespace"], params["secret_name"], key)
     value = secret.read()
     if value:
-        hide(module, value)
-    do = present if params["state"] == "present" else absent
-    return do(module, credential, secret, value)
+        mask_secret(module, value)
+    ensure = present if params["state"] == "present" else absent
+    return ensure(module, credential, secret, value)
 
 
-def decide(credential: Credential, value: str | None, found: dict[str, Any]) -> tuple[str, drift.Differences]:
+def choose_action(credential: Credential, value: str | None, found: dict[str, Any]) -> tuple[str, drift.Differences]:
+    """What to do with the credential in the Secret (the return value `action`), and why."""
     if not value:
         return "created", {}
     if not found:
-        return "replaced", {credential.kind: DEAD}
+        return "replaced", {credential.kind: INVALID}
     reasons = credential.differences(found)
     if set(reasons) == {"minimum_ttl"} and credential.can_renew(found):
         return "renewed", reasons
     return ("replaced" if reasons else "none"), reasons
 
 
-def again(call: Callable[[], T]) -> T:
-    """What Vault answers, where asking twice does no harm."""
-    retry = retry_with_delays_and_condition(PAUSES, lambda exc: isinstance(exc, VaultError) and not_answered(exc))
-    answer: T = retry(call)()
-    return answer
+def retry(call: Callable[[], T]) -> T:
+    """The result of a request that may be repeated, because a second one does no harm."""
+    attempt = retry_with_delays_and_condition(PAUSES, lambda exc: isinstance(exc, VaultError) and is_unanswered(exc))
+    result: T = attempt(call)()
+    return result
 
 
-def not_answered(exc: VaultError) -> bool:
+def is_unanswered(exc: VaultError) -> bool:
     return exc.lost or exc.code == "unreachable"
 
 
-def create(credential: Credential) -> Made:
-    """A new one. When the answer is lost, Vault may have one that nobody has: it is looked for and revoked."""
+def create(credential: Credential) -> NewCredential:
+    """Create a credential. If the response is lost, find the one that Vault may have created, and revoke it."""
     mark = secrets.token_hex(8)
     try:
         return credential.create(mark)
     except VaultError as exc:
         if exc.lost:
             try:
-                again(lambda: credential.discard(mark))
+                retry(lambda: credential.revoke_by_mark(mark))
             except VaultError as second:
                 exc.add(
-                    f"Vault may have made a {credential.title} that is in no Secret. It has the mark {mark}, and could "
-                    f"not be looked for: {second} Look for it, or wait until it expires.",
+                    f"Vault may have created a {credential.title} that is in no Secret. It has the mark {mark} and "
+                    f"could not be searched for: {second} Revoke it, or wait until it expires.",
                     left_behind=mark,
                 )
         raise
 
 
-def put(module: Any, credential: Credential, secret: SecretValue) -> dict[str, Any]:
-    """Create one, store it, and return its public facts. Whatever fails, it is revoked unless it may be stored."""
-    made = create(credential)
-    hide(module, made.value)
+def issue(module: Any, credential: Credential, secret: SecretValue) -> dict[str, Any]:
+    """Create a credential, store it, and return what Vault knows about it.
+
+    After a failure it is revoked, unless the Secret may contain it.
+    """
+    new = create(credential)
+    mask_secret(module, new.value)
     try:
-        found = again(lambda: credential.look_up(made.value))
+        found = retry(lambda: credential.look_up(new.value))
         if not found:
-            raise VaultError(f"Vault does not know the {credential.title} that it made a moment ago. Run again.")
-        check_life(credential, found)
-        secret.write(made.value)
+            message = f"Vault does not know the {credential.title} that it has just created. Run again."
+            raise VaultError(message, code="unknown_credential")
+        check_validity(credential, found)
+        secret.write(new.value)
     except OutcomeUnknownError as exc:
         exc.add(
-            f"It is not known whether {secret.where} has the new {credential.title} (accessor {made.accessor}), so it "
-            "was not revoked, and neither was the one before. Run again when the cluster answers.",
-            accessor=made.accessor,
+            f"It is not known whether {secret.title} contains the new {credential.title} (accessor {new.accessor}), so "
+            "neither that one nor the previous one was revoked. Run again when the cluster responds.",
+            accessor=new.accessor,
         )
         raise
     except BaseException as exc:  # an interrupt, too
-        if isinstance(exc, VaultError) or not may_hold(secret, made.value):
-            withdraw(credential, made, exc)
+        if isinstance(exc, PkiError) or not may_be_stored(secret, new.value):
+            revoke_new(credential, new, exc)
         raise
     return found
 
 
-def may_hold(secret: SecretValue, value: str) -> bool:
+def may_be_stored(secret: SecretValue, value: str) -> bool:
     try:
         return secret.read() == value
-    except VaultError:
+    except PkiError:
         return True
 
 
-def withdraw(credential: Credential, made: Made, first: BaseException) -> None:
-    """Revokes one after an error, which stays the error that is reported."""
+def revoke_new(credential: Credential, new: NewCredential, first: BaseException) -> None:
+    """Revoke a credential after an error. A failure is added to that error."""
     try:
-        again(lambda: credential.revoke(made.value))
+        retry(lambda: credential.revoke(new.value))
     except VaultError as second:
-        if isinstance(first, VaultError):
+        if isinstance(first, PkiError):
             first.add(
                 f"The new {credential.title} is in no Secret and could not be revoked: {second} Revoke it by its "
-                f"accessor {made.accessor}.",
-                left_behind=made.accessor,
+                f"accessor {new.accessor}.",
+                left_behind=new.accessor,
             )
 
 
-def retire(credential: Credential, secret: SecretValue, value: str, found: dict[str, Any]) -> None:
-    """Revokes the one that was replaced."""
+def revoke_previous(credential: Credential, secret: SecretValue, value: str, found: dict[str, Any]) -> None:
+    """Revoke the credential that was replaced."""
     try:
-        again(lambda: credential.revoke(value))
+        retry(lambda: credential.revoke(value))
     except VaultError as exc:
         accessor = credential.accessor(found)
         exc.add(
-            f"{secret.where} has the new {credential.title}, and the one before is still valid. Revoke it by its "
-            f"accessor {accessor}.",
+            f"{secret.title} contains the new {credential.title}, and the previous one is still valid. Revoke it by "
+            f"its accessor {accessor}.",
             left_behind=accessor,
         )
         raise
 
 
-def check_life(credential: Credential, found: dict[str, Any]) -> None:
-    """Vault cuts without a word what is asked for to the max_lease_ttl of the login method or of the server."""
-    credential.check_new(found)
+def check_validity(credential: Credential, found: dict[str, Any]) -> None:
+    """Fail if the new credential expires too early: Vault shortens a TTL to max_lease_ttl without an error."""
+    credential.check_created(found)
     short = credential.differences(found).get("minimum_ttl")
     if short:
         raise VaultError(
-            f"Vault gives a {credential.title} a life of {short['found']} only, less than minimum_ttl "
-            f"{short['wanted']}, so every run would replace it. The Secret was left as it is. Ask for a lower "
-            "minimum_ttl, or raise what limits it: the life asked for, or max_lease_ttl of the login (vault_engine)."
+            f"Vault issues a {credential.title} for {short['found']} only, less than minimum_ttl {short['expected']}, "
+            "so every run would replace it. The Secret was not changed. Lower minimum_ttl, or raise the requested "
+            "validity or max_lease_ttl of the auth method (vault_engine).",
+            code="validity_too_short",
         )
 
 
 def present(module: Any, credential: Credential, secret: SecretValue, value: str | None) -> dict[str, Any]:
     found = credential.look_up(value) if value else {}
-    credential.check()
+    credential.check_options()
     check_namespace(module, secret)
-    action, reasons = decide(credential, value, found)
+    action, reasons = choose_action(credential, value, found)
     before = after = credential.facts(found)
     if action != "none":
-        now = act(module, credential, secret, action, value or "", found)
-        known = before if action == "renewed" else credential.wanted()
-        foreseen = {**known, "expire_time": None}
-        after = foreseen if module.check_mode else credential.facts(now)
+        now = apply(module, credential, secret, action, value or "", found)
+        known = before if action == "renewed" else credential.expected_facts()
+        after = {**known, "expire_time": None} if module.check_mode else credential.facts(now)
     return result(action, reasons, before, after)
 
 
 def check_namespace(module: Any, secret: SecretValue) -> None:
-    """In a check of a fresh cluster it may be one that a real run makes before."""
+    """Fail if the namespace does not exist. In check mode of a new cluster, a real run may create it before."""
     if secret.has_namespace():
         return
-    missing = f"Namespace {secret.namespace} does not exist in the cluster."
+    message = f"Namespace {secret.namespace} does not exist in the cluster. Create it first."
     if not module.check_mode:
-        raise VaultError(f"{missing} Make it first.")
-    module.warn(f"{missing} A real run needs it.")
+        raise ClusterError(message, code="kubernetes_namespace_not_found", namespace=secret.namespace)
+    module.warn(message)
 
 
-def act(
+def apply(
     module: Any, credential: Credential, secret: SecretValue, action: str, value: str, found: dict[str, Any]
 ) -> dict[str, Any]:
-    """What Vault tells afterwards. Fails before anything is made when a right is missing. Check mode goes no further,
-    and asks Kubernetes, too."""
-    renews, replaces = action == "renewed", retired(credential, value, found)
-    acts = ["renew"] if renews else ["create", *(["revoke"] if replaces else [])]
-    credential.vault.foresee(*(right for one in acts for right in credential.rights(one)))
+    """Create, replace or renew the credential, and return what Vault knows about it.
+
+    Fails before the first change when a capability is missing. Check mode goes no further, and asks Kubernetes for a
+    dry run.
+    """
+    renews, replaces = action == "renewed", must_revoke(credential, value, found)
+    operations = ["renew"] if renews else ["create", *(["revoke"] if replaces else [])]
+    credential.vault.check_capabilities(
+        *(needed for operation in operations for needed in credential.capabilities(operation))
+    )
     if module.check_mode:
         if not renews and secret.has_namespace():
-            secret.write("foreseen", dry_run=True)
+            secret.write("only for the dry run", dry_run=True)
         return {}
     if renews:
-        again(lambda: credential.renew(value))
+        retry(lambda: credential.renew(value))
         return credential.look_up(value)
-    now = put(module, credential, secret)
+    now = issue(module, credential, secret)
     if replaces:
-        retire(credential, secret, value, found)
+        revoke_previous(credential, secret, value, found)
     return now
 
 
@@ -272,19 +285,20 @@ def absent(module: Any, credential: Credential, secret: SecretValue, value: str 
     if not value:
         return result("none", {}, {}, {})
     found = credential.look_up(value)
-    if retired(credential, value, found):
-        credential.vault.foresee(*credential.rights("revoke"))
+    if must_revoke(credential, value, found):
+        credential.vault.check_capabilities(*credential.capabilities("revoke"))
         if not module.check_mode:
-            again(lambda: credential.revoke(value))
+            retry(lambda: credential.revoke(value))
     secret.remove(dry_run=module.check_mode)
     return result("removed", {}, {"in_secret": True, **credential.facts(found)}, {})
 
 
-def retired(credential: Credential, value: str, found: dict[str, Any]) -> bool:
-    """Whether what was replaced is to be revoked: never the login of this very run."""
+def must_revoke(credential: Credential, value: str, found: dict[str, Any]) -> bool:
+    """Whether to revoke a credential that was replaced or removed: not the token that this run uses itself."""
     return bool(found) and value != credential.vault.client.token
 
 
 def result(action: str, reasons: drift.Differences, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """The return values of the module."""
     diff = {"before": before, "after": after}
     return dict(changed=action != "none", action=action, reasons=reasons, facts=after, diff=diff)

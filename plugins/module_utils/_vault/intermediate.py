@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps that make an intermediate CA, and what a run left that ended between them. Private to this collection.
+"""The steps that create an intermediate CA, and the recovery of an interrupted run. Private to this collection.
 
-Vault makes the key, another mount signs, the certificate is imported, the issuer gets its name. Only the name makes it
-the intermediate of that name, so until then everything can be taken back or finished.
+Vault generates the key, another mount signs the certificate, the certificate is imported, and the issuer gets its name.
+Only the name makes it the requested intermediate, so until then a run can be rolled back or finished.
 """
 
 from __future__ import annotations
@@ -23,140 +23,138 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._vault.pki import 
 KEY = ("key_type", "key_bits")
 GENERATE = "issuers/generate/intermediate/internal"
 IMPORT = "issuers/import/cert"
-MARK = ".servicemesh-pki."  # in the name of a key: by it the next run finds what is left of one that was interrupted
-GRACE = 2  # seconds that another run may take for its next request
+MARK = ".servicemesh-pki."  # in the name of a key, so that the next run finds what an interrupted run left behind
+GRACE = 2  # seconds for the next request of a concurrent run
 
 
-def signs_at(options: dict[str, Any], parent: Issuer) -> str:
-    """By the name that was given, because that is what a policy names."""
+def signing_path(options: dict[str, Any], parent: Issuer) -> str:
+    """The path with the parent's name as the task gives it, because policies contain that name."""
     return f"{parent.mount}/issuer/{options['parent_issuer']}/sign-intermediate"
 
 
-def unfinished(
-    vault: Vault, options: dict[str, Any], parent: Issuer, everything: list[Issuer], now: datetime
+def find_unfinished(
+    vault: Vault, options: dict[str, Any], parent: Issuer, issuers: list[Issuer], now: datetime
 ) -> Issuer | None:
-    """What a run left that ended between its import and the name: the parent signed it as it was requested."""
-    nameless = (issuer for issuer in everything if issuer.key_id and not issuer.issuer_name)
-    for issuer in pki.with_certificates(vault, nameless):
-        ours = not issuer.problem and pki.signed_by(parent, issuer.certificate)
-        if ours and not authority.drift(options, issuer.certificate, now):
+    """An issuer that an interrupted run imported and did not name: the parent signed it as the options describe it."""
+    unnamed = (issuer for issuer in issuers if issuer.key_id and not issuer.issuer_name)
+    for issuer in pki.read_certificates(vault, unnamed):
+        is_child = not issuer.problem and pki.is_signed_by(parent, issuer.certificate)
+        if is_child and not authority.find_drift(options, issuer.certificate, now):
             return issuer
     return None
 
 
-def finish(vault: Vault, options: dict[str, Any], left: Issuer) -> tuple[bool, Issuer]:
-    """Gives it the name. Another run may be about to, and has a moment for it."""
+def finish(vault: Vault, options: dict[str, Any], unfinished: Issuer) -> tuple[bool, Issuer]:
+    """Name an unfinished issuer, unless a concurrent run does. Returns whether this run did, and the issuer."""
     mount, name = options["mount"], options["issuer_name"]
     time.sleep(GRACE)
-    found, dummy = pki.locate(vault, mount, name)
-    ours = found is None and give_name(vault, mount, left.issuer_id, name)
-    if ours:
-        sweep(vault, mount, name)
-    return ours, found or found_again(vault, mount, name)
+    found, dummy = pki.read_issuer(vault, mount, name)
+    is_ours = found is None and set_name(vault, mount, unfinished.issuer_id, name)
+    if is_ours:
+        delete_unused_keys(vault, mount, name)
+    return is_ours, found or pki.read_new_issuer(vault, mount, name)
 
 
-def make(vault: Vault, options: dict[str, Any], parent: Issuer) -> tuple[bool, Issuer]:
-    """Returns whether it was us. What was begun and not finished is taken back."""
-    mount, name, asked = options["mount"], options["issuer_name"], authority.request(options)
-    key = options["key_name"] or f"{name}{MARK}{secrets.token_hex(4)}"
-    wish = {"common_name": asked["common_name"], **{part: asked[part] for part in KEY}, "key_name": key}
-    begun: dict[str, Any] = {}
+def create(vault: Vault, options: dict[str, Any], parent: Issuer) -> tuple[bool, Issuer]:
+    """Create the intermediate, or roll back. Returns whether this run created it, and the issuer."""
+    mount, name, data = options["mount"], options["issuer_name"], authority.request_data(options)
+    key_name = options["key_name"] or f"{name}{MARK}{secrets.token_hex(4)}"
+    key_request = {
+        "common_name": data["common_name"],
+        **{parameter: data[parameter] for parameter in KEY},
+        "key_name": key_name,
+    }
+    generated: dict[str, Any] = {}
     try:
-        begun = vault.make(f"{mount}/{GENERATE}", wish)["data"]
-        wish = {part: value for part, value in asked.items() if part not in KEY}
-        signed = vault.request("POST", signs_at(options, parent), {**wish, "csr": begun["csr"]})["data"]
-        issuer_id = bring_in(vault, mount, [signed["certificate"], *chain(vault, parent)], begun["key_id"])
-        named = pki.find(pki.issuers(vault, mount), name)
-        if named and named.issuer_id == issuer_id:  # another run took this one for unfinished
-            return False, found_again(vault, mount, name)
-        ours = bool(issuer_id) and give_name(vault, mount, issuer_id, name)
+        generated = vault.create_once(f"{mount}/{GENERATE}", key_request)["data"]
+        sign_request = {parameter: value for parameter, value in data.items() if parameter not in KEY}
+        sign_request["csr"] = generated["csr"]
+        signed = vault.request("POST", signing_path(options, parent), sign_request)["data"]
+        bundle = [signed["certificate"], *read_chain(vault, parent)]
+        issuer_id = import_chain(vault, mount, bundle, generated["key_id"])
+        named = pki.find_issuer(pki.list_issuers(vault, mount), name)
+        if named and named.issuer_id == issuer_id:  # a concurrent run finished this issuer
+            return False, pki.read_new_issuer(vault, mount, name)
+        is_ours = bool(issuer_id) and set_name(vault, mount, issuer_id, name)
     except VaultError as exc:
-        if begun or exc.lost:
-            take_back(vault, mount, begun.get("key_id") or key, exc)
+        if generated or exc.lost:
+            roll_back(vault, mount, generated.get("key_id") or key_name, exc)
         raise
-    if not ours:  # another run was faster
-        take_back(vault, mount, begun["key_id"])
-    else:
-        sweep(vault, mount, name)
-    return ours, found_again(vault, mount, name)
+    if is_ours:
+        delete_unused_keys(vault, mount, name)
+    else:  # a concurrent run was faster
+        roll_back(vault, mount, generated["key_id"])
+    return is_ours, pki.read_new_issuer(vault, mount, name)
 
 
-def found_again(vault: Vault, mount: str, name: str) -> Issuer:
-    found, dummy = pki.locate(vault, mount, name)
-    if found is None:
-        raise VaultError(
-            f"Issuer {name} of {mount} was there a moment ago and is gone. Run again, and one thing at a time."
-        )
-    return found
-
-
-def take_back(vault: Vault, mount: str, key: str, first: VaultError | None = None) -> None:
-    """Deletes a key, by its identifier or name, and the issuers that have it. Errors are added to the first one."""
+def roll_back(vault: Vault, mount: str, key: str, first: VaultError | None = None) -> None:
+    """Delete a key, given by identifier or name, and its issuers. A failure is added to the first error."""
     try:
-        for issuer in pki.issuers(vault, mount):
+        for issuer in pki.list_issuers(vault, mount):
             if issuer.key_id == key:
                 vault.delete(f"{mount}/issuer/{issuer.issuer_id}")
         vault.delete(f"{mount}/key/{key}")
     except VaultError as exc:
         if first is None:
             raise
-        first.add(f"The key {key} of {mount} may be left, and no issuer needs it: {exc}", left_behind=key)
+        first.add(f"The unused key {key} may remain in mount {mount}. Delete it: {exc}", left_behind=key)
 
 
-def sweep(vault: Vault, mount: str, name: str) -> None:
-    """Deletes the keys of this intermediate that runs left which ended after they had made one, or that lose to us."""
-    used = {issuer.key_id for issuer in pki.issuers(vault, mount)}
-    for key_id, key in pki.keys(vault, mount).items():
-        if key_id not in used and re.fullmatch(rf"{re.escape(name + MARK)}[0-9a-f]{{8}}", key):
+def delete_unused_keys(vault: Vault, mount: str, name: str) -> None:
+    """Delete the keys that interrupted or slower runs generated for this intermediate."""
+    used = {issuer.key_id for issuer in pki.list_issuers(vault, mount)}
+    for key_id, key_name in pki.list_keys(vault, mount).items():
+        if key_id not in used and re.fullmatch(rf"{re.escape(name + MARK)}[0-9a-f]{{8}}", key_name):
             try:
                 vault.delete(f"{mount}/key/{key_id}")
             except VaultError as exc:
-                vault.module.warn(f"The key {key} of {mount} is left of a run that was interrupted: {exc}")
+                vault.module.warn(f"The key {key_name} in mount {mount} remains from an interrupted run: {exc}")
 
 
-def chain(vault: Vault, issuer: Issuer) -> list[str]:
+def read_chain(vault: Vault, issuer: Issuer) -> list[str]:
+    """The certificates from the issuer to the root as PEM."""
     data = vault.read(f"{issuer.mount}/issuer/{issuer.issuer_id}/json") or {}
     return [pem.strip() for pem in data.get("ca_chain") or [issuer.pem]]
 
 
-def bring_in(vault: Vault, mount: str, bundle: list[str], key_id: str) -> str:
-    """Imports the chain and returns the identifier of the issuer that has the key.
+def import_chain(vault: Vault, mount: str, bundle: list[str], key_id: str) -> str:
+    """Import the certificates and return the identifier of the issuer that has the key.
 
-    Empty when another run, which has finished, took the key away; then what was imported is removed again.
+    Empty when a concurrent run has finished and deleted the key. Then the imported intermediate is deleted again.
     """
-    answer = vault.request("POST", f"{mount}/{IMPORT}", {"pem_bundle": "\n".join(bundle)})["data"]
-    for issuer_id, its_key in answer["mapping"].items():
+    data = vault.request("POST", f"{mount}/{IMPORT}", {"pem_bundle": "\n".join(bundle)})["data"]
+    for issuer_id, its_key in data["mapping"].items():
         if its_key == key_id:
             return str(issuer_id)
-    for issuer in pki.issuers(vault, mount):
-        if issuer.issuer_id in (answer["imported_issuers"] or []):
-            whole = pki.with_certificate(vault, issuer)
-            if whole and whole.pem.strip() == bundle[0].strip():
+    for issuer in pki.list_issuers(vault, mount):
+        if issuer.issuer_id in (data["imported_issuers"] or []):
+            imported = pki.read_certificate(vault, issuer)
+            if imported and imported.pem.strip() == bundle[0].strip():
                 vault.delete(f"{mount}/issuer/{issuer.issuer_id}")
     return ""
 
 
-def give_name(vault: Vault, mount: str, issuer_id: str, name: str) -> bool:
-    """Whether it is this issuer that has the name."""
+def set_name(vault: Vault, mount: str, issuer_id: str, name: str) -> bool:
+    """Name an issuer. Returns False when another issuer has the name."""
     try:
         vault.patch(f"{mount}/issuer/{issuer_id}", {"issuer_name": name})
     except VaultError as exc:
         if "already in use" in exc.reason:
             return False
-        named = pki.find(pki.issuers(vault, mount), name) if exc.lost else None
+        named = pki.find_issuer(pki.list_issuers(vault, mount), name) if exc.lost else None
         if named is None or named.issuer_id != issuer_id:
             raise
     return True
 
 
-def lacks_default(vault: Vault, mount: str, everything: list[Issuer], ours: bool, existed: bool) -> bool:
-    """Whether the mount has no default issuer, and it is up to this run to see to it.
+def needs_default(vault: Vault, mount: str, issuers: list[Issuer], is_ours: bool, existed: bool) -> bool:
+    """Whether this run must set the default issuer of a mount that has none.
 
-    The run that makes the first issuer does. It may have ended before, or is about to and has a moment for it.
+    The run that creates the first issuer sets it. If that run was not this one, it gets some time before this one does.
     """
-    if any(issuer.is_default for issuer in everything) or not (ours or existed):
+    if any(issuer.is_default for issuer in issuers) or not (is_ours or existed):
         return False
     if existed:
         time.sleep(GRACE)
-        return not any(issuer.is_default for issuer in pki.issuers(vault, mount))
+        return not any(issuer.is_default for issuer in pki.list_issuers(vault, mount))
     return True

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where an auth method of type jwt gets the keys of a cluster from. Private to this collection."""
+"""The source of the keys with which an auth method of type jwt verifies tokens. Private to this collection."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError, cleaned
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError, format_reasons
 
-# Vault replaces the whole configuration on a write, so every source names the fields of the others, too.
+# Vault replaces the whole configuration on a write, so each source resets the fields of the others.
 EMPTY: dict[str, Any] = {
     "oidc_discovery_url": "",
     "oidc_discovery_ca_pem": "",
@@ -23,14 +23,14 @@ EMPTY: dict[str, Any] = {
     "jwks_ca_pem": "",
     "jwt_validation_pubkeys": [],
 }
-# An address that does not answer takes Vault half a minute, so another one at the same host is not tried.
-SILENT = ("timeout", "deadline exceeded", "no route to host", "no such host", "in time", "connection refused")
-REASON = 200  # letters of a reason, which may hold the whole answer of another server
+# Vault waits half a minute for an address that does not respond, so other addresses of that host are not tried.
+UNREACHABLE = ("timeout", "deadline exceeded", "no route to host", "no such host", "in time", "connection refused")
+MAX_REASON = 200  # characters of a reason, which may contain the whole response of another server
 
 
 @dataclass(frozen=True)
 class Source:
-    """One way for Vault to get the keys."""
+    """A source of the keys: an address, or the keys themselves."""
 
     kind: str
     data: dict[str, Any]
@@ -42,21 +42,21 @@ class Source:
 
 
 def sources(params: dict[str, Any]) -> list[Source]:
-    """What `keys` permits, in the order to try.
+    """The sources that the option `keys` permits, in the order to try them.
 
-    An address is tried with the cluster's CA and with the CAs that Vault's system trusts, as for a public issuer.
+    An address is tried with the CA of the cluster, and with the CAs of Vault's system for a public issuer.
     """
-    own, system = params["ca_certificate"], ""
+    cluster, system = params["ca_certificate"], ""
     found = {
         "discovery": [
             _source(params, "discovery", url, oidc_discovery_url=url, oidc_discovery_ca_pem=ca)
             for url in _https([params["issuer"]])
-            for ca in dict.fromkeys((system, own))
+            for ca in dict.fromkeys((system, cluster))
         ],
         "jwks": [
             _source(params, "jwks", url, jwks_url=url, jwks_ca_pem=ca)
             for url in _https(params["jwks_urls"])
-            for ca in dict.fromkeys((own, system))
+            for ca in dict.fromkeys((cluster, system))
         ],
         "static": [
             _source(params, "static", "", jwt_validation_pubkeys=keys) for keys in [params["public_keys"]] if keys
@@ -67,7 +67,7 @@ def sources(params: dict[str, Any]) -> list[Source]:
 
 
 def _https(urls: list[str]) -> list[str]:
-    """A key that was read without TLS proves nothing."""
+    """The addresses with TLS. Keys that are read without it can be forged."""
     return [url for url in dict.fromkeys(urls) if urlsplit(url).scheme == "https"]
 
 
@@ -78,22 +78,23 @@ def _source(params: dict[str, Any], kind: str, url: str, **data: Any) -> Source:
 def configure(module: Any, vault: Vault) -> dict[str, Any]:
     params = module.params
     path = f"auth/{params['path'].strip('/')}/config"
-    wanted = sources(params)
-    if not wanted:
+    candidates = sources(params)
+    if not candidates:
         raise VaultError(
-            f"There is nothing for {path} to verify tokens with: the issuer {params['issuer']} is no https address, "
-            "and jwks_urls and public_keys are empty. Set one of them.",
+            f"{path} would have no keys to verify tokens: the issuer {params['issuer']} is not an https address, and "
+            "jwks_urls and public_keys are empty. Set one of them.",
             code="no_keys",
         )
     found = vault.read(path) or {}
-    current = next((source for source in wanted if not drift.differences(source.data, found)), None)
-    if current and (current.kind != "static" or params["keys"] == "static" or module.check_mode or wanted == [current]):
+    current = next((source for source in candidates if not drift.differences(source.data, found)), None)
+    keeps_static = params["keys"] == "static" or candidates == [current] or module.check_mode
+    if current and (current.kind != "static" or keeps_static):
         return result(found, current, found, [])
     if module.check_mode:
-        vault.foresee(("update", path))
-        certain = wanted[0] if len(wanted) == 1 else None
-        return result(found, certain, certain.data if certain else {}, [])
-    chosen, refusals = first_accepted(vault, path, wanted, current, params["role"])
+        vault.check_capabilities(("update", path))
+        predicted = candidates[0] if len(candidates) == 1 else None
+        return result(found, predicted, predicted.data if predicted else {}, [])
+    chosen, refusals = first_accepted(vault, path, candidates, current, params["role"])
     if chosen is None:
         reasons = "; ".join(f"{one['url']}: {one['reason']}" for one in refusals)
         raise VaultError(
@@ -107,45 +108,45 @@ def configure(module: Any, vault: Vault) -> dict[str, Any]:
 
 
 def first_accepted(
-    vault: Vault, path: str, wanted: list[Source], current: Source | None, role: str | None
+    vault: Vault, path: str, candidates: list[Source], current: Source | None, role: str | None
 ) -> tuple[Source | None, list[dict[str, str]]]:
-    """The source that Vault verifies tokens with from now on, and what it refused before."""
+    """The first source that Vault accepts, which is then stored, and the refusals of those before it."""
     refusals: list[dict[str, str]] = []
-    silent: set[str] = set()
+    unreachable: set[str] = set()
     replaced = False
-    for source in wanted:
-        if source.host and source.host in silent:
+    for source in candidates:
+        if source.host and source.host in unreachable:
             continue
         if source is current and not replaced:
             return source, refusals
-        reason, stored = refusal(vault, path, source, role)
+        reason, stored = try_source(vault, path, source, role)
         replaced = replaced or stored
         if not reason:
             return source, refusals
         refusals.append({"source": source.kind, "url": source.url, "reason": reason})
-        if any(word in reason.lower() for word in SILENT):
-            silent.add(source.host)
+        if any(text in reason.lower() for text in UNREACHABLE):
+            unreachable.add(source.host)
     return None, refusals
 
 
-def refusal(vault: Vault, path: str, source: Source, role: str | None) -> tuple[str, bool]:
-    """Why Vault cannot verify tokens with a source, empty if it can, and whether it has stored the source."""
+def try_source(vault: Vault, path: str, source: Source, role: str | None) -> tuple[str, bool]:
+    """Write a source. Returns why Vault cannot use it, empty if it can, and whether Vault has stored it."""
     try:
         vault.request("POST", path, source.data)
     except VaultError as exc:
         if exc.status != 400 and not exc.lost:
             raise
-        return shortened(exc.reason or str(exc)), False
+        return shorten(exc.reason or str(exc)), False
     if source.kind == "discovery" and role:
-        return unreadable_keys(vault, path.removesuffix("/config"), role, source.data["bound_issuer"]), True
+        return explain_unreadable_keys(vault, path.removesuffix("/config"), role, source.data["bound_issuer"]), True
     return "", True
 
 
-def unreadable_keys(vault: Vault, path: str, role: str, issuer: str) -> str:
-    """Vault checks the discovery document when it is written, and fetches the keys at the first login only."""
+def explain_unreadable_keys(vault: Vault, path: str, role: str, issuer: str) -> str:
+    """Why Vault cannot read the keys of a discovery document, empty if it can. It fetches them at a login only."""
     body = vault.exchange("POST", f"{path}/login", {"role": role, "jwt": unsigned_token(issuer)})[1]
-    reason = cleaned(body.get("errors") or "") if isinstance(body, dict) else ""
-    return shortened(reason) if "fetching keys" in reason else ""
+    reason = format_reasons(body.get("errors") or "") if isinstance(body, dict) else ""
+    return shorten(reason) if "fetching keys" in reason else ""
 
 
 def unsigned_token(issuer: str) -> str:
@@ -155,8 +156,8 @@ def unsigned_token(issuer: str) -> str:
     return ".".join([*encoded, "bm9uZQ"])
 
 
-def shortened(reason: str) -> str:
-    return reason if len(reason) <= REASON else f"{reason[:REASON]}..."
+def shorten(reason: str) -> str:
+    return reason if len(reason) <= MAX_REASON else f"{reason[:MAX_REASON]}..."
 
 
 def result(
@@ -170,5 +171,5 @@ def result(
         url=source.url if source else "",
         refusals=refusals,
         differences=differing,
-        diff={"before": drift.view(found, names), "after": drift.view(now, names)},
+        diff={"before": drift.select(found, names), "after": drift.select(now, names)},
     )

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Issuers of a PKI mount: found by name, read, described. Private to this collection."""
+"""Issuers and keys of a PKI mount: list, find, read, delete. Private to this collection."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection 
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 
-NAME = re.compile(r"\w(?:[\w.-]*\w)?", re.ASCII)  # Vault's own rule
-# What it says, with status 500, of an issuer or a key that was deleted while it answered: fetchIssuerById, fetchKeyById
-# and resolveIssuerReference in builtin/logical/pki/storage.go.
-GONE = re.compile(r"pki (issuer|key) id \S+ does not exist|unable to find PKI issuer")
-PAUSES = [0.02] * 9  # seconds between two questions for a list
-BITS = {"ec": (224, 256, 384, 521), "rsa": (2048, 3072, 4096, 8192), "ed25519": (0,)}
-USUAL_BITS = {"ec": 256, "rsa": 2048, "ed25519": 0}
+NAME = re.compile(r"\w(?:[\w.-]*\w)?", re.ASCII)  # GenericNameRegex in sdk/framework/path.go of Vault
+# Vault's error, with status 500, for an issuer or key that was deleted while it built the response: fetchIssuerById,
+# fetchKeyById and resolveIssuerReference in builtin/logical/pki/storage.go.
+DELETED = re.compile(r"pki (issuer|key) id \S+ does not exist|unable to find PKI issuer")
+PAUSES = [0.02] * 9  # seconds between two attempts to read a list
+KEY_BITS = {"ec": (224, 256, 384, 521), "rsa": (2048, 3072, 4096, 8192), "ed25519": (0,)}
+DEFAULT_BITS = {"ec": 256, "rsa": 2048, "ed25519": 0}
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class Issuer:
     key_id: str
     is_default: bool
     pem: str = ""
-    chain: tuple[str, ...] = ()  # as Vault reports it, itself first
+    chain: tuple[str, ...] = ()  # PEM, as Vault returns it: the issuer's own certificate first
 
     @property
     def title(self) -> str:
-        return f"{self.issuer_name or self.issuer_id} of {self.mount}"
+        return f"{self.issuer_name or self.issuer_id} in mount {self.mount}"
 
     @property
     def problem(self) -> str:
-        """Why its certificate cannot be read here. Vault imports certificates that Python refuses."""
+        """Why its certificate cannot be parsed. Vault imports certificates that Python's cryptography rejects."""
         try:
             certs.certificate_facts(certs.parse_bundle(self.pem)[0])
         except UNEXPECTED as exc:
@@ -52,7 +52,7 @@ class Issuer:
 
     @property
     def certificate(self) -> Any:
-        """A VaultError that names the issuer when it cannot be read."""
+        """The parsed certificate. Raises VaultError."""
         if self.problem:
             raise VaultError(
                 f"The certificate of issuer {self.title} cannot be read: {self.problem}. Use another issuer.",
@@ -61,8 +61,8 @@ class Issuer:
             )
         return certs.parse_bundle(self.pem)[0]
 
-    def own(self) -> dict[str, Any]:
-        """What Vault itself reports of it."""
+    def vault_facts(self) -> dict[str, Any]:
+        """What Vault returns about it."""
         return {
             "mount": self.mount,
             "issuer_id": self.issuer_id,
@@ -73,33 +73,33 @@ class Issuer:
         }
 
     def facts(self) -> dict[str, Any]:
-        """What is public about it."""
-        return {**certs.certificate_facts(self.certificate), **self.own()}
+        """What Vault returns about it, and the facts of its certificate. Raises VaultError."""
+        return {**certs.certificate_facts(self.certificate), **self.vault_facts()}
 
 
-def check_name(what: str, name: str) -> None:
+def check_name(option: str, name: str) -> None:
     if name == "default":
-        raise VaultError(
-            f"{what} cannot be 'default': Vault keeps that word for whichever is the default. Choose another."
-        )
+        message = f"{option} cannot be 'default', which is Vault's reference to the default issuer. Use another name."
+        raise VaultError(message, code="invalid_name")
     if not NAME.fullmatch(name):
-        raise VaultError(f"{what} {name!r} is not possible: Vault takes letters, digits, and _ - . between them.")
+        message = f"{option} {name!r} is not valid. Use letters and digits, with _, - or . between them."
+        raise VaultError(message, code="invalid_name")
 
 
 def check_key(key_type: str, key_bits: int | None) -> int:
-    """The bits of a key of that type, the usual ones when none are given."""
-    bits = USUAL_BITS[key_type] if key_bits is None else key_bits
-    if bits not in BITS[key_type]:
-        choices = " or ".join(map(str, BITS[key_type]))
-        raise VaultError(f"key_bits {bits} is not for key_type {key_type}: it takes {choices}.")
+    """The size of a key, Vault's default when none is given. Raises VaultError for a size of another type."""
+    bits = DEFAULT_BITS[key_type] if key_bits is None else key_bits
+    if bits not in KEY_BITS[key_type]:
+        choices = " or ".join(map(str, KEY_BITS[key_type]))
+        raise VaultError(f"key_bits {bits} is not valid for key_type {key_type}. Use {choices}.", code="invalid_option")
     return bits
 
 
-def issuers(vault: Vault, mount: str) -> list[Issuer]:
-    """All issuers of a mount, without their certificates. Public, one request."""
-    info = listed(vault, f"{mount}/issuers")
+def list_issuers(vault: Vault, mount: str) -> list[Issuer]:
+    """All issuers of a mount, without their certificates. One unauthenticated request."""
+    info = list_entries(vault, f"{mount}/issuers")
     default = None
-    if info and not all("is_default" in entry for entry in info.values()):  # an older Vault
+    if info and not all("is_default" in entry for entry in info.values()):  # an older version of Vault
         default = (vault.read(f"{mount}/config/issuers") or {}).get("default")
     return [
         Issuer(
@@ -113,84 +113,108 @@ def issuers(vault: Vault, mount: str) -> list[Issuer]:
     ]
 
 
-def gone(error: Exception) -> bool:
-    return isinstance(error, VaultError) and bool(GONE.search(error.reason))
+def is_deleted(error: Exception) -> bool:
+    return isinstance(error, VaultError) and bool(DELETED.search(error.reason))
 
 
-def listed(vault: Vault, path: str) -> dict[str, dict[str, Any]]:
-    """The entries of a list, and what Vault tells of each. It reads them one by one, and fails when one is deleted
-    meanwhile, as by another run that takes back what it began; so it is asked again."""
-    ask = retry_with_delays_and_condition(PAUSES, should_retry_error=gone)(vault.list)
-    info: dict[str, dict[str, Any]] = ask(path).get("key_info") or {}
+def list_entries(vault: Vault, path: str) -> dict[str, dict[str, Any]]:
+    """The entries of a list by identifier.
+
+    Vault reads them one by one and fails when one is deleted meanwhile, for example by another run that rolls back.
+    Then the list is read again.
+    """
+    read = retry_with_delays_and_condition(PAUSES, should_retry_error=is_deleted)(vault.list)
+    info: dict[str, dict[str, Any]] = read(path).get("key_info") or {}
     return info
 
 
-def with_certificate(vault: Vault, issuer: Issuer) -> Issuer | None:
-    """None when it was deleted since it was listed."""
+def read_certificate(vault: Vault, issuer: Issuer) -> Issuer | None:
+    """The issuer with its certificate and chain, None when it was deleted after it was listed."""
     try:
         data = vault.read(f"{issuer.mount}/issuer/{issuer.issuer_id}/json") or {}
     except VaultError as exc:
-        if gone(exc):
+        if is_deleted(exc):
             return None
         raise
     chain = tuple(pem.strip() for pem in data.get("ca_chain") or [])
     return replace(issuer, pem=data["certificate"].strip() + "\n", chain=chain)
 
 
-def with_certificates(vault: Vault, some: Iterable[Issuer]) -> Iterator[Issuer]:
-    """Those that are still there."""
-    return filter(None, (with_certificate(vault, issuer) for issuer in some))
+def read_certificates(vault: Vault, issuers: Iterable[Issuer]) -> Iterator[Issuer]:
+    """The issuers that still exist, with their certificates."""
+    return filter(None, (read_certificate(vault, issuer) for issuer in issuers))
 
 
-def find(everything: list[Issuer], ref: str) -> Issuer | None:
-    """By name or by id; `default` is the default."""
-    for issuer in everything:
-        if ref in (issuer.issuer_name, issuer.issuer_id) or (ref == "default" and issuer.is_default):
+def find_issuer(issuers: list[Issuer], reference: str) -> Issuer | None:
+    """The issuer with this name or identifier. `default` is the default issuer."""
+    for issuer in issuers:
+        if reference in (issuer.issuer_name, issuer.issuer_id) or (reference == "default" and issuer.is_default):
             return issuer
     return None
 
 
-def locate(vault: Vault, mount: str, ref: str) -> tuple[Issuer | None, list[Issuer]]:
-    """An issuer with its certificate, and all of its mount without. Two requests."""
-    everything = issuers(vault, mount)
-    return complete(vault, find(everything, ref), everything)
+def read_issuer(vault: Vault, mount: str, reference: str) -> tuple[Issuer | None, list[Issuer]]:
+    """An issuer with its certificate, and all issuers of its mount without. Two requests."""
+    issuers = list_issuers(vault, mount)
+    return with_certificate(vault, find_issuer(issuers, reference), issuers)
 
 
-def complete(vault: Vault, found: Issuer | None, everything: list[Issuer]) -> tuple[Issuer | None, list[Issuer]]:
-    """One of all with its certificate; it is missing from both when it was deleted since they were listed."""
-    whole = with_certificate(vault, found) if found else None
-    return whole, [issuer for issuer in everything if whole or issuer is not found]
+def with_certificate(vault: Vault, found: Issuer | None, issuers: list[Issuer]) -> tuple[Issuer | None, list[Issuer]]:
+    """One of the issuers with its certificate, and all of them. If it was deleted meanwhile, it is in neither."""
+    complete = read_certificate(vault, found) if found else None
+    return complete, [issuer for issuer in issuers if complete or issuer is not found]
+
+
+def read_new_issuer(vault: Vault, mount: str, name: str) -> Issuer:
+    """An issuer that this run or a concurrent one has just created. Raises VaultError when it is gone again."""
+    found, dummy = read_issuer(vault, mount, name)
+    if found is None:
+        raise VaultError(
+            f"Issuer {name} in mount {mount} was deleted while this run created it. Run again, and not two at a time.",
+            code="concurrent_change",
+        )
+    return found
+
+
+def format_names(issuers: Iterable[Issuer]) -> str:
+    """The names of issuers for a message."""
+    return ", ".join(sorted(issuer.issuer_name or issuer.issuer_id for issuer in issuers)) or "none"
 
 
 def check_mount(vault: Vault, mount: str) -> int:
-    """The longest life in seconds that a PKI mount allows, 0 when the token may not know."""
+    """The seconds that certificates of a PKI mount may be valid, 0 when the token may not read it.
+
+    Raises VaultError when the mount does not exist or has an engine of another type.
+    """
     try:
-        info = vault.read(f"sys/internal/ui/mounts/{mount}") or {}  # open to each token that may do anything in it
+        info = vault.read(f"sys/internal/ui/mounts/{mount}") or {}  # for each token with any capability in the mount
     except VaultError as exc:
         if exc.status != 403 or "preflight" not in exc.reason:
             raise
         info = {}
     if info and info["type"] != "pki":
-        raise VaultError(f"At {mount} is an engine of type {info['type']}, wanted is pki. Correct the option mount.")
-    longest = (info.get("config") or {}).get("max_lease_ttl") or 0
-    if longest:
-        return longest
+        raise VaultError(
+            f"The engine at {mount} is of type {info['type']}, expected pki. Correct the option mount.",
+            code="engine_type_mismatch",
+        )
+    max_ttl = (info.get("config") or {}).get("max_lease_ttl") or 0
+    if max_ttl:
+        return max_ttl
     try:
         return (vault.read(f"sys/mounts/{mount}/tune") or {}).get("max_lease_ttl") or 0
     except VaultError as exc:
         if exc.status in (400, 404) and not info:
-            raise VaultError(
-                f"No PKI engine is mounted at {mount} in Vault at {vault.url}. Enable it first (vault_engine).", 404
-            ) from exc
+            message = f"No PKI engine is mounted at {mount} in Vault at {vault.url}. Enable it first (vault_engine)."
+            raise VaultError(message, 404, code="mount_not_found") from exc
         if exc.status == 403:
             return 0
         raise
 
 
-def keys(vault: Vault, mount: str) -> dict[str, str]:
-    """Identifiers and names of the keys of a mount; none where the token may not list them."""
+def list_keys(vault: Vault, mount: str) -> dict[str, str]:
+    """The names of the keys of a mount by identifier, empty when the token may not list them."""
     try:
-        info = listed(vault, f"{mount}/keys")
+        info = list_entries(vault, f"{mount}/keys")
     except VaultError as exc:
         if exc.status == 403:
             return {}
@@ -198,89 +222,85 @@ def keys(vault: Vault, mount: str) -> dict[str, str]:
     return {key_id: entry.get("key_name") or "" for key_id, entry in info.items()}
 
 
-def check_key_name(vault: Vault, mount: str, name: str | None, everything: list[Issuer]) -> None:
-    """Vault refuses a name that is taken, only after another step for an intermediate."""
+def check_key_name(vault: Vault, mount: str, name: str | None, issuers: list[Issuer]) -> None:
+    """Fail if a key has the name. Vault itself fails only after the first step of an intermediate."""
     if not name:
         return
     check_name("key_name", name)
-    taken = next((key_id for key_id, own in keys(vault, mount).items() if own == name), None)
-    if taken is None:
+    key_id = next((key_id for key_id, key_name in list_keys(vault, mount).items() if key_name == name), None)
+    if key_id is None:
         return
-    unused = (
-        ""
-        if any(issuer.key_id == taken for issuer in everything)
-        else (f" No issuer has it. If a run that was interrupted left it, delete {mount}/key/{taken}.")
-    )
-    raise VaultError(
-        f"There is a key {name} in {mount} already. Choose another key_name.{unused}",
-        code="key_name_taken",
-        key_id=taken,
-    )
+    message = f"A key with the name {name} already exists in mount {mount}. Use another key_name."
+    if not any(issuer.key_id == key_id for issuer in issuers):
+        message += f" No issuer uses it. If an interrupted run left it behind, delete {mount}/key/{key_id}."
+    raise VaultError(message, code="key_name_taken", key_id=key_id)
 
 
 def make_default(vault: Vault, issuer: Issuer) -> None:
     vault.write(f"{issuer.mount}/config/issuers", {"default": issuer.issuer_id})
 
 
-def signed_by(issuer: Issuer, certificate: Any) -> bool:
-    """Whether a certificate other than its own was signed by this issuer."""
+def is_signed_by(issuer: Issuer, certificate: Any) -> bool:
+    """Whether the issuer signed a certificate other than its own."""
     return certificate != issuer.certificate and certs.is_signed_by(certificate, issuer.certificate)
 
 
-def signed(issuer: Issuer, other: Issuer) -> bool:
-    """Whether it signed another issuer. Where that one cannot be read, Vault's chain of it says so."""
+def has_signed(issuer: Issuer, other: Issuer) -> bool:
+    """Whether the issuer signed another one. If that one cannot be parsed, Vault's chain decides."""
     if other.problem:
         return issuer.pem.strip() in other.chain[1:]
-    return signed_by(issuer, other.certificate)
+    return is_signed_by(issuer, other.certificate)
 
 
-def valid_certificates(vault: Vault, issuer: Issuer) -> Iterator[str]:
-    """One reason for all certificates of the mount that the issuer signed and that are neither expired nor revoked, and
-    one for each that cannot be read."""
+def reasons_from_certificates(vault: Vault, issuer: Issuer) -> Iterator[str]:
+    """One reason for all valid certificates of the mount that the issuer signed, and one for each that is unreadable.
+
+    Expired and revoked certificates do not count.
+    """
     example, count, now = "", 0, datetime.now(UTC)
     for serial in vault.list(f"{issuer.mount}/certs").get("keys") or []:
         data = vault.read(f"{issuer.mount}/cert/{serial}")
-        if data is None or data.get("revocation_time"):  # None when it was tidied up since it was listed
+        if data is None or data.get("revocation_time"):  # None when it was tidied after it was listed
             continue
         try:
             certificate = certs.parse_bundle(data["certificate"])[0]
         except UNEXPECTED as exc:
             yield f"certificate {serial} cannot be read, so its signer is not known ({exc})"
             continue
-        if certificate.not_valid_after_utc >= now and signed_by(issuer, certificate):
+        if certificate.not_valid_after_utc >= now and is_signed_by(issuer, certificate):
             example, count = example or certificate.subject.rfc4514_string(), count + 1
     if count:
         yield f"it signed {count} valid certificate{'s' if count > 1 else ''}, such as {example}"
 
 
-def in_use(vault: Vault, issuer: Issuer, everything: list[Issuer]) -> Iterator[str]:
-    """Why it would be missed, as far as this mount shows."""
+def reasons_in_use(vault: Vault, issuer: Issuer, issuers: list[Issuer]) -> Iterator[str]:
+    """Why the issuer is still needed, as far as its mount shows."""
     if issuer.is_default:
         yield "it is the default issuer of the mount"
     if issuer.problem:
         yield f"its certificate cannot be read, so what it signed is not known ({issuer.problem})"
         return
-    for other in with_certificates(vault, (other for other in everything if other.issuer_id != issuer.issuer_id)):
-        if signed(issuer, other):
+    for other in read_certificates(vault, (other for other in issuers if other.issuer_id != issuer.issuer_id)):
+        if has_signed(issuer, other):
             yield f"it signed the issuer {other.issuer_name or other.issuer_id}"
-    yield from valid_certificates(vault, issuer)
+    yield from reasons_from_certificates(vault, issuer)
 
 
-def remove(vault: Vault, issuer: Issuer, everything: list[Issuer], *, force: bool) -> None:
-    """Deletes an issuer, and its key when no other issuer has the same."""
-    reasons = [] if force else list(in_use(vault, issuer, everything))
+def delete_issuer(vault: Vault, issuer: Issuer, issuers: list[Issuer], *, force: bool) -> None:
+    """Delete an issuer, and its key unless another issuer uses it. Raises VaultError when it is in use."""
+    reasons = [] if force else list(reasons_in_use(vault, issuer, issuers))
     if reasons:
         raise VaultError(
-            f"Issuer {issuer.title} is in use: {'; '.join(reasons)}. Nothing was removed. "
+            f"Issuer {issuer.title} is in use: {'; '.join(reasons)}. Nothing was deleted. "
             "Replace it first, or set force, which permanently destroys its key.",
             code="issuer_in_use",
             issuer_id=issuer.issuer_id,
         )
-    shared = any(other.key_id == issuer.key_id for other in everything if other.issuer_id != issuer.issuer_id)
-    places = [f"{issuer.mount}/issuer/{issuer.issuer_id}"]
+    shared = any(other.key_id == issuer.key_id for other in issuers if other.issuer_id != issuer.issuer_id)
+    paths = [f"{issuer.mount}/issuer/{issuer.issuer_id}"]
     if issuer.key_id and not shared:
-        places.append(f"{issuer.mount}/key/{issuer.key_id}")
-    vault.foresee(*(("delete", place) for place in places))  # all or nothing
+        paths.append(f"{issuer.mount}/key/{issuer.key_id}")
+    vault.check_capabilities(*(("delete", path) for path in paths))  # before the first one is deleted
     if not vault.module.check_mode:
-        for place in places:
-            vault.delete(place)
+        for path in paths:
+            vault.delete(path)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Secret ids of AppRole that somebody else uses. Private to this collection."""
+"""Secret IDs of AppRole that another client uses. Private to this collection."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift, durations
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault.credential import Credential, Made
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.credential import Credential, NewCredential
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
 
-MARK = "servicemesh_pki_request"  # in the metadata of a secret id
+MARK = "servicemesh_pki_request"  # in the metadata of a secret ID
 
 
 class SecretId(Credential):
@@ -23,62 +23,66 @@ class SecretId(Credential):
     def role(self) -> str:
         return f"auth/{self.params['mount'].strip('/')}/role/{self.params['role']}"
 
-    def check(self) -> None:
+    def check_options(self) -> None:
+        name, mount = self.params["role"], self.params["mount"]
         role = self.vault.read(self.role)
         if role is None:
-            raise VaultError(f"There is no role {self.params['role']} in {self.params['mount']}. Make it first.")
-        life = durations.seconds(role.get("secret_id_ttl") or 0)
-        if life and life <= self.minimum:
+            message = f"The role {name} does not exist in the auth method {mount}. Create it first (vault_resource)."
+            raise VaultError(message, code="role_not_found")
+        ttl = durations.seconds(role.get("secret_id_ttl") or 0)
+        if ttl and ttl <= self.minimum:
             raise VaultError(
-                f"A secret id of {self.params['role']} lives {durations.text(life)} (secret_id_ttl), so it always has "
-                "less left than minimum_ttl. Ask for a lower minimum_ttl, or give the role a longer secret_id_ttl."
+                f"The role {name} issues secret IDs for {durations.text(ttl)} (secret_id_ttl), which is not more than "
+                "minimum_ttl, so every run would replace it. Lower minimum_ttl, or raise secret_id_ttl of the role.",
+                code="validity_too_short",
             )
 
     def look_up(self, value: str) -> dict[str, Any]:
         try:
             return self.vault.request("POST", f"{self.role}/secret-id/lookup", {"secret_id": value}).get("data") or {}
         except VaultError as exc:
-            if exc.status == 404 or "does not exist" in exc.reason:  # the role, and with it all its secret ids
+            if exc.status == 404 or "does not exist" in exc.reason:  # the role, and with it all its secret IDs
                 return {}
             raise
 
-    def wanted(self) -> dict[str, Any]:
+    def expected_facts(self) -> dict[str, Any]:
         return {}
 
     def facts(self, found: dict[str, Any]) -> dict[str, Any]:
         if not found:
             return {}
-        expires = self.expires(found)
-        return {"expire_time": expires.isoformat().replace("+00:00", "Z") if expires else None}
+        expiry = self.expiry(found)
+        return {"expire_time": expiry.isoformat().replace("+00:00", "Z") if expiry else None}
 
-    def expires(self, found: dict[str, Any]) -> datetime | None:
-        moment = datetime.fromisoformat(found["expiration_time"])
-        return moment.astimezone(UTC).replace(microsecond=0) if moment.year > 1 else None
+    def expiry(self, found: dict[str, Any]) -> datetime | None:
+        """None for a secret ID that does not expire, for which Vault returns Go's zero time."""
+        time = datetime.fromisoformat(found["expiration_time"])
+        return time.astimezone(UTC).replace(microsecond=0) if time.year > 1 else None
 
     def differences(self, found: dict[str, Any]) -> drift.Differences:
-        expires = self.expires(found)
-        return self.short_of_life(int((expires - datetime.now(UTC)).total_seconds())) if expires else {}
+        expiry = self.expiry(found)
+        return self.compare_remaining(int((expiry - datetime.now(UTC)).total_seconds())) if expiry else {}
 
-    def rights(self, act: str) -> list[tuple[str, str]]:
-        return [("update", f"{self.role}/secret-id{'/destroy' if act == 'revoke' else ''}")]
+    def capabilities(self, operation: str) -> list[tuple[str, str]]:
+        return [("update", f"{self.role}/secret-id{'/destroy' if operation == 'revoke' else ''}")]
 
-    def create(self, mark: str) -> Made:
-        data = {"metadata": json.dumps({MARK: mark})}
-        made = self.vault.make(f"{self.role}/secret-id", data)["data"]
-        return Made(str(made["secret_id"]), str(made["secret_id_accessor"]))
+    def create(self, mark: str) -> NewCredential:
+        request = {"metadata": json.dumps({MARK: mark})}
+        data = self.vault.create_once(f"{self.role}/secret-id", request)["data"]
+        return NewCredential(str(data["secret_id"]), str(data["secret_id_accessor"]))
 
-    def check_new(self, found: dict[str, Any]) -> None:
-        """Nothing is requested that Vault could cut."""
+    def check_created(self, found: dict[str, Any]) -> None:
+        """The request contains nothing that Vault could shorten."""
 
     def revoke(self, value: str) -> None:
         self.vault.request("POST", f"{self.role}/secret-id/destroy", {"secret_id": value})
 
-    def discard(self, mark: str) -> None:
+    def revoke_by_mark(self, mark: str) -> None:
         for accessor in self.vault.list(f"{self.role}/secret-id").get("keys") or []:
-            by_accessor, which = f"{self.role}/secret-id-accessor", {"secret_id_accessor": accessor}
-            status, body = self.vault.exchange("POST", f"{by_accessor}/lookup", which)
+            path, data = f"{self.role}/secret-id-accessor", {"secret_id_accessor": accessor}
+            status, body = self.vault.exchange("POST", f"{path}/lookup", data)
             if status == 200 and (body["data"].get("metadata") or {}).get(MARK) == mark:
-                self.vault.request("POST", f"{by_accessor}/destroy", which)
+                self.vault.request("POST", f"{path}/destroy", data)
                 return
 
     def accessor(self, found: dict[str, Any]) -> str:

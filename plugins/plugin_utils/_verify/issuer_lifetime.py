@@ -26,7 +26,7 @@ def lifetime(anchors: Sequence[x509.Certificate], duration: str, renew_before: s
     problems = [
         f"cert-manager cannot read the duration {value}. Write it in h, m and s, for example 48h."
         for value in (duration, renew_before)
-        if not durations.is_go(value)
+        if not durations.is_go_duration(value)
     ]
     if seconds < MIN_DURATION:
         problems.append(f"The duration {duration} of the identity issuer must be at least 1h for cert-manager.")

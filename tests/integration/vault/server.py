@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real Vault for the tests, and a fast way to run our modules against it."""
+"""A real Vault for the tests, and our modules run against it in this process."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -27,7 +28,7 @@ from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 from support.ports import free_port
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._common.drift import same
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.drift import is_equal
 
 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
@@ -44,12 +45,12 @@ class Server:
 
     @property
     def product(self) -> str:
-        """OpenBao or HashiCorp Vault, as its own description of the API says."""
+        """OpenBao or HashiCorp Vault, from the title of its OpenAPI description."""
         page = self.client.adapter.request("get", "/v1/sys/policies/acl/default?help=1")
         return page["openapi"]["info"]["title"].removesuffix(" API")
 
     def token_for(self, *rules: str, **options: Any) -> str:
-        """A token that may do what the rules say, each a line of a policy."""
+        """A token with a policy of these rules."""
         name = f"test-{secrets.token_hex(4)}"
         self.client.sys.create_or_update_policy(name, "\n".join(rules))
         return self.client.auth.token.create(policies=[name], ttl="1h", **options)["auth"]["client_token"]
@@ -66,7 +67,7 @@ def accepts_connections(port: int) -> bool:
 
 
 def start(*arguments: str, scheme: str = "http") -> Server:
-    """Vault in dev mode: in memory, unsealed. Its root token is random."""
+    """Start Vault in dev mode: in memory, unsealed, with a random root token."""
     program = os.environ.get("SERVICEMESH_PKI_TEST_VAULT_PROGRAM") or shutil.which("bao")
     assert program, "no bao in PATH; run this with the project's Python environment"
     port, token = free_port(), secrets.token_hex(12)
@@ -85,13 +86,13 @@ def start(*arguments: str, scheme: str = "http") -> Server:
                 return server
         time.sleep(0.05)
     server.stop()
-    raise AssertionError(f"{program} did not come up")
+    raise AssertionError(f"{program} did not start")
 
 
 def connection_options() -> dict[str, Any]:
-    """The options that each module takes beside its own."""
+    """The options of the connection and the login, which all modules have."""
     connection = importlib.import_module("ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection")
-    return connection.HashiVaultModule.generate_argspec(**connection.HIDDEN)
+    return connection.HashiVaultModule.generate_argspec(**connection.MASKED_OPTIONS)
 
 
 def run_module(name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
@@ -105,16 +106,15 @@ def run_named(name: str, *, check: bool = False, **arguments: Any) -> dict[str, 
     out = io.StringIO()
     given = {key: value for key, value in arguments.items() if value is not None}
     arguments = {**given, "_ansible_check_mode": check, "_ansible_diff": True}
-    on_target = mock.patch.object(
-        _internal, "is_controller", False
-    )  # another test may have loaded the controller's part
+    # Another test may have loaded the controller's part of Ansible.
+    on_target = mock.patch.object(_internal, "is_controller", False)
     with on_target, patch_module_args(arguments), contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         module.main()
     return json.loads(out.getvalue())
 
 
 class Runner:
-    """Runs modules against one server, as its root unless another login is given."""
+    """Runs modules against one server, with its root token unless the test gives another login."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -124,57 +124,66 @@ class Runner:
         return run_module(name, check=check, **{"url": self.server.url, **login, **arguments})
 
     def ok(self, name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
-        """A run that succeeds, and does what its check mode foretold."""
-        foretold = self(name, check=True, **arguments)
-        assert not foretold.get("failed"), foretold["msg"]
+        """The result of a run that succeeds and does what its check mode predicts, with that prediction."""
+        predicted = self(name, check=True, **arguments)
+        assert not predicted.get("failed"), predicted["msg"]
         if check:
-            return foretold
+            return predicted
         result = self(name, **arguments)
         assert not result.get("failed"), result["msg"]
-        assert promised(foretold) == promised(result)
-        assert came_true(foretold.get("diff"), result.get("diff"))
-        assert set(about_differences(foretold)) <= set(about_differences(result))
-        return {"foretold": foretold, **result}
+        assert comparable(predicted) == comparable(result)
+        assert matches(predicted.get("diff"), result.get("diff"))
+        assert set(drift_warnings(predicted)) <= set(drift_warnings(result))
+        return {"predicted": predicted, **result}
 
-    def error(self, name: str, *, foreseen: bool = True, **arguments: Any) -> str:
-        """The sentence of a run that fails, which its check mode says too.
+    def error(
+        self, name: str, *, code: str, names: Iterable[str] = (), predicted: bool = True, **arguments: Any
+    ) -> dict[str, Any]:
+        """The result of a run that fails with the code and names the objects, as its check mode does.
 
-        `foreseen` is false where only Vault knows, and only when it is really asked.
+        `predicted` is false where only Vault can know, when it receives the request.
         """
-        foretold, result = self(name, check=True, **arguments), self(name, **arguments)
-        assert result.get("failed"), result
-        assert foretold.get("failed", False) == foreseen, foretold
-        assert not foreseen or foretold["msg"] == result["msg"]
-        return result["msg"]
+        check, result = self(name, check=True, **arguments), self(name, **arguments)
+        assert check.get("failed", False) == predicted, check
+        assert not predicted or (check["code"], check["msg"]) == (result["code"], result["msg"])
+        return expect_error(result, code, *names)
 
     def four_ways(self, name: str, **arguments: Any) -> dict[str, Any]:
-        """Check, apply, again, again with check; what the check foretold is what was done."""
+        """Check, apply, apply again, check again: the prediction is right, and the second run changes nothing."""
         before = self.ok(name, check=True, **arguments)
         done = self.ok(name, **arguments)
-        assert before["diff"] == done["foretold"]["diff"], "the check changed something"
+        assert before["diff"] == done["predicted"]["diff"], "the check changed something"
         assert done["changed"]
         again = self.ok(name, **arguments)
-        for result in (again, again["foretold"], self.ok(name, check=True, **arguments)):
+        for result in (again, again["predicted"], self.ok(name, check=True, **arguments)):
             assert not result["changed"], result["diff"]
             assert result["diff"]["before"] == result["diff"]["after"]
         return done
 
 
-def promised(result: dict[str, Any]) -> dict[str, Any]:
-    """What a check foretells to the letter. How much life is left holds for the second it was asked in."""
-    told = {name: result.get(name) for name in ("changed", "differences", "action", "reasons")}
-    if told["reasons"] and "minimum_ttl" in told["reasons"]:
-        told["reasons"] = {**told["reasons"], "minimum_ttl": told["reasons"]["minimum_ttl"]["wanted"]}
-    return told
+def expect_error(result: dict[str, Any], code: str, *names: str) -> dict[str, Any]:
+    """The result of a module that failed with the code and names all these objects in its message."""
+    assert result.get("failed"), result
+    assert result["code"] == code, result["msg"]
+    assert [name for name in names if name not in result["msg"]] == [], result["msg"]
+    return result
 
 
-def about_differences(result: dict[str, Any]) -> list[str]:
-    """The warnings that a check can foretell, which are all but Vault's own about what it was sent."""
-    return [str(warning) for warning in result.get("warnings") or [] if "exists and differs" in str(warning)]
+def comparable(result: dict[str, Any]) -> dict[str, Any]:
+    """What check mode must predict exactly. The remaining TTL changes from second to second."""
+    values = {name: result.get(name) for name in ("changed", "differences", "action", "reasons")}
+    if values["reasons"] and "minimum_ttl" in values["reasons"]:
+        values["reasons"] = {**values["reasons"], "minimum_ttl": values["reasons"]["minimum_ttl"]["expected"]}
+    return values
 
 
-def came_true(foretold: Any, done: Any) -> bool:
-    """Whether everything that a check foretold is so. None is what only Vault can choose, such as an id."""
-    if isinstance(foretold, dict):
-        return isinstance(done, dict) and all(came_true(value, done.get(key)) for key, value in foretold.items())
-    return foretold is None or same(foretold, done)
+def drift_warnings(result: dict[str, Any]) -> list[str]:
+    """The warnings that check mode can predict: all but those of Vault about what it received."""
+    return [str(warning) for warning in result.get("warnings") or [] if "does not match" in str(warning)]
+
+
+def matches(predicted: Any, found: Any) -> bool:
+    """Whether a prediction is right. None is what only Vault can choose, such as an identifier."""
+    if isinstance(predicted, dict):
+        return isinstance(found, dict) and all(matches(value, found.get(key)) for key, value in predicted.items())
+    return predicted is None or is_equal(predicted, found)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rule that a refusal names: who puts it into a policy is let through."""
+"""The policy rule that a message about a missing capability contains: with it the module succeeds."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ RULE = re.compile(r'path "[^"]+" \{ capabilities = \[[^]]*\] \}')
 ALL = '"create", "read", "update", "delete", "list"'
 # module, options, what the token may do from the start, the rights that it is told of one after the other
 TASKS = {
-    "new login method": (
+    "new auth method": (
         "vault_engine",
         dict(path="{path}", kind="auth", type="approle"),
         [f'path "sys/auth/{{path}}" {{{{ capabilities = [{ALL}] }}}}'],
         ['"read", "sudo"'],
     ),
-    "new login method, no right at all": (
+    "new auth method, no capability at all": (
         "vault_engine",
         dict(path="{path}", kind="auth", type="approle"),
         [],
@@ -47,25 +47,23 @@ def filled(value, path):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_who_follows_the_advice_gets_through(run, server, path, clean, task):
-    module, options, rules, rights = TASKS[task]
+def test_rule_in_the_message_is_sufficient(run, server, path, clean, task):
+    module, options, rules, granted = TASKS[task]
     options = {name: filled(value, path) for name, value in options.items()}
     rules = [filled(rule, path) for rule in rules] or [f'path "unused/{path}" {{ capabilities = ["read"] }}']
-    for right in rights:
-        message = run.error(module, token=server.token_for(*rules), **options)
-        rules += RULE.findall(message)
-        assert rules[-1].endswith(f"{{ capabilities = [{right}] }}"), message
+    for capabilities in granted:
+        result = run.error(module, code="permission_denied", token=server.token_for(*rules), **options)
+        rules += RULE.findall(result["msg"])
+        assert rules[-1].endswith(f"{{ capabilities = [{capabilities}] }}"), result["msg"]
     assert run.ok(module, token=server.token_for(*rules), **options)["changed"]
 
 
-def test_check_mode_knows_of_sudo_for_another_path_than_the_one_it_read(run, server, path, clean):
+def test_check_mode_predicts_missing_sudo_for_the_path_of_the_write(run, server, path, clean):
     server.client.sys.enable_auth_method("approle", path=path)
     rules = [f'path "sys/auth/{path}" {{ capabilities = ["read", "sudo"] }}']
     rules += [f'path "sys/auth/{path}/tune" {{ capabilities = ["update"] }}']
     options = dict(path=path, kind="auth", type="approle", description="new")
-    message = run.error("vault_engine", token=server.token_for(*rules), **options)
-    assert message == (
-        f"The token may not update sys/auth/{path}/tune. A policy for it needs: "
-        f'path "sys/auth/{path}/tune" {{ capabilities = ["update", "sudo"] }}'
-    )
-    assert run.ok("vault_engine", token=server.token_for(*rules, *RULE.findall(message)), **options)["changed"]
+    missing = f'path "sys/auth/{path}/tune" {{ capabilities = ["update", "sudo"] }}'
+    token = server.token_for(*rules)
+    run.error("vault_engine", code="permission_denied", names=[missing], token=token, **options)
+    assert run.ok("vault_engine", token=server.token_for(*rules, missing), **options)["changed"]

@@ -14,7 +14,7 @@ PLACE = ("cert-manager", "vault-approle")
 
 @pytest.fixture
 def arguments(kube, server, path):
-    """A role whose secret ids live for 100 hours."""
+    """A role whose secret IDs are valid for 100 hours."""
     server.client.sys.enable_auth_method("approle", path=path)
     server.client.auth.approle.create_or_update_approle("r", mount_point=path, secret_id_ttl="100h")
     yield dict(
@@ -38,7 +38,7 @@ def logs_in(server, path: str, secret: str) -> bool:
     return isinstance(answer, dict) and "auth" in answer
 
 
-def test_a_secret_id_four_ways_and_gone_again(run, kube, arguments, server, path):
+def test_secret_id_is_created_and_removed(run, kube, arguments, server, path):
     done = run.four_ways("vault_approle_secret", **arguments, minimum_ttl="10h")
     first = secret_id(kube)
     assert done["action"] == "created"
@@ -49,7 +49,7 @@ def test_a_secret_id_four_ways_and_gone_again(run, kube, arguments, server, path
     assert PLACE not in kube.secrets
 
 
-def test_one_that_is_too_old_or_dead_is_replaced(run, kube, arguments, server, path):
+def test_old_or_revoked_secret_id_is_replaced(run, kube, arguments, server, path):
     server.client.auth.approle.create_or_update_approle("r", mount_point=path, secret_id_ttl="20h")
     run.ok("vault_approle_secret", **arguments)
     old = secret_id(kube)
@@ -62,16 +62,13 @@ def test_one_that_is_too_old_or_dead_is_replaced(run, kube, arguments, server, p
     assert set(run.four_ways("vault_approle_secret", **arguments)["reasons"]) == {"secret_id"}
 
 
-def test_what_cannot_be(run, kube, arguments, server, path):
-    message = run.error("vault_approle_secret", **arguments, minimum_ttl="100h")
-    assert message == (
-        "A secret id of r lives 100h (secret_id_ttl), so it always has less left than minimum_ttl. "
-        "Ask for a lower minimum_ttl, or give the role a longer secret_id_ttl."
-    )
-    message = run.error("vault_approle_secret", **{**arguments, "role": "nobody"})
-    assert message == f"There is no role nobody in {path}. Make it first."
+def test_invalid_request_is_refused_before_the_first_change(run, kube, arguments, server, path):
+    names = ["role r", "100h", "secret_id_ttl", "minimum_ttl"]
+    run.error("vault_approle_secret", code="validity_too_short", names=names, **arguments, minimum_ttl="100h")
+    missing = {**arguments, "role": "nobody"}
+    run.error("vault_approle_secret", code="role_not_found", names=["nobody", path], **missing)
     role = f"auth/{path}/role/r"
     token = server.token_for(f'path "{role}" {{ capabilities = ["read"] }}')
-    message = run.error("vault_approle_secret", **arguments, token=token)
-    assert message.startswith(f"The token may not update {role}/secret-id. A policy for it needs: path")
+    names = [f"update {role}/secret-id", "policy"]
+    run.error("vault_approle_secret", code="permission_denied", names=names, **arguments, token=token)
     assert kube.secrets == {}

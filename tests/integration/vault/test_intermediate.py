@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""vault_pki_intermediate against a real Vault, with openssl as the judge of the chain."""
+"""vault_pki_intermediate against a real Vault. openssl verifies the chains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import subprocess
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-from server import run_module
+from server import expect_error, run_module
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def arguments(child, mount):
     )
 
 
-def test_an_intermediate_four_ways_and_its_chain(run, child, arguments, server, tmp_path):
+def test_new_intermediate_and_its_chain(run, child, arguments, server, tmp_path):
     done = run.four_ways("vault_pki_intermediate", **arguments)
     assert done["issuer"]["is_default"]
     assert (done["issuer"]["common_name"], done["issuer"]["path_length"]) == ("c1.test", 1)
@@ -48,10 +48,10 @@ def test_an_intermediate_four_ways_and_its_chain(run, child, arguments, server, 
     data = {"csr": csr, "common_name": "leaf-ca", "ttl": "10h"}
     signed = server.client.write_data(f"{child}/root/sign-intermediate", data=data)["data"]
     (tmp_path / "root.pem").write_text(done["chain"][-1] + "\n")
-    (tmp_path / "between.pem").write_text(done["chain"][0] + "\n")
+    (tmp_path / "intermediate.pem").write_text(done["chain"][0] + "\n")
     (tmp_path / "leaf.pem").write_text(signed["certificate"] + "\n")
     verified = subprocess.run(
-        ["openssl", "verify", "-CAfile", "root.pem", "-untrusted", "between.pem", "leaf.pem"],
+        ["openssl", "verify", "-CAfile", "root.pem", "-untrusted", "intermediate.pem", "leaf.pem"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -62,16 +62,15 @@ def test_an_intermediate_four_ways_and_its_chain(run, child, arguments, server, 
     assert len(server.client.list(f"{child}/keys")["data"]["keys"]) == 1
 
 
-def test_each_difference_is_named(run, child, arguments, mount):
+def test_drift_is_reported_by_option(run, child, arguments, mount):
     run.ok("vault_pki_intermediate", **arguments)
     run.ok("vault_pki_root", mount=mount, issuer_name="root-2", common_name="root.test", ttl="1000h", default=True)
     result = run("vault_pki_intermediate", **{**arguments, "common_name": "other", "key_bits": 384})
-    assert result["failed"]
+    expect_error(result, "issuer_mismatch", "cluster-1", f"expected root-2 in mount {mount}")
     assert set(result["differences"]) == {"common_name", "key_bits", "parent_issuer"}
-    assert "parent_issuer: wanted root-2 of" in result["msg"]
 
 
-def test_a_second_one_leaves_the_default_alone(run, arguments):
+def test_second_intermediate_does_not_change_the_default(run, arguments):
     run.ok("vault_pki_intermediate", **arguments)
     second = {**arguments, "issuer_name": "cluster-2", "key_name": "key-2"}
     assert not run.four_ways("vault_pki_intermediate", **second)["issuer"]["is_default"]
@@ -80,31 +79,32 @@ def test_a_second_one_leaves_the_default_alone(run, arguments):
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("change", "code", "names"),
     [
-        ({"max_path_length": 2}, "Issuer root of {root} has path length 2, so max_path_length must be 0 to 1, not 2."),
-        ({"ttl": "1001h"}, "Issuer root of {root} lives until "),
-        ({"ttl": "9000h"}, "The mount {root} issues for 90d at most, wanted is 375d."),
-        ({"parent_issuer": "nobody"}, "There is no issuer nobody in {root} to sign with, only: root."),
-        ({"parent_mount": "{child}"}, "mount and parent_mount are the same"),
-        ({"mount": "nosuch"}, "Nothing is mounted at nosuch/issuers or above it in Vault at"),
+        ({"max_path_length": 2}, "invalid_option", ["root in mount {root}", "path length 2", "max_path_length"]),
+        ({"ttl": "1001h"}, "validity_too_long", ["root in mount {root}", "outlive"]),
+        ({"ttl": "9000h"}, "validity_too_long", ["{root}", "90d", "375d"]),
+        ({"parent_issuer": "nobody"}, "issuer_not_found", ["nobody", "{root}"]),
+        ({"parent_mount": "{child}"}, "invalid_option", ["parent_mount", "{child}"]),
+        ({"mount": "nosuch"}, "mount_not_found", ["nosuch/issuers"]),
     ],
 )
-def test_refused_before_anything(run, child, mount, arguments, server, change, sentence):
+def test_invalid_request_is_refused_before_the_first_change(run, child, mount, arguments, server, change, code, names):
     change = {name: value.format(child=child) if isinstance(value, str) else value for name, value in change.items()}
-    message = run.error("vault_pki_intermediate", **{**arguments, **change})
-    assert message.startswith(sentence.format(root=mount))
+    names = [name.format(root=mount, child=child) for name in names]
+    run.error("vault_pki_intermediate", code=code, names=names, **{**arguments, **change})
     assert server.client.list(f"{child}/keys") is None
 
 
-def test_nothing_stays_behind_when_signing_is_refused(run, child, mount, arguments, server):
+def test_key_is_deleted_when_signing_is_refused(run, child, mount, arguments, server):
     token = server.token_for(
         f'path "{child}/issuers/generate/intermediate/internal" {{ capabilities = ["update"] }}',
         f'path "{child}/key/*" {{ capabilities = ["delete"] }}',
-        no_default_policy=True,  # so that it may not ask before
+        no_default_policy=True,  # so that the module cannot check the capabilities before
     )
-    message = run.error("vault_pki_intermediate", foreseen=False, token=token, **arguments)
-    assert message.startswith(f"The token may not update {mount}/issuer/default/sign-intermediate.")
+    names = [f"update {mount}/issuer/default/sign-intermediate"]
+    expected = dict(code="permission_denied", names=names, predicted=False)
+    run.error("vault_pki_intermediate", **expected, token=token, **arguments)
     assert server.client.list(f"{child}/keys") is None
 
 
@@ -113,7 +113,7 @@ def race(start, url: str, token: str, arguments: dict) -> dict:
     return run_module("vault_pki_intermediate", url=url, token=token, **arguments)
 
 
-def test_runs_at_the_same_moment_make_one_intermediate(child, arguments, server):
+def test_concurrent_runs_create_one_intermediate(child, arguments, server):
     runs, context = 4, multiprocessing.get_context("fork")
     with context.Manager() as manager, ProcessPoolExecutor(runs, mp_context=context) as pool:
         start = manager.Barrier(runs)
@@ -126,61 +126,62 @@ def test_runs_at_the_same_moment_make_one_intermediate(child, arguments, server)
     assert sorted(issuer["issuer_name"] for issuer in issuers) == ["", "cluster-1"], "a run left an issuer"
 
 
-def test_a_name_that_another_gives_at_that_moment_is_taken_back(run, child, arguments, server, monkeypatch):
-    """The other run is made here, between our import and our name."""
+def test_intermediate_is_rolled_back_when_another_run_takes_the_name(run, child, arguments, server, monkeypatch):
+    """The other run acts between our import and our name."""
     module = importlib.import_module("ansible_collections.servicemesh.pki.plugins.module_utils._vault.intermediate")
-    give_name = module.give_name
+    set_name = module.set_name
 
     def late(vault, mount, issuer_id, name):
         server.client.write_data(
             f"{child}/issuers/generate/root/internal", data={"issuer_name": name, "common_name": "first", "ttl": "9h"}
         )
-        monkeypatch.setattr(module, "give_name", give_name)
-        return give_name(vault, mount, issuer_id, name)
+        monkeypatch.setattr(module, "set_name", set_name)
+        return set_name(vault, mount, issuer_id, name)
 
-    monkeypatch.setattr(module, "give_name", late)
+    monkeypatch.setattr(module, "set_name", late)
     result = run("vault_pki_intermediate", **arguments)
-    assert "exists and differs: common_name: wanted c1.test, found first" in result["msg"]
+    expect_error(result, "issuer_mismatch", "cluster-1")
+    assert result["differences"]["common_name"] == {"expected": "c1.test", "found": "first"}
     assert len(server.client.list(f"{child}/keys")["data"]["keys"]) == 1
 
 
-def test_the_default_of_an_empty_mount_is_left_to_the_run_that_makes_the_issuer(run, child, arguments, monkeypatch):
-    """The other run has named its issuer between our import and our name, and not yet made it the default."""
+def test_only_the_run_that_creates_the_first_issuer_sets_the_default(run, child, arguments, monkeypatch):
+    """The other run has named its issuer between our import and our name, and has not made it the default yet."""
     module = importlib.import_module("ansible_collections.servicemesh.pki.plugins.module_utils._vault.intermediate")
-    give_name = module.give_name
+    set_name = module.set_name
 
     def late(*ours):
         with monkeypatch.context() as other:
-            other.setattr(module, "give_name", give_name)
-            other.setattr(module, "unfinished", lambda *_: None)  # it began before our import
+            other.setattr(module, "set_name", set_name)
+            other.setattr(module, "find_unfinished", lambda *_: None)  # it started before our import
             other.setattr(module.pki, "make_default", lambda *_: None)
             assert run("vault_pki_intermediate", **arguments)["changed"]
-        return give_name(*ours)
+        return set_name(*ours)
 
     with monkeypatch.context() as our:
-        our.setattr(module, "give_name", late)
+        our.setattr(module, "set_name", late)
         result = run("vault_pki_intermediate", **arguments)
     assert (result["changed"], result["issuer"]["is_default"]) == (False, False)
     assert run.ok("vault_pki_intermediate", **arguments, default=True)["changed"]
 
 
-def test_parents_that_cannot_sign(run, child, mount, arguments, server):
+def test_parent_that_cannot_sign(run, child, mount, arguments, server):
     last = dict(mount=mount, issuer_name="last", common_name="last.test", ttl="1000h", max_path_length=0)
     run.ok("vault_pki_root", **last)
-    message = run.error("vault_pki_intermediate", **{**arguments, "parent_issuer": "last"})
-    assert message == f"Issuer last of {mount} has path length 0: it can sign no CA. Sign with another issuer."
+    expected = dict(code="parent_cannot_sign", names=[f"last in mount {mount}", "path length 0"])
+    run.error("vault_pki_intermediate", **expected, **{**arguments, "parent_issuer": "last"})
     public = server.client.read(f"{mount}/issuer/root")["data"]
     server.client.delete(f"{mount}/issuer/root")
     server.client.delete(f"{mount}/key/{public['key_id']}")
     imported = server.client.write_data(f"{mount}/issuers/import/cert", data={"pem_bundle": public["certificate"]})
     parent = imported["data"]["imported_issuers"][0]
-    message = run.error("vault_pki_intermediate", **{**arguments, "parent_issuer": parent})
-    assert message.endswith("has no key in this Vault, so it cannot sign. Sign with another issuer.")
+    expected = dict(code="parent_cannot_sign", names=[parent, mount, "no key"])
+    run.error("vault_pki_intermediate", **expected, **{**arguments, "parent_issuer": parent})
 
 
-def test_a_key_name_that_is_taken_and_a_wrong_mount(run, child, arguments, server):
+def test_key_name_in_use(run, child, arguments, server):
     run.ok("vault_pki_intermediate", **arguments, key_name="key-1")
-    message = run.error("vault_pki_intermediate", **{**arguments, "issuer_name": "cluster-2"}, key_name="key-1")
-    assert message == f"There is a key key-1 in {child} already. Choose another key_name."
+    other = {**arguments, "issuer_name": "cluster-2", "key_name": "key-1"}
+    run.error("vault_pki_intermediate", code="key_name_taken", names=["key-1", child], **other)
     run.four_ways("vault_pki_intermediate", **arguments, state="absent", force=True)
     assert not run.ok("vault_pki_intermediate", **arguments, state="absent")["changed"]

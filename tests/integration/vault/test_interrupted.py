@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Modules that are killed between two requests to a real Vault, or whose answers are lost, and the run after that."""
+"""Modules that are killed between two requests to a real Vault, or lose a response, and the run after that."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ STEPS = [("POST", GENERATE), ("POST", SIGN), ("POST", IMPORT), ("PATCH", NAME)]
 
 
 @pytest.fixture(autouse=True)
-def no_long_pauses(monkeypatch):
+def short_pauses(monkeypatch):
     monkeypatch.setattr(intermediate, "GRACE", 0.1)
 
 
 @pytest.fixture
 def arguments(server, mount, run):
-    """An intermediate in a mount of its own, below a root."""
+    """An intermediate in its own mount, below a root."""
     run.ok("vault_pki_root", mount=mount, issuer_name="root", common_name="root.test", ttl="1000h", max_path_length=2)
     child = f"{mount}-child"
     server.client.sys.enable_secrets_engine("pki", child, config={"max_lease_ttl": "2160h"})
@@ -38,15 +38,15 @@ def arguments(server, mount, run):
     server.client.sys.disable_secrets_engine(child)
 
 
-def killed(vault: BreakingProxy, server, module: str, step: tuple[str, str], when: str, arguments: dict) -> None:
-    """Runs a module in a process that gets SIGKILL before or after Vault does a request."""
+def kill_at(vault: BreakingProxy, server, module: str, step: tuple[str, str], when: str, arguments: dict) -> None:
+    """Runs a module in a process that gets SIGKILL before or after Vault processes a request."""
     process = multiprocessing.get_context("fork").Process(
         target=run_module, args=(module,), kwargs={**arguments, "url": vault.url, "token": server.token}
     )
 
     def kill() -> None:
         os.kill(process.pid, signal.SIGKILL)
-        time.sleep(0.1)  # so that it is gone before its connection is
+        time.sleep(0.1)  # so that the process is gone before its connection
 
     vault.breaks(*step, LOSE_REQUEST if when == "before" else LOSE_ANSWER, **{when: kill})
     process.start()
@@ -59,13 +59,13 @@ def keys(server, mount: str) -> dict[str, dict]:
     return (server.client.list(f"{mount}/keys") or {"data": {"key_info": {}}})["data"]["key_info"]
 
 
-def whole(server, arguments: dict, result: dict, folder) -> None:
-    """The mount has one intermediate that is the default one, its key and nothing else, and openssl verifies it."""
+def expect_complete(server, arguments: dict, result: dict, folder) -> None:
+    """The mount has one intermediate, which is the default, and only its key. openssl verifies the chain."""
     mount = arguments["mount"]
     issuers = server.client.list(f"{mount}/issuers")["data"]["key_info"]
     named = {issuer_id: one for issuer_id, one in issuers.items() if one["issuer_name"]}
     assert [one["issuer_name"] for one in named.values()] == [arguments["issuer_name"]]
-    assert sorted(one["issuer_name"] for one in issuers.values()) == ["", "i"], "beside it there is its root alone"
+    assert sorted(one["issuer_name"] for one in issuers.values()) == ["", "i"], "an issuer besides the root remains"
     (issuer_id,) = named
     assert server.client.read(f"{mount}/config/issuers")["data"]["default"] == issuer_id
     assert set(keys(server, mount)) == {server.client.read(f"{mount}/issuer/{issuer_id}")["data"]["key_id"]}
@@ -77,29 +77,29 @@ def whole(server, arguments: dict, result: dict, folder) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", STEPS, ids=[path for dummy, path in STEPS])
-def test_the_run_after_a_killed_one_ends_with_one_intermediate(run, server, vault, arguments, tmp_path, step, when):
-    killed(vault, server, "vault_pki_intermediate", step, when, arguments)
-    foretold = run("vault_pki_intermediate", check=True, **arguments)
+def test_next_run_completes_a_killed_one(run, server, vault, arguments, tmp_path, step, when):
+    kill_at(vault, server, "vault_pki_intermediate", step, when, arguments)
+    predicted = run("vault_pki_intermediate", check=True, **arguments)
     result = run("vault_pki_intermediate", **arguments)
     assert not result.get("failed"), result["msg"]
     finished = (step, when) == (STEPS[-1], "after")
-    assert result["changed"] == foretold["changed"] == (not finished)
-    whole(server, arguments, result, tmp_path)
+    assert result["changed"] == predicted["changed"] == (not finished)
+    expect_complete(server, arguments, result, tmp_path)
     assert not run.ok("vault_pki_intermediate", **arguments)["changed"]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_run_that_is_killed_before_it_makes_the_default(run, server, vault, arguments, when):
+def test_next_run_sets_the_default_of_a_killed_one(run, server, vault, arguments, when):
     mount = arguments["mount"]
     run.ok("vault_pki_root", mount=mount, issuer_name="other", common_name="other", ttl="9h")
     arguments["default"] = True
-    killed(vault, server, "vault_pki_intermediate", ("POST", DEFAULT), when, arguments)
+    kill_at(vault, server, "vault_pki_intermediate", ("POST", DEFAULT), when, arguments)
     result = run.ok("vault_pki_intermediate", **arguments)
     assert result["changed"] == (when == "before") and result["issuer"]["is_default"]
     assert not run.ok("vault_pki_intermediate", **arguments)["changed"]
 
 
-def test_a_mount_without_a_default_gets_one(run, server, arguments):
+def test_mount_without_default_issuer_gets_one(run, server, arguments):
     run.ok("vault_pki_intermediate", **arguments)
     server.client.write_data(f"{arguments['mount']}/issuers/generate/root/internal", data=OTHER)
     run.ok("vault_pki_issuer", mount=arguments["mount"], issuer_name="other", default=True)
@@ -110,29 +110,29 @@ def test_a_mount_without_a_default_gets_one(run, server, arguments):
 OTHER = {"common_name": "other", "issuer_name": "other", "ttl": "9h"}
 
 
-def test_a_run_that_is_killed_again_and_again_leaves_nothing(run, server, vault, arguments, tmp_path):
+def test_run_after_several_killed_ones_cleans_up(run, server, vault, arguments, tmp_path):
     for step in STEPS[:3]:
-        killed(vault, server, "vault_pki_intermediate", step, "after", arguments)
+        kill_at(vault, server, "vault_pki_intermediate", step, "after", arguments)
     assert len(keys(server, arguments["mount"])) == 3
     result = run("vault_pki_intermediate", **arguments)
     assert result["changed"], result["msg"]
-    whole(server, arguments, result, tmp_path)
+    expect_complete(server, arguments, result, tmp_path)
 
 
-def test_a_key_of_a_name_that_was_given_is_named_by_the_next_run(run, server, vault, arguments, tmp_path):
+def test_leftover_key_with_a_given_name_is_reported(run, server, vault, arguments, tmp_path):
     arguments["key_name"] = "mine"
-    killed(vault, server, "vault_pki_intermediate", STEPS[1], "after", arguments)
+    kill_at(vault, server, "vault_pki_intermediate", STEPS[1], "after", arguments)
     result = run("vault_pki_intermediate", **arguments)
-    (left,) = keys(server, arguments["mount"])
-    assert result["failed"] and (result["code"], result["key_id"]) == ("key_name_taken", left)
-    assert f"{arguments['mount']}/key/{left}" in result["msg"]
-    server.client.delete(f"{arguments['mount']}/key/{left}")
+    (key_id,) = keys(server, arguments["mount"])
+    assert result["failed"] and (result["code"], result["key_id"]) == ("key_name_taken", key_id)
+    assert f"{arguments['mount']}/key/{key_id}" in result["msg"]
+    server.client.delete(f"{arguments['mount']}/key/{key_id}")
     result = run("vault_pki_intermediate", **arguments)
-    whole(server, arguments, result, tmp_path)
+    expect_complete(server, arguments, result, tmp_path)
 
 
-def test_what_looks_unfinished_and_is_not_ours_is_left_alone(run, server, arguments):
-    """An issuer that another CA signed, a key that waits for its certificate, and keys of other names."""
+def test_unrelated_issuers_and_keys_are_not_changed(run, server, arguments):
+    """An issuer of another CA, a key without a certificate, and keys with other names."""
     mount, client = arguments["mount"], server.client
     client.write_data(f"{mount}/issuers/generate/root/internal", data={"common_name": "i.test", "ttl": "500h"})
     client.write_data(f"{mount}/keys/generate/internal", data={"key_name": "i.servicemesh-pki.other"})
@@ -147,23 +147,23 @@ def test_what_looks_unfinished_and_is_not_ours_is_left_alone(run, server, argume
 @pytest.mark.parametrize("fault", [LOSE_ANSWER, LOSE_REQUEST, 504])
 @pytest.mark.parametrize("step", STEPS, ids=[path for dummy, path in STEPS])
 @pytest.mark.parametrize("retries", [None, 2])
-def test_a_lost_answer_leaves_nothing_or_an_intermediate(run, server, vault, arguments, tmp_path, step, fault, retries):
+def test_lost_response_leaves_nothing_or_an_intermediate(run, server, vault, arguments, tmp_path, step, fault, retries):
     vault.breaks(*step, fault)
     result = run("vault_pki_intermediate", **arguments, url=vault.url, retries=retries)
     if result.get("failed"):
         assert result["code"] in ("answer_lost", "not_vault")
-        assert keys(server, arguments["mount"]) == {}, "something was left"
+        assert keys(server, arguments["mount"]) == {}, "a key remains"
     result = run("vault_pki_intermediate", **arguments)
     assert not result.get("failed"), result["msg"]
-    whole(server, arguments, result, tmp_path)
+    expect_complete(server, arguments, result, tmp_path)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", [("POST", "issuers/generate/root/internal"), ("POST", DEFAULT)])
-def test_a_root_is_made_once_however_often_its_run_is_killed(run, server, vault, mount, step, when):
+def test_killed_runs_create_one_root(run, server, vault, mount, step, when):
     run.ok("vault_pki_root", mount=mount, issuer_name="first", common_name="first", ttl="9h")
     arguments = dict(mount=mount, issuer_name="r", common_name="r.test", ttl="90h", default=True)
-    killed(vault, server, "vault_pki_root", step, when, arguments)
+    kill_at(vault, server, "vault_pki_root", step, when, arguments)
     assert not run("vault_pki_root", **arguments).get("failed")
     assert not run.ok("vault_pki_root", **arguments)["changed"]
     issuers = server.client.list(f"{mount}/issuers")["data"]["key_info"].values()
@@ -172,7 +172,7 @@ def test_a_root_is_made_once_however_often_its_run_is_killed(run, server, vault,
 
 
 @pytest.mark.parametrize("gone", ["issuer", "mount"])
-def test_an_intermediate_does_not_need_its_parent_any_more(run, server, arguments, gone):
+def test_existing_intermediate_does_not_need_its_parent(run, server, arguments, gone):
     run.ok("vault_pki_intermediate", **arguments)
     parent = arguments["parent_mount"]
     if gone == "issuer":
@@ -181,6 +181,6 @@ def test_an_intermediate_does_not_need_its_parent_any_more(run, server, argument
         server.client.sys.disable_secrets_engine(parent)
     result = run.ok("vault_pki_intermediate", **arguments)
     assert not result["changed"] and len(result["chain"]) == 2
-    assert any(parent in str(warning) and "i of" in str(warning) for warning in result["warnings"])
+    assert any(parent in str(warning) and "issuer i in mount" in str(warning) for warning in result["warnings"])
     assert run.four_ways("vault_pki_intermediate", **arguments, state="absent", force=True)
-    assert run("vault_pki_intermediate", **arguments)["failed"], "a new one needs it"
+    assert run("vault_pki_intermediate", **arguments)["failed"], "a new intermediate needs its parent"

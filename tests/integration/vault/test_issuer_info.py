@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from server import run_module
+from server import expect_error, run_module
 
 
-def test_issuers_without_a_token_the_default_first(run, mount, server):
+def test_issuers_are_listed_without_a_token_and_the_default_first(run, mount, server):
     for name in ("a-root", "b-root"):
         run.ok("vault_pki_root", mount=mount, issuer_name=name, common_name=f"{name}.test", ttl="100h")
     run.ok("vault_pki_root", mount=mount, issuer_name="b-root", common_name="b-root.test", ttl="100h", default=True)
@@ -18,20 +18,18 @@ def test_issuers_without_a_token_the_default_first(run, mount, server):
     first = result["issuers"][0]
     assert (first["common_name"], first["key_type"], first["self_signed"]) == ("b-root.test", "ec", True)
     assert first["certificate"] == server.client.read(f"{mount}/issuer/b-root")["data"]["certificate"].strip() + "\n"
-    for ref in ("default", "b-root", first["issuer_id"]):
-        assert run_module("vault_pki_issuer_info", url=server.url, mount=mount, issuer=ref)["issuers"] == [first]
+    for reference in ("default", "b-root", first["issuer_id"]):
+        assert run_module("vault_pki_issuer_info", url=server.url, mount=mount, issuer=reference)["issuers"] == [first]
     assert run_module("vault_pki_issuer_info", url=server.url, mount=mount, issuer="nobody")["issuers"] == []
 
 
-def test_an_empty_mount_has_none(run, mount, server):
+def test_empty_mount_has_no_issuers(run, mount, server):
     assert run_module("vault_pki_issuer_info", url=server.url, mount=mount)["issuers"] == []
 
 
-def test_no_mount_and_another_type(run, path, server):
-    message = run.error("vault_pki_issuer_info", mount=path, token=server.token, auth_method="token")
-    assert message.startswith(f"Nothing is mounted at {path}/issuers or above it in Vault at {server.url}.")
+def test_missing_mount_and_mount_of_another_type(run, path, server):
+    options = dict(mount=path, token=server.token, auth_method="token")
+    run.error("vault_pki_issuer_info", code="mount_not_found", names=[f"{path}/issuers", server.url], **options)
     server.client.sys.enable_secrets_engine("kv", path, options={"version": "1"})
-    message = run.error("vault_pki_issuer_info", mount=path, token=server.token, auth_method="token")
-    assert message == f"At {path} is an engine of type kv, wanted is pki. Correct the option mount."
-    message = run_module("vault_pki_issuer_info", url=server.url, mount=path)["msg"]
-    assert message == f"Vault at {server.url} wants a login for this, and auth_method is none: set another."
+    run.error("vault_pki_issuer_info", code="engine_type_mismatch", names=[path, "kv", "pki"], **options)
+    expect_error(run_module("vault_pki_issuer_info", url=server.url, mount=path), "login_required", "auth_method")

@@ -1,11 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Logins that need more than Vault: a certificate of the client, a directory, a cloud.
+"""Auth methods that need more than Vault: a client certificate, a directory, a cloud.
 
-Certificates are real, against a real Vault that speaks TLS. So is the directory, where Vault has that login method and
-the machine has OpenLDAP's server. The clouds are not at hand: a stand-in of Vault's login endpoint shows that what
-community.hashi_vault's code sends for our modules is what it should be, and that its answer is used.
+The client certificate is used with a real Vault with TLS. The directory is a real OpenLDAP server, where Vault has the
+method ldap and the machine has slapd. For clouds, a stand-in of Vault's login endpoint records what the modules send.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from server import run_module
+from server import expect_error, run_module
 from vault_standin import VaultStandIn
 
 READ_ONE = 'path "sys/policies/acl/default" { capabilities = ["read"] }'
-ASKED = dict(path="sys/policies/acl/default")
+OBJECT = dict(path="sys/policies/acl/default")
 
 
 def client_certificate(folder) -> tuple[str, str]:
-    """The files of a self-signed certificate for a client and of its key."""
+    """The files of a self-signed client certificate and its key."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ansible")])
     certificate = (
@@ -54,17 +53,17 @@ def test_cert(tls, tmp_path):
     client.sys.enable_auth_method("cert", path="mine")
     (tmp_path / "other").mkdir()
     certificate, key = client_certificate(tmp_path)
-    stranger, its_key = client_certificate(tmp_path / "other")
+    unknown, its_key = client_certificate(tmp_path / "other")
     with open(certificate) as file:
         client.write_data("auth/mine/certs/ansible", data={"certificate": file.read(), "token_policies": "one"})
-    login = dict(url=tls.url, ca_cert=tls.ca, auth_method="cert", mount_point="mine", role_id="ansible", **ASKED)
+    login = dict(url=tls.url, ca_cert=tls.ca, auth_method="cert", mount_point="mine", role_id="ansible", **OBJECT)
     result = run_module("vault_resource", **login, cert_auth_public_key=certificate, cert_auth_private_key=key)
     assert not result.get("failed"), result["msg"]
     assert result["data"]["name"] == "default"
-    result = run_module("vault_resource", **login, cert_auth_public_key=stranger, cert_auth_private_key=its_key)
-    assert result["msg"].startswith(f"Vault at {tls.url} refused the login with cert: "), result["msg"]
+    result = run_module("vault_resource", **login, cert_auth_public_key=unknown, cert_auth_private_key=its_key)
+    expect_error(result, "login_refused", tls.url, "with cert")
     result = run_module("vault_resource", **login, cert_auth_public_key=certificate)
-    assert "cert_auth_private_key" in result["msg"]
+    expect_error(result, "invalid_login", "cert_auth_private_key")
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ def ldap_method(server) -> None:
 
 @pytest.fixture
 def directory(ldap_method, tmp_path):
-    """A real directory with one person in it, who is uid=ann,dc=test with the password l3tmein."""
+    """A real directory with one entry: uid=ann,dc=test with the password l3tmein."""
     slapd = shutil.which("slapd", path="/usr/sbin:/usr/local/sbin:/usr/lib/openldap")
     if not slapd:
         pytest.skip("no slapd on this machine: apt-get install slapd installs it")
@@ -100,8 +99,8 @@ def directory(ldap_method, tmp_path):
     )
     end = time.monotonic() + 60
     while not vault_server.accepts_connections(port):
-        assert process.poll() is None, "slapd ended"
-        assert time.monotonic() < end, "slapd does not answer"
+        assert process.poll() is None, "slapd exited"
+        assert time.monotonic() < end, "slapd does not accept connections"
         time.sleep(0.05)
     yield url
     process.terminate()
@@ -113,13 +112,13 @@ def test_ldap(server, path, directory):
     server.client.sys.enable_auth_method("ldap", path=path)
     server.client.write_data(f"auth/{path}/config", data={"url": directory, "userdn": "dc=test", "userattr": "uid"})
     server.client.write_data(f"auth/{path}/users/ann", data={"policies": path})
-    login = dict(url=server.url, auth_method="ldap", mount_point=path, username="ann", **ASKED)
+    login = dict(url=server.url, auth_method="ldap", mount_point=path, username="ann", **OBJECT)
     try:
         result = run_module("vault_resource", **login, password="l3tmein")
         assert not result.get("failed"), result["msg"]
         assert result["data"]["name"] == "default"
         result = run_module("vault_resource", **login, password="wrong-0ne")
-        assert result["msg"].startswith(f"Vault at {server.url} refused the login with ldap: ")
+        expect_error(result, "login_refused", server.url, "with ldap")
     finally:
         server.client.sys.disable_auth_method(path)
 
@@ -129,12 +128,17 @@ AWS = dict(
 )
 JWT = "eyJhbGciOiJub25lIn0.e30.example"
 
-# auth_method, options, where the login goes, what it must say
+# auth method, options, path of the request, part of its body
 LOGINS = {
     "ldap": ("ldap", dict(username="ann", password="l3tmein"), "ldap/login/ann", {"password": "l3tmein"}),
     "azure": ("azure", dict(role_id="mesh", jwt=JWT), "azure/login", {"role": "mesh", "jwt": JWT}),
     "gcp": ("gcp", dict(role_id="mesh", jwt=JWT), "gcp/login", {"role": "mesh", "jwt": JWT}),
-    "gcp elsewhere": ("gcp", dict(role_id="mesh", jwt=JWT, mount_point="g"), "g/login", {"role": "mesh", "jwt": JWT}),
+    "gcp at another path": (
+        "gcp",
+        dict(role_id="mesh", jwt=JWT, mount_point="g"),
+        "g/login",
+        {"role": "mesh", "jwt": JWT},
+    ),
     "aws_iam": (
         "aws_iam",
         dict(role_id="mesh", region="eu-central-1", aws_iam_server_id="vault.test", **AWS),
@@ -146,7 +150,7 @@ LOGINS = {
 
 @pytest.fixture
 def standin():
-    """A stand-in of Vault's login endpoints that lets everybody in, and of one object to read."""
+    """A stand-in of Vault that accepts every login, with one object to read."""
     seen = []
 
     def answer(method: str, path: str, headers: dict, body: bytes) -> tuple[int, str, str]:
@@ -161,25 +165,25 @@ def standin():
 
 
 @pytest.mark.parametrize("case", LOGINS)
-def test_what_a_login_sends_to_a_stand_in(standin, case):
-    method, options, path, said = LOGINS[case]
-    result = run_module("vault_resource", url=standin.url, auth_method=method, **options, **ASKED)
+def test_login_request_to_a_stand_in(standin, case):
+    method, options, path, body = LOGINS[case]
+    result = run_module("vault_resource", url=standin.url, auth_method=method, **options, **OBJECT)
     assert not result.get("failed"), result["msg"]
     login, read = standin.seen
     assert login[:3] == ("POST", path, None)
-    assert said.items() <= login[3].items()
+    assert body.items() <= login[3].items()
     assert read[2] == "token-after-login"
     assert "token-after-login" not in str(result)
     secret = [AWS["aws_secret_key"], AWS["aws_security_token"], JWT, "l3tmein"]
     assert not [value for value in secret if value in str(result)]
 
 
-def test_what_aws_is_asked_to_vouch_for(standin, monkeypatch):
-    """What is sent is a request to AWS, signed with the keys, that Vault passes on; the keys stay here."""
+def test_aws_iam_login_sends_a_signed_request_and_no_keys(standin, monkeypatch):
+    """Vault forwards the signed request to AWS. The keys stay in the module."""
     login = dict(auth_method="aws_iam", region="eu-central-1", aws_iam_server_id="vault.test", **AWS)
-    run_module("vault_resource", url=standin.url, **login, **ASKED)
+    run_module("vault_resource", url=standin.url, **login, **OBJECT)
     sent = standin.seen[0][3]
-    assert base64.b64decode(sent["iam_request_url"]) == b"https://sts.amazonaws.com/"  # hvac's, which takes all regions
+    assert base64.b64decode(sent["iam_request_url"]) == b"https://sts.amazonaws.com/"  # hvac uses it for all regions
     headers = {name: str(value) for name, value in json.loads(base64.b64decode(sent["iam_request_headers"])).items()}
     assert "Credential=AKIDEXAMPLE/" in headers["Authorization"]
     assert "/eu-central-1/sts/aws4_request" in headers["Authorization"]
@@ -189,36 +193,36 @@ def test_what_aws_is_asked_to_vouch_for(standin, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "missing"),
     [
-        (dict(auth_method="azure", jwt=JWT), "azure is not possible: role_id is required for azure authentication."),
-        (dict(auth_method="azure", role_id="mesh"), "azure is not possible: azure-identity is required for getting"),
-        (dict(auth_method="gcp", role_id="mesh"), "gcp is not possible: Authentication method gcp requires options"),
-        (dict(auth_method="aws_iam"), "aws_iam is not possible: boto3 is required for loading a profile"),
-        (dict(auth_method="ldap", username="ann"), "ldap is not possible: Authentication method ldap requires options"),
-        (dict(auth_method="cert", role_id="mesh"), "cert is not possible: Authentication method cert requires options"),
+        (dict(auth_method="azure", jwt=JWT), "role_id"),
+        (dict(auth_method="azure", role_id="mesh"), "azure-identity"),
+        (dict(auth_method="gcp", role_id="mesh"), "jwt"),
+        (dict(auth_method="aws_iam"), "boto3"),
+        (dict(auth_method="ldap", username="ann"), "password"),
+        (dict(auth_method="cert", role_id="mesh"), "cert_auth_public_key"),
     ],
 )
-def test_what_a_login_lacks(standin, options, sentence):
-    result = run_module("vault_resource", url=standin.url, **options, **ASKED)
-    assert result["msg"].startswith(f"Login to Vault at {standin.url} with {sentence}"), result["msg"]
+def test_incomplete_login(standin, options, missing):
+    result = run_module("vault_resource", url=standin.url, **options, **OBJECT)
+    expect_error(result, "invalid_login", standin.url, f"with {options['auth_method']}", missing)
     assert standin.seen == []
 
 
-def test_none_sends_no_token(standin, monkeypatch):
+def test_auth_method_none_sends_no_token(standin, monkeypatch):
     monkeypatch.setenv("VAULT_TOKEN", "not-to-be-used")
-    result = run_module("vault_resource", url=standin.url, auth_method="none", **ASKED)
+    result = run_module("vault_resource", url=standin.url, auth_method="none", **OBJECT)
     assert not result.get("failed"), result["msg"]
     assert [request[2] for request in standin.seen] == [None]
 
 
-def test_address_ca_and_namespace_from_the_environment(tls, standin, monkeypatch):
+def test_address_ca_and_namespace_from_environment(tls, standin, monkeypatch):
     monkeypatch.setenv("VAULT_ADDR", tls.url)
     monkeypatch.setenv("VAULT_CACERT", tls.ca)
     monkeypatch.setenv("VAULT_TOKEN", tls.token)
-    assert run_module("vault_resource", **ASKED)["data"]["name"] == "default"
+    assert run_module("vault_resource", **OBJECT)["data"]["name"] == "default"
     monkeypatch.delenv("VAULT_CACERT")
     monkeypatch.setenv("VAULT_SKIP_VERIFY", "true")
-    assert run_module("vault_resource", **ASKED)["data"]["name"] == "default"
+    assert run_module("vault_resource", **OBJECT)["data"]["name"] == "default"
     monkeypatch.setenv("VAULT_NAMESPACE", "nosuch")
-    assert run_module("vault_resource", **ASKED)["failed"]
+    assert run_module("vault_resource", **OBJECT)["failed"]

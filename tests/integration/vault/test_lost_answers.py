@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Credentials when answers of a real Vault or of a real API server are lost on their way.
+"""Credentials when responses of a real Vault or of a real API server are lost.
 
-Whatever is lost, each credential that Vault made is in the Secret and valid, or revoked; else the error names it.
+Each credential that Vault issued is in the Secret and valid, or revoked; otherwise the error names it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from dataclasses import dataclass
 import pytest
 from breaking_proxy import LOSE_ANSWER, LOSE_REQUEST, BreakingProxy
 from kubernetes_server import TOKEN
+from server import expect_error
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault import credential, kubernetes_secret
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import secret
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import credential
 
 NUMBERS = itertools.count(1)
 CREATE, REVOKE = "auth/token/create", "auth/token/revoke"
@@ -25,9 +27,9 @@ CREATE_ID, DESTROY_ID = "role/r/secret-id", "secret-id/destroy"
 
 
 @pytest.fixture(autouse=True)
-def no_long_pauses(monkeypatch):
+def short_pauses(monkeypatch):
     monkeypatch.setattr(credential, "PAUSES", (0.05, 0.05))
-    monkeypatch.setattr(kubernetes_secret, "PAUSES", (0.05, 0.05))
+    monkeypatch.setattr(secret, "PAUSES", (0.05, 0.05))
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def api(kubernetes):
 
 @dataclass
 class Holder:
-    """A module that keeps a credential, with what can be seen of it in Vault and in Kubernetes."""
+    """A module that manages a credential, and the state of that credential in Vault and in Kubernetes."""
 
     run: object
     server: object
@@ -105,8 +107,8 @@ def revokes(holder: Holder) -> str:
     return DESTROY_ID if holder.role else REVOKE
 
 
-def needs_another(holder: Holder) -> dict:
-    """Options for which the credential that is stored is replaced."""
+def replacing_options(holder: Holder) -> dict:
+    """Options that require another credential than the stored one."""
     if not holder.role:
         return {"ttl": "80h"}
     holder.server.client.auth.approle.create_or_update_approle(
@@ -115,8 +117,8 @@ def needs_another(holder: Holder) -> dict:
     return {"minimum_ttl": "100h"}
 
 
-def nothing_is_left(holder: Holder, before: set[str]) -> bool:
-    """Whether what Vault has beside what it had before is what the Secret holds."""
+def is_clean(holder: Holder, before: set[str]) -> bool:
+    """Whether the credential in the Secret is valid, and the only new one in Vault."""
     now = holder.accessor_of(holder.stored())
     return holder.accessors() - before == ({now} if now else set()) and (not holder.stored() or bool(now))
 
@@ -125,30 +127,30 @@ FAULTS = [LOSE_ANSWER, LOSE_REQUEST, 504]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_write_whose_answer_is_lost_is_settled(holder, api, fault):
+def test_lost_response_to_a_write_is_resolved(holder, api, fault):
     before = holder.accessors()
     api.breaks("POST", "/secrets", fault)
     result = holder()
     assert result.get("action") == "created", result
     assert holder.stored()
-    assert nothing_is_left(holder, before)
+    assert is_clean(holder, before)
     assert holder().get("action") == "none"
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_replacement_whose_answer_is_lost_is_settled_and_the_old_one_revoked(holder, api, fault):
+def test_lost_response_to_a_replacement_is_resolved_and_the_old_one_revoked(holder, api, fault):
     before = holder.accessors()
     holder()
     old = holder.stored()
     api.breaks("PUT", "/secrets/", fault)
-    result = holder(**needs_another(holder))
+    result = holder(**replacing_options(holder))
     assert result.get("action") == "replaced", result
     assert holder.stored() != old
     assert not holder.accessor_of(old)
-    assert nothing_is_left(holder, before)
+    assert is_clean(holder, before)
 
 
-def test_when_another_writes_the_secret_meanwhile_ours_is_revoked(holder, api, kubernetes):
+def test_new_credential_is_revoked_when_another_client_changes_the_secret(holder, api, kubernetes):
     before = holder.accessors()
     holder()
     old = holder.stored()
@@ -157,32 +159,31 @@ def test_when_another_writes_the_secret_meanwhile_ours_is_revoked(holder, api, k
         kubernetes.call("PATCH", holder.secret, {"metadata": {"labels": {"by": "another"}}}, MERGE)
 
     api.breaks("PUT", "/secrets/", LOSE_REQUEST, before=other)
-    result = holder(**needs_another(holder))
-    assert result["failed"] and result["code"] == "kubernetes_refused"
+    expect_error(holder(**replacing_options(holder)), "kubernetes_refused", holder.options["secret_name"])
     assert holder.stored() == old
-    assert nothing_is_left(holder, before)
+    assert is_clean(holder, before)
 
 
 MERGE = "application/merge-patch+json"
 
 
 @pytest.mark.parametrize("fault", [LOSE_ANSWER, LOSE_REQUEST])
-def test_where_the_cluster_is_gone_afterwards_nothing_is_revoked_and_the_error_names_it(holder, api, fault):
+def test_unknown_outcome_revokes_nothing_and_names_the_credential(holder, api, fault):
     before = holder.accessors()
     holder()
     old = holder.stored()
     api.breaks("PUT", "/secrets/", fault, after=api.goes_down, before=api.goes_down if fault == LOSE_REQUEST else None)
-    result = holder(**needs_another(holder))
-    assert result["failed"] and result["code"] == "outcome_unknown"
+    result = holder(**replacing_options(holder))
+    expect_error(result, "outcome_unknown", holder.options["secret_name"])
     new = holder.accessors() - before - {holder.accessor_of(old)}
     assert {result["accessor"]} == new, "the error names the credential that may be stored"
-    assert result["accessor"] in result["msg"] and holder.options["secret_name"] in result["msg"]
-    assert holder.accessor_of(old), "a client may use the old one still"
+    assert result["accessor"] in result["msg"]
+    assert holder.accessor_of(old), "a client may still use the old one"
     assert holder.accessor_of(holder.stored())
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_creation_whose_answer_is_lost_leaves_nothing(holder, vault, fault):
+def test_lost_response_to_a_creation_leaves_no_credential(holder, vault, fault):
     before = holder.accessors()
     vault.breaks("POST", creates(holder), fault)
     result = holder()
@@ -193,17 +194,17 @@ def test_a_creation_whose_answer_is_lost_leaves_nothing(holder, vault, fault):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_option_retries_does_not_create_another(holder, vault, fault):
+def test_option_retries_does_not_create_a_second_credential(holder, vault, fault):
     before = holder.accessors()
     vault.breaks("POST", creates(holder), fault)
     result = holder(retries=2)
     assert result["failed"], result
     assert holder.accessors() == before
     assert holder(retries=2).get("action") == "created"
-    assert nothing_is_left(holder, before)
+    assert is_clean(holder, before)
 
 
-def test_a_creation_that_cannot_be_looked_for_is_named(holder, vault, server):
+def test_created_credential_that_cannot_be_searched_is_named(holder, vault, server):
     create = f"{holder.role}/secret-id" if holder.role else CREATE
     rules = [f'path "{create}" {{ capabilities = ["update"] }}']
     rules += [f'path "{holder.role}" {{ capabilities = ["read"] }}'] if holder.role else []
@@ -212,7 +213,7 @@ def test_a_creation_that_cannot_be_looked_for_is_named(holder, vault, server):
     before = holder.accessors()
     vault.breaks("POST", create, LOSE_ANSWER)
     result = holder(token=token)
-    assert result["failed"] and result["code"] == "answer_lost"
+    expect_error(result, "answer_lost")
     left = holder.accessors() - before
     assert len(left) == 1
     assert result["left_behind"] in str(described(holder, left.pop()))
@@ -227,37 +228,36 @@ def described(holder: Holder, accessor: str) -> dict:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_revocation_whose_answer_is_lost_is_sent_again(holder, api, vault, kubernetes, fault):
+def test_lost_response_to_a_revocation_is_retried(holder, api, vault, kubernetes, fault):
     before = holder.accessors()
     vault.breaks("POST", revokes(holder), fault)
     holder()
-    result = holder(**needs_another(holder))
+    result = holder(**replacing_options(holder))
     assert result.get("action") == "replaced", result
-    assert nothing_is_left(holder, before)
+    assert is_clean(holder, before)
     vault.breaks("POST", revokes(holder), fault)
     assert holder(state="absent").get("action") == "removed"
     assert holder.stored() is None
     assert holder.accessors() == before
 
 
-def test_a_revocation_that_fails_does_not_hide_why_it_was_wanted(holder, api, vault, server):
+def test_failed_revocation_does_not_hide_the_first_error(holder, api, vault, server):
     before = holder.accessors()
     api.breaks("POST", "/secrets", None, before=lambda: vault.breaks("POST", revokes(holder), LOSE_REQUEST, times=9))
     holder.options["secret_name"] = "Not_A_Name"
     result = holder()
-    assert result["failed"] and result["code"] == "kubernetes_refused"
-    assert "Not_A_Name" in result["msg"]
+    expect_error(result, "kubernetes_refused", "Not_A_Name")
     left = holder.accessors() - before
     assert {result["left_behind"]} == left
     assert result["left_behind"] in result["msg"]
 
 
-def test_an_old_one_that_cannot_be_revoked_is_named(holder, vault):
+def test_previous_credential_that_cannot_be_revoked_is_named(holder, vault):
     before = holder.accessors()
     holder()
     old = holder.accessor_of(holder.stored())
     vault.breaks("POST", revokes(holder), LOSE_REQUEST, times=9)
-    result = holder(**needs_another(holder))
+    result = holder(**replacing_options(holder))
     assert result["failed"] and result["left_behind"] == old
     assert old in result["msg"]
     new = holder.accessor_of(holder.stored())
@@ -266,7 +266,7 @@ def test_an_old_one_that_cannot_be_revoked_is_named(holder, vault):
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("others", [{}, {"other": "eA=="}])
-def test_a_removal_whose_answer_is_lost_is_settled(holder, api, kubernetes, fault, others):
+def test_lost_response_to_a_removal_is_resolved(holder, api, kubernetes, fault, others):
     before = holder.accessors()
     holder()
     kubernetes.call("PATCH", holder.secret, {"data": others}, MERGE)
@@ -276,7 +276,7 @@ def test_a_removal_whose_answer_is_lost_is_settled(holder, api, kubernetes, faul
     assert holder.accessors() == before
 
 
-def test_a_secret_that_got_another_key_meanwhile_is_not_deleted(holder, api, kubernetes):
+def test_secret_with_another_new_key_is_not_deleted(holder, api, kubernetes):
     holder()
 
     def other() -> None:
@@ -284,14 +284,14 @@ def test_a_secret_that_got_another_key_meanwhile_is_not_deleted(holder, api, kub
 
     api.breaks("DELETE", "/secrets/", None, before=other)
     result = holder(state="absent")
-    assert result["failed"] and result["code"] == "kubernetes_refused"
+    expect_error(result, "kubernetes_refused")
     assert kubernetes.call("GET", holder.secret)["data"]["other"] == "eA=="
     assert holder(state="absent").get("action") == "removed"
     assert kubernetes.call("GET", holder.secret)["data"] == {"other": "eA=="}
 
 
-def test_a_look_up_that_is_lost_is_sent_again(holder, vault):
+def test_lost_response_to_a_lookup_is_retried(holder, vault):
     before = holder.accessors()
     vault.breaks("POST", "secret-id/lookup" if holder.role else "auth/token/lookup", LOSE_ANSWER)
     assert holder().get("action") == "created"
-    assert nothing_is_left(holder, before)
+    assert is_clean(holder, before)

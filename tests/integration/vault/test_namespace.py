@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The modules in a namespace of OpenBao. HashiCorp Vault has none without an Enterprise licence."""
+"""The modules in a namespace of OpenBao. HashiCorp Vault has namespaces in its Enterprise edition only."""
 
 from __future__ import annotations
 
@@ -21,30 +21,25 @@ def inside(server, path):
     server.client.delete(f"sys/namespaces/{path}")
 
 
-def test_a_new_engine_four_ways(run, inside, server, path):
+def test_new_engine_in_namespace(run, inside, server, path):
     run.four_ways("vault_engine", namespace=path, path="pki", type="pki", max_lease_ttl="90d")
     assert inside.sys.list_mounted_secrets_engines()["data"]["pki/"]["config"]["max_lease_ttl"] == 7776000
     assert "pki/" not in server.client.sys.list_mounted_secrets_engines()["data"]
     run.four_ways("vault_engine", namespace=path, path="pki", type="pki", state="absent")
 
 
-def test_a_type_that_is_not_there_is_known_to_vault_alone(run, inside, server, path):
-    """Its plugin catalog cannot be read in a namespace."""
-    message = run.error("vault_engine", foreseen=False, namespace=path, path="x", type="nosuch")
-    assert message.startswith(f"Vault at {server.url} has no engine of type nosuch.")
+def test_check_mode_does_not_predict_an_unknown_type(run, inside, server, path):
+    """The plugin catalog cannot be read in a namespace."""
+    options = dict(namespace=path, path="x", type="nosuch")
+    run.error("vault_engine", code="unknown_engine_type", names=["nosuch"], predicted=False, **options)
 
 
-def test_a_right_is_missing(run, inside, server, path):
-    """A token of the root namespace, and the two policies that may give it the right."""
+def test_missing_capability_in_namespace(run, inside, server, path):
+    """The message names the paths for a policy of the namespace and for one of the root namespace."""
     options = dict(namespace=path, path="sys/policies/acl/x")
     token = server.token_for(f'path "unused/{path}" {{ capabilities = ["read"] }}')
-    message = run.error("vault_resource", token=token, **options)
-    assert message == (
-        "The token may not read sys/policies/acl/x. A policy for it needs: "
-        'path "sys/policies/acl/x" { capabilities = ["read"] } '
-        f"This is for a policy of the namespace {path}. In one of the root namespace the path is "
-        f"{path}/sys/policies/acl/x."
-    )
+    names = ['path "sys/policies/acl/x" { capabilities = ["read"] }', f"namespace {path}", f"{path}/sys/policies/acl/x"]
+    run.error("vault_resource", code="permission_denied", names=names, token=token, **options)
     of_the_root = server.token_for(f'path "{path}/sys/policies/acl/x" {{ capabilities = ["read"] }}')
     inside.sys.create_or_update_policy("p", 'path "sys/policies/acl/x" { capabilities = ["read"] }')
     of_the_namespace = inside.auth.token.create(policies=["p"])["auth"]["client_token"]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each kind of object that a mesh's PKI has in Vault, as a person writes it and as Vault tells it."""
+"""The kinds of objects that the PKI of a mesh has in Vault, written in several ways, are idempotent."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def ca(server, mount):
 
 @pytest.fixture
 def engine(run, path, server):
-    """Enables an engine at the path and returns where its objects are."""
+    """Enables an engine and returns the path of its objects."""
 
     def enable(kind: str) -> str:
         place = dict(path=f"{path}-engine", kind="secret" if kind in SECRETS else "auth")
@@ -185,21 +185,21 @@ def engine(run, path, server):
 
 
 def own_warnings(done: dict) -> list:
-    """Without those that Vault itself gives, which are about the rest of the engine."""
-    return [warning for warning in done.get("warnings") or [] if "Vault says about" not in str(warning)]
+    """The warnings of the module, without those of Vault, which are about other parts of the engine."""
+    return [warning for warning in done.get("warnings") or [] if "Warning of Vault" not in str(warning)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_four_ways_the_same_and_another(run, engine, ca, kind):
-    type_of_engine, name, *wishes = KINDS[kind]
-    data, written_otherwise, another = (
-        {option: value.format(ca=ca) if "{ca}" in str(value) else value for option, value in wish.items()}
-        for wish in wishes
+def test_kind_is_idempotent_and_can_change(run, engine, ca, kind):
+    engine_type, name, *variants = KINDS[kind]
+    data, rewritten, another = (
+        {option: value.format(ca=ca) if "{ca}" in str(value) else value for option, value in variant.items()}
+        for variant in variants
     )
-    where = f"{engine(type_of_engine)}/{name}"
+    where = f"{engine(engine_type)}/{name}"
     done = run.four_ways("vault_resource", path=where, data=data)
     assert own_warnings(done) == []
-    same = run.ok("vault_resource", path=where, data=written_otherwise)
+    same = run.ok("vault_resource", path=where, data=rewritten)
     assert not same["changed"], same["differences"]
     done = run.four_ways("vault_resource", path=where, data=another)
     assert own_warnings(done) == []
@@ -210,17 +210,17 @@ def test_four_ways_the_same_and_another(run, engine, ca, kind):
 @pytest.mark.parametrize(
     "written", [POLICY, POLICY.strip(), f"\n{POLICY}\n\n", POLICY.replace("\n", "\r\n"), POLICY.replace("\n", "  \n")]
 )
-def test_a_policy_is_the_same_whatever_an_editor_did_to_its_ends_of_line(run, path, server, written):
+def test_policy_with_other_line_ends_is_equal(run, path, server, written):
     where = f"sys/policies/acl/{path}"
     run.four_ways("vault_resource", path=where, data={"policy": written})
     for other in (POLICY, written.strip()):
         assert not run.ok("vault_resource", path=where, data={"policy": other})["changed"]
     done = run.four_ways("vault_resource", path=where, data={"policy": POLICY.replace("  cap", "    cap")})
-    assert set(done["differences"]) == {"policy"}, "an indentation is the author's"
+    assert set(done["differences"]) == {"policy"}, "indentation counts"
     server.client.sys.delete_policy(path)
 
 
-def test_a_reviewer_that_kubernetes_auth_never_tells(run, engine, ca):
+def test_token_reviewer_jwt_is_not_shown(run, engine, ca):
     where = f"{engine('kubernetes')}/config"
     arguments = dict(
         data={"kubernetes_host": "https://a.test", "kubernetes_ca_cert": ca},

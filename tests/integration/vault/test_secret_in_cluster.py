@@ -10,6 +10,7 @@ import os
 
 import pytest
 from kubernetes_server import TOKEN
+from server import expect_error
 
 SECRET = "/api/v1/namespaces/default/secrets/vault-credential"
 
@@ -39,7 +40,7 @@ def module(request, run, server, path):
 
 
 @pytest.mark.parametrize("module", ["vault_token_secret", "vault_approle_secret"], indirect=True)
-def test_a_credential_reaches_the_cluster_and_leaves_it(run, kubernetes, cluster, module):
+def test_credential_is_stored_and_removed(run, kubernetes, cluster, module):
     name, key, options = module
     done = run.ok(name, kubernetes=cluster, **options)
     assert done["changed"]
@@ -60,9 +61,9 @@ def test_a_credential_reaches_the_cluster_and_leaves_it(run, kubernetes, cluster
         ({"api_key": TOKEN}, {}, "no_host"),
     ],
 )
-def test_what_does_not_name_one_cluster_is_an_error(run, monkeypatch, module, given, variables, code):
+def test_ambiguous_or_incomplete_cluster(run, monkeypatch, module, given, variables, code):
     for name, value in variables.items():
         monkeypatch.setenv(f"K8S_AUTH_{name}", value)
     name, dummy, options = module
     result = run(name, kubernetes=given, **options)
-    assert result["failed"] and result["code"] == code
+    expect_error(result, code)

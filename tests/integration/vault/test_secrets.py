@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No secret is in what ansible-playbook prints with -vvv and --diff, in the process list, or on the disk."""
+"""No secret is in the output of ansible-playbook with -vvv and --diff, in the process list, or on the disk."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ def playbook(server, mount: str, login: str, kube: SecretsStandIn) -> list[dict]
         ("vault_pki_issuer_info", dict(mount=mount)),
         ("vault_token_secret", holder),
         ("vault_token_secret", {**holder, "ttl": "20h"}),
-        ("vault_engine", dict(path="x", type="pki", **approle, secret_id=secret("SECRET_ID"))),  # may not, and fails
+        (
+            "vault_engine",
+            dict(path="x", type="pki", **approle, secret_id=secret("SECRET_ID")),
+        ),  # has no permission, and fails
         ("vault_engine", dict(path="x", type="pki", auth_method="userpass", username="u", password=secret("PASSWORD"))),
         ("vault_token_secret", {**holder, "state": "absent"}),
         ("vault_pki_root", {**root, "common_name": "other"}),
@@ -60,7 +63,7 @@ def playbook(server, mount: str, login: str, kube: SecretsStandIn) -> list[dict]
 
 
 class Watch(threading.Thread):
-    """Reads the command lines of all processes with this mark in their environment until it is stopped."""
+    """Collects the command lines of all processes with this mark in their environment."""
 
     def __init__(self, mark: str) -> None:
         super().__init__(daemon=True)
@@ -83,7 +86,7 @@ def kube():
     standin.stop()
 
 
-def test_nobody_sees_a_secret(server, path, kube, tmp_path):
+def test_no_secret_is_shown_or_stored(server, path, kube, tmp_path):
     client, approle = server.client, f"{path}-approle"
     client.sys.enable_auth_method("approle", path=approle)
     client.auth.approle.create_or_update_approle("r", mount_point=approle)

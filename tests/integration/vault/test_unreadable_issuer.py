@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A mount with an issuer whose certificate Vault imports and Python cannot read, beside good ones."""
+"""A mount with an issuer whose certificate Vault imports and Python's cryptography rejects."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ NONE = dict.fromkeys(
 )
 
 
-def odd(common_name: str, signer: tuple | None = None) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """A CA certificate that cryptography cannot read; `signer` is certificate and key of its CA, itself by default."""
+def unreadable_ca(common_name: str, signer: tuple | None = None) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """A CA certificate that cryptography rejects. `signer` is certificate and key of its CA, None for a root."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    builder = authority(subject, key.public_key(), signer[0].subject if signer else subject).add_extension(
+    builder = ca_builder(subject, key.public_key(), signer[0].subject if signer else subject).add_extension(
         x509.UnrecognizedExtension(ExtensionOID.AUTHORITY_KEY_IDENTIFIER, ISSUER_WITHOUT_SERIAL), critical=False
     )
     return builder.sign(signer[1] if signer else key, hashes.SHA256()), key
 
 
-def authority(subject, public_key, issuer) -> x509.CertificateBuilder:
+def ca_builder(subject, public_key, issuer) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -57,7 +57,7 @@ def pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def bring_in(server, mount: str, bundle: str, name: str = "") -> str:
+def import_bundle(server, mount: str, bundle: str, name: str = "") -> str:
     done = server.client.write_data(f"{mount}/issuers/import/bundle", data={"pem_bundle": bundle})["data"]
     issuer_id = done["imported_issuers"][0]
     if name:
@@ -67,21 +67,21 @@ def bring_in(server, mount: str, bundle: str, name: str = "") -> str:
 
 @pytest.fixture
 def beside(server, roots):
-    """The mount with the roots one (the default) and two, and a root that cannot be read."""
-    return bring_in(server, roots, pem(odd("odd")[0]), "odd")
+    """A mount with the roots one (the default) and two, and a root that cannot be read."""
+    return import_bundle(server, roots, pem(unreadable_ca("odd")[0]), "odd")
 
 
-def test_it_is_named_and_hides_no_other(run, roots, beside):
+def test_unreadable_issuer_is_listed_separately(run, roots, beside):
     result = run.ok("vault_pki_issuer_info", mount=roots)
     assert [issuer["issuer_name"] for issuer in result["issuers"]] == ["one", "two"]
     (problem,) = result["unreadable"]
     assert (problem["issuer_id"], problem["issuer_name"]) == (beside, "odd")
     assert problem["problem"] and "CERTIFICATE" in problem["certificate"]
-    assert any(f"odd of {roots}" in str(warning) for warning in result["warnings"])
+    assert any(f"odd in mount {roots}" in str(warning) for warning in result["warnings"])
     assert run.ok("vault_pki_issuer_info", mount=roots, issuer="two")["unreadable"] == []
 
 
-def test_the_others_are_managed(run, roots, beside):
+def test_other_issuers_can_be_managed(run, roots, beside):
     one = dict(mount=roots, issuer_name="one", common_name="one.test", ttl="100h")
     assert not run.ok("vault_pki_root", **one)["changed"]
     assert run.four_ways("vault_pki_root", **{**one, "issuer_name": "three", "common_name": "three.test"})
@@ -93,7 +93,7 @@ def test_the_others_are_managed(run, roots, beside):
     ]
 
 
-def test_its_settings_can_be_changed_and_it_can_be_deleted(run, roots, beside):
+def test_unreadable_issuer_can_be_changed_and_deleted(run, roots, beside):
     done = run.four_ways("vault_pki_issuer", mount=roots, issuer_name="odder", rename_from="odd", usage=["read-only"])
     assert done["issuer"]["problem"] and done["issuer"]["issuer_id"] == beside
     result = run("vault_pki_issuer", mount=roots, issuer_name="odder", state="absent")
@@ -101,7 +101,7 @@ def test_its_settings_can_be_changed_and_it_can_be_deleted(run, roots, beside):
     run.four_ways("vault_pki_issuer", mount=roots, issuer_name="odder", state="absent", force=True)
 
 
-def test_where_its_certificate_is_needed_the_error_names_it(run, roots, beside):
+def test_error_names_the_unreadable_issuer(run, roots, beside):
     result = run("vault_pki_root", mount=roots, issuer_name="odd", common_name="odd", ttl="100h")
     assert result["failed"] and (result["code"], result["issuer_id"]) == ("unreadable_certificate", beside)
     assert "odd" in result["msg"]
@@ -110,20 +110,20 @@ def test_where_its_certificate_is_needed_the_error_names_it(run, roots, beside):
     assert result["failed"]
 
 
-def test_a_root_that_signed_it_is_in_use(run, server, mount):
-    """Vault itself builds its chain, which Python could not."""
+def test_root_that_signed_an_unreadable_issuer_is_in_use(run, server, mount):
+    """Vault builds the chain of an issuer that Python cannot read."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "above")])
-    root = authority(subject, key.public_key(), subject).sign(key, hashes.SHA256())
-    bring_in(server, mount, pem(root), "above")
-    below = bring_in(server, mount, pem(odd("below", (root, key))[0]))
+    root = ca_builder(subject, key.public_key(), subject).sign(key, hashes.SHA256())
+    import_bundle(server, mount, pem(root), "above")
+    below = import_bundle(server, mount, pem(unreadable_ca("below", (root, key))[0]))
     run.ok("vault_pki_root", mount=mount, issuer_name="other", common_name="other", ttl="9h", default=True)
     result = run("vault_pki_issuer", mount=mount, issuer_name="above", state="absent")
     assert result["failed"] and result["code"] == "issuer_in_use"
     assert below in result["msg"]
 
 
-def test_a_root_signed_with_sha1_is_reported_as_self_signed(run, server, mount):
+def test_root_signed_with_sha1_is_self_signed(run, server, mount):
     command = [
         "openssl",
         "req",
@@ -140,6 +140,6 @@ def test_a_root_signed_with_sha1_is_reported_as_self_signed(run, server, mount):
         "keyUsage=critical,keyCertSign,cRLSign",
     ]
     made = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    bring_in(server, mount, made, "old")
+    import_bundle(server, mount, made, "old")
     (issuer,) = run.ok("vault_pki_issuer_info", mount=mount)["issuers"]
     assert issuer["self_signed"] and issuer["signature_algorithm"] == "sha1WithRSAEncryption"

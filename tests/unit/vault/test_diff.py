@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Comparison: what means the same to Vault is the same, and nothing else."""
+"""Drift: which values are equal for Vault, which differences are reported, and what is redacted."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift
 
-WORDS = st.text(alphabet="abcxyz-_/", min_size=1, max_size=6)
-SCALARS = st.one_of(st.booleans(), st.integers(-(10**6), 10**6), WORDS)
+NAMES = st.text(alphabet="abcxyz-_/", min_size=1, max_size=6)
+SCALARS = st.one_of(st.booleans(), st.integers(-(10**6), 10**6), NAMES)
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(WORDS, inner, max_size=4)),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(NAMES, inner, max_size=4)),
     max_leaves=12,
 )
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"),
+    ("expected", "found"),
     [
         ("48h", 172800),
         (172800, "48h0m0s"),
@@ -44,12 +44,12 @@ VALUES = st.recursive(
         ([{"a": []}, {}, []], [{}, [], {"a": []}]),
     ],
 )
-def test_the_same(wanted, found):
-    assert drift.same(wanted, found)
+def test_equal_values(expected, found):
+    assert drift.is_equal(expected, found)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"),
+    ("expected", "found"),
     [
         ("48h", 172801),
         ("48h", "text"),
@@ -84,62 +84,62 @@ def test_the_same(wanted, found):
         ({"team": "pki,mesh"}, {"team": ["mesh", "pki"]}),
     ],
 )
-def test_not_the_same(wanted, found):
-    assert not drift.same(wanted, found)
+def test_unequal_values(expected, found):
+    assert not drift.is_equal(expected, found)
 
 
 @given(VALUES)
-def test_each_value_is_itself(value):
-    assert drift.same(value, value)
+def test_equality_is_reflexive(value):
+    assert drift.is_equal(value, value)
 
 
 @given(VALUES, VALUES)
-def test_the_same_holds_both_ways(one, other):
-    assert drift.same(one, other) == drift.same(other, one)
+def test_equality_is_symmetric(one, other):
+    assert drift.is_equal(one, other) == drift.is_equal(other, one)
 
 
 @given(st.lists(VALUES, max_size=5), st.randoms())
 def test_lists_have_no_order(values, random):
     shuffled = list(values)
     random.shuffle(shuffled)
-    assert drift.same(values, shuffled)
+    assert drift.is_equal(values, shuffled)
 
 
-@given(st.lists(WORDS, min_size=1, max_size=5), WORDS)
-def test_a_list_with_one_more_is_another(values, extra):
-    assert not drift.same(values, [*values, extra])
-    assert not drift.same([*values, extra], values)
+@given(st.lists(NAMES, min_size=1, max_size=5), NAMES)
+def test_list_with_one_more_item_is_unequal(values, extra):
+    assert not drift.is_equal(values, [*values, extra])
+    assert not drift.is_equal([*values, extra], values)
 
 
-@given(st.dictionaries(WORDS, SCALARS, max_size=5), st.dictionaries(WORDS, SCALARS, max_size=5))
-def test_differences_are_exactly_what_is_otherwise(wanted, found):
-    differing = drift.differences(wanted, found)
-    assert not drift.differences(wanted, {**found, **wanted})
-    for name, value in wanted.items():
-        assert (name in differing) == (not drift.same(value, found.get(name)))
-        assert name not in differing or name in drift.sentence(differing)
+@given(st.dictionaries(NAMES, SCALARS, max_size=5), st.dictionaries(NAMES, SCALARS, max_size=5))
+def test_differences_are_exactly_the_unequal_values(expected, found):
+    differing = drift.differences(expected, found)
+    assert not drift.differences(expected, {**found, **expected})
+    for name, value in expected.items():
+        assert (name in differing) == (not drift.is_equal(value, found.get(name)))
+        assert name not in differing or name in drift.describe(differing)
 
 
-def test_differences_tell_both_sides():
+def test_differences_have_both_values():
     differing = drift.differences({"ttl": "2h", "same": 1, "gone": "x"}, {"ttl": 3600, "same": "1", "more": 2})
-    assert differing == {"ttl": {"wanted": "2h", "found": 3600}, "gone": {"wanted": "x", "found": None}}
+    assert differing == {"ttl": {"expected": "2h", "found": 3600}, "gone": {"expected": "x", "found": None}}
 
 
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(None, "none"), ("", "none"), ([], "none"), (["a", 1], "a, 1"), (("a",), "a"), (0, "0"), ("x", "x")],
 )
-def test_values_in_a_sentence(value, shown):
-    assert drift.show(value) == shown
+def test_values_in_a_message(value, shown):
+    assert drift.format_value(value) == shown
 
 
-def test_a_sentence_of_two_differences():
-    differing = {"a": {"wanted": [1, 2], "found": None}, "b": {"wanted": "x", "found": "y"}}
-    assert drift.sentence(differing) == "a: wanted 1, 2, found none; b: wanted x, found y"
+def test_message_about_two_differences():
+    differing = {"a": {"expected": [1, 2], "found": None}, "b": {"expected": "x", "found": "y"}}
+    assert drift.describe(differing) == "a is none, expected 1, 2; b is y, expected x"
 
 
-def test_a_view_has_only_what_is_there():
-    assert drift.view({"a": 1, "b": 2}, ["b", "c"]) == {"b": 2}
+def test_select_ignores_missing_names():
+    assert drift.select({"a": 1, "b": 2}, ["b", "c"]) == {"b": 2}
 
 
 @pytest.mark.parametrize(
@@ -156,5 +156,5 @@ def test_a_view_has_only_what_is_there():
         ({"a": [[{"b": 1}], {"b": 2}]}, {"a": "text"}, {"a": [[{"b": "(not shown)"}], {"b": "(not shown)"}]}),
     ],
 )
-def test_only_values_of_names_that_were_given_are_shown(found, given, shown):
-    assert drift.redacted(found, given) == shown
+def test_values_of_other_names_are_redacted(found, given, shown):
+    assert drift.redact(found, given) == shown

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Drift: where a certificate that exists is otherwise than its description, each field alone."""
+"""Drift of an existing CA certificate, for each option."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LATER = "2026-12-25T12:00:00Z"
 
 
 def options(**given):
-    """What a module was asked for, after authority.checked; nothing but the key unless given."""
-    asked = dict.fromkeys(authority.AUTHORITY_OPTIONS)
-    return {**asked, "key_type": "ec", "key_bits": 256, "minimum_remaining": 0, **given}
+    """The result of authority.validate_options() with only the key and the given options set."""
+    unset = dict.fromkeys(authority.AUTHORITY_OPTIONS)
+    return {**unset, "key_type": "ec", "key_bits": 256, "minimum_remaining": 0, **given}
 
 
-def drift(made, now=NOW, **given):
-    return authority.drift(options(**given), made.certificate, now)
+def drift(ca, now=NOW, **given):
+    return authority.find_drift(options(**given), ca.certificate, now)
 
 
 @pytest.fixture(scope="module")
@@ -38,36 +38,36 @@ def root():
     return make("root", path_length=1, start=NOW - 30 * SECOND, end=END)
 
 
-def test_nothing_asked_is_no_drift(root):
+def test_no_options_are_no_drift(root):
     assert drift(root) == {}
 
 
-def test_all_that_is_there_is_no_drift(root):
+def test_equal_options_are_no_drift(root):
     assert drift(root, common_name="root", ttl=30 * 86400, not_after=END.isoformat(), max_path_length=1) == {}
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"common_name": "other"}, {"common_name": {"wanted": "other", "found": "root"}}),
-        ({"organization": ["x"]}, {"organization": {"wanted": ["x"], "found": []}}),
-        ({"serial_number": "7"}, {"serial_number": {"wanted": "7", "found": []}}),
-        ({"key_bits": 384}, {"key_bits": {"wanted": 384, "found": 256}}),
-        ({"key_type": "rsa"}, {"key_type": {"wanted": "rsa", "found": "ec"}}),
-        ({"max_path_length": 0}, {"max_path_length": {"wanted": 0, "found": 1}}),
-        ({"max_path_length": -1}, {"max_path_length": {"wanted": -1, "found": 1}}),
-        ({"permitted_dns_domains": ["a.example"]}, {"permitted_dns_domains": {"wanted": ["a.example"], "found": []}}),
-        ({"ttl": 31 * 86400}, {"ttl": {"wanted": "31d", "found": "30d"}}),
-        ({"not_after": LATER}, {"not_after": {"wanted": LATER, "found": END.isoformat()}}),
-        ({"minimum_remaining": 31 * 86400}, {"minimum_remaining": {"wanted": "31d", "found": "30d"}}),
+        ({"common_name": "other"}, {"common_name": {"expected": "other", "found": "root"}}),
+        ({"organization": ["x"]}, {"organization": {"expected": ["x"], "found": []}}),
+        ({"serial_number": "7"}, {"serial_number": {"expected": "7", "found": []}}),
+        ({"key_bits": 384}, {"key_bits": {"expected": 384, "found": 256}}),
+        ({"key_type": "rsa"}, {"key_type": {"expected": "rsa", "found": "ec"}}),
+        ({"max_path_length": 0}, {"max_path_length": {"expected": 0, "found": 1}}),
+        ({"max_path_length": -1}, {"max_path_length": {"expected": -1, "found": 1}}),
+        ({"permitted_dns_domains": ["a.example"]}, {"permitted_dns_domains": {"expected": ["a.example"], "found": []}}),
+        ({"ttl": 31 * 86400}, {"ttl": {"expected": "31d", "found": "30d"}}),
+        ({"not_after": LATER}, {"not_after": {"expected": LATER, "found": END.isoformat()}}),
+        ({"minimum_remaining": 31 * 86400}, {"minimum_remaining": {"expected": "31d", "found": "30d"}}),
     ],
     ids=str,
 )  # fmt: skip
-def test_each_field_alone(root, given, expected):
+def test_each_option(root, given, expected):
     assert drift(root, **given) == expected
 
 
-def test_a_subject_of_several_parts(root):
+def test_subject_with_several_attributes(root):
     name = x509.Name(
         [x509.NameAttribute(x509.ObjectIdentifier(oid), value) for oid, value in
          [("2.5.4.3", "root"), ("2.5.4.10", "b"), ("2.5.4.10", "a"), ("2.5.4.5", "7")]]
@@ -78,30 +78,30 @@ def test_a_subject_of_several_parts(root):
         .not_valid_before(NOW).not_valid_after(END)
         .sign(key(), authority.certs.hashes.SHA256())
     )  # fmt: skip
-    asked = options(common_name="root", organization=["a", "b"], serial_number="7")
-    # Without the extension it is no CA and has no limit.
-    assert authority.drift(asked, certificate, NOW) == {"is_ca": {"wanted": True, "found": False}}
-    assert authority.drift(options(organization=["a"]), certificate, NOW)["organization"]["found"] == ["b", "a"]
-    assert authority.basic(certificate) == {"is_ca": False, "max_path_length": -1}
+    requested = options(common_name="root", organization=["a", "b"], serial_number="7")
+    # Without basic constraints it is not a CA and has no path length.
+    assert authority.find_drift(requested, certificate, NOW) == {"is_ca": {"expected": True, "found": False}}
+    assert authority.find_drift(options(organization=["a"]), certificate, NOW)["organization"]["found"] == ["b", "a"]
+    assert authority.basic_constraints(certificate) == {"is_ca": False, "max_path_length": -1}
 
 
-def test_a_ca_without_a_limit():
+def test_ca_without_path_length():
     assert drift(make("root"), max_path_length=-1) == {}
-    assert drift(make("root"), max_path_length=1) == {"max_path_length": {"wanted": 1, "found": -1}}
+    assert drift(make("root"), max_path_length=1) == {"max_path_length": {"expected": 1, "found": -1}}
 
 
-def test_no_ca():
-    assert drift(make("leaf", ca=False)) == {"is_ca": {"wanted": True, "found": False}}
+def test_certificate_that_is_not_a_ca():
+    assert drift(make("leaf", ca=False)) == {"is_ca": {"expected": True, "found": False}}
 
 
 @pytest.mark.parametrize(
     ("kind", "given"), [("ed25519", {"key_type": "ed25519", "key_bits": 0}), ("p384", {"key_bits": 384})]
 )
-def test_other_keys(kind, given):
+def test_other_key_types(kind, given):
     assert drift(make("root", own_key=key(kind)), **given) == {}
 
 
-def test_each_kind_of_name_constraint():
+def test_name_constraints():
     names = {
         "dns_domains": (x509.DNSName("a.example"), "a.example"),
         "ip_ranges": (x509.IPAddress(ipaddress.ip_network("10.0.0.0/8")), "10.0.0.0/8"),
@@ -110,8 +110,8 @@ def test_each_kind_of_name_constraint():
     }
     everything = [entry for entry, dummy in names.values()]
     both = make("root", extensions=((x509.NameConstraints(everything, everything[:1]), True),))
-    wanted = {f"permitted_{name}": [text] for name, (dummy, text) in names.items()}
-    assert drift(both, **wanted, excluded_dns_domains=["a.example"]) == {}
+    permitted = {f"permitted_{name}": [text] for name, (dummy, text) in names.items()}
+    assert drift(both, **permitted, excluded_dns_domains=["a.example"]) == {}
     assert set(drift(both, excluded_ip_ranges=["10.0.0.0/8"])) == {"excluded_ip_ranges"}
     assert set(drift(both, permitted_uri_domains=["a.example"])) == {"permitted_uri_domains"}
 
@@ -119,28 +119,28 @@ def test_each_kind_of_name_constraint():
 @pytest.mark.parametrize(
     ("off", "differs"), [(-121, True), (-120, False), (0, False), (120, False), (121, True)], ids=str
 )
-def test_the_life_has_some_slack(root, off, differs):
+def test_ttl_tolerance(root, off, differs):
     assert ("ttl" in drift(root, ttl=30 * 86400 + off)) == differs
 
 
-@pytest.mark.parametrize(("back", "differs"), [(None, True), (0, True), (3600, False)])
-def test_the_start_may_be_dated_back(back, differs):
+@pytest.mark.parametrize(("not_before_duration", "differs"), [(None, True), (0, True), (3600, False)])
+def test_backdated_start(not_before_duration, differs):
     dated = make("root", start=NOW - timedelta(hours=1), end=END)
-    assert ("ttl" in drift(dated, ttl=30 * 86400, not_before_duration=back)) == differs
+    assert ("ttl" in drift(dated, ttl=30 * 86400, not_before_duration=not_before_duration)) == differs
 
 
-def test_a_life_is_never_less_than_nothing():
+def test_found_ttl_is_not_negative():
     short = make("root", start=NOW - 10 * SECOND, end=NOW)
-    assert drift(short, now=NOW - DAY, ttl=3600) == {"ttl": {"wanted": "1h", "found": "0s"}}
+    assert drift(short, now=NOW - DAY, ttl=3600) == {"ttl": {"expected": "1h", "found": "0s"}}
 
 
 @pytest.mark.parametrize(("off", "differs"), [(0, False), (1, False), (2, True), (-2, True)])
-def test_the_end_to_the_second(root, off, differs):
+def test_not_after_to_the_second(root, off, differs):
     assert ("not_after" in drift(root, not_after=(END + off * SECOND).isoformat())) == differs
 
 
 @pytest.mark.parametrize(
-    ("left", "found"),
+    ("remaining", "found"),
     [
         (3 * 86400 + 59, "3d"),
         (3601, "1h"),
@@ -151,12 +151,12 @@ def test_the_end_to_the_second(root, off, differs):
         (-1, f"expired since {END.isoformat()}"),
     ],
 )
-def test_what_is_left_is_told(root, left, found):
-    differing = drift(root, now=END - left * SECOND, minimum_remaining=30 * 86400)
-    assert differing == {"minimum_remaining": {"wanted": "30d", "found": found}}
+def test_remaining_validity_is_rounded(root, remaining, found):
+    differing = drift(root, now=END - remaining * SECOND, minimum_remaining=30 * 86400)
+    assert differing == {"minimum_remaining": {"expected": "30d", "found": found}}
 
 
-def test_what_is_left_has_to_be_more(root):
+def test_remaining_validity_must_exceed_the_minimum(root):
     assert drift(root, minimum_remaining=30 * 86400 - 1) == {}
     assert set(drift(root, minimum_remaining=30 * 86400)) == {"minimum_remaining"}
     assert set(drift(root, now=END)) == {"minimum_remaining"}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Durations: what Vault means by them, and properties that hold for all."""
+"""Durations as Vault reads them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WHOLE = st.integers(min_value=0, max_value=10**9)
 
 
 @pytest.mark.parametrize(
-    ("written", "expected"),
+    ("value", "expected"),
     [
         ("48h", 172800),
         ("90d", 7776000),
@@ -36,32 +36,32 @@ WHOLE = st.integers(min_value=0, max_value=10**9)
         ("0s", 0),
     ],
 )
-def test_seconds(written, expected):
-    assert durations.seconds(written) == expected
+def test_seconds(value, expected):
+    assert durations.seconds(value) == expected
 
 
 @pytest.mark.parametrize(
     "bad", ["", "h", "1 h", "-1h", -1, "1y", "1h30", "soon", "\uff11h", "\u00b2", None, True, [], "300000000000h"]
 )
-def test_what_is_none_is_an_error_that_shows_it(bad):
-    with pytest.raises(durations.DurationError, match=r"duration|292 years") as caught:
+def test_invalid_duration_is_named(bad):
+    with pytest.raises(durations.DurationError) as caught:
         durations.seconds(bad)
-    assert repr(bad) in str(caught.value)
+    assert caught.value.code == "invalid_duration" and repr(bad) in str(caught.value)
 
 
 @given(WHOLE)
-def test_what_is_told_means_the_same(number):
+def test_text_has_the_same_seconds(number):
     assert durations.seconds(durations.text(number)) == number
 
 
 @given(WHOLE, st.integers(0, 10**5), st.integers(0, 59), st.integers(0, 59))
-def test_parts_add_up(extra, hours, minutes, seconds):
+def test_units_add_up(extra, hours, minutes, seconds):
     assert durations.seconds(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
     assert durations.seconds(f"{extra}s") == durations.seconds(str(extra)) == durations.seconds(extra)
 
 
 @given(st.text(max_size=12))
-def test_any_text_is_a_duration_or_a_clear_error(text):
+def test_any_text_is_a_duration_or_an_error(text):
     try:
         assert durations.seconds(text) >= 0
     except durations.DurationError as exc:
