@@ -249,6 +249,7 @@ code:
     - V(invalid_manifest) when a manifest in O(accepts) lacks a field, V(unsupported_kind) when O(rollout) is set for a
       kind without one, V(missing_namespace) when an object of a namespaced kind has no namespace.
     - V(kind_not_found), V(namespace_not_found) or V(namespace_terminating) when the object cannot exist.
+    - V(ambiguous_cluster), V(no_login) or V(no_host) when the options and the environment do not name one cluster.
     - V(invalid_kubeconfig), V(unreachable), V(refused), V(server_busy), V(unexpected_answer) or V(kubernetes_error)
       when the API server cannot be used.
   returned: failure

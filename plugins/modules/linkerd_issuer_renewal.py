@@ -101,6 +101,7 @@ code:
     - V(certificate_not_found), V(kind_not_found), V(namespace_not_found) or V(namespace_terminating) when there is no
       Certificate.
     - V(missing_library) when C(cryptography) cannot be imported.
+    - V(ambiguous_cluster), V(no_login) or V(no_host) when the options and the environment do not name one cluster.
     - V(invalid_kubeconfig), V(unreachable), V(refused), V(server_busy), V(unexpected_answer) or V(kubernetes_error)
       when the API server cannot be used.
   returned: failure

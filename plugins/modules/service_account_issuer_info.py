@@ -69,7 +69,7 @@ key_ids:
   elements: str
 ignored_keys:
   description:
-    - Other keys of the key set, with the reason. RFC 7517 section 5 wants unknown key types to be ignored.
+    - Other keys of the key set, with the reason. RFC 7517, section 5, requires that unknown key types are ignored.
   returned: success
   type: list
   elements: str
@@ -78,7 +78,13 @@ ca_certificate:
   returned: success
   type: str
 code:
-  description: V(no_keys) when no key of the key set can be used.
+  description:
+    - V(no_keys) when no key of the key set can be used, V(ca_not_found) when the ConfigMap C(kube-root-ca.crt) does not
+      exist.
+    - V(missing_library) when C(cryptography) cannot be imported.
+    - V(ambiguous_cluster), V(no_login) or V(no_host) when the options and the environment do not name one cluster.
+    - V(invalid_kubeconfig), V(unreachable), V(refused), V(server_busy), V(unexpected_answer) or V(kubernetes_error)
+      when the API server cannot be used.
   returned: failure
   type: str
 """
@@ -102,28 +108,31 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import crypt
 
 try:
     from kubernetes import client
-except ImportError:  # AnsibleK8SModule says so
+except ImportError:  # AnsibleK8SModule reports it
     client = None
 
-CA = ObjectReference("v1", "ConfigMap", "kube-root-ca.crt", "kube-system")
+CA_CONFIG_MAP = ObjectReference("v1", "ConfigMap", "kube-root-ca.crt", "kube-system")
 
 
-def document(api: Any, call: str) -> dict[str, Any]:
-    """The answer as it is; the client would make a text of it that is no JSON. Newer ones have a name for that."""
+def get_document(api: Any, call: str) -> dict[str, Any]:
+    """The JSON document that an API returns. The client would convert it to a string that is not JSON."""
     raw = getattr(api, f"{call}_without_preload_content", None)
     request = {"_request_timeout": REQUEST_TIMEOUT}
     answer = raw(**request) if raw else getattr(api, call)(_preload_content=False, **request)
     return json.loads(answer.data if answer.data is not None else answer.read())
 
 
-def work(cluster: Cluster) -> dict[str, Any]:
-    found = cluster.get(CA)
+def read_issuer(cluster: Cluster) -> dict[str, Any]:
+    found = cluster.get(CA_CONFIG_MAP)
     if found is None:
-        raise ClusterError(f"{CA} does not exist, so the API server's CA is not known. Wait until the cluster is up.")
+        raise ClusterError(
+            f"{CA_CONFIG_MAP} does not exist, so the CA of the API server is unknown. Wait until the cluster runs.",
+            code="ca_not_found",
+        )
     api_client = cluster.client.client.client
-    key_set = document(client.OpenidApi(api_client), "get_service_account_issuer_open_id_keyset")
-    settings = document(client.WellKnownApi(api_client), "get_service_account_issuer_open_id_configuration")
-    keys, ignored = jwk.usable(key_set)
+    key_set = get_document(client.OpenidApi(api_client), "get_service_account_issuer_open_id_keyset")
+    settings = get_document(client.WellKnownApi(api_client), "get_service_account_issuer_open_id_configuration")
+    keys, ignored = jwk.usable_keys(key_set)
     if not keys:
         reasons = "; ".join(ignored) or "it is empty"
         raise ClusterError(
@@ -143,7 +152,7 @@ def work(cluster: Cluster) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleK8SModule(argument_spec=dict(AUTH_ARG_SPEC), supports_check_mode=True)
     cryptography.require(module)
-    run(module, work)
+    run(module, read_issuer)
 
 
 if __name__ == "__main__":
