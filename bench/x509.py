@@ -1,10 +1,11 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Chains verified per second, from PEM text to the verdict (without facts): ours, openssl spawned, cryptography alone.
+"""Measure how many chains x509_chain verifies in a second, compared with a process of openssl and with cryptography.
 
-The chains are leaf, issuer, root with EC P-256 keys, in the form that the Web PKI wants, which cryptography's verifier
-takes as it is. Then the seconds that the worst inputs take, with and without the profile linkerd.
+The time is from PEM text to the verdict, without the facts. A chain is leaf, issuer and root with EC P-256 keys, and
+valid for the Web PKI, so that the verifier of cryptography accepts it. Then the time for the worst inputs is measured,
+with and without the profile linkerd.
 """
 
 from __future__ import annotations
@@ -51,22 +52,22 @@ def pem(certificate: x509.Certificate) -> str:
 
 
 def chains() -> tuple[list[str], str]:
-    """Chains that share a root and nothing else, so that nothing can be remembered from one to the next."""
+    """Return chains that have only the root in common, so that no result can be cached."""
     root_key = ec.generate_private_key(ec.SECP256R1())
-    made = []
+    found = []
     for number in range(COUNT):
         issuer_key, leaf_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         issuer = make(f"issuer {number}", issuer_key, "root", root_key, True)
         leaf = make(NAME, leaf_key, f"issuer {number}", issuer_key, False)
-        made.append(pem(leaf) + pem(issuer))
-    return made, pem(make("root", root_key, "root", root_key, True))
+        found.append(pem(leaf) + pem(issuer))
+    return found, pem(make("root", root_key, "root", root_key, True))
 
 
 def per_second(verify: Callable[[str], bool], chains: list[str], seconds: float = 0.1) -> float:
     done, started = 0, time.perf_counter()
     while (passed := time.perf_counter() - started) < seconds:
         if not verify(chains[done % len(chains)]):
-            raise SystemExit("a good chain was refused: the figures would mean nothing")
+            raise SystemExit("a valid chain was refused, so the figures would be wrong")
         done += 1
     return done / passed
 
@@ -94,7 +95,7 @@ def with_openssl(folder: Path, anchors: str) -> Callable[[str], bool]:
 
 
 def root_of_many(count: int, limits: x509.NameConstraints | None) -> tuple[str, str]:
-    """A chain and its anchors: many of one name and the right one last, or one with many limits above many names."""
+    """Return an issuer and anchors: many of the same name, or one that constrains the many names of the issuer."""
     root_key, issuer_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     now = datetime.now(UTC)
 
@@ -128,19 +129,18 @@ def main() -> None:
     from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
     from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains as verify_chains
 
-    made, anchors = chains()
+    pems, anchors = chains()
     roots = certs.parse_bundle(anchors)
 
     def own(chain: str) -> bool:
-        wanted = verify_chains.requirements()
-        return verify_chains.verify(certs.parse_bundle(chain), roots, wanted).verified
+        return verify_chains.verify(certs.parse_bundle(chain), roots, verify_chains.requirements()).verified
 
     with tempfile.TemporaryDirectory() as folder:
         spawned = with_openssl(Path(folder), anchors)
-        judges = {"x509_chain": own, "openssl spawned": spawned, "cryptography alone": with_cryptography(anchors)}
-        rounds = [{name: per_second(verify, made) for name, verify in judges.items()} for _ in range(25)]
-    # In short turns and the best of each: what else the machine does slows one as often as the other.
-    figures = {name: max(figures[name] for figures in rounds) for name in judges}
+        verifiers = {"x509_chain": own, "openssl spawned": spawned, "cryptography alone": with_cryptography(anchors)}
+        rounds = [{name: per_second(verify, pems) for name, verify in verifiers.items()} for _ in range(25)]
+    # The best of many short rounds, so that other load on the machine affects all verifiers alike.
+    figures = {name: max(figures[name] for figures in rounds) for name in verifiers}
     for name, figure in figures.items():
         print(f"{name:20} {figure:8.0f} chains/s   x509_chain is {figures['x509_chain'] / figure:.2f} times that")
     from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_chain

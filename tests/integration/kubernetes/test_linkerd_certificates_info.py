@@ -29,6 +29,7 @@ def api(kubernetes):
     for name in ("linkerd", "emojivoto"):
         kubernetes.namespace(name)
     put(kubernetes, "configmaps", "linkerd-identity-trust-roots", {"data": {"ca-bundle.crt": ROOT.pem}})
+    put(kubernetes, "configmaps", "linkerd-config", {"data": {"values": "identityTrustDomain: mesh.example\n"}})
     data = {"tls.crt": encoded(ISSUER.pem), "ca.crt": encoded(ROOT.pem), "tls.key": encoded("private key")}
     put(kubernetes, "secrets", "linkerd-identity-issuer", {"type": "kubernetes.io/tls", "data": data})
     for one in (pod("identity-0"), pod("web-0", ROOT.pem), pod("web-1", ROOT.pem, native=True), pod("web-2", NEXT.pem)):
@@ -78,6 +79,7 @@ def test_certificates_without_private_key(read):
     assert [one["certificate"] for one in found["anchors"]["certificates"]] == [ROOT.pem]
     assert [one["certificate"] for one in found["issuer"]["certificates"]] == [ISSUER.pem]
     assert [one["certificate"] for one in found["signer"]["certificates"]] == [ROOT.pem]
+    assert found["trust_domain"] == "mesh.example"
     assert found["renewal_time"] is None  # this cluster has no kind Certificate
     assert encoded("private key") not in json.dumps(found)
     assert "private key" not in json.dumps(found)
@@ -103,6 +105,7 @@ def test_namespace_without_mesh(read):
     found = read(linkerd_namespace="emojivoto")
     assert found["anchors"]["problem"] == found["issuer"]["problem"] == "does not exist"
     assert found["pods"] == []
+    assert found["trust_domain"] is None
 
 
 def allow(api: Any, user: str, **verbs: Any) -> None:
@@ -150,6 +153,7 @@ def test_pods_that_are_not_permitted(api, read):
 
 def test_login_without_permissions(read):
     found = read(impersonate_user="nobody")
+    assert found["trust_domain"] is None
     assert all("403" in found[part]["problem"] for part in ("anchors", "issuer", "signer"))
     assert "403" in found["pods_problem"]
 

@@ -2,10 +2,10 @@
 // GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Oracle for what Linkerd's identity controller and CLI accept. It reads and verifies certificates with Go's standard
-// library in the same way as linkerd2's pkg/tls (codec.go, cred.go), pkg/identity (service.go) and pkg/issuercerts.
+// Oracle that reads and verifies certificates as Linkerd's identity controller and CLI do. It uses Go's standard library
+// in the same way as linkerd2's pkg/tls (codec.go, cred.go), pkg/identity (service.go) and pkg/issuercerts.
 //
-// Reads one JSON request per line from standard input, and writes one JSON answer per line.
+// It reads one JSON request per line from standard input, and writes one JSON response per line.
 package main
 
 import (
@@ -27,15 +27,15 @@ type request struct {
 	At      time.Time
 }
 
-// Each field holds the error, and is empty on success.
-type answer struct {
+// Each field is the error, or empty on success.
+type response struct {
 	ReadChain     string
 	ReadAnchors   string
 	Verify        string   // the chain leads to an anchor
 	IsCA          string   // the first certificate is a CA
 	IssuerAlg     string   // "issuer cert is using supported crypto algorithm" of linkerd check
 	AnchorAlgs    string   // "trust anchors are using supported crypto algorithm" of linkerd check
-	Intermediates [][]byte // the DER that the controller appends to a workload's certificate, in its order
+	Intermediates [][]byte // DER that the controller appends to the certificate of a workload, in this order
 	Anchors       int      // number of anchors read
 }
 
@@ -46,7 +46,7 @@ func text(err error) string {
 	return ""
 }
 
-// read takes blocks one after the other: no block where text is left is an error, another type ends the reading.
+// read decodes one block after the other. Remaining text without a block is an error, and another type ends the bundle.
 func read(txt []byte) (certificates []*x509.Certificate, err error) {
 	for len(txt) > 0 {
 		var block *pem.Block
@@ -70,7 +70,7 @@ func read(txt []byte) (certificates []*x509.Certificate, err error) {
 	return certificates, nil
 }
 
-// algorithms is what linkerd check demands of a key and of the signature beside it.
+// algorithms returns why linkerd check refuses the key or the signature of a certificate.
 func algorithms(certificate *x509.Certificate, anchor bool) error {
 	signature := certificate.SignatureAlgorithm
 	switch key := certificate.PublicKey.(type) {
@@ -89,10 +89,10 @@ func algorithms(certificate *x509.Certificate, anchor bool) error {
 	return nil
 }
 
-func judge(asked request) (found answer) {
-	chain, err := read(asked.Chain)
+func verify(req request) (found response) {
+	chain, err := read(req.Chain)
 	found.ReadChain = text(err)
-	anchors, err := read(asked.Anchors)
+	anchors, err := read(req.Anchors)
 	found.ReadAnchors = text(err)
 	if chain == nil || anchors == nil {
 		return found
@@ -105,14 +105,14 @@ func judge(asked request) (found answer) {
 			found.AnchorAlgs = err.Error()
 		}
 	}
-	// The controller keeps the chain from the root to the issuer.
+	// The controller stores the chain from the root to the issuer.
 	for i := len(chain) - 1; i > 0; i-- {
 		others.AddCert(chain[i])
 	}
 	for _, certificate := range chain {
 		found.Intermediates = append(found.Intermediates, certificate.Raw)
 	}
-	_, err = chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: others, CurrentTime: asked.At})
+	_, err = chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: others, CurrentTime: req.At})
 	found.Verify = text(err)
 	if !chain[0].IsCA {
 		found.IsCA = "not a CA"
@@ -126,11 +126,11 @@ func main() {
 	lines.Buffer(nil, 64<<20)
 	out := bufio.NewWriter(os.Stdout)
 	for lines.Scan() {
-		var asked request
-		if err := json.Unmarshal(lines.Bytes(), &asked); err != nil {
+		var req request
+		if err := json.Unmarshal(lines.Bytes(), &req); err != nil {
 			panic(err)
 		}
-		written, err := json.Marshal(judge(asked))
+		written, err := json.Marshal(verify(req))
 		if err != nil {
 			panic(err)
 		}

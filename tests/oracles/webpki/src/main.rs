@@ -39,9 +39,9 @@ fn bytes(value: &Value) -> Vec<u8> {
     BASE64_STANDARD.decode(value.as_str().expect("base64 text")).expect("base64")
 }
 
-/// As the proxy reads its anchors: a broken block is fatal, a certificate that does not parse is skipped.
-fn judge(asked: &Value) -> Value {
-    let read: Result<Vec<CertificateDer>, _> = CertificateDer::pem_slice_iter(&bytes(&asked["anchors"])).collect();
+/// The proxy fails if a block of its anchors is broken, and skips a certificate that it cannot parse.
+fn verify(request: &Value) -> Value {
+    let read: Result<Vec<CertificateDer>, _> = CertificateDer::pem_slice_iter(&bytes(&request["anchors"])).collect();
     let certificates = match read {
         Ok(certificates) => certificates,
         Err(error) => return json!({"anchors": error.to_string(), "skipped": 0, "server": "", "client": "", "name": ""}),
@@ -50,15 +50,15 @@ fn judge(asked: &Value) -> Value {
         certificates.iter().filter_map(|der| webpki::anchor_from_trusted_cert(der).ok()).collect();
     let problem = if anchors.is_empty() { "no trust roots loaded" } else { "" };
     let chain: Vec<CertificateDer> =
-        asked["chain"].as_array().expect("chain").iter().map(|der| CertificateDer::from(bytes(der))).collect();
-    let time = UnixTime::since_unix_epoch(Duration::from_secs(asked["at"].as_u64().expect("at")));
-    let verify = |usage: KeyUsage| match EndEntityCert::try_from(&chain[0]) {
+        request["chain"].as_array().expect("chain").iter().map(|der| CertificateDer::from(bytes(der))).collect();
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(request["at"].as_u64().expect("at")));
+    let verify_for = |usage: KeyUsage| match EndEntityCert::try_from(&chain[0]) {
         Ok(workload) => workload
             .verify_for_usage(ALGORITHMS, &anchors, &chain[1..], time, usage, None, None)
             .map_or_else(|error| format!("{error:?}"), |_| String::new()),
         Err(error) => format!("{error:?}"),
     };
-    let name = match (EndEntityCert::try_from(&chain[0]), ServerName::try_from(asked["name"].as_str().unwrap_or(""))) {
+    let name = match (EndEntityCert::try_from(&chain[0]), ServerName::try_from(request["name"].as_str().unwrap_or(""))) {
         (Ok(workload), Ok(name)) => workload
             .verify_is_valid_for_subject_name(&name)
             .map_or_else(|error| format!("{error:?}"), |_| String::new()),
@@ -67,8 +67,8 @@ fn judge(asked: &Value) -> Value {
     json!({
         "anchors": problem,
         "skipped": certificates.len() - anchors.len(),
-        "server": verify(KeyUsage::server_auth()),
-        "client": verify(KeyUsage::client_auth()),
+        "server": verify_for(KeyUsage::server_auth()),
+        "client": verify_for(KeyUsage::client_auth()),
         "name": name,
     })
 }
@@ -76,8 +76,8 @@ fn judge(asked: &Value) -> Value {
 fn main() {
     let mut out = io::stdout().lock();
     for line in io::stdin().lock().lines() {
-        let asked: Value = serde_json::from_str(&line.expect("line")).expect("JSON");
-        writeln!(out, "{}", judge(&asked)).expect("write");
+        let request: Value = serde_json::from_str(&line.expect("line")).expect("JSON");
+        writeln!(out, "{}", verify(&request)).expect("write");
         out.flush().expect("flush");
     }
 }
