@@ -262,6 +262,11 @@ bundles:
   returned: success
   type: list
   elements: dict
+anchor_sources:
+  description: ConfigMaps C(linkerd-trust-anchors), each with its namespace and whether this collection manages it.
+  returned: success
+  type: list
+  elements: dict
 mesh:
   description:
     - Trust anchors, identity issuer and pods, as M(servicemesh.pki.linkerd_certificates_info) returns them, with the

@@ -314,6 +314,20 @@ def test_issuance_backoff_is_limited(mesh):
     assert "certificateRequestMaximumBackoffDuration: 1h" in config
 
 
+def test_changed_trust_source_removes_configmap_of_anchors(mesh):
+    secret_source = {
+        "linkerd_trust_source": "secret", "pki_trust_namespace": "linkerd", "trust_manager_forbid_secrets": False,
+    }  # fmt: skip
+    get = ("kubectl", "get", "configmap", "linkerd-trust-anchors", "-n", "linkerd-trust")
+    tags = ("--tags", "trust_manager,linkerd")
+    for variables, exists in ((secret_source, False), ({}, True)):
+        run = mesh.play("playbooks/site.yml", *tags, variables=variables)
+        assert run.rc == 0, run.output[-4000:]
+        assert (mesh.execute(*get).returncode == 0) == exists
+        again = mesh.play("playbooks/site.yml", *tags, variables=variables)
+        assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
+
+
 def restart_mesh(mesh) -> None:
     mesh.kubectl("rollout", "restart", "deployment", "-n", "linkerd")
     for name in mesh.kubectl("get", "deployments", "-n", "linkerd", "-o", "name").split():

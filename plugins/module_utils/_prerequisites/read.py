@@ -31,6 +31,7 @@ HELM = "owner=helm"
 CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 WEBHOOKS = ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration")
 POLICIES = ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")
+ANCHORS = "linkerd-trust-anchors"
 SAFE_UPGRADES = "safe-upgrades.gateway.networking.k8s.io"
 
 Facts = dict[str, Any]
@@ -60,6 +61,7 @@ class Reader:
             "namespaces": {name: self.namespace(name) for name in sorted(wanted)},
             "objects": [self.object(one) for one in self.params["objects"]],
             "bundles": self.bundles(definitions),
+            "anchor_sources": self.anchor_sources(),
             "mesh": self.mesh(namespace),
             "unreadable": self.problems,
         }
@@ -167,6 +169,13 @@ class Reader:
         meta = definition["metadata"]
         found = self.get(definition["apiVersion"], definition["kind"], meta["name"], meta.get("namespace"))
         return facts.object_facts(definition, found)
+
+    def anchor_sources(self) -> list[Facts]:
+        """The ConfigMaps that a run writes trust anchors to, in any namespace: an earlier run may have used another."""
+        found = self.listed("v1", "ConfigMap", metadata=True, field_selector=f"metadata.name={ANCHORS}")
+        return [
+            {"namespace": one["metadata"]["namespace"], "managed": facts.is_managed(one["metadata"])} for one in found
+        ]
 
     def bundles(self, definitions: Iterable[Facts]) -> list[Facts]:
         if not any(one["name"] == "bundles.trust.cert-manager.io" for one in definitions):

@@ -18,7 +18,6 @@ ENFORCE = "pod-security.kubernetes.io/enforce"
 CRDS, CONTROL_PLANE = "linkerd-crds", "linkerd-control-plane"
 BUNDLE = "linkerd-identity-trust-roots"
 CERTIFICATE = "linkerd-identity-issuer"
-ANCHORS = "linkerd-trust-anchors"
 OWN_LABEL = {"app.kubernetes.io/managed-by": "servicemesh.pki"}
 BY_CHART = ("Helm release ", "linkerd/")
 
@@ -180,7 +179,7 @@ def _linkerd(result: Result, found: Facts, requested: Facts) -> Facts:
         "protect": gateway_api.protect(result, found, crds.place, is_written),
         "gateway_api": action,
         "namespace": _namespace(found, requested, decision["release"] != LEAVE),
-        "remove_anchors": _is_left_over(found, requested),
+        "remove_anchors": _left_over(result, found, requested),
     }
 
 
@@ -199,11 +198,14 @@ def _namespace(found: Facts, requested: Facts, is_written: bool) -> Facts:
     }
 
 
-def _is_left_over(found: Facts, requested: Facts) -> bool:
-    """Whether the collection's own ConfigMap of trust anchors exists, and is no source of the Bundle any more."""
-    return not requested["has_configmap"] and any(
-        one["managed"] for one in found["objects"] if (one["kind"], one["name"]) == ("ConfigMap", ANCHORS)
-    )
+def _left_over(result: Result, found: Facts, requested: Facts) -> list[str]:
+    """Namespaces with a ConfigMap of trust anchors of this collection that the Bundle does not read any more."""
+    trust = result.decisions.get("trust_manager", {}).get("trust_namespace") or requested["trust_namespace"]
+    return [
+        one["namespace"]
+        for one in found["anchor_sources"]
+        if one["managed"] and not (requested["has_configmap"] and one["namespace"] == trust)
+    ]
 
 
 def _pod_security(result: Result, found: Facts, requested: Facts, is_written: bool) -> None:

@@ -111,13 +111,12 @@ def test_objects_of_an_earlier_version_are_recognized_beside_its_cert_manager():
     assert codes(check(found)) == []
 
 
-def test_a_configmap_that_is_no_source_any_more_is_removed_if_the_collection_created_it():
-    own = thing(kind="ConfigMap", name="linkerd-trust-anchors", namespace="linkerd-trust", managed=True)
+def test_configmaps_that_are_no_source_any_more_are_removed_if_the_collection_created_them():
+    sources = [{"namespace": name, "managed": name != "theirs"} for name in ("linkerd-trust", "old", "theirs")]
+    found = empty(anchor_sources=sources)
+    assert check(found)["decisions"]["linkerd"]["remove_anchors"] == ["old"]
     wanted = requested(linkerd={"has_configmap": False})
-    assert check(empty(objects=[own]), wanted)["decisions"]["linkerd"]["remove_anchors"]
-    assert not check(empty(objects=[own]))["decisions"]["linkerd"]["remove_anchors"]
-    other = {**own, "managed": False, "matches": True}
-    assert not check(empty(objects=[other]), wanted)["decisions"]["linkerd"]["remove_anchors"]
+    assert check(found, wanted)["decisions"]["linkerd"]["remove_anchors"] == ["linkerd-trust", "old"]
 
 
 @pytest.mark.parametrize(("helm", "expected"), [
