@@ -11,33 +11,37 @@ class ModuleDocFragment:
 options: {}
 attributes:
   action_group:
-    description: Give the connection once for all with C(group/servicemesh.pki.vault) in C(module_defaults).
+    description: Use C(group/servicemesh.pki.vault) in C(module_defaults) to set the connection once for all modules.
     support: full
     membership:
       - servicemesh.pki.vault
 requirements:
   - hvac >= 1.2.1 (Python library) on the host that runs the module
 notes:
-  - Check mode asks Vault what the login may do, so it fails as the real run would. That takes the policy V(default),
-    which every token has unless it was made without. Whether Vault takes a value is only known when it is written.
-  - Works with HashiCorp Vault and with OpenBao. Tested with HashiCorp Vault 1.21, OpenBao 2.6 and 2.7.
-  - The options of the connection and of the login are those of the collection community.hashi_vault, whose code makes
-    them work. Its guides describe every login method.
-  - "Many failures return C(code), one word for what went wrong: C(answer_lost), C(unreachable), C(not_vault),
-    C(unexpected_answer), C(invalid_header), C(invalid_duration), C(invalid_name), C(invalid_kubeconfig),
-    C(kubernetes_refused), C(outcome_unknown), C(unreadable_certificate), C(issuer_in_use), C(key_name_taken),
-    C(no_keys)."
-  - Durations may be written as Vault writes them (V(48h), V(90d), V(1h30m)) or as seconds. They are compared
-    as seconds.
+  - Works with HashiCorp Vault and OpenBao. Tested with HashiCorp Vault 1.21, OpenBao 2.6 and 2.7.
+  - The options of the connection and the login are those of the collection community.hashi_vault, whose code implements
+    them. Its guides describe every auth method.
+  - In check mode, the module asks Vault for the capabilities of the token, so that it fails as the real run would. The
+    token needs the policy V(default) for that. Only a real write shows whether Vault accepts a value.
+  - Write durations as Vault does (V(48h), V(90d), V(1h30m)) or in seconds. They are compared as seconds.
+  - "Every failure returns RV(code). Codes of the connection are V(invalid_connection), V(invalid_address),
+    V(invalid_header), V(ca_file_not_found), V(unreachable), V(answer_lost) (Vault may have acted, and no conclusive
+    response arrived), V(not_vault) and V(unexpected_answer)."
+  - "RV(code) of a failed login is V(invalid_login), V(login_refused), V(login_required) or V(invalid_token)."
+  - "RV(code) of a refused request is V(permission_denied), V(mount_not_found), V(path_in_use), V(unsupported_path),
+    V(unknown_engine_type), V(namespace_not_found), V(namespaces_not_supported) or V(request_refused)."
+  - "RV(code) of a Vault that cannot respond is V(vault_sealed), V(vault_not_initialized), V(vault_standby) or
+    V(vault_failed)."
 """
 
     AUTHORITY = r"""
 notes:
-  - "Of the API's parameters these are left out. C(exported), C(existing) and C(kms) keys, C(format),
-    C(private_key_format): no key leaves Vault. C(key_usage) and C(ext_key_usage): a CA signs certificates and
-    revocation lists. C(not_before): only OpenBao has it, O(not_before_duration) is everywhere. C(use_csr_values): the
-    request is this module's own. C(enforce_leaf_not_after_behavior): what would outlive its parent is refused before.
-    C(skid), C(user_ids), C(cert_metadata): Vault's own choice fits a mesh."
+  - "These parameters of Vault's API are not supported. C(exported), C(existing) and C(kms) keys, C(format) and
+    C(private_key_format), because no key leaves Vault. C(key_usage) and C(ext_key_usage), because a CA signs
+    certificates and revocation lists. C(not_before), because only OpenBao has it; use O(not_before_duration).
+    C(use_csr_values), because this module creates the request. C(enforce_leaf_not_after_behavior), because this module
+    refuses a certificate that would outlive its parent. C(skid), C(user_ids) and C(cert_metadata), because Vault's
+    defaults fit a mesh."
 options:
   common_name:
     description: CN of the subject. Required for O(state=present).
@@ -71,65 +75,66 @@ options:
     type: list
     elements: str
   serial_number:
-    description: SERIALNUMBER of the subject, not the serial of the certificate.
+    description: SERIALNUMBER of the subject. It is not the serial number of the certificate.
     type: str
   alt_names:
-    description: DNS names and e-mail addresses in the certificate. Used once, not compared.
+    description: DNS names and e-mail addresses of the certificate. They are not compared with an existing one.
     type: list
     elements: str
   ip_sans:
-    description: IP addresses in the certificate. Used once, not compared.
+    description: IP addresses of the certificate. They are not compared with an existing one.
     type: list
     elements: str
   uri_sans:
-    description: URIs in the certificate. Used once, not compared.
+    description: URIs of the certificate. They are not compared with an existing one.
     type: list
     elements: str
   other_sans:
     description:
-      - Other names in the certificate, each as its OID, type and value, such as
-        V(1.3.6.1.4.1.311.20.2.3;UTF8:mesh). Used once, not compared.
+      - Other names of the certificate, each with OID, type and value, such as V(1.3.6.1.4.1.311.20.2.3;UTF8:mesh). They
+        are not compared with an existing one.
     type: list
     elements: str
   exclude_cn_from_sans:
-    description: Whether the CN is kept out of the alternative names, where Vault puts it. Used once, not compared.
+    description: Whether to omit the CN from the alternative names. It is not compared with an existing certificate.
     type: bool
   key_type:
-    description: Kind of key. Linkerd wants V(ec) of 256 bits, RSA is possible for a root.
+    description: Type of the key. Linkerd requires V(ec) with 256 bits for its issuer. A root may be V(rsa).
     type: str
     choices: [ec, rsa, ed25519]
     default: ec
   key_bits:
     description:
-      - Size of the key. V(224), V(256), V(384), V(521) for V(ec); V(2048), V(3072), V(4096) for V(rsa), with HashiCorp
-        Vault V(8192) too; V(0) for V(ed25519).
-      - By default V(256) for V(ec) and V(2048) for V(rsa).
+      - Size of the key. V(224), V(256), V(384) or V(521) for V(ec). V(2048), V(3072), V(4096), and V(8192) with
+        HashiCorp Vault, for V(rsa). V(0) for V(ed25519).
+      - The default is V(256) for V(ec) and V(2048) for V(rsa).
     type: int
   signature_bits:
-    description: Bits of the hash in RSA signatures. Used once, not compared.
+    description: Size of the hash in RSA signatures. It is not compared with an existing certificate.
     type: int
     choices: [256, 384, 512]
   use_pss:
-    description: Whether RSA signatures are of the kind PSS instead of PKCS#1 v1.5. Used once, not compared.
+    description: Whether to use PSS for RSA signatures instead of PKCS#1 v1.5. It is not compared.
     type: bool
   ttl:
     description:
-      - Life of the certificate, a duration. More than the mount allows is an error before anything is made.
-      - O(ttl) or O(not_after) is required for O(state=present), because Vault's own default is only 32 days.
+      - Validity of the certificate, a duration. The module fails before the first change if it exceeds the limit of the
+        mount.
+      - O(ttl) or O(not_after) is required for O(state=present), because Vault's default is only 32 days.
     type: str
   not_after:
-    description: End of the certificate's life, an ISO 8601 time such as V(2027-03-31T12:00:00Z). No zone means UTC.
+    description: Expiry of the certificate, an ISO 8601 time such as V(2027-03-31T12:00:00Z). Without a zone it is UTC.
     type: str
   not_before_duration:
-    description: How far the start is dated back, a duration. Vault's default is 30s.
+    description: How much earlier than now the validity begins, a duration. Vault's default is 30s.
     type: str
   max_path_length:
     description:
-      - How many CAs may be below this one. V(-1) is no limit, which is Vault's default.
-      - V(1) lets a root sign Linkerd's issuer, which then gets V(0) and can sign workloads only.
+      - Maximum number of CAs below this one in a chain. V(-1) is no limit, which is Vault's default.
+      - With V(1), a root can sign Linkerd's issuer, which then has V(0) and can sign only workload certificates.
     type: int
   permitted_dns_domains:
-    description: Name constraints. DNS domains that the CA and all below it may certify.
+    description: DNS domains that the CA and all CAs below it may certify (name constraints).
     type: list
     elements: str
   permitted_ip_ranges:
@@ -161,14 +166,14 @@ options:
     type: list
     elements: str
   minimum_remaining:
-    description: An existing certificate with this much life left, or less, counts as different. A duration.
+    description: Minimum remaining validity, a duration. An existing certificate with less counts as different.
     type: str
     default: "0"
   on_drift:
     description:
-      - What to do when an issuer of that name exists and differs. Vault cannot change a certificate, and this module
+      - What to do if an existing issuer with that name differs. Vault cannot change a certificate, and this module
         never replaces one.
-      - V(fail) and V(warn) name every difference with what was wanted and found. V(ignore) only returns them.
+      - V(fail) and V(warn) report every difference. V(ignore) only returns them.
     type: str
     choices: [fail, warn, ignore]
     default: fail

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What modules share that keep a credential of Vault in a Secret of Kubernetes."""
+"""Options of modules that store a credential of Vault in a Kubernetes Secret."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ requirements:
 options:
   kubernetes:
     description:
-      - The cluster, with option names and C(K8S_AUTH_*) variables of the collection kubernetes.core.
+      - Connection to the cluster, with the option names of the collection kubernetes.core. Its C(K8S_AUTH_*) variables
+        and the default kubeconfig are the fallback.
     type: dict
     suboptions:
       kubeconfig:
-        description: A kubeconfig file.
+        description: Path of a kubeconfig file.
         type: path
       context:
-        description: Context in the kubeconfig.
+        description: Context of the kubeconfig.
         type: str
       host:
         description: URL of the API server, instead of a kubeconfig.
@@ -43,30 +44,30 @@ options:
         type: path
         aliases: [cert_file]
       client_key:
-        description: File with its key.
+        description: File with the key of the client certificate.
         type: path
         aliases: [key_file]
       validate_certs:
-        description: Whether the API server's certificate is verified.
+        description: Whether to verify the certificate of the API server.
         type: bool
         aliases: [verify_ssl]
       proxy:
         description: URL of an HTTP proxy for the connection.
         type: str
       no_proxy:
-        description: Hosts that are not reached through the proxy, with commas.
+        description: Comma-separated hosts that are reached without the proxy.
         type: str
   secret_name:
-    description: Name of the Secret. Made when it does not exist, with its other keys left alone when it does.
+    description: Name of the Secret. It is created if it does not exist. Its other keys are not changed.
     type: str
     required: true
   secret_namespace:
-    description: Namespace of the Secret in Kubernetes. It must exist. (O(namespace) is Vault's.)
+    description: Namespace of the Secret, which must exist. (O(namespace) is the namespace in Vault.)
     type: str
     required: true
   state:
     description:
-      - V(absent) revokes the credential and takes it out of the Secret, which goes too when nothing else is in it.
+      - V(absent) revokes the credential and removes it from the Secret. A Secret without other keys is deleted.
     type: str
     choices: [present, absent]
     default: present

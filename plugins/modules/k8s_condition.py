@@ -250,7 +250,7 @@ code:
       kind without one, V(missing_namespace) when an object of a namespaced kind has no namespace.
     - V(kind_not_found), V(namespace_not_found) or V(namespace_terminating) when the object cannot exist.
     - V(ambiguous_cluster), V(no_login) or V(no_host) when the options and the environment do not name one cluster.
-    - V(invalid_kubeconfig), V(unreachable), V(refused), V(server_busy), V(unexpected_answer) or V(kubernetes_error)
+    - V(invalid_kubeconfig), V(unreachable), V(refused), V(server_busy) or V(unexpected_answer)
       when the API server cannot be used.
   returned: failure
   type: str

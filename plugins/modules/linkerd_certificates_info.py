@@ -244,8 +244,7 @@ code:
   description:
     - V(missing_library) when C(cryptography) cannot be imported.
     - V(ambiguous_cluster), V(no_login) or V(no_host) when the options and the environment do not name one cluster.
-    - V(invalid_kubeconfig), V(unreachable), V(refused), V(unexpected_answer) or V(kubernetes_error) when the API server
-      cannot be used.
+    - V(invalid_kubeconfig), V(unreachable), V(refused) or V(unexpected_answer) when the API server cannot be used.
   returned: failure
   type: str
 """

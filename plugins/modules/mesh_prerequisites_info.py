@@ -283,6 +283,14 @@ unreadable:
   returned: success
   type: list
   elements: dict
+code:
+  description:
+    - V(missing_library) when C(cryptography) cannot be imported.
+    - V(ambiguous_cluster), V(no_login) or V(no_host) when the options and the environment do not name one cluster.
+    - V(invalid_kubeconfig), V(unreachable), V(refused), V(server_busy) or V(unexpected_answer) when the API server
+      cannot be used.
+  returned: failure
+  type: str
 """
 
 import re

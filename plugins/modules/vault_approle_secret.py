@@ -8,18 +8,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vault_approle_secret
-short_description: A Secret of Kubernetes that holds a living secret id of an AppRole
+short_description: Manage an AppRole secret ID in a Kubernetes Secret
 version_added: 0.2.0
 description:
-  - Keeps a secret id in a Secret, for a client that logs in to Vault by AppRole, such as cert-manager's C(appRole).
-  - The secret id goes from Vault to Kubernetes inside this module. It is in no result, diff, log, file or process list.
-  - The secret id in the Secret is looked up in Vault. One that is dead or has too little life left is replaced, and the
-    replaced one is destroyed.
-  - Every secret id that this module makes is stored or revoked, also when answers of Vault or of Kubernetes are lost.
-    Where neither can be reached, the error names the secret id by its accessor (C(accessor), C(left_behind)). When the
-    module is killed between both, the secret id is valid until it expires.
-  - A new secret id carries the metadata C(servicemesh_pki_request), a random mark. By it the module finds and destroys
-    one whose answer was lost, if the login may list and look up the accessors of the role.
+  - Creates a secret ID and stores it in a Secret, for a client that logs in to Vault with AppRole, such as cert-manager
+    with C(appRole).
+  - The secret ID is passed from Vault to Kubernetes inside this module. No result, diff, log, file or process list
+    contains it.
+  - The module looks up the secret ID of the Secret in Vault. It replaces one that is not valid or expires too early,
+    and destroys the replaced one.
+  - Every secret ID that this module creates is stored or destroyed, also when responses of Vault or Kubernetes are
+    lost. If neither is possible, the failure names it by its accessor (RV(accessor), RV(left_behind)). If the module is
+    killed between both requests, the secret ID remains valid until it expires.
+  - The metadata C(servicemesh_pki_request) of a new secret ID is a random mark. With it, the module finds and destroys
+    a secret ID when the response that contains it is lost, if the login may list and look up the accessors of the role.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth
@@ -34,24 +36,24 @@ attributes:
   idempotent:
     support: full
     details:
-      - Until the secret id has less life left than O(minimum_ttl).
+      - Until the remaining TTL of the secret ID is less than O(minimum_ttl).
 options:
   mount:
-    description: Path of the AppRole login method, without C(auth/).
+    description: Path of the AppRole auth method, without C(auth/).
     type: str
     default: approle
   role:
     description:
-      - Name of the role. How long its secret ids live is a setting of the role, C(secret_id_ttl).
-      - Vault cuts that to C(max_lease_ttl) of the login method, which is 32 days when nobody set it.
+      - Name of the role. Its setting C(secret_id_ttl) is the TTL of the secret ID.
+      - Vault shortens it to C(max_lease_ttl) of the auth method, by default 32 days.
     type: str
     required: true
   key:
-    description: Key in the Secret.
+    description: Key of the Secret that contains the secret ID.
     type: str
     default: secretId
   minimum_ttl:
-    description: A secret id with less life left than this, a duration, is replaced.
+    description: Minimum remaining TTL, a duration. A secret ID below it is replaced.
     type: str
     default: "0"
 seealso:
@@ -62,7 +64,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: A secret id for cert-manager, replaced by this task when it runs within the last ten days
+- name: Create a secret ID for cert-manager, and replace it in its last ten days
   servicemesh.pki.vault_approle_secret:
     kubernetes:
       kubeconfig: ~/.kube/config
@@ -75,30 +77,42 @@ EXAMPLES = r"""
 
 RETURN = r"""
 action:
-  description: What was done, in check mode what would be.
+  description: What the module did, in check mode what it would do.
   returned: success
   type: str
   choices: ["none", created, replaced, removed]
   sample: replaced
+code:
+  description:
+    - Kind of the failure. It does not change when the text of the message does. The notes describe the codes of the
+      connection.
+    - "Of the request: V(role_not_found), V(invalid_duration), V(validity_too_short)."
+    - "Of the credential: V(unknown_credential)."
+    - "Of the cluster: V(ambiguous_cluster), V(no_login), V(no_host), V(invalid_kubeconfig), V(kubernetes_refused),
+      V(kubernetes_namespace_not_found), V(outcome_unknown), V(missing_library). V(unreachable) and V(answer_lost) can
+      be about the cluster, too; the message names the server."
+  returned: failure
+  type: str
+  sample: kubernetes_refused
 reasons:
-  description: Why the secret id was replaced, by name, each with C(wanted) and C(found).
+  description: Why the secret ID was replaced, by name, each with C(expected) and C(found).
   returned: success
   type: dict
-  sample: {"minimum_ttl": {"wanted": "10d", "found": "9d"}}
+  sample: {"minimum_ttl": {"expected": "10d", "found": "9d"}}
 left_behind:
   description:
-    - Accessor of a secret id that the module could not revoke, or the mark of one that it could not look for.
-    - The message has it, too.
-  returned: failure because of it
+    - Accessor of a secret ID that the module could not destroy, or the mark of one that it could not search for.
+    - The message contains it, too.
+  returned: failure, when a secret ID may remain
   type: str
 accessor:
-  description: Accessor of the new secret id, where it is not known whether the Secret has it.
-  returned: failure because of it
+  description: Accessor of a new secret ID, with C(outcome_unknown).
+  returned: failure
   type: str
 facts:
   description:
-    - What may be told of the secret id. C(expire_time), none when it lives for ever.
-    - In check mode the expiry of a new one is not known. Empty when there is none.
+    - Public facts of the secret ID. C(expire_time) is none when it does not expire.
+    - Empty when it is removed. In check mode, C(expire_time) of a new secret ID is none.
   returned: success
   type: dict
   sample: {"expire_time": "2026-12-24T12:00:00Z"}

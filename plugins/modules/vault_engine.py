@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vault_engine
-short_description: A secrets engine or login method of Vault at a path
+short_description: Manage a secrets engine or auth method of Vault
 version_added: 0.1.0
 description:
-  - Enables an engine at a path and keeps its settings, or disables it.
-  - An engine of another type at the path is an error that names both types. Nothing is replaced.
-  - Only settings that are given are compared and changed.
+  - Enables an engine at a path and configures it, or disables it.
+  - Fails if an engine of another type is mounted at the path. An engine is never replaced.
+  - Compares and changes only the settings that the task gives.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth
@@ -27,64 +27,65 @@ attributes:
     support: full
 options:
   path:
-    description: Path of the engine, without C(auth/) in front for a login method.
+    description: Path of the engine. For an auth method, without C(auth/).
     type: str
     required: true
   kind:
     description:
-      - Whether the path is one of the secrets engines or one of the login methods.
-      - For V(auth) a policy has to give C(sudo) as well, for C(sys/auth/PATH) and for C(sys/auth/PATH/tune), also to
-        read what is there.
+      - Kind of the engine, V(secret) for a secrets engine and V(auth) for an auth method.
+      - For V(auth), the policy also needs the capability C(sudo) for C(sys/auth/PATH) and C(sys/auth/PATH/tune), even
+        to read them.
     type: str
     choices: [secret, auth]
     default: secret
   type:
     description:
       - Type of the engine, such as V(pki), V(kv) or V(approle). V(kv-v1) and V(kv-v2) are V(kv) with that version.
-      - Required for O(state=present). With O(state=absent) it guards against removing another engine, one of V(kv) with
-        another version too.
+      - Required for O(state=present). With O(state=absent), the module fails for an engine of another type, or of
+        another version of V(kv).
     type: str
   state:
     description:
-      - V(absent) disables the engine. B(Everything in it is lost), a root's key too. What Vault never disables, such as
-        C(sys) and the login method C(token), is an error.
+      - V(absent) disables the engine and B(deletes all its data), including private keys. Vault cannot disable built-in
+        engines, such as C(sys) and the auth method C(token).
     type: str
     choices: [present, absent]
     default: present
   description:
-    description: What a person reads in the list of engines.
+    description: Description of the engine in Vault's list.
     type: str
   max_lease_ttl:
     description:
-      - Longest life of what the engine issues, a duration. Vault cuts a certificate to it without an error.
-      - V(0) is the maximum of the whole server, 768h (32 days) unless it was changed.
+      - Maximum TTL of what the engine issues, a duration. Vault shortens the validity of a certificate to it without an
+        error.
+      - V(0) is the maximum of the server, by default 768h (32 days).
     type: str
   shorten_max_lease_ttl:
     description:
-      - Whether a maximum that is longer than O(max_lease_ttl) is shortened to it.
-      - With V(false), an engine that others use, too, does not begin to cut their certificates.
+      - Whether an existing maximum that is longer than O(max_lease_ttl) is shortened to it.
+      - With V(false), certificates of other users of the engine are not shortened.
     type: bool
     default: true
     version_added: 0.3.0
   default_lease_ttl:
-    description: Life of what is issued without a ttl, a duration. V(0) is the default of the whole server.
+    description: TTL of what is issued without one, a duration. V(0) is the default of the server.
     type: str
   config:
     description:
-      - Other settings of the path as the API's C(tune) call names them, such as C(listing_visibility) or
-        C(audit_non_hmac_request_keys), see U(https://openbao.org/api-docs/system/mounts/).
-      - What Vault does not take of it is a warning that names it.
+      - Other parameters of Vault's C(tune) API, such as C(listing_visibility) or C(audit_non_hmac_request_keys), see
+        U(https://openbao.org/api-docs/system/mounts/).
+      - The module warns of settings that Vault ignores.
     type: dict
     default: {}
   options:
-    description: Options of the engine's type, such as C(version) of V(kv).
+    description: Options of the engine's type, such as C(version) for V(kv).
     type: dict
     default: {}
   local:
-    description: Whether the engine is kept from replication. Only for a new engine, it cannot be changed later.
+    description: Whether to exclude the engine from replication. It cannot be changed later.
     type: bool
   seal_wrap:
-    description: Whether the engine's storage is wrapped by the seal. Only for a new engine, it cannot be changed later.
+    description: Whether to encrypt the engine's storage with the seal. It cannot be changed later.
     type: bool
 seealso:
   - module: servicemesh.pki.vault_resource
@@ -93,20 +94,20 @@ author:
 """
 
 EXAMPLES = r"""
-- name: A PKI engine that may issue for 90 days
+- name: Enable a PKI engine for certificates of up to 90 days
   servicemesh.pki.vault_engine:
     path: pki
     type: pki
     max_lease_ttl: 90d
     description: Root of the mesh
 
-- name: A login method
+- name: Enable an auth method
   servicemesh.pki.vault_engine:
     path: jwt-cluster-1
     kind: auth
     type: jwt
 
-- name: Remove the login method, unless it is of another type
+- name: Disable the auth method
   servicemesh.pki.vault_engine:
     path: jwt-cluster-1
     kind: auth
@@ -116,7 +117,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 engine:
-  description: The engine as it is now, in check mode as it would be. Empty when there is none.
+  description: The engine after the run, in check mode the predicted one. Empty when it is disabled.
   returned: success
   type: dict
   contains:
@@ -127,30 +128,38 @@ engine:
       description: Type of the engine.
       type: str
     description:
-      description: What a person reads in the list of engines.
+      description: Description of the engine in Vault's list.
       type: str
     accessor:
-      description: Vault's own name of this mount. None when it is not enabled yet.
+      description: Vault's identifier of the mount. None in check mode for a new engine.
       type: str
     config:
-      description: Settings as Vault tells them, durations in seconds. A duration of 0 is the server's.
+      description: Settings as Vault returns them, durations in seconds. A duration of 0 is the server's.
       type: dict
     options:
       description: Options of the engine's type.
       type: dict
     local:
-      description: Whether it is kept from replication.
+      description: Whether it is excluded from replication.
       type: bool
     seal_wrap:
-      description: Whether its storage is wrapped by the seal.
+      description: Whether its storage is encrypted with the seal.
       type: bool
   sample:
     {"path": "pki", "type": "pki", "description": "Root of the mesh", "accessor": "pki_4b8295c5", "local": false,
      "config": {"default_lease_ttl": 0, "max_lease_ttl": 7776000, "force_no_cache": false}, "options": {},
      "seal_wrap": false}
+code:
+  description:
+    - Kind of the failure. It does not change when the text of the message does. The notes describe the codes of the
+      connection.
+    - V(engine_type_mismatch), V(immutable_setting), V(built_in_engine), V(invalid_option), V(invalid_duration).
+  returned: failure
+  type: str
+  sample: engine_type_mismatch
 differences:
-  description: What was otherwise than wanted before, by name, each with C(wanted) and C(found).
-  returned: success
+  description: Settings that differed before, by name, each with C(expected) and C(found).
+  returned: success, and failure with C(immutable_setting)
   type: dict
 """
 
@@ -205,8 +214,8 @@ def check_durations(path: str, settings: dict[str, Any], found: dict[str, Any]) 
     default, maximum = ({**found.get("config", {}), **settings}.get(name) or 0 for name in reversed(DURATIONS))
     if maximum and default > maximum:
         raise VaultError(
-            f"default_lease_ttl {durations.text(default)} of the engine at {path} is longer than its max_lease_ttl "
-            f"{durations.text(maximum)}. Correct one of them.",
+            f"default_lease_ttl {durations.to_text(default)} of the engine at {path} is longer than its max_lease_ttl "
+            f"{durations.to_text(maximum)}. Correct one of them.",
             code="invalid_option",
         )
 

@@ -71,8 +71,8 @@ options:
     default: []
   role:
     description:
-      - Role of the auth method. With it, the module makes a login that must fail, and reads from the refusal whether
-        Vault could fetch the keys that the discovery document names. Without it, only the document is tried.
+      - Role of the auth method. With it, the module sends a login that must fail, and reads from the refusal whether
+        Vault can fetch the keys that the discovery document names. Without it, only the document is tried.
     type: str
 seealso:
   - module: servicemesh.pki.service_account_issuer_info
@@ -114,6 +114,14 @@ refusals:
     - source: jwks
       url: https://10.0.0.10:6443/openid/v1/jwks
       reason: error checking jwks URL
+code:
+  description:
+    - Kind of the failure. It does not change when the text of the message does. The notes describe the codes of the
+      connection.
+    - V(no_keys), when there is no source of keys, or Vault accepts none.
+  returned: failure
+  type: str
+  sample: no_keys
 differences:
   description: The settings that differed before, by name, each with C(expected) and C(found).
   returned: success

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vault_pki_intermediate
-short_description: An intermediate CA in a mount of its own, signed by an issuer of another mount
+short_description: Manage an intermediate CA in Vault
 version_added: 0.1.0
 description:
-  - Generates a key inside Vault, has it signed by an issuer of another mount of the same Vault, and imports the
-    certificate with all that are above it. So what is issued comes with the whole chain, and cert-manager's C(ca.crt)
-    is the root.
-  - The issuer's name in the mount is what makes it the same intermediate. It is never made anew and never overwritten.
-    Where it differs from the options, every difference is named, see O(on_drift).
-  - The key is always of Vault's type C(internal). A key that can be exported is not offered.
-  - A run that was interrupted is finished by the next one. An issuer without a name that has a key of the mount, and
-    that the parent signed as the options describe it, gets the name. A key without an issuer is deleted when its name
-    begins with O(issuer_name) and C(.servicemesh-pki.).
-  - An intermediate that exists does not need its parent. When that was deleted, this is a warning.
+  - Generates the private key inside Vault, requests a certificate from an issuer in another mount of the same Vault,
+    and imports it with the certificates above it. Certificates of the intermediate therefore come with the complete
+    chain, and C(ca.crt) of cert-manager is the root.
+  - The key is of Vault's type C(internal), so it cannot be exported.
+  - The name of the issuer identifies the intermediate. An existing issuer with that name is never reissued or
+    overwritten. The module reports every option that differs, see O(on_drift).
+  - The next run completes an interrupted one. It names an issuer without a name that has a key in the mount and matches
+    the options, and it deletes keys without an issuer whose names begin with O(issuer_name) and C(.servicemesh-pki.).
+  - An existing intermediate does not need its parent. If the parent was deleted, the module warns.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth
@@ -39,14 +38,15 @@ options:
     type: str
     required: true
   issuer_name:
-    description: Name of the issuer in the mount. Letters, digits, and C(_), C(-), C(.) between them; not V(default).
+    description:
+      - Name of the issuer in the mount. Letters and digits, with C(_), C(-) or C(.) between them, not V(default).
     type: str
     required: true
   key_name:
     description:
-      - Name of the key in the mount, for a new intermediate. Not compared.
-      - By default it is O(issuer_name), C(.servicemesh-pki.) and some letters. With a name of your own, a key that an
-        interrupted run left is an error that names it.
+      - Name of the key of a new intermediate. It is not compared.
+      - The default is O(issuer_name), C(.servicemesh-pki.) and random characters. If you set it, the module fails when
+        an interrupted run has left a key with that name.
     type: str
   parent_mount:
     description: Path of the PKI engine of the issuer that signs.
@@ -58,19 +58,20 @@ options:
     default: default
   default:
     description:
-      - V(true) makes it the mount's default issuer. Otherwise a default that exists is left alone.
-      - In a mount without a default issuer it becomes the default.
+      - Whether to make it the default issuer of the mount. V(false) does not change an existing default.
+      - In a mount without a default issuer, it always becomes the default.
     type: bool
     default: false
   state:
     description:
-      - V(absent) deletes the issuer and its key, not the certificates above it. B(The key is lost for ever.)
-      - It is refused while it is the mount's default, or has signed a certificate in this mount that is valid.
+      - V(absent) deletes the issuer and B(permanently destroys its private key). The certificates above it remain.
+      - It fails if the intermediate is the default issuer of the mount, or has signed a valid certificate in this
+        mount.
     type: str
     choices: [present, absent]
     default: present
   force:
-    description: Whether O(state=absent) deletes one that is the default or has signed something valid.
+    description: Whether O(state=absent) deletes an intermediate that is in use.
     type: bool
     default: false
 seealso:
@@ -80,20 +81,20 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The root
+- name: Create the root CA
   servicemesh.pki.vault_pki_root:
     issuer_name: linkerd-root-1
     common_name: root.linkerd.cluster.local
     ttl: 2160h
     max_path_length: 2
 
-- name: A mount for one cluster
+- name: Enable a PKI engine for one cluster
   servicemesh.pki.vault_engine:
     path: pki-cluster-1
     type: pki
     max_lease_ttl: 2160h
 
-- name: Its intermediate, which can sign the issuers of that cluster
+- name: Create the intermediate CA that signs the issuers of that cluster
   servicemesh.pki.vault_pki_intermediate:
     mount: pki-cluster-1
     issuer_name: cluster-1
@@ -106,18 +107,43 @@ EXAMPLES = r"""
 RETURN = r"""
 issuer:
   description:
-    - Public facts of the intermediate, in check mode of a new one what is known before. Empty when there is none.
-    - The keys are those of M(servicemesh.pki.vault_pki_issuer_info).
+    - Public facts of the intermediate, in check mode those that can be predicted. Empty when it is deleted.
+    - It has the keys of M(servicemesh.pki.vault_pki_issuer_info).
   returned: success
   type: dict
 chain:
-  description: The certificates from the intermediate to the root as Vault gives them, as PEM.
+  description: The certificates from the intermediate to the root as PEM.
   returned: success, when the intermediate exists
   type: list
   elements: str
+code:
+  description:
+    - Kind of the failure. It does not change when the text of the message does. The notes describe the codes of the
+      connection.
+    - "Of the issuer: V(issuer_mismatch), V(issuer_in_use), V(key_name_taken), V(unreadable_certificate),
+      V(concurrent_change)."
+    - "Of the parent: V(issuer_not_found), V(parent_cannot_sign)."
+    - "Of the request: V(invalid_option), V(invalid_name), V(invalid_duration), V(unsupported_option),
+      V(validity_too_short), V(validity_too_long), V(engine_type_mismatch)."
+    - V(missing_library), when C(cryptography) cannot be imported.
+  returned: failure
+  type: str
+  sample: issuer_mismatch
+issuer_id:
+  description: Identifier of the issuer, with C(issuer_in_use) and C(unreadable_certificate).
+  returned: failure
+  type: str
+key_id:
+  description: Identifier of the key that has the name, with C(key_name_taken).
+  returned: failure
+  type: str
+left_behind:
+  description: Identifier or name of a key that the module could not delete after a failure.
+  returned: failure, when a key may remain
+  type: str
 differences:
-  description: Where an existing intermediate differs from the options, by name, each with C(wanted) and C(found).
-  returned: success, and failure because of them
+  description: Options that differ from an existing intermediate, by name, each with C(expected) and C(found).
+  returned: success, and failure with C(issuer_mismatch)
   type: dict
 """
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vault_pki_issuer
-short_description: Settings of an issuer that exists in a PKI mount
+short_description: Manage the settings of an issuer in Vault
 version_added: 0.1.0
 description:
-  - Changes what an issuer may be used for, its name, what it does with leaves that would outlive it, the addresses it
-    writes into certificates, and whether it is the default. Revokes and deletes it.
-  - Only settings that are given are compared and changed. The issuer itself is made by another module.
-  - Left out of the API are HashiCorp Vault's C(disable_*_checks) of what it signs, because they let bad certificates be
-    made.
+  - Changes the usage of an existing issuer, its name, the URLs that it adds to certificates, its behavior for leaf
+    certificates that would outlive it, and whether it is the default issuer. Revokes or deletes an issuer.
+  - Compares and changes only the settings that the task gives. Create the issuer with another module.
+  - HashiCorp Vault's parameters C(disable_*_checks) are not supported, because they permit invalid certificates.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth
@@ -33,67 +32,70 @@ options:
     type: str
     default: pki
   issuer_name:
-    description: Name of the issuer in the mount, or its identifier when it has no name and shall get none.
+    description: Name of the issuer in the mount, or its identifier if it has no name.
     type: str
     required: true
   rename_from:
-    description: Its name or identifier before. The issuer gets O(issuer_name) when there is none of that name yet.
+    description: Previous name or identifier. The issuer is renamed to O(issuer_name) if that does not exist.
     type: str
   default:
-    description: V(true) makes it the mount's default issuer. Otherwise the default is left alone.
+    description: Whether to make it the default issuer of the mount. V(false) does not change the default.
     type: bool
     default: false
   usage:
-    description: All that it may be used for. Vault wants V(read-only) always, so it is added.
+    description: Complete list of what the issuer may be used for. V(read-only) is added, because Vault requires it.
     type: list
     elements: str
     choices: [read-only, issuing-certificates, crl-signing, ocsp-signing]
   leaf_not_after_behavior:
     description:
-      - What happens to a leaf that would outlive it. V(err) refuses, V(truncate) cuts its life, V(permit) lets it be.
-      - V(always_enforce_err) refuses intermediates too. HashiCorp Vault from 1.18.2 on only.
-      - For intermediates HashiCorp Vault cuts whatever this says, OpenBao lets them, each with a warning at most.
+      - What Vault does for a leaf certificate that would outlive the issuer. V(err) refuses it, V(truncate) shortens
+        its validity, and V(permit) issues it.
+      - V(always_enforce_err) also refuses intermediates. HashiCorp Vault 1.18.2 or newer only.
+      - For intermediates, HashiCorp Vault shortens the validity and OpenBao does not, whatever the other values are.
     type: str
     choices: [err, truncate, permit, always_enforce_err]
   issuing_certificates:
-    description: URLs of the issuer's certificate for certificates that it signs. Empty uses the mount's C(config/urls).
+    description:
+      - URLs of the issuer's certificate, for certificates that it signs. Empty uses C(config/urls) of the mount.
     type: list
     elements: str
   crl_distribution_points:
-    description: URLs of its revocation list, likewise.
+    description: URLs of its revocation list. Empty uses C(config/urls) of the mount.
     type: list
     elements: str
   delta_crl_distribution_points:
-    description: URLs of its list of what was revoked since the last whole one, likewise.
+    description: URLs of its delta revocation list. Empty uses C(config/urls) of the mount.
     type: list
     elements: str
   ocsp_servers:
-    description: URLs of its OCSP responders, likewise.
+    description: URLs of its OCSP responders. Empty uses C(config/urls) of the mount.
     type: list
     elements: str
   enable_aia_url_templating:
-    description: Whether these URLs may have placeholders such as C({{issuer_id}}).
+    description: Whether the URLs may contain placeholders such as C({{issuer_id}}).
     type: bool
   revocation_signature_algorithm:
-    description: How its revocation list is signed, such as V(ECDSAWithSHA256).
+    description: Signature algorithm of its revocation list, such as V(ECDSAWithSHA256).
     type: str
   manual_chain:
     description:
-      - Names or identifiers of issuers of the mount, this one first, that Vault tells as its chain instead of the one
-        that it finds itself. They have an order. Empty goes back to Vault's own.
+      - Chain that Vault returns instead of the one that it builds. An ordered list of names or identifiers of issuers
+        in the mount that begins with this issuer. Empty restores Vault's chain.
     type: list
     elements: str
   state:
     description:
-      - V(revoked) revokes it, which cannot be undone. It signs nothing any more. No setting may be given with it.
-      - V(absent) deletes it and its key. B(The key is lost for ever.)
-      - V(revoked) is refused for the default issuer; V(absent) also when it has signed something in this mount that is
-        valid.
+      - V(revoked) revokes the issuer, which cannot be undone. It cannot issue certificates afterwards. No other setting
+        may be changed in the same task.
+      - V(absent) deletes the issuer and B(permanently destroys its private key).
+      - Both fail for the default issuer of the mount, and V(absent) fails if it has signed a valid certificate in this
+        mount.
     type: str
     choices: [present, revoked, absent]
     default: present
   force:
-    description: Whether to revoke or delete an issuer all the same.
+    description: Whether to revoke or delete an issuer that is in use.
     type: bool
     default: false
 seealso:
@@ -104,23 +106,23 @@ author:
 """
 
 EXAMPLES = r"""
-- name: A root to work on
+- name: Create a root CA
   servicemesh.pki.vault_pki_root:
     issuer_name: linkerd-root-1
     common_name: root.linkerd.cluster.local
     ttl: 2160h
 
-- name: Sign no more with the old root, keep its revocation list
+- name: Stop issuing certificates with the root, and sign only its revocation list
   servicemesh.pki.vault_pki_issuer:
     issuer_name: linkerd-root-1
     usage: [crl-signing, ocsp-signing]
 
-- name: Give it another name
+- name: Rename it
   servicemesh.pki.vault_pki_issuer:
     issuer_name: linkerd-root-old
     rename_from: linkerd-root-1
 
-- name: Delete it, although it is still the default
+- name: Delete it, although it is the default issuer
   servicemesh.pki.vault_pki_issuer:
     issuer_name: linkerd-root-old
     state: absent
@@ -130,8 +132,8 @@ EXAMPLES = r"""
 RETURN = r"""
 issuer:
   description:
-    - Settings and public facts of the issuer as it is now, in check mode as it would be. Empty when there is none.
-    - Beside the keys below those of M(servicemesh.pki.vault_pki_issuer_info).
+    - Settings and public facts of the issuer after the run, in check mode the predicted ones. Empty when it is deleted.
+    - In addition to the keys below, it has those of M(servicemesh.pki.vault_pki_issuer_info).
   returned: success
   type: dict
   contains:
@@ -140,20 +142,35 @@ issuer:
       type: list
       elements: str
     leaf_not_after_behavior:
-      description: What happens to a leaf that would outlive it.
+      description: What Vault does for a leaf certificate that would outlive the issuer.
       type: str
     revoked:
       description: Whether it is revoked.
       type: bool
     problem:
-      description: Why its certificate cannot be read here. Then nothing else of the certificate is returned.
-      returned: when it cannot be read
+      description: Why its certificate cannot be parsed. Then the facts of the certificate are missing.
+      returned: when it cannot be parsed
       type: str
+code:
+  description:
+    - Kind of the failure. It does not change when the text of the message does. The notes describe the codes of the
+      connection.
+    - "Of the issuer: V(issuer_not_found), V(issuer_name_taken), V(issuer_revoked), V(issuer_in_use),
+      V(unreadable_certificate)."
+    - "Of the request: V(invalid_option), V(invalid_name), V(unsupported_option)."
+    - V(missing_library), when C(cryptography) cannot be imported.
+  returned: failure
+  type: str
+  sample: issuer_not_found
+issuer_id:
+  description: Identifier of the issuer, with C(issuer_in_use).
+  returned: failure
+  type: str
 differences:
-  description: What was otherwise than wanted before, by name, each with C(wanted) and C(found).
+  description: Settings that differed before, by name, each with C(expected) and C(found).
   returned: success
   type: dict
-  sample: {"usage": {"wanted": ["read-only"], "found": ["issuing-certificates", "read-only"]}}
+  sample: {"usage": {"expected": ["read-only"], "found": ["issuing-certificates", "read-only"]}}
 """
 
 from typing import Any

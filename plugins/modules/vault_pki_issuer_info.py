@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vault_pki_issuer_info
-short_description: The issuers of a PKI mount with what their certificates say
+short_description: Read the issuers of a PKI mount in Vault
 version_added: 0.1.0
 description:
   - Lists the issuers of a mount and reads their certificates. Both are public in Vault, so no login is needed.
-  - Costs one request for the list and one for each issuer.
+  - Sends one request for the list and one for each issuer.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth
@@ -20,7 +20,7 @@ extends_documentation_fragment:
   - servicemesh.pki._vault
 options:
   auth_method:
-    description: How to log in. Not needed, so V(none) by default, unlike in other modules.
+    description: Auth method. The default is V(none), unlike in other modules, because no login is needed.
     type: str
     choices: [token, userpass, ldap, approle, aws_iam, azure, jwt, cert, gcp, none]
     default: none
@@ -29,7 +29,7 @@ options:
     type: str
     default: pki
   issuer:
-    description: Only the issuer of this name or identifier. V(default) is the mount's default issuer.
+    description: Name or identifier of the only issuer to read. V(default) is the default issuer of the mount.
     type: str
 seealso:
   - module: servicemesh.pki.vault_pki_root
@@ -38,12 +38,12 @@ author:
 """
 
 EXAMPLES = r"""
-- name: All issuers, without a token
+- name: Read all issuers without a token
   servicemesh.pki.vault_pki_issuer_info:
     mount: pki
   register: pki
 
-- name: Show who they are and how long they last
+- name: Show their subjects and expiry
   ansible.builtin.debug:
     msg: "{{ item.issuer_name }}: {{ item.subject }} until {{ item.not_after }}"
   loop: "{{ pki.issuers }}"
@@ -54,8 +54,8 @@ EXAMPLES = r"""
 RETURN = r"""
 issuers:
   description:
-    - Those found, the default one first, then by name. Empty when there is none, or none of that name.
-    - Beside the keys below those of the filter P(servicemesh.pki.x509_certificates#filter).
+    - The issuers, the default one first, then by name. Empty when there is none, or none with the given name.
+    - In addition to the keys below, they have those of the filter P(servicemesh.pki.x509_certificates#filter).
   returned: success
   type: list
   elements: dict
@@ -64,10 +64,10 @@ issuers:
       description: Path of the PKI engine.
       type: str
     issuer_id:
-      description: Vault's own identifier, which no renaming changes.
+      description: Vault's identifier of the issuer.
       type: str
     issuer_name:
-      description: Its name in the mount, empty when it has none.
+      description: Name of the issuer in the mount, empty when it has none.
       type: str
     key_id:
       description: Vault's identifier of the key, empty when the key is not in this mount.
@@ -78,17 +78,26 @@ issuers:
     certificate:
       description: The certificate as PEM.
       type: str
+code:
+  description:
+    - Kind of the failure. It does not change when the text of the message does. The notes describe the codes of the
+      connection.
+    - V(engine_type_mismatch), when the engine of the mount is not of type C(pki).
+    - V(missing_library), when C(cryptography) cannot be imported.
+  returned: failure
+  type: str
+  sample: engine_type_mismatch
 unreadable:
   description:
-    - Issuers whose certificates cannot be read here, although Vault imported them. They are not in RV(issuers). Each is
-      a warning, too.
-    - Beside the keys below those of RV(issuers) that are described there.
+    - Issuers whose certificates cannot be parsed, although Vault imported them. They are not in RV(issuers), and the
+      module warns of each one.
+    - In addition to the keys below, they have the keys that are listed for RV(issuers).
   returned: success
   type: list
   elements: dict
   contains:
     problem:
-      description: Why the certificate cannot be read.
+      description: Why the certificate cannot be parsed.
       type: str
 """
 

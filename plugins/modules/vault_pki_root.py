@@ -7,15 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vault_pki_root
-short_description: A root CA whose key is born in Vault and never leaves it
+short_description: Manage a root CA in Vault
 version_added: 0.1.0
 description:
-  - Generates a root inside Vault, once. Vault itself makes another issuer each time it is asked.
-  - The issuer's name in the mount is what makes it the same root. An issuer of that name is never made anew and never
-    overwritten. Where it differs from the options, every difference is named, see O(on_drift).
-  - Two runs at the same moment end with one issuer, because Vault refuses a name that is taken.
-  - The new certificate is read back. Anything that Vault made otherwise than asked is an error.
-  - The key is always of Vault's type C(internal). A key that can be exported is not offered.
+  - Generates the private key and the certificate of a root CA inside Vault. The key is of Vault's type C(internal), so
+    it cannot be exported.
+  - The name of the issuer identifies the root. An existing issuer with that name is never reissued or overwritten. The
+    module reports every option that differs, see O(on_drift).
+  - Concurrent runs create one issuer, because Vault refuses a name that is in use.
+  - The module reads the new certificate and fails if it does not match the options.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth
@@ -35,25 +35,26 @@ options:
     type: str
     default: pki
   issuer_name:
-    description: Name of the issuer in the mount. Letters, digits, and C(_), C(-), C(.) between them; not V(default).
+    description:
+      - Name of the issuer in the mount. Letters and digits, with C(_), C(-) or C(.) between them, not V(default).
     type: str
     required: true
   key_name:
-    description: Name of the key in the mount, for a new root. Not compared.
+    description: Name of the key of a new root. It is not compared.
     type: str
   default:
-    description: V(true) makes it the mount's default issuer. Otherwise the default is left alone.
+    description: Whether to make it the default issuer of the mount. V(false) does not change the default.
     type: bool
     default: false
   state:
     description:
-      - V(absent) deletes the issuer and its key. B(The key is lost for ever).
-      - It is refused while the root is the mount's default, or has signed a certificate in this mount that is valid.
+      - V(absent) deletes the issuer and B(permanently destroys its private key).
+      - It fails if the root is the default issuer of the mount, or has signed a valid certificate in this mount.
     type: str
     choices: [present, absent]
     default: present
   force:
-    description: Whether O(state=absent) deletes a root that is the default or has signed something valid.
+    description: Whether O(state=absent) deletes a root that is in use.
     type: bool
     default: false
 seealso:
@@ -64,7 +65,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The trust anchor of the mesh
+- name: Create the root CA of the mesh
   servicemesh.pki.vault_pki_root:
     mount: pki
     issuer_name: linkerd-root-1
@@ -75,7 +76,7 @@ EXAMPLES = r"""
     default: true
   register: root
 
-- name: Show who it is
+- name: Show its subject and expiry
   ansible.builtin.debug:
     msg: "{{ root.issuer.subject }} until {{ root.issuer.not_after }}"
 """
@@ -83,8 +84,8 @@ EXAMPLES = r"""
 RETURN = r"""
 issuer:
   description:
-    - Public facts of the root, in check mode of a new one what is known before. Empty when there is none.
-    - Beside the keys below those of the filter P(servicemesh.pki.x509_certificates#filter).
+    - Public facts of the root, in check mode those that can be predicted. Empty when it is deleted.
+    - In addition to the keys below, it has those of the filter P(servicemesh.pki.x509_certificates#filter).
   returned: success
   type: dict
   contains:
@@ -92,10 +93,10 @@ issuer:
       description: Path of the PKI engine.
       type: str
     issuer_id:
-      description: Vault's own identifier, which no renaming changes.
+      description: Vault's identifier of the issuer.
       type: str
     issuer_name:
-      description: Its name in the mount.
+      description: Name of the issuer in the mount.
       type: str
     key_id:
       description: Vault's identifier of the key.
@@ -107,16 +108,36 @@ issuer:
       description: The certificate as PEM.
       type: str
     fingerprint_sha256:
-      description: SHA-256 of the certificate.
+      description: SHA-256 fingerprint of the certificate.
       type: str
     not_after:
-      description: End of its life.
+      description: Expiry of the certificate.
       type: str
+code:
+  description:
+    - Kind of the failure. It does not change when the text of the message does. The notes describe the codes of the
+      connection.
+    - "Of the issuer: V(issuer_mismatch), V(issuer_in_use), V(key_name_taken), V(unreadable_certificate),
+      V(concurrent_change)."
+    - "Of the request: V(invalid_option), V(invalid_name), V(invalid_duration), V(unsupported_option),
+      V(validity_too_short), V(validity_too_long), V(engine_type_mismatch)."
+    - V(missing_library), when C(cryptography) cannot be imported.
+  returned: failure
+  type: str
+  sample: issuer_mismatch
+issuer_id:
+  description: Identifier of the issuer, with C(issuer_in_use) and C(unreadable_certificate).
+  returned: failure
+  type: str
+key_id:
+  description: Identifier of the key that has the name, with C(key_name_taken).
+  returned: failure
+  type: str
 differences:
-  description: Where an existing root differs from the options, by name, each with C(wanted) and C(found).
-  returned: success, and failure because of them
+  description: Options that differ from an existing root, by name, each with C(expected) and C(found).
+  returned: success, and failure with C(issuer_mismatch)
   type: dict
-  sample: {"minimum_remaining": {"wanted": "30d", "found": "29d"}}
+  sample: {"minimum_remaining": {"expected": "30d", "found": "29d"}}
 """
 
 from typing import Any

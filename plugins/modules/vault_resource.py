@@ -7,23 +7,23 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vault_resource
-short_description: Any object of Vault that can be read and written, such as a policy, a role or a config
+short_description: Manage a policy, role, configuration or other object of Vault
 version_added: 0.1.0
 description:
-  - Reads what is at a path, compares what was given with it, and writes when something differs.
-  - Durations are compared as seconds, lists without order, and a list may be given as text with commas. Texts are
-    compared without the space at their ends and at the ends of their lines, and C(10.0.0.1/32) is C(10.0.0.1).
-  - A diff, RV(differences) and warnings show values of those names only that O(data) has, also inside of its
-    dictionaries. Of other names they show at most that something is there, so that deleting a secret does not show it.
-  - A name that O(data) does not have is not compared. Most engines keep it on a write, some set it back to its default.
-  - A dictionary inside of O(data) is compared key by key, because Vault replaces it as a whole. A key that O(data) does
-    not have is removed, and a key with an empty value is a key, so that C(default_extensions) of an SSH role without
-    C(permit-pty) withdraws that permission. A list in such a dictionary is not compared with text with commas.
-  - An engine (C(sys/mounts), C(sys/auth)) adds defaults to its dictionaries, so use M(servicemesh.pki.vault_engine) for
-    it.
-  - For a name that O(data) has with an empty value, an object that does not have the name is the same, except where
-    Vault stores any name, as in an engine of type C(kv).
-  - After a write the object is read back. What Vault did not take is a warning that names it.
+  - Reads the object at a path, compares it with O(data), and writes it if it differs.
+  - Durations are compared as seconds, and lists without order. A list may be a comma-separated string. Strings are
+    compared without trailing blanks, and C(10.0.0.1/32) equals C(10.0.0.1).
+  - Names that O(data) does not contain are not compared. Most engines do not change them on a write, some reset them to
+    their defaults.
+  - A dictionary in O(data) is compared key by key, because Vault replaces it as a whole. Keys that O(data) does not
+    contain are removed, and keys with an empty value count. For example, C(default_extensions) of an SSH role without
+    C(permit-pty) withdraws that permission. In such a dictionary, a list does not equal a comma-separated string.
+  - A name with an empty value equals a missing name, except where Vault stores any name, as in an engine of type C(kv).
+  - The diff, RV(differences) and warnings show only the values of names that O(data) contains. Other values are
+    redacted, so that the deletion of a secret does not show it.
+  - After a write, the module reads the object again and warns of values that Vault ignored.
+  - Use M(servicemesh.pki.vault_engine) for engines (C(sys/mounts), C(sys/auth)), because Vault adds defaults to their
+    dictionaries.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth
@@ -37,20 +37,21 @@ attributes:
   idempotent:
     support: full
     details:
-      - O(secret_data) is not compared, because Vault does not tell it.
+      - O(secret_data) is not compared, because Vault does not return it.
 options:
   path:
-    description: Path of the object, as in the API after C(/v1/), each letter as it is, also C(#), C(?) and C(%).
+    description: Path of the object in the API after C(/v1/), not encoded, even with C(#), C(?) or C(%).
     type: str
     required: true
   data:
-    description: What the object shall have, as the API names it. Shown in diffs and logs.
+    description: Parameters of the object as Vault's API names them. They are shown in diffs and logs.
     type: dict
     default: {}
   secret_data:
     description:
-      - What the object shall have and Vault never tells, such as a password. Never shown.
-      - Written together with O(data), when that differs or the object does not exist. A change of it alone is not seen.
+      - Parameters that Vault does not return, such as a password. They are not shown.
+      - Written together with O(data) if that differs or the object does not exist. The module cannot detect that only
+        these parameters differ.
     type: dict
     default: {}
   state:
@@ -61,20 +62,20 @@ options:
 seealso:
   - module: servicemesh.pki.vault_engine
   - module: community.hashi_vault.vault_write
-    description: Writes every time, and can return what the write answers.
+    description: Writes every time, and can return the response.
 author:
   - The servicemesh.pki authors (@servicemesh)
 """
 
 EXAMPLES = r"""
-- name: Where clients find the CA and its revocation list
+- name: Set the URLs of the CA and its revocation list
   servicemesh.pki.vault_resource:
     path: pki/config/urls
     data:
       issuing_certificates: http://vault:8200/v1/pki/ca
       crl_distribution_points: http://vault:8200/v1/pki/crl
 
-- name: A policy that may sign one thing
+- name: Create a policy
   servicemesh.pki.vault_resource:
     path: sys/policies/acl/cert-manager
     data:
@@ -83,13 +84,13 @@ EXAMPLES = r"""
           capabilities = ["update"]
         }
 
-- name: A login method
+- name: Enable an auth method
   servicemesh.pki.vault_engine:
     path: approle
     kind: auth
     type: approle
 
-- name: Who may log in with it, and what for
+- name: Create a role of the auth method
   servicemesh.pki.vault_resource:
     path: auth/approle/role/cert-manager
     data:
@@ -106,16 +107,24 @@ EXAMPLES = r"""
 RETURN = r"""
 data:
   description:
-    - The object as Vault tells it now, in check mode as it would be. Empty when there is none.
-    - Names that are in O(secret_data) are left out. All others are there, also those that were not given, so a task
-      that reads a secret needs C(no_log).
+    - The object after the run, in check mode the predicted one. Empty when it is deleted.
+    - It contains all names but those in O(secret_data), also names that the task does not give. A task that reads a
+      secret needs C(no_log).
   returned: success
   type: dict
+code:
+  description:
+    - Kind of the failure. It does not change when the text of the message does. The notes describe the codes of the
+      connection.
+    - The module has no other codes.
+  returned: failure
+  type: str
+  sample: permission_denied
 differences:
-  description: What was otherwise than wanted before, by name, each with C(wanted) and C(found).
+  description: Parameters that differed before, by name, each with C(expected) and C(found).
   returned: success
   type: dict
-  sample: {"max_lease_ttl": {"wanted": "90d", "found": 2764800}}
+  sample: {"max_lease_ttl": {"expected": "90d", "found": 2764800}}
 """
 
 from typing import Any

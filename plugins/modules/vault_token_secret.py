@@ -7,20 +7,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vault_token_secret
-short_description: A Secret of Kubernetes that holds a living token of Vault
+short_description: Manage a Vault token in a Kubernetes Secret
 version_added: 0.1.0
 description:
-  - Keeps a token in a Secret, for a client that can only use a token it is given, such as cert-manager's
-    C(tokenSecretRef), which never renews it.
-  - The token goes from Vault to Kubernetes inside this module. It is in no result, diff, log, file or process list.
-  - The token in the Secret is looked up in Vault. One that is dead, has other policies or too little life left is
-    replaced, and the replaced one is revoked. A token with a period is renewed while only its life is short.
-  - Revoking a token revokes the tokens that it made, too.
-  - Every token that this module makes is stored or revoked, also when answers of Vault or of Kubernetes are lost.
-    Where neither can be reached, the error names the token by its accessor (C(accessor), C(left_behind)). When the
-    module is killed between both, the token is valid until it expires.
-  - The display name of a new token ends in a random mark. By it the module finds and revokes one whose answer was lost,
-    if the login may list and look up accessors.
+  - Creates a token and stores it in a Secret, for a client that does not log in and does not renew its token, such as
+    cert-manager with C(tokenSecretRef).
+  - The token is passed from Vault to Kubernetes inside this module. No result, diff, log, file or process list contains
+    it.
+  - The module looks up the token of the Secret in Vault. It replaces a token that is not valid, has other policies or
+    expires too early, and revokes the replaced one. A periodic token that only expires too early is renewed.
+  - Vault revokes the child tokens of a revoked token, too.
+  - Every token that this module creates is stored or revoked, also when responses of Vault or Kubernetes are lost. If
+    neither is possible, the failure names the token by its accessor (RV(accessor), RV(left_behind)). If the module is
+    killed between both requests, the token remains valid until it expires.
+  - The display name of a new token ends with a random mark. With it, the module finds and revokes a token when the
+    response that contains it is lost, if the login may list and look up accessors.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth
@@ -35,40 +36,40 @@ attributes:
   idempotent:
     support: full
     details:
-      - Until the token has less life left than O(minimum_ttl).
+      - Until the remaining TTL of the token is less than O(minimum_ttl).
 options:
   key:
-    description: Key in the Secret.
+    description: Key of the Secret that contains the token.
     type: str
     default: token
   policies:
     description:
-      - Policies of the token, in any case of letters. Required for O(state=present).
-      - V(default) comes on top, unless it is a root token or the login has no V(default) to give.
+      - Policies of the token. Required for O(state=present).
+      - Vault adds V(default), except to a root token and if the login itself does not have V(default).
     type: list
     elements: str
   no_default_policy:
-    description: Whether the token goes without the policy V(default). Then it cannot renew or look up itself.
+    description: Whether to omit the policy V(default). Then the token cannot renew or look up itself.
     type: bool
     default: false
   no_parent:
-    description: Whether the token outlives the login that made it. The login needs the sudo right for that.
+    description: Whether the token remains valid when the token of the login expires. The login needs C(sudo) for it.
     type: bool
     default: false
   renewable:
-    description: Whether the token may be renewed.
+    description: Whether the token can be renewed.
     type: bool
     default: true
   ttl:
-    description: Life of the token, a duration. More than Vault gives, 768h by default, is an error.
+    description: TTL of the token, a duration. The module fails if it exceeds Vault's limit, by default 768h.
     type: str
   period:
     description:
-      - Life of the token from each renewal on, a duration, without an end as long as it is renewed.
-      - The login needs the sudo right for that.
+      - TTL of a periodic token after each renewal, a duration. The number of renewals is not limited.
+      - The login needs C(sudo) for it.
     type: str
   minimum_ttl:
-    description: A token with less life left than this, a duration, is renewed if it has a O(period), else replaced.
+    description: Minimum remaining TTL, a duration. A token below it is renewed if it has a O(period), else replaced.
     type: str
     default: "0"
 seealso:
@@ -78,7 +79,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: A token for cert-manager, renewed by this task when it runs within the last ten days
+- name: Create a token for cert-manager, and renew it in its last ten days
   servicemesh.pki.vault_token_secret:
     kubernetes:
       kubeconfig: ~/.kube/config
@@ -93,30 +94,42 @@ EXAMPLES = r"""
 
 RETURN = r"""
 action:
-  description: What was done, in check mode what would be.
+  description: What the module did, in check mode what it would do.
   returned: success
   type: str
   choices: ["none", created, replaced, renewed, removed]
   sample: replaced
+code:
+  description:
+    - Kind of the failure. It does not change when the text of the message does. The notes describe the codes of the
+      connection.
+    - "Of the request: V(invalid_option), V(invalid_duration), V(validity_too_short), V(validity_too_long)."
+    - "Of the credential: V(unknown_credential)."
+    - "Of the cluster: V(ambiguous_cluster), V(no_login), V(no_host), V(invalid_kubeconfig), V(kubernetes_refused),
+      V(kubernetes_namespace_not_found), V(outcome_unknown), V(missing_library). V(unreachable) and V(answer_lost) can
+      be about the cluster, too; the message names the server."
+  returned: failure
+  type: str
+  sample: kubernetes_refused
 reasons:
-  description: Why the token was replaced or renewed, by name, each with C(wanted) and C(found).
+  description: Why the token was replaced or renewed, by name, each with C(expected) and C(found).
   returned: success
   type: dict
-  sample: {"minimum_ttl": {"wanted": "10d", "found": "9d"}}
+  sample: {"minimum_ttl": {"expected": "10d", "found": "9d"}}
 left_behind:
   description:
-    - Accessor of a token that the module could not revoke, or the mark of one that it could not look for.
-    - The message has it, too.
-  returned: failure because of it
+    - Accessor of a token that the module could not revoke, or the mark of one that it could not search for.
+    - The message contains it, too.
+  returned: failure, when a token may remain
   type: str
 accessor:
-  description: Accessor of the new token, where it is not known whether the Secret has it.
-  returned: failure because of it
+  description: Accessor of a new token, with C(outcome_unknown).
+  returned: failure
   type: str
 facts:
   description:
-    - What may be told of the token. C(policies), C(renewable), C(orphan), C(period) in seconds, C(expire_time).
-    - In check mode the expiry of a new one is not known. Empty when there is none.
+    - Public facts of the token, C(policies), C(renewable), C(orphan), C(period) in seconds and C(expire_time).
+    - Empty when it is removed. In check mode, C(expire_time) of a new token is none.
   returned: success
   type: dict
   sample: {"policies": ["cert-manager", "default"], "renewable": true, "orphan": true, "period": 2592000,

@@ -54,7 +54,7 @@ def test_drift(one, other):
 
 @given(st.one_of(ANY, st.text(alphabet="0123456789.hmsdw -", max_size=30)))
 def test_durations(value):
-    for read in (durations.seconds, durations.text, lambda one: durations.positive("ttl", one)):
+    for read in (durations.seconds, durations.to_text, lambda one: durations.positive("ttl", one)):
         try:
             read(value)
         except durations.DurationError as exc:

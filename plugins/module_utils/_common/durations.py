@@ -76,7 +76,7 @@ def is_go_duration(value: object) -> bool:
     return isinstance(value, str) and DURATION.fullmatch(value) is not None and not set("dw") & set(value)
 
 
-def text(value: object) -> str:
+def to_text(value: object) -> str:
     """A duration for people: 90d, 48h, 1h30m, 45s. Only multiples of a day over 48h are written in days."""
     remaining = seconds(value)
     if remaining and remaining % 86400 == 0 and remaining > 2 * 86400:

@@ -172,13 +172,16 @@ def validity_drift(options: dict[str, Any], certificate: x509.Certificate, now: 
     remaining = int((end - now).total_seconds())
     differing: drift.Differences = {}
     if options["ttl"] and abs(ttl - options["ttl"]) > TOLERANCE:
-        differing["ttl"] = {"expected": durations.text(options["ttl"]), "found": durations.text(max(ttl, 0))}
+        differing["ttl"] = {
+            "expected": durations.to_text(options["ttl"]),
+            "found": durations.to_text(max(ttl, 0)),
+        }
     if options["not_after"] and abs((parse_timestamp(options["not_after"]) - end).total_seconds()) > 1:
         differing["not_after"] = {"expected": options["not_after"], "found": end.isoformat()}
     if remaining <= options["minimum_remaining"]:
-        minimum = durations.text(options["minimum_remaining"])
+        minimum = durations.to_text(options["minimum_remaining"])
         rounded = remaining - remaining % 60 if remaining > 3600 else remaining
-        found = durations.text(rounded) if remaining > 0 else f"expired since {end.isoformat()}"
+        found = durations.to_text(rounded) if remaining > 0 else f"expired since {end.isoformat()}"
         differing["minimum_remaining"] = {"expected": minimum, "found": found}
     return differing
 
@@ -227,17 +230,17 @@ def check_lifetime(options: dict[str, Any], mount: str, max_ttl: int) -> None:
     """
     if requested_lifetime(options) <= (max_ttl or SERVER_MAX_TTL):
         return
-    given = options["not_after"] or durations.text(options["ttl"])
+    given = options["not_after"] or durations.to_text(options["ttl"])
     if max_ttl:
         raise VaultError(
-            f"The mount {mount} issues certificates for at most {durations.text(max_ttl)}, requested is {given}. "
+            f"The mount {mount} issues certificates for at most {durations.to_text(max_ttl)}, requested is {given}. "
             "Raise its max_lease_ttl first (vault_engine), or request less.",
             code="validity_too_long",
             mount=mount,
         )
     raise VaultError(
         f"The mount {mount} has no max_lease_ttl, and the token cannot read the limit of the server, which is "
-        f"{durations.text(SERVER_MAX_TTL)} by default; requested is {given}. Set max_lease_ttl of the mount "
+        f"{durations.to_text(SERVER_MAX_TTL)} by default; requested is {given}. Set max_lease_ttl of the mount "
         f'(vault_engine), or add this rule to the policy: path "sys/mounts/{mount}/tune" {{ capabilities = ["read"] }}',
         code="validity_too_long",
         mount=mount,

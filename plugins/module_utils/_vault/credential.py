@@ -102,7 +102,12 @@ class Credential(ABC):
     def compare_remaining(self, remaining: int) -> drift.Differences:
         if remaining >= self.minimum:
             return {}
-        return {"minimum_ttl": {"expected": durations.text(self.minimum), "found": durations.text(remaining)}}
+        return {
+            "minimum_ttl": {
+                "expected": durations.to_text(self.minimum),
+                "found": durations.to_text(remaining),
+            }
+        }
 
 
 def manage(module: Any, credential: Credential, key: str) -> dict[str, Any]:

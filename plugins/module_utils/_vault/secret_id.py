@@ -32,7 +32,7 @@ class SecretId(Credential):
         ttl = durations.seconds(role.get("secret_id_ttl") or 0)
         if ttl and ttl <= self.minimum:
             raise VaultError(
-                f"The role {name} issues secret IDs for {durations.text(ttl)} (secret_id_ttl), which is not more than "
+                f"The role {name} issues secret IDs for {durations.to_text(ttl)} (secret_id_ttl), not more than "
                 "minimum_ttl, so every run would replace it. Lower minimum_ttl, or raise secret_id_ttl of the role.",
                 code="validity_too_short",
             )

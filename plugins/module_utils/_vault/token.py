@@ -27,8 +27,8 @@ class Token(Credential):
         ttl = durations.seconds(self.params["period"] or self.params["ttl"] or 0)
         if ttl and ttl <= self.minimum:
             raise VaultError(
-                f"A TTL of {durations.text(ttl)} is not more than minimum_ttl, so every run would replace the token. "
-                "Raise ttl or period, or lower minimum_ttl.",
+                f"A TTL of {durations.to_text(ttl)} is not more than minimum_ttl, so every run would replace the "
+                "token. Raise ttl or period, or lower minimum_ttl.",
                 code="validity_too_short",
             )
         if self.params["period"]:
@@ -81,8 +81,8 @@ class Token(Credential):
             differing |= self.compare_remaining(found.get("ttl") or 0)
         requested, created = durations.seconds(self.params["ttl"] or 0), found.get("creation_ttl") or 0
         if requested and not self.params["period"] and abs(created - requested) > 1:
-            found_ttl = durations.text(created) if created else "unlimited"
-            differing["ttl"] = {"expected": durations.text(requested), "found": found_ttl}
+            found_ttl = durations.to_text(created) if created else "unlimited"
+            differing["ttl"] = {"expected": durations.to_text(requested), "found": found_ttl}
         return differing
 
     def capabilities(self, operation: str) -> list[tuple[str, str]]:
@@ -125,7 +125,7 @@ class Token(Credential):
 
 def too_long(requested: int, limit: int) -> VaultError:
     return VaultError(
-        f"Vault issues tokens for at most {durations.text(limit)}, requested is ttl {durations.text(requested)}. "
+        f"Vault issues tokens for at most {durations.to_text(limit)}, requested is ttl {durations.to_text(requested)}. "
         "Lower ttl, or set period and renew the token.",
         code="validity_too_long",
     )

@@ -50,5 +50,5 @@ def _outlives(anchor: x509.Certificate, duration: str, now: datetime) -> str:
         return f"The trust anchor {name} expired at {end}. Create a new root first."
     return (
         f"An identity issuer that is valid for {duration} would outlive its trust anchor {name}, which expires at "
-        f"{end}, in {durations.text(left)}. Create a new root, or shorten the duration."
+        f"{end}, in {durations.to_text(left)}. Create a new root, or shorten the duration."
     )

@@ -50,8 +50,8 @@ def test_invalid_duration_is_named(bad):
 
 
 @given(WHOLE)
-def test_text_has_the_same_seconds(number):
-    assert durations.seconds(durations.text(number)) == number
+def test_formatted_duration_has_the_same_seconds(number):
+    assert durations.seconds(durations.to_text(number)) == number
 
 
 @given(WHOLE, st.integers(0, 10**5), st.integers(0, 59), st.integers(0, 59))
