@@ -140,6 +140,36 @@ def test_everything_is_in_the_namespace_of_vault(mesh):
         assert f"URI:{mesh.vault_server}/v1/{VAULT_NAMESPACE}/pki/{path}" in shown
 
 
+@pytest.fixture
+def by_token(mesh, monkeypatch):
+    """The cluster in the environment, as the automation platform gives it; no kubeconfig."""
+    mesh.kubectl("create", "serviceaccount", "ansible", "-n", "kube-system")
+    role = ("--clusterrole=cluster-admin", "--serviceaccount=kube-system:ansible")
+    mesh.kubectl("create", "clusterrolebinding", "ansible", *role)
+    config = json.loads(mesh.kubectl("config", "view", "--raw", "-o", "json"))["clusters"][0]["cluster"]
+    ca = mesh.home / "cluster-ca.pem"
+    ca.write_bytes(base64.b64decode(config["certificate-authority-data"]))
+    token = mesh.kubectl("create", "token", "ansible", "-n", "kube-system", "--duration=2h").strip()
+    for name, value in {
+        "HOST": config["server"],
+        "API_KEY": token,
+        "SSL_CA_CERT": str(ca),
+        "VERIFY_SSL": "True",
+    }.items():
+        monkeypatch.setenv(f"K8S_AUTH_{name}", value)
+    return token
+
+
+def test_a_cluster_by_host_and_token(mesh, by_token):
+    """The default kubeconfig of the sandbox leads to a port that nobody listens on."""
+    variables = {**CERTIFICATES, "pki_kubernetes": {}}
+    run = mesh.play("playbooks/site.yml", variables=variables)
+    assert (run.rc, run.changed) == (0, 0), run.output[-4000:]
+    verified = mesh.play("playbooks/verify.yml", variables=variables)
+    assert (verified.rc, verified.changed) == (0, 0), verified.output[-4000:]
+    assert by_token not in run.output + verified.output
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -199,36 +229,6 @@ def test_an_unknown_value_is_refused(mesh):
     run = mesh.play("playbooks/site.yml", variables={"pki_manage": "charts"})
     assert run.rc != 0 and run.changed == 0
     assert "Set it to all, certificates or vault" in run.flat
-
-
-@pytest.fixture
-def by_token(mesh, monkeypatch):
-    """The cluster in the environment, as the automation platform gives it; no kubeconfig."""
-    mesh.kubectl("create", "serviceaccount", "ansible", "-n", "kube-system")
-    role = ("--clusterrole=cluster-admin", "--serviceaccount=kube-system:ansible")
-    mesh.kubectl("create", "clusterrolebinding", "ansible", *role)
-    config = json.loads(mesh.kubectl("config", "view", "--raw", "-o", "json"))["clusters"][0]["cluster"]
-    ca = mesh.home / "cluster-ca.pem"
-    ca.write_bytes(base64.b64decode(config["certificate-authority-data"]))
-    token = mesh.kubectl("create", "token", "ansible", "-n", "kube-system", "--duration=2h").strip()
-    for name, value in {
-        "HOST": config["server"],
-        "API_KEY": token,
-        "SSL_CA_CERT": str(ca),
-        "VERIFY_SSL": "True",
-    }.items():
-        monkeypatch.setenv(f"K8S_AUTH_{name}", value)
-    return token
-
-
-def test_a_cluster_by_host_and_token(mesh, by_token):
-    """The default kubeconfig of the sandbox leads to a port that nobody listens on."""
-    variables = {**CERTIFICATES, "pki_kubernetes": {}}
-    run = mesh.play("playbooks/site.yml", variables=variables)
-    assert (run.rc, run.changed) == (0, 0), run.output[-4000:]
-    verified = mesh.play("playbooks/verify.yml", variables=variables)
-    assert (verified.rc, verified.changed) == (0, 0), verified.output[-4000:]
-    assert by_token not in run.output + verified.output
 
 
 def test_vault_follows_the_keys_of_a_cluster_that_shows_them(mesh):
