@@ -11,6 +11,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import UNEXPECTED
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import evaluate, removal, result
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import require_cryptography
 
 
 def preflight(
@@ -19,6 +20,7 @@ def preflight(
     cluster: str,
     leaves: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
+    require_cryptography()
     try:
         return evaluate.evaluate(cluster, found, requested, leaves)
     except certs.X509Error as exc:

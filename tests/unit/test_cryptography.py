@@ -17,6 +17,7 @@ PLUGINS = ROOT / "plugins"
 MODULES = {
     "linkerd_certificates_info": {},
     "linkerd_issuer_renewal": {"name": "linkerd-identity-issuer"},
+    "mesh_prerequisites_info": {},
     "service_account_issuer_info": {},
     "vault_pki_intermediate": {"mount": "pki", "issuer_name": "one", "common_name": "one", "ttl": "1h"},
     "vault_pki_issuer": {"mount": "pki", "issuer_name": "one"},
@@ -27,6 +28,7 @@ MODULES = {
 EXPRESSIONS = {
     "filter/identity.py": ["'' | servicemesh.pki.identity_lifetime('48h', '25h')"],
     "filter/mesh.py": ["{} | servicemesh.pki.mesh_report({})"],
+    "filter/preflight.py": ["{} | servicemesh.pki.preflight({}, 'cluster')"],
     "filter/x509.py": [
         "'pem' | servicemesh.pki.x509_certificates",
         "'pem' | servicemesh.pki.x509_chain('pem')",
@@ -44,17 +46,20 @@ name, options = sys.argv[1], json.loads(sys.argv[2])
 print(json.dumps(run_module(name, **options)))
 """
 EVALUATE = """
-import sys
+import json, sys
 sys.modules["cryptography"] = None  # import raises ImportError
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 init_plugin_loader([])
-try:
-    Templar(DataLoader()).template(trust_as_template("{{ " + sys.argv[1] + " }}"))
-except AnsibleError as exc:
-    print(exc)
+errors = {}
+for expression in sys.argv[1:]:
+    try:
+        Templar(DataLoader()).template(trust_as_template("{{ " + expression + " }}"))
+    except AnsibleError as exc:
+        errors[expression] = str(exc)
+print(json.dumps(errors))
 """
 
 
@@ -76,11 +81,13 @@ def test_module_names_missing_cryptography(name):
     assert "cryptography" in result["msg"]
 
 
-@pytest.mark.parametrize("expression", [one for some in EXPRESSIONS.values() for one in some])
-def test_filter_names_missing_cryptography(expression):
-    output = run(EVALUATE, expression)
-    assert "Failed to import the required Python library (cryptography)" in output
-    assert "BaseException" not in output and "NoneType" not in output
+def test_filters_and_tests_name_missing_cryptography():
+    expressions = [one for some in EXPRESSIONS.values() for one in some]
+    errors = json.loads(run(EVALUATE, *expressions))
+    for expression in expressions:
+        error = errors.get(expression, "")
+        assert "Failed to import the required Python library (cryptography)" in error, expression
+        assert "BaseException" not in error and "NoneType" not in error
 
 
 def test_every_module_that_requires_cryptography_is_tested():

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Issuers and anchors that are judged by Linkerd's own verifiers: each oddity at each level of a chain, and shapes of
-chains.
+"""Issuers and anchors for the comparison with Linkerd's own verifiers: each oddity at each level of a chain, and
+shapes of chains.
 
-The names of the cases are stable, and what an oracle answers to a case does not depend on its keys and signatures.
+The names of the cases are stable. The result of an oracle does not depend on the keys and signatures of a case.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Case:
 
 
 def workload(issuer: Credential, at: datetime = NOW, name: str = WORKLOAD) -> Credential:
-    """As the identity controller signs one, with an issuer's key (linkerd2: pkg/tls/ca.go)."""
+    """Return a certificate as the identity controller signs it (linkerd2: pkg/tls/ca.go)."""
     own = key("p256", 500)
     builder = x509.CertificateBuilder(issuer.certificate.subject, named(name), own.public_key(), 1)
     builder = builder.not_valid_before(at - timedelta(seconds=20)).not_valid_after(at + DAY)
@@ -112,7 +112,7 @@ ACCESS = x509.AuthorityInformationAccess(
 )
 SOME_NAME = b"\x0c\x01a"
 
-# What a certificate is made with, beside what a good CA is made with.
+# Arguments of authority.make() that make a certificate differ from a usual CA.
 ODDITIES: dict[str, dict[str, Any]] = {
     "nothing": {},
     **{f"path length {number}": {"path_length": number} for number in (0, 1, 2, 5)},
@@ -289,7 +289,7 @@ FORGED: dict[str, Change] = {
 
 
 def forged(name: str, level: str) -> Case:
-    """A two-tier chain with one certificate forged. What is below it has the name that it then has."""
+    """Return a two-tier chain with one forged certificate. The certificate below has the new name as issuer."""
     case = two_tiers("")
     issuer, root = case.chain[0], case.anchors[0]
     if level == "issuer":
@@ -312,7 +312,7 @@ def rsa_root(**issuer: Any) -> Case:
 
 
 def absent_parameters() -> Case:
-    """sha256WithRSAEncryption without the NULL that RFC 4055 demands."""
+    """sha256WithRSAEncryption without the NULL that RFC 4055 requires."""
     case, algorithm = rsa_root(), tlv(0x30, bytes.fromhex("06092a864886f70d01010b"))
     root = case.anchors[0]
     return Case([forge.reissued(case.chain[0], root.key, setting(algorithm=algorithm))], [root])
@@ -476,7 +476,7 @@ SHAPES: dict[str, Callable[[], Case]] = {
 
 
 def cases() -> dict[str, Callable[[], Case]]:
-    """All cases, each made when it is called."""
+    """Return all cases, as functions that create them."""
     found = dict(SHAPES)
     for name, odd in ODDITIES.items():
         for level in ("root", "middle", "issuer"):
