@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Answers of a real server with a part of them replaced, for hypothesis."""
+"""Responses of a real server of which hypothesis replaces a part."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GARBAGE = st.one_of(
 
 @dataclass
 class Alteration:
-    """Of the nth answer the part at the path is replaced, or dropped; or the whole answer is."""
+    """Replaces or drops the part at a path of the nth response, or replaces the whole response."""
 
     number: int
     path: list[int]

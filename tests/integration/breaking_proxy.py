@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A proxy between a module and a real server that loses requests or answers where a test says so."""
+"""A proxy between a module and a real server that loses requests or responses as a test requires."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 UNVERIFIED = ssl._create_unverified_context()  # noqa: S323 - the API server of the tests signs its own certificate
-LOSE_REQUEST, LOSE_ANSWER = "the server never sees it", "the server does it, and the answer is lost"
+LOSE_REQUEST, LOSE_ANSWER = "the server does not receive it", "the server processes it, and the response is lost"
 
 
 @dataclass
 class Rule:
-    """What happens to requests whose method and path fit. A number is the status of a gateway that lost the answer."""
+    """The fault of matching requests. A number is the status of a gateway that lost the response."""
 
     method: str
     part: str
     fault: str | int | None = None
-    skip: int = 0  # requests that fit and pass before
+    skip: int = 0  # matching requests that pass before
     times: int = 1
-    before: Callable[[], object] | None = None  # done before the server sees the request
-    after: Callable[[], object] | None = None  # done when the server has answered, before the client sees it
+    before: Callable[[], object] | None = None  # called before the server receives the request
+    after: Callable[[], object] | None = None  # called after the response of the server, before the client receives it
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -70,16 +70,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class BreakingProxy:
-    """`seen` holds method, path and status of each request that the server answered."""
+    """`seen` has method, path and status of each request that the server processed."""
 
     def __init__(self, upstream: str) -> None:
         self.upstream = urllib.parse.urlsplit(upstream)
         self.rules: list[Rule] = []
         self.seen: list[tuple[str, str, int]] = []
         self.down = False
-        self.alter: Callable[[str, str, int, bytes], tuple[int, bytes]] | None = (
-            None  # each answer, where a test says so
-        )
+        self.alter: Callable[[str, str, int, bytes], tuple[int, bytes]] | None = None  # called for each response
         self.lock = threading.Lock()
         self.server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads, self.server.proxy = True, self

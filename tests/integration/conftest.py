@@ -21,6 +21,6 @@ def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kubernetes_
 
 
 @pytest.fixture(autouse=True)
-def no_foreign_discovery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """kubernetes.core keeps what an API server serves in a file named by its address, and ports come back."""
+def own_discovery_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """kubernetes.core caches the API of a server in a file that is named after its address, and ports are reused."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

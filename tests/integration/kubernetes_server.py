@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real API server and etcd as processes of their own, from the lab's build. No nodes, no controllers."""
+"""A real API server and etcd from the lab's build, without nodes and controllers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def built(part: Part, name: str) -> Path:
 
 
 class Kubernetes:
-    """The API by plain HTTP, so that the tests do not depend on what they test."""
+    """The API over plain HTTP, so that the tests do not use the code that they test."""
 
     def __init__(self, url: str, kubeconfig: Path) -> None:
         self.url, self.kubeconfig = url, kubeconfig
@@ -53,7 +53,7 @@ class Kubernetes:
             return json.loads(answer.read() or b"{}")
 
     def namespace(self, name: str) -> None:
-        """Create it, unless another test has: nothing removes a namespace here."""
+        """Create a namespace, unless another test has: no controller deletes namespaces here."""
         try:
             self.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
         except urllib.error.HTTPError as refusal:
@@ -134,7 +134,7 @@ def start(folder: Path, *, own_issuer: bool = False) -> Iterator[Kubernetes]:
             yield api
         finally:
             for process in processes:
-                process.kill()  # nothing of it is kept
+                process.kill()  # its data is temporary
                 process.wait(timeout=30)
 
 
@@ -148,9 +148,9 @@ def wait_until_up(api: Kubernetes, processes: list, log: Path) -> None:
     deadline = time.monotonic() + 300
     while True:
         try:
-            # Ready, with the roles that it gives every login; reads of an administrator work earlier.
+            # Ready, with the default roles for every login. An administrator can read earlier.
             urllib.request.urlopen(f"{api.url}/readyz", context=UNVERIFIED, timeout=120).close()
-            # A read works some time before admission lets anything be written.
+            # Reads work before admission accepts writes.
             probe = {"metadata": {"name": "probe"}}
             api.call("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", probe)
             return

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tests of the flow see a deprecation warning that Ansible prints; a real run of a real module prints it."""
+"""The end-to-end tests find deprecation warnings in the output of Ansible. A real module prints them here."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from deprecations import deprecations
 
 MODULE = """
 from ansible.module_utils.basic import AnsibleModule
-module = AnsibleModule(dict(words=dict(type="list", elements="str")))
-for words in module.params["words"]:
-    module.deprecate(words, version="8.0.0", collection_name="kubernetes.core")
+module = AnsibleModule(dict(texts=dict(type="list", elements="str")))
+for text in module.params["texts"]:
+    module.deprecate(text, version="8.0.0", collection_name="kubernetes.core")
 module.exit_json()
 """
 UPSTREAM = (
@@ -27,11 +27,11 @@ UPSTREAM = (
 OTHER = "The option of a name so long that the warning does not fit into one line of a terminal is deprecated, at last"
 
 
-def output(folder: Path, *words: str) -> str:
-    """What ansible-playbook prints of a module that deprecates these things."""
+def output(folder: Path, *texts: str) -> str:
+    """The output of ansible-playbook for a module with these deprecation warnings."""
     (folder / "library").mkdir()
     (folder / "library/own.py").write_text(MODULE)
-    task = {"own": {"words": list(words)}}
+    task = {"own": {"texts": list(texts)}}
     (folder / "play.yml").write_text(f"- {{hosts: localhost, gather_facts: false, tasks: [{task}]}}\n")
     program = Path(sys.executable).parent / "ansible-playbook"
     env = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCALHOST_WARNING": "false"}
@@ -41,11 +41,11 @@ def output(folder: Path, *words: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_deprecation_is_seen_beside_the_one_nobody_can_avoid(tmp_path):
+def test_deprecation_is_found_beside_the_unavoidable_one(tmp_path):
     found = deprecations(output(tmp_path, UPSTREAM, OTHER))
     assert [warning.startswith(OTHER) for warning in found] == [True]
 
 
-@pytest.mark.parametrize("words", [(), (UPSTREAM,)])
-def test_a_run_without_others_has_none(tmp_path, words):
-    assert deprecations(output(tmp_path, *words)) == []
+@pytest.mark.parametrize("texts", [(), (UPSTREAM,)])
+def test_unavoidable_deprecation_is_ignored(tmp_path, texts):
+    assert deprecations(output(tmp_path, *texts)) == []

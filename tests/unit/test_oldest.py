@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""oldest.toml is the one place for the oldest supported versions; whatever else names them has to agree with it."""
+"""The oldest supported versions are those of tests/oldest.toml wherever they are named."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ def read(name: str) -> str:
     return (ROOT / name).read_text()
 
 
-def test_galaxy_requires_these_collections():
-    wanted = {name: f">={version}" for name, version in OLDEST["collections"].items()}
-    assert yaml.safe_load(read("galaxy.yml"))["dependencies"] == wanted
+def test_galaxy_requires_the_oldest_collections():
+    expected = {name: f">={version}" for name, version in OLDEST["collections"].items()}
+    assert yaml.safe_load(read("galaxy.yml"))["dependencies"] == expected
 
 
-def test_the_collection_loads_from_this_ansible_core_on():
+def test_collection_requires_the_oldest_ansible_core():
     assert yaml.safe_load(read("meta/runtime.yml"))["requires_ansible"] == f">={OLDEST['ansible-core']}"
 
 
-def test_an_execution_environment_gets_these_libraries():
+def test_execution_environment_requires_the_oldest_libraries():
     found = dict(re.findall(r"^([a-z]\w*)>=(\S+)$", read("meta/ee-requirements.txt"), re.M))
     assert found == OLDEST["libraries"]
 
 
-def test_the_code_is_checked_for_this_python():
+def test_code_is_checked_for_the_oldest_python():
     settings = tomllib.loads(read("pyproject.toml"))["tool"]
     assert settings["ruff"]["target-version"] == f"py{OLDEST['python'].replace('.', '')}"
     assert settings["mypy"]["python_version"] == OLDEST["python"]
     assert f"--python-version {OLDEST['python']} " in read("Makefile")
 
 
-def test_the_pages_of_the_modules_name_these_libraries():
+def test_module_documentation_names_the_oldest_libraries():
     texts = [
         path.read_text() for kind in ("modules", "doc_fragments") for path in (ROOT / "plugins" / kind).glob("*.py")
     ]
@@ -59,11 +59,11 @@ def test_the_pages_of_the_modules_name_these_libraries():
     assert [pair for pair in named if OLDEST["libraries"][pair[0]] != pair[1]] == []
 
 
-def test_the_readme_names_them():
+def test_readme_names_the_oldest_versions():
     table = read("README.md").split("## Supported versions")[1].split("\n## ")[0]
-    named = dict(reversed(re.findall(r"`?([a-z][\w.-]+)`? (\d+(?:\.\d+)+)", table)))  # the first one of each
-    wanted = {**OLDEST["collections"], **OLDEST["libraries"], "ansible-core": OLDEST["ansible-core"]}
-    assert {name: named.get(name) for name in wanted} == wanted
+    named = dict(reversed(re.findall(r"`?([a-z][\w.-]+)`? (\d+(?:\.\d+)+)", table)))  # the first version of each name
+    expected = {**OLDEST["collections"], **OLDEST["libraries"], "ansible-core": OLDEST["ansible-core"]}
+    assert {name: named.get(name) for name in expected} == expected
     assert f"Python {OLDEST['python']} or newer" in table
 
 
@@ -75,7 +75,7 @@ def installed(name: str) -> str:
 
 
 @pytest.mark.parametrize(("name", "version"), {**PACKAGES, **OLDEST["collections"]}.items())
-def test_what_is_installed_is_supported_and_in_the_oldest_session_is_the_oldest(name, version):
+def test_installed_version_is_supported(name, version):
     if os.environ.get("SERVICEMESH_PKI_TEST_OLDEST"):
         assert installed(name) == version
         assert f"{sys.version_info.major}.{sys.version_info.minor}" == OLDEST["python"]

@@ -34,12 +34,12 @@ def imported(source: str) -> set[str]:
     }
 
 
-def test_there_are_packages():
+def test_packages_are_found():
     assert {"_common", "_kubernetes", "_vault", "_x509", "_verify"} <= set(PACKAGES)
 
 
 @pytest.mark.parametrize("name", sorted(PACKAGES))
-def test_a_package_imports_only_what_it_lists(name):
+def test_package_imports_only_listed_packages(name):
     allowed = listed(PACKAGES[name]) | {name}
     found = {
         path.name: extra for path in PACKAGES[name].glob("*.py") if (extra := imported(path.read_text()) - allowed)
@@ -48,16 +48,16 @@ def test_a_package_imports_only_what_it_lists(name):
 
 
 @pytest.mark.parametrize("name", sorted(PACKAGES))
-def test_a_package_imports_all_that_it_lists(name):
+def test_package_imports_all_listed_packages(name):
     found = set().union(*(imported(path.read_text()) for path in PACKAGES[name].glob("*.py")))
     assert listed(PACKAGES[name]) <= found
 
 
-def test_every_file_that_modules_share_is_in_a_package():
+def test_every_shared_file_is_in_a_package():
     assert [path.name for path in PLUGINS.glob("module_utils/*.py")] == []
 
 
-def test_an_import_that_is_not_listed_is_found():
+def test_unlisted_import_would_be_found():
     line = "from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError"
     assert imported(line) == {"_vault"}
     assert imported("from ansible_collections.servicemesh.pki.plugins.filter.x509 import pem_bundle") == {"filter"}

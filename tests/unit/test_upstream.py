@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the plugins import from other collections: in one package only, and there in the installed versions.
+"""Only the package _upstream imports from other collections, and the installed versions have what it imports.
 
-It runs with the pinned collections, with the oldest supported ones (`nox -s oldest`) and on Debian 13.
+The test runs with the pinned collections, with the oldest supported ones (`nox -s oldest`) and on Debian 13.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OWN = "ansible_collections.servicemesh.pki."
 
 
 def imported(path: Path) -> Iterator[tuple[str, str]]:
-    """Module and name of each import from another collection, also of those inside functions."""
+    """The module and name of each import from another collection, also inside functions."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             found = [(node.module or "", alias.name) for alias in node.names]
@@ -29,10 +29,10 @@ def imported(path: Path) -> Iterator[tuple[str, str]]:
             found = [(alias.name, "") for alias in node.names]
         else:
             continue
-        yield from ((module, name) for module, name in found if is_foreign(module))
+        yield from ((module, name) for module, name in found if is_other_collection(module))
 
 
-def is_foreign(module: str) -> bool:
+def is_other_collection(module: str) -> bool:
     return module.startswith("ansible_collections.") and not f"{module}.".startswith(OWN)
 
 
@@ -46,11 +46,11 @@ def test_only_one_package_imports_from_other_collections():
 
 
 @pytest.mark.parametrize(("module", "name"), NAMES, ids=[name for dummy, name in NAMES])
-def test_the_installed_collection_has_the_name(module, name):
+def test_installed_collection_has_the_name(module, name):
     assert hasattr(importlib.import_module(module), name)
 
 
-def test_both_collections_are_looked_at():
+def test_both_collections_are_checked():
     """Of the third dependency, community.docker, only modules are used, by their public names."""
     assert {".".join(module.split(".")[1:3]) for module, dummy in NAMES} == {"community.hashi_vault", "kubernetes.core"}
 
@@ -62,6 +62,6 @@ def test_both_collections_are_looked_at():
         "def later():\n    import ansible_collections.community.docker.plugins.module_utils.copy",
     ],
 )
-def test_an_import_elsewhere_would_be_seen(line, tmp_path):
+def test_import_elsewhere_would_be_found(line, tmp_path):
     (tmp_path / "plugin.py").write_text(line)
     assert list(imported(tmp_path / "plugin.py"))

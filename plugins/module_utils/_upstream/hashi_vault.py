@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""community.hashi_vault: the options of the connection to Vault, its auth methods, and the client that they make."""
+"""community.hashi_vault: the connection options of Vault, the auth methods, and the client."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""kubernetes.core: the options of the connection to a cluster, and the client that they make."""
+"""kubernetes.core: the connection options of a cluster, and the client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import 
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
 
-# Without the module, for a connection that is one of several options.
+# For a connection in an option of its own, where the module is not the one of kubernetes.core.
 create_auth_spec, create_configuration = _create_auth_spec, _create_configuration
 
 __all__ = [

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""kubernetes.core: the options of the connection to a cluster alone, without loading the client of Kubernetes."""
+"""kubernetes.core: the connection options of a cluster, without loading the client."""
 
 from __future__ import annotations
 

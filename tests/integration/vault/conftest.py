@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One real Vault for all tests: our own OpenBao process, or any Vault that the environment names."""
+"""One real Vault for all tests: an OpenBao process of the tests, or the Vault that the environment names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import server as vault_server
 from secrets_standin import SecretsStandIn
 
 NUMBERS = itertools.count(1)
-FOREIGN = ("VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "VAULT_CACERT", "VAULT_SKIP_VERIFY")
+VARIABLES = ("VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "VAULT_CACERT", "VAULT_SKIP_VERIFY")
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,7 @@ def server() -> Iterator[vault_server.Server]:
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[vault_server.Server]:
-    """A real Vault that speaks TLS, with a CA of its own for 127.0.0.1 and localhost."""
+    """A real Vault with TLS and its own CA for 127.0.0.1 and localhost."""
     folder = tmp_path_factory.mktemp("tls")
     own = vault_server.start("-dev-tls", f"-dev-tls-cert-dir={folder}", scheme="https")
     own.ca = str(min(folder.glob("*ca*.pem")))
@@ -44,15 +44,15 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[vault_server.Serve
 
 
 @pytest.fixture(autouse=True)
-def no_foreign_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in FOREIGN:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))  # no ~/.vault-token
 
 
 @pytest.fixture
 def vault(server: vault_server.Server) -> Iterator[BreakingProxy]:
-    """The Vault of all tests, behind a proxy that loses requests or answers when a test asks for it."""
+    """The Vault of all tests behind a proxy that can lose requests and responses."""
     proxy = BreakingProxy(server.url)
     yield proxy
     proxy.close()
@@ -65,7 +65,7 @@ def run(server: vault_server.Server) -> vault_server.Runner:
 
 @pytest.fixture
 def path(server: vault_server.Server) -> Iterator[str]:
-    """A path that no other test uses, free again afterwards."""
+    """A path that no other test uses. Its engine is disabled afterwards."""
     name = f"test-{os.getpid()}-{next(NUMBERS)}"
     yield name
     server.client.sys.disable_secrets_engine(name)
@@ -73,14 +73,14 @@ def path(server: vault_server.Server) -> Iterator[str]:
 
 @pytest.fixture
 def mount(server: vault_server.Server, path: str) -> str:
-    """A PKI engine that may issue for 90 days."""
+    """A PKI engine with a maximum TTL of 90 days."""
     server.client.sys.enable_secrets_engine("pki", path, config={"max_lease_ttl": "2160h"})
     return path
 
 
 @pytest.fixture
 def roots(run: vault_server.Runner, mount: str) -> str:
-    """The mount with two roots; the first is the default."""
+    """A mount with two roots. The first one is the default issuer."""
     for name in ("one", "two"):
         run.ok("vault_pki_root", mount=mount, issuer_name=name, common_name=f"{name}.test", ttl="100h")
     return mount

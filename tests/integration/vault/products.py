@@ -24,7 +24,7 @@ from lab.places import cache  # noqa: E402
 def hashicorp() -> Path:
     command = [sys.executable, "-m", "lab", "build", HASHICORP_VAULT.name]
     if subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False).returncode:
-        sys.exit(1)  # the lab printed the reason
+        sys.exit(1)  # the lab has printed the reason
     return HASHICORP_VAULT.folder / "vault"
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stand-in for the part of Kubernetes that keeps Secrets, where no cluster runs. The lab tests use a real one."""
+"""A stand-in for the Secrets of Kubernetes. test_secret_in_cluster.py and the end-to-end tests use a real server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DISCOVERY = {
 
 
 class SecretsStandIn:
-    """Namespaces and Secrets in memory, with resource versions that must fit."""
+    """Namespaces and Secrets in memory, with resource versions that a change must contain."""
 
     def __init__(self, *namespaces: str) -> None:
         self.namespaces, self.secrets, self.refuse = set(namespaces), {}, None
@@ -41,7 +41,7 @@ class SecretsStandIn:
                 status, answer = 200, DISCOVERY.get(path.rstrip("/"))
                 if answer is None:
                     dry = "dryRun=All" in query
-                    if self.command == "DELETE" and body:  # as the API server, which ignores the query then
+                    if self.command == "DELETE" and body:  # like the API server, which then ignores the query
                         dry = body.get("dryRun") == ["All"]
                     status, answer = standin.answer(self.command, path.split("/")[4:], body, dry)
                 data = json.dumps({"kind": "Secret", **answer}).encode()

@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The code and the named objects of each failure.
 
-Vault is real wherever a real one can be brought into the situation. Otherwise a stand-in returns what Vault returns
-then, and the name of the test says so.
+Vault is real wherever a test can bring a real one into the situation. Tests with a stand-in have it in their names.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ POLICY = 'path "pki/root/sign-intermediate" {\n  capabilities = ["update"]\n}\n'
 SECRETS = ("pki", "ssh")  # engines of secrets; the others are auth methods
 SERVICE_ACCOUNT = "system:serviceaccount:linkerd:issuer"
 
-# type of the engine, object below it, what it shall have, the same otherwise written, another wish
+# engine type, path of the object, data, the same data written differently, other data
 KINDS = {
     "role of approle": (
         "approle",

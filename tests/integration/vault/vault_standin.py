@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stand-in for a Vault in a state that a real one cannot be brought into at will, or with a cloud behind it."""
+"""A stand-in for a Vault in a state that a test cannot bring a real one into, or with a cloud."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Answer = tuple[int, str, str]  # status, content type, body
 
 
 class VaultStandIn:
-    """Gives what `answer` says to each request: method, path, headers, body."""
+    """Returns the result of `answer` for each request: method, path, headers, body."""
 
     def __init__(self, answer: Callable[[str, str, Any, bytes], Answer]) -> None:
         class Handler(BaseHTTPRequestHandler):

@@ -11,7 +11,7 @@ import pytest
 
 RULE = re.compile(r'path "[^"]+" \{ capabilities = \[[^]]*\] \}')
 ALL = '"create", "read", "update", "delete", "list"'
-# module, options, what the token may do from the start, the rights that it is told of one after the other
+# module, options, rules of the token's policy, the missing capabilities in the order of the messages
 TASKS = {
     "new auth method": (
         "vault_engine",
