@@ -204,7 +204,8 @@ def changed_values(before: Any, after: Any) -> list[str]:
 
 
 def _changes(before: Any, after: Any, path: str) -> list[str]:
-    if isinstance(before, dict) and isinstance(after, dict):
+    if isinstance(after, dict) and after and (before is None or isinstance(before, dict)):
+        before = before or {}
         keys = sorted({*before, *after}, key=str)
         return [
             one
