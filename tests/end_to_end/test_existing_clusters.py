@@ -201,10 +201,11 @@ def charts(company):
     folders = {}
     for version, files in (("1.0.0", {"crd.yaml": CRD, "config.yaml": CONFIG}), ("2.0.0", {"config.yaml": CONFIG})):
         folder = folders[version] = company.home / f"linkerd-crds-{version}"
-        (folder / "templates").mkdir(parents=True)
+        (folder / "templates").mkdir(parents=True, exist_ok=True)
         (folder / "Chart.yaml").write_text(f"apiVersion: v2\nname: linkerd-crds\nversion: {version}\n")
         for name, text in files.items():
             (folder / "templates" / name).write_text(text)
+    company.execute("helm", "uninstall", "linkerd-crds", "-n", "linkerd")
     company.kubectl("delete", "crd", "httproutes.gateway.networking.k8s.io", "--ignore-not-found")
     company.execute("kubectl", "create", "namespace", "linkerd")
     yield folders

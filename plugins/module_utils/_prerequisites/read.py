@@ -113,7 +113,8 @@ class Reader:
     def is_in_use(self, definition: Facts) -> bool:
         """Whether there are objects of a kind. What cannot be read counts as in use."""
         plural, dummy, group = definition["name"].partition(".")
-        for resource in self.cluster.client.client.resources.search(name=plural, group=group):
+        found = self.cluster.client.client.resources.search(name=plural, group=group)
+        for resource in (one for one in found if not one.kind.endswith("List")):  # kinds of lists cannot be listed
             if self.attempt(definition["name"], functools.partial(self._has_any, resource), True):
                 return True
         return False
