@@ -19,4 +19,4 @@ suppress_warnings = ["ref.ref"]
 myst_fence_as_directive = ["mermaid"]
 html_theme = "alabaster"
 html_theme_options = {"description": galaxy["description"], "page_width": "72rem"}
-myst_heading_anchors = 3
+myst_heading_anchors = 4
