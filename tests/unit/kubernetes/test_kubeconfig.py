@@ -15,8 +15,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault.kubernetes_secret import SecretValue
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import ClusterError
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.secret import SecretValue
 
 SECRET = "c3VwZXItc2VjcmV0LXRva2Vu"
 GOOD = {
@@ -54,8 +54,8 @@ INVALID = {
 }
 
 
-def vault_error(kubeconfig, context=None) -> VaultError:
-    with pytest.raises(VaultError) as caught:
+def secret_error(kubeconfig, context=None) -> ClusterError:
+    with pytest.raises(ClusterError) as caught:
         SecretValue({"kubeconfig": str(kubeconfig), "context": context}, "n", "s", "k")
     return caught.value
 
@@ -75,10 +75,10 @@ def test_invalid_kubeconfig_is_explained_without_secrets(result_of, written, nam
     config, names = INVALID[name]
     path = written(config)
     of_cluster = result_of("k8s_condition", kind="Secret", name="s", namespace="n", kubeconfig=path)
-    of_vault = vault_error(path)
-    assert of_cluster["failed"] and of_cluster["code"] == of_vault.code == "invalid_kubeconfig"
-    assert path in str(of_vault), "kubernetes.core hides the path in results of its own options"
-    for message in (of_cluster["msg"], str(of_vault)):
+    of_secret = secret_error(path)
+    assert of_cluster["failed"] and of_cluster["code"] == of_secret.code == "invalid_kubeconfig"
+    assert path in str(of_secret), "kubernetes.core hides the path in results of its own options"
+    for message in (of_cluster["msg"], str(of_secret)):
         assert all(part in message for part in names), message
         assert SECRET not in message
 
@@ -88,14 +88,14 @@ def test_kubeconfig_that_is_not_yaml(result_of, written, data):
     path = written(data)
     result = result_of("k8s_condition", kind="Secret", name="s", namespace="n", kubeconfig=path)
     assert result["failed"] and result["code"] == "invalid_kubeconfig"
-    assert vault_error(path).code == "invalid_kubeconfig" and path in str(vault_error(path))
+    assert secret_error(path).code == "invalid_kubeconfig" and path in str(secret_error(path))
 
 
 def test_missing_kubeconfig(result_of, tmp_path):
     path = str(tmp_path / "nosuch")
     result = result_of("k8s_condition", kind="Secret", name="s", namespace="n", kubeconfig=path)
     assert result["failed"] and result["code"] == "invalid_kubeconfig"
-    assert path in str(vault_error(path))
+    assert path in str(secret_error(path))
 
 
 def test_kubeconfig_with_windows_line_ends(written):
@@ -139,7 +139,7 @@ def test_any_kubeconfig_is_valid_or_invalid_kubeconfig_error(tmp_path, changes):
     file.write_text(yaml.safe_dump(config))
     try:
         SecretValue({"kubeconfig": str(file)}, "n", "s", "k")
-    except VaultError as exc:
+    except ClusterError as exc:
         assert exc.code == "invalid_kubeconfig" and str(file) in str(exc)
 
 
