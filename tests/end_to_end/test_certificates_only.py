@@ -254,9 +254,9 @@ def test_vault_follows_the_keys_of_a_cluster_that_shows_them(mesh):
 def test_another_issuer_signs_the_identity_issuer(mesh, kind):
     """The last tests: afterwards the mesh is not what Vault says."""
     root = RootCA(mesh, kind.split()[0])
-    named = {"pki_issuer_name": "own-ca"}
+    named = {"linkerd_issuer_name": "own-ca"}
     if kind.startswith("stand-in"):
-        named = {"pki_issuer_name": "one", "pki_issuer_kind": "StandInIssuer", "pki_issuer_group": GROUP}
+        named = {"linkerd_issuer_name": "one", "linkerd_issuer_kind": "StandInIssuer", "linkerd_issuer_group": GROUP}
     else:
         ca_issuer(mesh, root, "own-ca")
     anchors = [mesh.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt"), root.pem]
