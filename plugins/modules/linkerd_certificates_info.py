@@ -96,6 +96,11 @@ anchors:
       description: Why the source cannot be used, as the predicate of a sentence about it. Otherwise empty.
       type: str
       returned: always
+    bundle:
+      description: Name of the Bundle from which trust-manager writes the ConfigMap. None if it does not.
+      type: str
+      returned: always
+      version_added: 0.3.0
     changed_at:
       description: When its data was last written, according to its managed fields. None without a ConfigMap.
       type: str

@@ -12,11 +12,18 @@ import pytest
 from support import machine
 from support.mesh import Mesh
 
-from lab.places import LabError
+from lab.places import LabError, exclusive_lock
+
+
+@pytest.fixture(scope="session")
+def only_session() -> Iterator[None]:
+    """Wait for another session on this machine: each removes what it finds under the names of the tests."""
+    with exclusive_lock("end-to-end.lock"):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
-def unchanged_machine() -> Iterator[None]:
+def unchanged_machine(only_session: None) -> Iterator[None]:
     """Fail the session if it changes anything else on the machine, such as a mesh of `make demo`."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures clean up, as on Ctrl-C
     try:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "plugins"
 MODULES = {
     "linkerd_certificates_info": {},
+    "linkerd_injected_anchors_info": {},
     "linkerd_issuer_renewal": {"name": "linkerd-identity-issuer"},
     "mesh_prerequisites_info": {},
     "service_account_issuer_info": {},

@@ -138,7 +138,9 @@ PREVENTED = {"invalid_certificate", "invalid_pem", "private_key_in_input"}
 # A module that always has a namespace, and failures that a module returns as the problem of one of several objects.
 PREVENTED_IN = {
     "linkerd_certificates_info": {"missing_namespace", "forbidden", "unreadable", "server_busy"},
+    "linkerd_injected_anchors_info": {"missing_namespace", "server_busy"},
     "linkerd_issuer_renewal": {"missing_namespace"},
+    "linkerd_workloads_info": {"missing_namespace"},
     "mesh_prerequisites_info": {"missing_namespace"},
     "service_account_issuer_info": {"missing_namespace", "unusable_key"},
     "vault_pki_issuer_info": {"unreadable_certificate"},

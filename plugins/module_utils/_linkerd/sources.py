@@ -20,6 +20,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography
 
 VALUES = "linkerd-config"
 CONFIG_MAP, BUNDLE_KEY = "linkerd-identity-trust-roots", "ca-bundle.crt"
+BUNDLE_LABEL = "trust.cert-manager.io/bundle"  # that trust-manager puts on what it writes
 SECRET = "linkerd-identity-issuer"  # noqa: S105 - its name
 PROXY, VARIABLE = "linkerd-proxy", "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"
 CONTROLLER = "identity"  # its container also reads the anchors only when it starts
@@ -62,7 +63,12 @@ def anchors_source(found: Object | None, namespace: str, problem: str = "") -> d
     pem = ((found or {}).get("data") or {}).get(BUNDLE_KEY)
     if found is not None and not pem:
         problem = f"has no key {BUNDLE_KEY}"
-    return {**source(where, pem, problem), "changed_at": changed_at(found) if found else None}
+    labels = ((found or {}).get("metadata") or {}).get("labels") or {}
+    return {
+        **source(where, pem, problem),
+        "bundle": labels.get(BUNDLE_LABEL),
+        "changed_at": changed_at(found) if found else None,
+    }
 
 
 def secret_source(found: Object | None, namespace: str, key: str, problem: str = "") -> dict[str, Any]:
@@ -148,6 +154,14 @@ def proxy(pod: Object) -> Object | None:
     spec = pod["spec"]
     containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
     return next((container for container in containers if container["name"] == PROXY), None)
+
+
+def injected_source(pod: Object) -> dict[str, Any]:
+    """The trust anchors that the injector wrote into a pod."""
+    where = f"Pod {pod['metadata']['namespace']}/{pod['metadata']['name']}"
+    variable = next(_variables(pod), None)
+    problem = "" if variable else "has no proxy: the injector did not respond, or skips the namespace"
+    return source(where, (variable or {}).get("value"), problem, strict_pem.read_as_rustls)
 
 
 def _variables(pod: Object) -> Iterator[dict[str, Any]]:

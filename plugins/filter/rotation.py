@@ -1,0 +1,45 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter on a rotation. It is documented in the YAML file of its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.servicemesh.pki.plugins.filter.x509 import pem_bundle
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import UNEXPECTED
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan, problems
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
+
+
+def rotation_plan(
+    readings: dict[str, dict[str, Any]],
+    vault: dict[str, Any],
+    target: str,
+    checks: dict[str, dict[str, Any]] | None = None,
+    extra_anchors: object = None,
+    wait: bool = True,
+    force: bool = False,
+    ignored_pods: list[str] | None = None,
+    at: str | None = None,
+) -> dict[str, Any]:
+    extra = frozenset(certs.fingerprint(one) for one in pem_bundle(extra_anchors)) if extra_anchors else frozenset()
+    try:
+        options = problems.Options(target, extra, wait, force, tuple(ignored_pods or ()))
+        return plan.plan(readings, vault, checks or {}, options, chains.requirements(at).at)
+    except certs.X509Error as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+    except UNEXPECTED as exc:
+        raise AnsibleFilterError(
+            f"rotation_plan cannot read its input ({type(exc).__name__}). Give it the results of "
+            "linkerd_certificates_info by cluster, and the result of vault_pki_issuer_info."
+        ) from exc
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Any]:
+        return {"rotation_plan": rotation_plan}

@@ -1,0 +1,88 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of a rotation: phase, what each cluster needs, and what forbids to start. Private to this collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases, problems
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Goal, Phase, Step
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems import Options, sentence
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.world import World
+
+Facts = dict[str, Any]
+NEXT = {
+    Phase.CREATE: "create the root {target} in Vault",
+    Phase.DISTRIBUTE: "add the trust anchor of {target} to the ConfigMap of each cluster",
+    Phase.RESTART: "restart {pods} pod(s) that do not carry the trust anchor of {target}",
+    Phase.SWITCH: "sign the identity issuers with {target}",
+    Phase.RENEW: "wait until {pods} workload(s) have a certificate below {target}",
+    Phase.REMOVE: "remove the other trust anchors, and restart the workloads",
+    Phase.DONE: "nothing",
+}
+
+
+def plan(readings: dict[str, Facts], vault: Facts, checks: dict[str, Facts], options: Options, at: datetime) -> Facts:
+    """The plan as facts: `phase`, `clusters`, `problems`, `table`."""
+    obstacles = list(problems.unreadable(readings, vault))
+    if obstacles:  # nothing can be concluded from a part of the world
+        return {
+            "phase": None,
+            "phase_name": "unknown",
+            "finished": False,
+            "clusters": {},
+            "problems": obstacles,
+            "failures": [sentence(one) for one in obstacles],
+            "table": [],
+        }
+    world = World(readings, vault["issuers"], options.ignored_pods)
+    goal = Goal(world.issuers.get(options.target), options.extra)
+    steps = phases.steps(world.clusters, goal)
+    now = phases.phase(steps)
+    if now != Phase.DONE:
+        obstacles = list(problems.refusals(world, readings, checks, options))
+    if now <= Phase.RENEW:
+        obstacles += problems.expiries(world, goal, options, at)
+    pods = sum(len(step.restart) for step in steps.values())
+    following = NEXT[now].format(target=options.target, pods=pods)
+    return {
+        "phase": int(now),
+        "phase_name": now.name.lower(),
+        "finished": now == Phase.DONE,
+        "next": following,
+        "clusters": {name: facts(world, step) for name, step in steps.items()},
+        "problems": obstacles,
+        "failures": [sentence(one) for one in obstacles],
+        "table": [
+            *table(world, steps, goal),
+            f"Phase {int(now)} of {int(Phase.DONE)}, {now.name.lower()}: {following}.",
+        ],
+    }
+
+
+def facts(world: World, step: Step) -> Facts:
+    """What a playbook needs of a cluster's step."""
+    return {
+        "phase": int(step.phase),
+        "phase_name": step.phase.name.lower(),
+        "anchors": [world.facts[one]["certificate"] for one in sorted(step.anchors) if one in world.facts],
+        "restart": list(step.restart),
+        "stale": list(step.stale),
+    }
+
+
+def table(world: World, steps: dict[str, Step], goal: Goal) -> Iterator[str]:
+    """One line for each cluster."""
+    for cluster in world.clusters:
+        carrying = len(cluster.pods) - len(phases.lacking(cluster.pods, goal.target or ""))
+        below = len(cluster.pods) - len(phases.not_below(cluster.pods, goal.target or ""))
+        signer = world.facts.get(cluster.signer or "", {}).get("subject", "unknown")
+        yield (
+            f"{cluster.name}: {steps[cluster.name].phase.name.lower()}. {len(cluster.anchors)} trust anchor(s), "
+            f"identity issuer signed by {signer}. {carrying} of {len(cluster.pods)} pods carry the new anchor, "
+            f"{below} have a certificate below it."
+        )

@@ -1,0 +1,138 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must be solved before a rotation changes anything. Private to this collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Goal
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.world import World
+
+Facts = dict[str, Any]
+CODES = {
+    "vault_unreadable": "The issuers of Vault cannot be read.",
+    "cluster_unreadable": "A cluster cannot be read.",
+    "anchors_unreadable": "A cluster has no trust anchors, or they cannot be read.",
+    "issuer_unreadable": "A cluster has no identity issuer, or it cannot be read.",
+    "pods_unreadable": "The meshed pods of a cluster cannot be listed.",
+    "leaves_unreadable": "The certificates of pods cannot be read, for lack of permission.",
+    "anchors_not_from_bundle": "trust-manager does not distribute the trust anchors of a cluster.",
+    "linkerd_check_failed": "linkerd check fails.",
+    "pods_distrust": "A pod does not trust a certificate that is in use.",
+    "anchor_expired": "A trust anchor in use has expired.",
+    "anchor_expires_too_soon": "A trust anchor in use expires before the rotation can finish.",
+}
+FORCED = ("linkerd_check_failed", "pods_distrust")  # that rotation_force permits
+LEAF_VALIDITY = timedelta(hours=24)  # identity.issuer.issuanceLifetime of Linkerd's chart
+MARGIN = timedelta(hours=1)  # for the restarts
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user set."""
+
+    target: str  # name of the root in Vault
+    extra: frozenset[str] = frozenset()  # trust anchors that remain beside it
+    wait: bool = True  # for the renewal of workload certificates, instead of a second restart
+    force: bool = False
+    ignored_pods: tuple[str, ...] = ()  # patterns of namespace/name
+
+
+def problem(code: str, cluster: str, message: str) -> Facts:
+    return {"code": code, "cluster": cluster, "message": message}
+
+
+def sentence(one: Facts) -> str:
+    return f"{one['cluster']}: {one['message']}"
+
+
+def unreadable(readings: dict[str, Facts], vault: Facts) -> Iterator[Facts]:
+    """What could not be read, of Vault and of every cluster."""
+    if "issuers" not in vault:
+        yield problem("vault_unreadable", "Vault", f"The issuers cannot be read: {vault.get('msg', 'no result')}")
+    for name, reading in readings.items():
+        if "anchors" not in reading:
+            yield problem("cluster_unreadable", name, f"The cluster cannot be read: {reading.get('msg', 'no result')}")
+            continue
+        for part, code in (("anchors", "anchors_unreadable"), ("issuer", "issuer_unreadable")):
+            if reading[part]["problem"]:
+                yield problem(code, name, f"{reading[part]['where']} {reading[part]['problem']}.")
+        if reading["pods_problem"]:
+            yield problem("pods_unreadable", name, f"The meshed pods {reading['pods_problem']}")
+
+
+def refusals(world: World, readings: dict[str, Facts], checks: dict[str, Facts], options: Options) -> Iterator[Facts]:
+    """What forbids to go on, apart from validity."""
+    for name, reading in readings.items():
+        yield from without_bundle(name, reading)
+        yield from forbidden(name, reading)
+    found = [*failed_checks(checks), *distrust(world)]
+    yield from (one for one in found if not (options.force and one["code"] in FORCED))
+
+
+def without_bundle(name: str, reading: Facts) -> Iterator[Facts]:
+    """A ConfigMap that Linkerd's chart or its CLI wrote: what the rotation distributes would not arrive."""
+    anchors = reading["anchors"]
+    if not anchors["bundle"]:
+        message = (
+            f"{anchors['where']} is not written by trust-manager, so Linkerd's chart or its CLI owns the anchors. "
+            "Let trust-manager distribute them first: see the guide to rotation."
+        )
+        yield problem("anchors_not_from_bundle", name, message)
+
+
+def forbidden(name: str, reading: Facts) -> Iterator[Facts]:
+    pods = [one["pod"] for one in reading.get("leaves_missing") or [] if one["code"] == "forbidden"]
+    if pods:
+        message = f"The certificates of {len(pods)} pod(s) cannot be read. Permit get and create on pods/portforward."
+        yield problem("leaves_unreadable", name, message)
+
+
+def failed_checks(checks: dict[str, Facts]) -> Iterator[Facts]:
+    for name, check in checks.items():
+        if not check.get("passed"):
+            yield problem("linkerd_check_failed", name, f"linkerd check fails: {check.get('msg', 'no result')}")
+
+
+def distrust(world: World) -> Iterator[Facts]:
+    for cluster, pod, missing in phases.distrusted(world.clusters):
+        subjects = ", ".join(sorted(subject(world, one) for one in missing))
+        yield problem("pods_distrust", cluster, f"Pod {pod} does not trust the certificates in use below {subjects}.")
+
+
+def expiries(world: World, goal: Goal, options: Options, at: datetime) -> Iterator[Facts]:
+    """Trust anchors in use that expire before nothing depends on them any more."""
+    needed = MARGIN + (LEAF_VALIDITY if options.wait else timedelta())
+    for cluster in world.clusters:
+        for fingerprint in sorted(cluster.roots_in_use - {goal.target}):
+            end = world.facts[fingerprint]["not_after"]
+            left = datetime.fromisoformat(end) - at
+            named = f"The trust anchor {subject(world, fingerprint)}"
+            if left <= timedelta():
+                message = (
+                    f"{named} expired at {end}. It cannot be replaced without an outage any more: see the guide to "
+                    "rotation."
+                )
+                yield problem("anchor_expired", cluster.name, message)
+            elif left < needed:
+                message = f"{named} expires at {end}, in {hours(left)}, and the rotation needs {hours(needed)}"
+                if options.wait:
+                    message += (
+                        f": {hours(MARGIN)} for restarts and {hours(LEAF_VALIDITY)} until all workloads have renewed "
+                        "their certificates. Set rotation_restart_again to true to restart them instead of waiting"
+                    )
+                yield problem("anchor_expires_too_soon", cluster.name, f"{message}.")
+
+
+def subject(world: World, fingerprint: str) -> str:
+    return str(world.facts[fingerprint]["subject"])
+
+
+def hours(length: timedelta) -> str:
+    return f"{length.total_seconds() / 3600:.1f} hours"

@@ -1,0 +1,71 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Results of modules to the clusters of a rotation. Private to this collection."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.certified import Pool, parsed
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Anchors, Cluster, Pod
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node
+
+Facts = dict[str, Any]
+
+
+class World:
+    """Everything that was read: the clusters, and all certificates by their fingerprint."""
+
+    def __init__(self, readings: dict[str, Facts], issuers: list[Facts], ignored_pods: Sequence[str] = ()) -> None:
+        self.ignored_pods = ignored_pods
+        self.facts = {one["fingerprint_sha256"]: one for one in issuers}
+        self.issuers = {one["issuer_name"]: one["fingerprint_sha256"] for one in issuers if one["issuer_name"]}
+        with warnings.catch_warnings():
+            # Linkerd writes identities of more than 64 characters into common names, and cryptography warns of each.
+            warnings.filterwarnings("ignore", "Attribute's length must be", UserWarning)
+            self.clusters = [self._cluster(name, reading, issuers) for name, reading in readings.items()]
+
+    def _cluster(self, name: str, reading: Facts, issuers: list[Facts]) -> Cluster:
+        pool = Pool(reading, issuers)
+        signer = root(pool, pool.issuer[0], pool.issuer[1:]) if pool.issuer else None
+        found = Cluster(
+            name, fingerprints(reading["anchors"]["certificates"]), signer, pods(reading, pool, self.ignored_pods)
+        )
+        self.facts |= pool.facts
+        return found
+
+
+def root(pool: Pool, certificate: Node, presented: list[Node]) -> str | None:
+    """Fingerprint of the root or trust anchor that a certificate chains to; None if it is not pool."""
+    path = pool.signers(certificate, presented)
+    if not path or not (path[-1] in pool.anchors or certs.is_self_signed(path[-1].certificate)):
+        return None
+    return certs.fingerprint(path[-1].certificate)
+
+
+def fingerprints(certificates: list[Facts]) -> Anchors:
+    return frozenset(one["fingerprint_sha256"] for one in certificates)
+
+
+def pods(reading: Facts, pool: Pool, ignored: Sequence[str]) -> tuple[Pod, ...]:
+    """The meshed pods with the anchors that they carry and the root of the certificate that they present.
+
+    `ignored` are patterns of names, as fnmatch reads them.
+    """
+    roots: dict[str, str | None] = {}
+    for group in reading.get("leaves") or []:
+        presented = pool.add(group["certificates"])
+        roots |= {leaf["pod"]: root(pool, parsed(leaf), presented) for leaf in group["leaves"]}
+    distributed = fingerprints(reading["anchors"]["certificates"])
+    carried: dict[str, Anchors | None] = {}
+    for group in reading["pods"]:
+        # A pod of the control plane that started before the last change of the ConfigMap: nothing shows what it read.
+        by_evidence = {"spec": fingerprints(group["certificates"]), "started_after": distributed}
+        carried |= dict.fromkeys(group["pods"], by_evidence.get(group["evidence"]))
+    names = sorted(name for name in carried if not any(fnmatchcase(name, pattern) for pattern in ignored))
+    return tuple(Pod(name, carried[name], roots.get(name)) for name in names)

@@ -1,0 +1,101 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""linkerd_workloads_info and linkerd_injected_anchors_info with a real API server, on objects that the test creates."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.servicemesh.pki.plugins.modules import linkerd_injected_anchors_info, linkerd_workloads_info
+
+NAMESPACE = "restarts"
+TEMPLATE = {
+    "metadata": {"labels": {"app": "web"}},
+    "spec": {"containers": [{"name": "app", "image": "none"}]},
+}
+
+
+@pytest.fixture(scope="module")
+def api(kubernetes):
+    kubernetes.namespace(NAMESPACE)
+    selector = {"matchLabels": {"app": "web"}}
+    spec = {"selector": selector, "template": TEMPLATE}
+    web = create(kubernetes, "apps/v1", "Deployment", "web", spec=spec)
+    paused = create(kubernetes, "apps/v1", "Deployment", "paused", spec={**spec, "paused": True})
+    database = create(kubernetes, "apps/v1", "StatefulSet", "database", spec={**spec, "serviceName": "database"})
+    for owner in (web, paused):
+        name = owner["metadata"]["name"]
+        replicas = create(kubernetes, "apps/v1", "ReplicaSet", f"{name}-1", owner, spec=spec)
+        create(kubernetes, "v1", "Pod", f"{name}-1-a", replicas, spec=TEMPLATE["spec"])
+    create(kubernetes, "v1", "Pod", "database-0", database, spec=TEMPLATE["spec"])
+    create(kubernetes, "v1", "Pod", "bare", spec=TEMPLATE["spec"])
+    return kubernetes
+
+
+def create(api: Any, version: str, kind: str, name: str, owner: dict | None = None, **parts: Any) -> dict:
+    metadata: dict[str, Any] = {"name": name, "labels": {"app": "web"}}
+    if owner:
+        reference = {key: owner[key] for key in ("apiVersion", "kind")}
+        found = owner["metadata"]
+        metadata["ownerReferences"] = [{**reference, "name": found["name"], "uid": found["uid"], "controller": True}]
+    group = "/api/v1" if version == "v1" else f"/apis/{version}"
+    body = {"apiVersion": version, "kind": kind, "metadata": metadata, **parts}
+    return {**body, **api.call("POST", f"{group}/namespaces/{NAMESPACE}/{kind.lower()}s", body)}
+
+
+@pytest.fixture
+def read(api, capsys):
+    def call(module: Any, **options: Any) -> dict:
+        arguments = {"kubeconfig": str(api.kubeconfig), "validate_certs": False, **options}
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            module.main()
+        return json.loads(capsys.readouterr().out)
+
+    return call
+
+
+def test_workloads_of_pods_and_what_no_rollout_restarts(read):
+    pods = [f"{NAMESPACE}/{name}" for name in ("web-1-a", "paused-1-a", "database-0", "bare", "gone")]
+    found = read(linkerd_workloads_info, pods=pods)
+    [batch] = found["batches"]
+    assert [(one["kind"], one["name"], one["rollout"]) for one in batch] == [
+        ("Deployment", "web", True),
+        ("StatefulSet", "database", True),
+    ]
+    assert sorted(one["object"] for one in found["manual"]) == [
+        f"Deployment {NAMESPACE}/paused",
+        f"Pod {NAMESPACE}/bare",
+    ]
+
+
+def test_pods_that_are_not_requested_are_left_out(read):
+    found = read(linkerd_workloads_info, pods=[f"{NAMESPACE}/web-1-a"])
+    assert [[one["name"] for one in batch] for batch in found["batches"]] == [["web"]] and found["manual"] == []
+
+
+def test_a_disruption_budget_that_permits_nothing_holds_a_restart_back(api, read):
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "minAvailable": 1}
+    path = f"/apis/policy/v1/namespaces/{NAMESPACE}/poddisruptionbudgets"
+    api.call("POST", path, {"metadata": {"name": "limit"}, "spec": spec})
+    try:
+        found = read(linkerd_workloads_info, pods=[f"{NAMESPACE}/web-1-a"])
+    finally:
+        api.call("DELETE", f"{path}/limit")
+    assert found["batches"] == [] and "limit" in found["manual"][0]["reason"]
+
+
+def test_a_cluster_without_injector_is_a_problem_and_stores_no_pod(api, read):
+    found = read(linkerd_injected_anchors_info, namespace=NAMESPACE)
+    assert found["certificates"] == [] and found["problem"]
+    pods = api.call("GET", f"/api/v1/namespaces/{NAMESPACE}/pods")["items"]
+    assert linkerd_injected_anchors_info.NAME not in [one["metadata"]["name"] for one in pods]
+
+
+def test_a_namespace_that_does_not_exist_is_refused(read):
+    found = read(linkerd_injected_anchors_info, namespace="missing")
+    assert found["failed"] and found["code"] == "refused"

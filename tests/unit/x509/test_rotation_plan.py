@@ -1,0 +1,165 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of a rotation, from readings as the modules return them."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from authority import DAY, NOW, make
+from readings import ISSUER, LATER, NEXT, ROOT, config_map, leaf_of, pod, presented, secret
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import leaves, sources
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems import CODES, Options
+
+OLD_NAME, NEW_NAME = "linkerd-root-1", "linkerd-root-2"
+NEXT_ISSUER = make("identity.linkerd.cluster.local", NEXT, start=NOW - DAY / 24, end=NOW + 2 * DAY)
+BOTH = ROOT.pem + NEXT.pem
+
+
+def vault(*names: str) -> dict:
+    roots = {OLD_NAME: ROOT, NEW_NAME: NEXT}
+    return {"issuers": [{**sources.with_pem(roots[name].certificate), "issuer_name": name} for name in names]}
+
+
+def reading(anchors: str, issuer, carried: str, leaf_issuer, **more) -> dict:
+    """One pod of an application and one of the control plane that started after the ConfigMap was written."""
+    root = NEXT if issuer is NEXT_ISSUER else ROOT
+    configuration = config_map(**{"ca-bundle.crt": anchors})
+    configuration["metadata"]["labels"] = {"trust.cert-manager.io/bundle": "linkerd-identity-trust-roots"}
+    found = [pod("web-0", carried), pod("identity-0", started=LATER.replace("09Z", "30Z"))]
+    shown = [presented(one, leaf_of("web", leaf_issuer), leaf_issuer) for one in found]
+    source = sources.anchors_source(configuration, "linkerd")
+    return {
+        "anchors": source,
+        "issuer": sources.secret_source(secret(issuer, root), "linkerd", "tls.crt"),
+        "signer": sources.secret_source(secret(issuer, root), "linkerd", "ca.crt"),
+        "pods": sources.pod_groups(found, source["changed_at"]),
+        "pods_problem": "",
+        "leaves": leaves.groups(shown),
+        "leaves_missing": [],
+        **more,
+    }
+
+
+BEFORE = (ROOT.pem, ISSUER, ROOT.pem, ISSUER)
+
+
+def planned(given: dict, *, names=(OLD_NAME, NEW_NAME), target=NEW_NAME, checks=None, at=NOW, **options) -> dict:
+    return plan.plan({"one": given}, vault(*names), checks or {}, Options(target, **options), at)
+
+
+@pytest.mark.parametrize(
+    ("world", "names", "phase", "restart"),
+    [
+        (BEFORE, (OLD_NAME,), "create", []),
+        (BEFORE, (OLD_NAME, NEW_NAME), "distribute", []),
+        ((BOTH, ISSUER, ROOT.pem, ISSUER), (OLD_NAME, NEW_NAME), "restart", ["emojivoto/web-0"]),
+        ((BOTH, ISSUER, BOTH, ISSUER), (OLD_NAME, NEW_NAME), "switch", []),
+        ((BOTH, NEXT_ISSUER, BOTH, ISSUER), (OLD_NAME, NEW_NAME), "renew", ["emojivoto/web-0", "linkerd/identity-0"]),
+        ((BOTH, NEXT_ISSUER, BOTH, NEXT_ISSUER), (OLD_NAME, NEW_NAME), "remove", []),
+        ((NEXT.pem, NEXT_ISSUER, NEXT.pem, NEXT_ISSUER), (OLD_NAME, NEW_NAME), "done", []),
+    ],
+)
+def test_phases_of_a_rotation(world, names, phase, restart):
+    found = planned(reading(*world), names=names)
+    assert (found["phase_name"], found["clusters"]["one"]["restart"], found["problems"]) == (phase, restart, [])
+    assert found["finished"] == (phase == "done")
+
+
+def test_both_anchors_are_distributed_as_pem():
+    anchors = planned(reading(*BEFORE))["clusters"]["one"]["anchors"]
+    assert sorted(anchors) == sorted([ROOT.pem, NEXT.pem])
+
+
+def test_pods_that_carry_removed_anchors_are_stale():
+    found = planned(reading(NEXT.pem, NEXT_ISSUER, BOTH, NEXT_ISSUER))
+    assert found["finished"] and found["clusters"]["one"]["stale"] == ["emojivoto/web-0"]
+
+
+def test_a_pod_without_a_readable_certificate_is_not_below_the_new_root():
+    missing = [{"pod": "emojivoto/web-0", "started_at": LATER, "code": "unreadable", "problem": "x"}]
+    found = planned(reading(BOTH, NEXT_ISSUER, BOTH, NEXT_ISSUER, leaves=[], leaves_missing=missing))
+    assert found["phase_name"] == "renew"
+
+
+def test_ignored_pods_hold_nothing_up():
+    found = planned(reading(BOTH, ISSUER, ROOT.pem, ISSUER), ignored_pods=("emojivoto/*",))
+    assert found["phase_name"] == "switch"
+
+
+def codes(found: dict) -> list[str]:
+    assert {one["code"] for one in found["problems"]} <= set(CODES)
+    assert len(found["failures"]) == len(found["problems"])
+    return [one["code"] for one in found["problems"]]
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"anchors": {**reading(*BEFORE)["anchors"], "bundle": None}}, "anchors_not_from_bundle"),
+        ({"anchors": sources.anchors_source(None, "linkerd", "does not exist")}, "anchors_unreadable"),
+        ({"issuer": sources.secret_source(None, "linkerd", "tls.crt", "does not exist")}, "issuer_unreadable"),
+        ({"pods_problem": "may not be listed"}, "pods_unreadable"),
+        ({"leaves_missing": [{"pod": "a/b", "started_at": None, "code": "forbidden", "problem": "x"}]},
+         "leaves_unreadable"),
+    ],
+)  # fmt: skip
+def test_problems_of_a_cluster_are_named(more, code):
+    found = planned({**reading(*BEFORE), **more})
+    assert codes(found) == [code] and found["problems"][0]["cluster"] == "one"
+
+
+def test_an_unreachable_cluster_stops_the_fleet():
+    failed = {"failed": True, "msg": "The cluster does not respond."}
+    found = plan.plan({"one": reading(*BEFORE), "two": failed}, vault(OLD_NAME), {}, Options(NEW_NAME), NOW)
+    assert codes(found) == ["cluster_unreadable"] and found["phase"] is None
+    assert found["problems"][0]["cluster"] == "two"
+
+
+def test_a_vault_that_cannot_be_read_stops_the_rotation():
+    found = plan.plan({"one": reading(*BEFORE)}, {"failed": True, "msg": "sealed"}, {}, Options(NEW_NAME), NOW)
+    assert codes(found) == ["vault_unreadable"]
+
+
+def test_a_broken_mesh_is_refused_unless_forced():
+    checks = {"one": {"passed": False, "msg": "linkerd-identity is missing"}}
+    assert codes(planned(reading(*BEFORE), checks=checks)) == ["linkerd_check_failed"]
+    assert codes(planned(reading(*BEFORE), checks=checks, force=True)) == []
+
+
+def test_pods_that_do_not_trust_each_other_are_refused_unless_forced():
+    broken = reading(BOTH, NEXT_ISSUER, ROOT.pem, ISSUER)
+    assert codes(planned(broken)) == ["pods_distrust"]
+    assert codes(planned(broken, force=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "options", "expected"),
+    [
+        (timedelta(hours=26), {}, []),
+        (timedelta(hours=24), {}, ["anchor_expires_too_soon"]),
+        (timedelta(hours=24), {"wait": False}, []),
+        (timedelta(minutes=30), {"wait": False}, ["anchor_expires_too_soon"]),
+        (timedelta(seconds=-1), {}, ["anchor_expired"]),
+    ],
+)
+def test_an_anchor_that_ends_before_the_rotation_does(left, options, expected):
+    at = ROOT.certificate.not_valid_after_utc - left
+    assert codes(planned(reading(*BEFORE), at=at, **options)) == expected
+
+
+def test_the_end_of_an_anchor_that_nothing_uses_any_more_is_no_problem():
+    at = ROOT.certificate.not_valid_after_utc + DAY
+    assert codes(planned(reading(BOTH, NEXT_ISSUER, BOTH, NEXT_ISSUER), at=at)) == []
+
+
+def test_the_guide_lists_every_problem():
+    guide = (Path(__file__).resolve().parents[3] / "docs/guides/rotation.md").read_text()
+    table = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|$", guide.partition("## Problems")[2], re.M))
+    assert table == CODES
