@@ -53,7 +53,7 @@ def is_code(node: ast.stmt) -> bool:
 def errors_in(node: ast.AST) -> Iterator[tuple[ast.Call, ast.expr | None]]:
     """Each call that creates an expected failure, with the value of `code`."""
     for call in ast.walk(node):
-        if isinstance(call, ast.Call) and ast.unparse(call.func).split(".")[-1] in error_classes():
+        if isinstance(call, ast.Call) and ast.unparse(call.func).rsplit(".", maxsplit=1)[-1] in error_classes():
             yield call, next((keyword.value for keyword in call.keywords if keyword.arg == "code"), None)
 
 
@@ -72,7 +72,7 @@ def codes_in(function: ast.AST) -> set[str]:
             found |= set().union(*(constants(one.value) for one in call.keywords if one.arg == "code"))
     for call, value in errors_in(function):
         if value is None:
-            found.add(error_classes()[ast.unparse(call.func).split(".")[-1]])
+            found.add(error_classes()[ast.unparse(call.func).rsplit(".", maxsplit=1)[-1]])
         elif isinstance(value, ast.Name):
             assigned = [one.value for one in ast.walk(function) if isinstance(one, ast.Assign)]
             found |= {code for one in assigned for code in constants(one) if CODE.fullmatch(code)}
@@ -169,7 +169,7 @@ def test_every_failure_has_a_code(path):
     missing = [
         f"line {call.lineno}: {ast.unparse(call.func)}"
         for call, value in errors_in(tree(path))
-        if value is None and not error_classes()[ast.unparse(call.func).split(".")[-1]]
+        if value is None and not error_classes()[ast.unparse(call.func).rsplit(".", maxsplit=1)[-1]]
     ]
     assert missing == []
 

@@ -32,9 +32,12 @@ except ImportError:
         def __getattr__(self, name: str) -> None:
             return None
 
+    class NeverRaised(Exception):  # noqa: N818
+        """Stands for the exceptions of cryptography, which nothing raises without it."""
+
     x509 = hashes = dsa = ec = ed448 = ed25519 = padding = rsa = verification = Missing()  # type: ignore[assignment]
     Encoding = PublicFormat = ExtensionOID = NameOID = Missing()  # type: ignore[assignment, misc]
-    InvalidSignature = UnsupportedAlgorithm = VerificationError = Exception  # type: ignore[assignment, misc]
+    InvalidSignature = UnsupportedAlgorithm = VerificationError = NeverRaised  # type: ignore[assignment, misc]
 
 __all__ = [
     "Encoding",

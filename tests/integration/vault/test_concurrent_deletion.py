@@ -15,8 +15,10 @@ from server import expect_error
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault import connection
 
-DELETED = ("pki issuer id 6d0a1f8e-0000-0000-0000-000000000000 does not exist",
-        "unable to find PKI issuer for reference: 6d0a1f8e-0000-0000-0000-000000000000")  # fmt: skip
+DELETED = (
+    "pki issuer id 6d0a1f8e-0000-0000-0000-000000000000 does not exist",
+    "unable to find PKI issuer for reference: 6d0a1f8e-0000-0000-0000-000000000000",
+)
 
 
 @pytest.fixture

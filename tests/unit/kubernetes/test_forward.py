@@ -20,7 +20,7 @@ from api_server_standin import HEADS, StandIn
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import port_forward as port_forward
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import port_forward
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "x509"))
 

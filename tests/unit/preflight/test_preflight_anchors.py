@@ -126,8 +126,10 @@ def test_an_anchor_that_no_certificate_needs_can_leave_after_the_pods_were_asked
     assert codes(new) == [] and not new["needs_leaves"]
 
 
-@pytest.mark.parametrize(("code", "expected"), [("unreadable", ["anchor_missing"]), ("forbidden", ["anchor_missing"]),
-                                                 ("starting", []), ("refused", [])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("unreadable", ["anchor_missing"]), ("forbidden", ["anchor_missing"]), ("starting", []), ("refused", [])],
+)
 def test_pods_that_cannot_be_asked_keep_the_anchor(code, expected):
     found = running([ONE, TWO], ISSUER_2, [pods(WEB, trust=(ONE, TWO))])
     unread = [{"pod": "shop/db-0", "code": code, "started_at": None, "problem": "x"}]
