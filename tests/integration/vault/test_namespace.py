@@ -56,9 +56,9 @@ def test_what_the_roles_configure_is_in_the_namespace(run, inside, server, path,
     ok("vault_engine", path="pki", type="pki", max_lease_ttl="90d")
     ok("vault_pki_root", mount="pki", issuer_name="root-1", common_name="root.test", ttl="80d")
     rule = 'path "pki/issuer/root-1/sign-intermediate" { capabilities = ["update"] }'
-    ok("vault_resource", path="sys/policies/acl/signer", data={"policy": rule})
+    ok("vault_resource", path="sys/policies/acl/namespace-signer", data={"policy": rule})
     ok("vault_engine", path="jwt-c", kind="auth", type="jwt")
-    role = dict(role_type="jwt", user_claim="sub", bound_audiences=["vault"], token_policies=["signer"])
+    role = dict(role_type="jwt", user_claim="sub", bound_audiences=["vault"], token_policies=["namespace-signer"])
     ok("vault_resource", path="auth/jwt-c/role/r", data=role)
     keys = dict(path="jwt-c", issuer=kubernetes.issuer, public_keys=[kubernetes.token_key])
     ok("vault_jwt_config", keys="static", **keys)
@@ -68,7 +68,7 @@ def test_what_the_roles_configure_is_in_the_namespace(run, inside, server, path,
     outside = server.client
     assert "pki/" not in outside.sys.list_mounted_secrets_engines()["data"]
     assert "jwt-c/" not in outside.sys.list_auth_methods()["data"]
-    assert "signer" not in outside.sys.list_policies()["data"]["policies"]
+    assert "namespace-signer" not in outside.sys.list_policies()["data"]["policies"]
 
     token = kubernetes.token("issuer", "vault")
     client = hvac.Client(url=server.url, namespace=path)

@@ -355,8 +355,8 @@ def test_request_that_is_not_started_is_not_run(client):
 def test_server_ends_with_its_parent_and_terminates_programs(client):
     server = client.server()
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(client, "import time; time.sleep(300)")
-        soon(server.children)
+        running = pool.submit(client, "import time; open('started', 'w').close(); time.sleep(300)")
+        soon((client.folder / "started").exists)
         client.end()
         with contextlib.suppress(_forkserver.ServerLostError):
             assert running.result(timeout=120)[0] == -signal.SIGTERM
