@@ -56,6 +56,10 @@ test-vault: venv browser  ## run the integration tests with a real OpenBao and a
 test-lab: venv  ## build the lab and run the end-to-end tests
 	@nox -s lab
 
+.PHONY: test-lab-long
+test-lab-long: venv  ## run the end-to-end tests of existing clusters, failures and removal
+	@nox -s lab_long
+
 molecule: venv  ## run the Molecule scenarios in the lab, or only SCENARIO=name
 	@nox -s molecule -- $(SCENARIO)
 

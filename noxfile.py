@@ -64,6 +64,13 @@ pytest_add_cli_args_test_selection =
 use_git_change_detection = false
 """
 FLOW = ("test_second_run_changes_nothing", "test_verify_prints_chain_and_changes_nothing")
+LONG = tuple(
+    f"tests/end_to_end/test_{name}.py"
+    for name in (
+        *("certificates_only", "existing_clusters", "existing_inventory", "guides_lab", "site_failures"),
+        *("site_lifecycle", "vault_dev_tls"),
+    )
+)
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -203,9 +210,16 @@ def webpki(session: nox.Session) -> None:
 
 @nox.session
 def lab(session: nox.Session) -> None:
-    """Build the lab and run the end-to-end tests in it."""
+    """Build the lab and run the end-to-end tests in it, without those of `lab_long`."""
     session.run("python", "-m", "lab", "up")
-    session.run("pytest", "tests/end_to_end", *session.posargs)
+    session.run("pytest", "tests/end_to_end", *(f"--ignore={path}" for path in LONG), *session.posargs)
+
+
+@nox.session
+def lab_long(session: nox.Session) -> None:
+    """Build the lab and run the end-to-end tests of existing clusters, failures and removal in it."""
+    session.run("python", "-m", "lab", "up")
+    session.run("pytest", *(session.posargs or LONG))
 
 
 @nox.session
