@@ -85,7 +85,6 @@ test: venv browser  ## run the checks and tests that CI runs, and build what the
 .PHONY: test-collection
 test-collection: venv
 	@nox -s coverage sanity galaxy ee
-	@nox -s debian13 -- unit
 
 .PHONY: bench requirements help
 bench: venv  ## measure site.yml and the commands of the workshop
