@@ -18,6 +18,7 @@ APP = "shop"
 # These change without anybody's doing.
 RESTLESS = ("events", "events.events.k8s.io", "leases.coordination.k8s.io", "nodes", "endpoints",
             "endpointslices.discovery.k8s.io", "componentstatuses")  # fmt: skip
+WORKLOADS = ("Pod", "Deployment", "ReplicaSet")
 TEAM_BUNDLE = {
     "apiVersion": "trust.cert-manager.io/v1alpha1",
     "kind": "Bundle",
@@ -207,14 +208,17 @@ class Existing(Company):
             thread.join()
 
     def snapshot(self) -> dict[str, tuple[str, str]]:
-        """Identity and version of every object of the cluster."""
+        """Identity and version of every object of the cluster.
+
+        The status of a workload changes when the machine is too busy for a probe, so its generation counts.
+        """
         kinds = self.kubectl("api-resources", "--verbs=list", "-o", "name").split()
         listed = ",".join(kind for kind in kinds if kind not in RESTLESS)
         found = self.get(listed, "--all-namespaces")["items"]
         return {
             f"{one['apiVersion']} {one['kind']} {one['metadata'].get('namespace', '')}/{one['metadata']['name']}": (
                 one["metadata"].get("uid", ""),
-                one["metadata"].get("resourceVersion", ""),
+                str(one["metadata"].get("generation" if one["kind"] in WORKLOADS else "resourceVersion", "")),
             )
             for one in found
         }

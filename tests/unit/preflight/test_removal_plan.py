@@ -69,6 +69,12 @@ def test_only_marked_objects_are_removed():
     ]
 
 
+def test_trust_anchors_are_removed_from_any_trust_namespace():
+    found = world()
+    found["anchor_sources"] = [{"namespace": "shared", "managed": True}, {"namespace": "other", "managed": False}]
+    assert [(one["kind"], one["namespace"]) for one in plan(found)["objects"]] == [("ConfigMap", "shared")]
+
+
 def test_the_secret_of_a_certificate_of_others_stays():
     objects = [thing("Certificate", "linkerd-identity-issuer", managed=False),
                thing("Secret", "linkerd-identity-issuer", managed=False)]  # fmt: skip
