@@ -77,14 +77,8 @@ ruff: venv
 	@ruff check
 	@ruff format
 
-# The end-to-end tests mostly wait, so the other tests run beside them.
 test: venv browser  ## run the checks and tests that CI runs, and build what they need
-	@nox -s $(STATIC) workflow
-	@$(MAKE) --no-print-directory -j2 --output-sync=line test-lab test-collection
-
-.PHONY: test-collection
-test-collection: venv
-	@nox -s coverage sanity galaxy ee
+	@nox -s $(STATIC) workflow coverage sanity galaxy ee lab
 
 .PHONY: bench requirements help
 bench: venv  ## measure site.yml and the commands of the workshop
