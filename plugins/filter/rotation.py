@@ -9,11 +9,14 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.servicemesh.pki.plugins.filter.x509 import pem_bundle
 from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import UNEXPECTED
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan, problems
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import (
+    pem_bundle,
+    require_cryptography,
+)
 
 
 def rotation_plan(
@@ -27,6 +30,7 @@ def rotation_plan(
     ignored_pods: list[str] | None = None,
     at: str | None = None,
 ) -> dict[str, Any]:
+    require_cryptography()
     extra = frozenset(certs.fingerprint(one) for one in pem_bundle(extra_anchors)) if extra_anchors else frozenset()
     try:
         options = problems.Options(target, extra, wait, force, tuple(ignored_pods or ()))

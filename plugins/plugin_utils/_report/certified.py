@@ -9,6 +9,7 @@ OVERDUE has passed, several renewals have failed.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -89,10 +90,16 @@ def evaluate(reading: Facts, vault_issuers: list[Facts], at: datetime) -> Facts 
     """Return what the certificates of the pods of a cluster show, or None if they were not read."""
     if reading.get("leaves") is None:
         return None
-    with warnings.catch_warnings():
-        # Linkerd writes identities of more than 64 characters into common names, and cryptography warns about each.
-        warnings.filterwarnings("ignore", "Attribute's length must be", UserWarning)
+    with accept_long_names():
         return _evaluate(reading, vault_issuers, at)
+
+
+@contextlib.contextmanager
+def accept_long_names() -> Iterator[None]:
+    """Silence a warning of cryptography: Linkerd writes identities of more than 64 characters into common names."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Attribute's length must be", UserWarning)
+        yield
 
 
 def _evaluate(reading: Facts, vault_issuers: list[Facts], at: datetime) -> Facts:

@@ -13,7 +13,7 @@ when nothing that it signed is in use.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 
 Anchors = frozenset[str]  # SHA-256 fingerprints of trust anchors
@@ -38,10 +38,6 @@ class Pod:
     name: str  # namespace/name
     anchors: Anchors | None  # that its proxy carries
     root: str | None  # that the certificate which it presents chains to
-
-    @property
-    def namespace(self) -> str:
-        return self.name.partition("/")[0]
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,12 @@ class Step:
     phase: Phase
     anchors: Anchors = frozenset()  # to be in the ConfigMap
     restart: tuple[str, ...] = ()  # pods to be restarted
-    stale: tuple[str, ...] = field(default=())  # pods that still carry anchors which left the ConfigMap
+    stale: tuple[str, ...] = ()  # pods that still carry anchors which left the ConfigMap
+
+
+def roots_in_use(fleet: Sequence[Cluster]) -> Anchors:
+    """Roots that something in any of the clusters chains to."""
+    return frozenset[str]().union(*(one.roots_in_use for one in fleet))
 
 
 def lacking(pods: Iterable[Pod], target: str) -> tuple[str, ...]:
@@ -95,8 +96,7 @@ def step(cluster: Cluster, fleet: Sequence[Cluster], goal: Goal) -> Step:
     target = goal.target
     if target is None:
         return Step(Phase.CREATE)
-    in_use = frozenset[str]().union(*(one.roots_in_use for one in fleet))
-    needed = in_use | {target} | goal.extra
+    needed = roots_in_use(fleet) | {target} | goal.extra
     if not needed <= cluster.anchors:
         return Step(Phase.DISTRIBUTE, anchors=cluster.anchors | needed)
     if restart := lacking(cluster.pods, target):
@@ -124,7 +124,7 @@ def phase(found: dict[str, Step]) -> Phase:
 
 def distrusted(fleet: Sequence[Cluster]) -> list[tuple[str, str, Anchors]]:
     """Cluster and name of each pod that does not trust a certificate in use, and the roots that it lacks."""
-    in_use = frozenset[str]().union(*(one.roots_in_use for one in fleet))
+    in_use = roots_in_use(fleet)
     return [
         (cluster.name, pod.name, missing)
         for cluster in fleet

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.certified import Pool, parsed
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.certified import Pool, accept_long_names, parsed
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Anchors, Cluster, Pod
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node
 
@@ -25,9 +24,7 @@ class World:
         self.ignored_pods = ignored_pods
         self.facts = {one["fingerprint_sha256"]: one for one in issuers}
         self.issuers = {one["issuer_name"]: one["fingerprint_sha256"] for one in issuers if one["issuer_name"]}
-        with warnings.catch_warnings():
-            # Linkerd writes identities of more than 64 characters into common names, and cryptography warns of each.
-            warnings.filterwarnings("ignore", "Attribute's length must be", UserWarning)
+        with accept_long_names():
             self.clusters = [self._cluster(name, reading, issuers) for name, reading in readings.items()]
 
     def _cluster(self, name: str, reading: Facts, issuers: list[Facts]) -> Cluster:
@@ -41,7 +38,7 @@ class World:
 
 
 def root(pool: Pool, certificate: Node, presented: list[Node]) -> str | None:
-    """Fingerprint of the root or trust anchor that a certificate chains to; None if it is not pool."""
+    """Fingerprint of the root or trust anchor that a certificate chains to; None if it is not known."""
     path = pool.signers(certificate, presented)
     if not path or not (path[-1] in pool.anchors or certs.is_self_signed(path[-1].certificate)):
         return None
