@@ -5,7 +5,7 @@
 
 Helm stores a release as gzipped JSON in base64 (helm: pkg/storage/driver/util.go), which the API server encodes again.
 The mark is one of the release's own values. Helm writes it together with the release, so an interrupted installation
-has it too, and whoever upgrades the release with other values takes it over by that.
+has it too. An upgrade with other values removes it, so the release then belongs to the person who upgraded it.
 """
 
 from __future__ import annotations
