@@ -13,7 +13,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import UNEXPECTED
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import comparison, html, table
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import comparison, html, metrics, table
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import require_cryptography
 
@@ -60,6 +60,15 @@ def mesh_report_html(report: dict[str, Any]) -> str:
         ) from exc
 
 
+def mesh_metrics(report: dict[str, Any]) -> str:
+    try:
+        return metrics.text(report)
+    except UNEXPECTED as exc:
+        raise AnsibleFilterError(
+            f"mesh_metrics cannot read the report ({type(exc).__name__}). Give it the result of mesh_report."
+        ) from exc
+
+
 class FilterModule:
     def filters(self) -> dict[str, Any]:
-        return {"mesh_report": mesh_report, "mesh_report_html": mesh_report_html}
+        return {"mesh_metrics": mesh_metrics, "mesh_report": mesh_report, "mesh_report_html": mesh_report_html}

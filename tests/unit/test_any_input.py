@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.servicemesh.pki.plugins.filter.identity import identity_lifetime
-from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_report, mesh_report_html
+from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_metrics, mesh_report, mesh_report_html
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift, durations
 from ansible_collections.servicemesh.pki.plugins.module_utils._k3d import clusters
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions, jwk
@@ -149,6 +149,15 @@ def test_reports(certificates, vault, checks, at):
         assert str(exc)
         return
     assert "<html" in mesh_report_html(report)
+    assert mesh_metrics(report).endswith("# EOF\n")
+
+
+@given(values(FACTS))
+def test_metrics(report):
+    try:
+        assert mesh_metrics(report).encode().endswith(b"# EOF\n")
+    except AnsibleFilterError as exc:
+        assert str(exc)
 
 
 @given(values(FACTS))
