@@ -44,8 +44,8 @@ requirements:
   - cryptography >= 42.0.0
 notes:
   - Requires C(get) on the ConfigMap and the Secret, and C(list) on pods in all namespaces. RV(renewal_time) requires
-    C(get) on the Certificate C(linkerd-identity-issuer) of cert-manager, and RV(trust_domain) on the ConfigMap
-    C(linkerd-config).
+    C(get) on the Certificate C(linkerd-identity-issuer) of cert-manager, RV(cert_manager_issuer) and RV(credential) on
+    its issuer, RV(bundle) on the Bundle, and RV(trust_domain) on the ConfigMap C(linkerd-config).
   - O(leaves) requires C(get) and C(create) on C(pods/portforward) in the namespaces of the pods. Kubernetes before 1.35
     checks C(get) only. Without these permissions the module does not fail, and RV(leaves_missing) has the reason.
 author:
@@ -127,6 +127,47 @@ renewal_time:
   returned: success
   type: str
   sample: "2026-11-25T11:00:00Z"
+failed_attempts:
+  description: How often in a row cert-manager failed to issue the identity issuer. None without a Certificate.
+  returned: success
+  type: int
+  version_added: 0.3.0
+cert_manager_issuer:
+  description: The issuer of cert-manager that the Certificate names. None if it cannot be read.
+  returned: success
+  type: dict
+  version_added: 0.3.0
+  contains: &state
+    where:
+      description: Kind and name.
+      type: str
+      returned: always
+    ready:
+      description: Whether the object has its condition (C(Ready) or C(Synced)) for its current generation.
+      type: bool
+      returned: always
+bundle:
+  description: The Bundle from which trust-manager writes the ConfigMap. None if it cannot be read.
+  returned: success
+  type: dict
+  version_added: 0.3.0
+  contains: *state
+credential:
+  description:
+    - The credential with which cert-manager logs in to Vault, if the issuer stores one. None if the end of its validity
+      is not known. The role vault_issuer writes it into an annotation of the issuer. The Secret is not read.
+  returned: success
+  type: dict
+  version_added: 0.3.0
+  contains:
+    where:
+      description: The Secret with the credential.
+      type: str
+      returned: always
+    not_after:
+      description: When it expires, ISO 8601.
+      type: str
+      returned: always
 trust_domain:
   description:
     - Trust domain of the mesh, from the values of Linkerd's chart in the ConfigMap C(linkerd-config).
@@ -265,7 +306,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluste
 )
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import ClusterError
-from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import handshake, sources
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import controllers, handshake, sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
     AnsibleK8SModule,
@@ -331,6 +372,7 @@ def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
         "issuer": sources.secret_source(secret, namespace, "tls.crt", issuer_problem),
         "signer": sources.secret_source(secret, namespace, "ca.crt", issuer_problem),
         "renewal_time": sources.renewal_time(certificate),
+        **controllers.states(lambda reference: read(cluster, reference)[0], certificate, anchors["bundle"]),
         "trust_domain": sources.trust_domain(config),
         "pods": sources.pod_groups(pods, anchors["changed_at"]),
         "pods_problem": pods_problem,

@@ -21,6 +21,9 @@ HELP = {
     "certificate_not_after_timestamp_seconds": "End of the validity of a certificate.",
     "issuer_renewal_timestamp_seconds": "Time at which cert-manager renews the identity issuer.",
     "credential_not_after_timestamp_seconds": "End of the validity of the credential that cert-manager has for Vault.",
+    "issuance_failures": "Number of attempts in a row in which cert-manager failed to issue the identity issuer.",
+    "cert_manager_issuer_ready": "Whether the issuer of cert-manager is Ready.",
+    "bundle_synced": "Whether trust-manager has distributed the trust anchors.",
     "workload_certificates": "Number of certificates that pods present.",
     "workload_first_not_after_timestamp_seconds": "Time at which the first certificate of a pod expires.",
     "disagreements": "Number of disagreements with this code.",
@@ -91,11 +94,21 @@ def _cluster(cluster: Facts) -> Iterator[tuple[str, Sample]]:
             yield from _validity({**labels, "source": name, "object": source["where"]}, one)
     if cluster.get("renewal_time"):
         yield "issuer_renewal_timestamp_seconds", (labels, timestamp(cluster["renewal_time"]))
+    yield from _controllers(labels, cluster)
+    yield from _workloads(labels, cluster["certified"])
+
+
+def _controllers(labels: dict[str, str], cluster: Facts) -> Iterator[tuple[str, Sample]]:
+    if cluster.get("failed_attempts") is not None:
+        yield "issuance_failures", (labels, cluster["failed_attempts"])
+    for key, name in (("cert_manager_issuer", "cert_manager_issuer_ready"), ("bundle", "bundle_synced")):
+        state = cluster.get(key)
+        if state:
+            yield name, ({**labels, "object": state["where"]}, int(state["ready"]))
     credential = cluster.get("credential") or {}
     if credential.get("not_after"):
         named = {**labels, "object": credential["where"]}
         yield "credential_not_after_timestamp_seconds", (named, timestamp(credential["not_after"]))
-    yield from _workloads(labels, cluster["certified"])
 
 
 def _workloads(labels: dict[str, str], certified: Facts | None) -> Iterator[tuple[str, Sample]]:

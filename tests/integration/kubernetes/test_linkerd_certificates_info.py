@@ -81,6 +81,7 @@ def test_certificates_without_private_key(read):
     assert [one["certificate"] for one in found["signer"]["certificates"]] == [ROOT.pem]
     assert found["trust_domain"] == "mesh.example"
     assert found["renewal_time"] is None  # this cluster has no kind Certificate
+    assert {found[key] for key in ("failed_attempts", "cert_manager_issuer", "bundle", "credential")} == {None}
     assert encoded("private key") not in json.dumps(found)
     assert "private key" not in json.dumps(found)
 

@@ -145,6 +145,14 @@ def test_credential_is_a_sample_if_its_end_is_known():
     assert parsed(text)["credential_not_after_timestamp_seconds"] == [(labels, end)]
 
 
+def test_states_of_controllers_are_samples():
+    given = {**reading(), "failed_attempts": 2, "bundle": {"where": "Bundle roots", "ready": False}}
+    text = mesh_metrics(report(berlin={**given, "cert_manager_issuer": {"where": "Issuer vault", "ready": True}}))
+    assert one(text, "issuance_failures", cluster="berlin") == 2
+    assert one(text, "bundle_synced", object="Bundle roots") == 0
+    assert one(text, "cert_manager_issuer_ready", object="Issuer vault") == 1
+
+
 def test_text_ends_as_openmetrics_does_and_contains_no_key():
     text = mesh_metrics(report(berlin=reading()))
     assert text.endswith("\n# EOF\n")

@@ -1,0 +1,94 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is read from Certificate, Issuer and Bundle."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import controllers
+
+CERTIFICATE = {"metadata": {"name": "linkerd-identity-issuer", "namespace": "linkerd"}, "spec": {"issuerRef": {}}}
+END = "2026-12-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("certificate", "attempts"),
+    [(None, None), ({}, 0), ({"status": {"failedIssuanceAttempts": 3}}, 3)],
+)
+def test_failed_attempts(certificate, attempts):
+    assert controllers.failed_attempts(certificate) == attempts
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ({"name": "vault"}, ("Issuer", "vault", "linkerd")),
+        ({"name": "vault", "kind": "ClusterIssuer", "group": "cert-manager.io"}, ("ClusterIssuer", "vault", None)),
+    ],
+)
+def test_issuer_of_certificate(reference, expected):
+    found = controllers.issuer_of({**CERTIFICATE, "spec": {"issuerRef": reference}})
+    assert (found.kind, found.name, found.namespace) == expected
+
+
+def test_issuer_of_another_group_is_not_read():
+    reference = {"name": "x", "group": "awspca.cert-manager.io"}
+    assert controllers.issuer_of({**CERTIFICATE, "spec": {"issuerRef": reference}}) is None
+    assert controllers.issuer_of(CERTIFICATE) is controllers.issuer_of(None) is None
+
+
+def condition(status: str, **more: int) -> dict:
+    return {"metadata": {"generation": 2}, "status": {"conditions": [{"type": "Synced", "status": status, **more}]}}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (None, None),
+        ({"metadata": {}}, False),
+        (condition("True"), True),
+        (condition("False"), False),
+        (condition("True", observedGeneration=2), True),
+        (condition("True", observedGeneration=1), False),
+    ],
+)
+def test_condition_of_current_generation(found, expected):
+    assert controllers.is_true(found, "Synced") is expected
+    state = controllers.state("Bundle roots", found, "Synced")
+    assert state == (None if expected is None else {"where": "Bundle roots", "ready": expected})
+
+
+def issuer(auth: dict, **annotations: str) -> dict:
+    return {"metadata": {"namespace": "linkerd", "annotations": annotations}, "spec": {"vault": {"auth": auth}}}
+
+
+@pytest.mark.parametrize(
+    "auth", [{"tokenSecretRef": {"name": "one"}}, {"appRole": {"secretRef": {"name": "one"}}}], ids=["token", "approle"]
+)
+def test_credential_with_known_end(auth):
+    assert controllers.credential(issuer(auth, **{controllers.EXPIRES: END})) == {
+        "where": "Secret linkerd/one",
+        "not_after": END,
+    }
+    assert controllers.credential(issuer(auth)) is None
+    assert controllers.credential(issuer(auth, **{controllers.EXPIRES: "soon"})) is None
+
+
+def test_annotation_of_an_earlier_auth_method_is_ignored():
+    service_account = {"kubernetes": {"serviceAccountRef": {"name": "vault-issuer"}}}
+    assert controllers.credential(issuer(service_account, **{controllers.EXPIRES: END})) is None
+    assert controllers.credential(None) is None
+
+
+def test_states_of_objects_that_can_be_read():
+    objects = {"Issuer linkerd/vault": issuer({"tokenSecretRef": {"name": "one"}}), "Bundle roots": condition("True")}
+    certificate = {**CERTIFICATE, "spec": {"issuerRef": {"name": "vault"}}}
+    assert controllers.states(lambda reference: objects.get(str(reference)), certificate, "roots") == {
+        "failed_attempts": 0,
+        "cert_manager_issuer": {"where": "Issuer linkerd/vault", "ready": False},
+        "bundle": {"where": "Bundle roots", "ready": True},
+        "credential": None,
+    }
+    assert set(controllers.states(lambda reference: None, None, None).values()) == {None}
