@@ -43,8 +43,7 @@ DEPENDENCIES = (
 COLLECTIONS = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.9"
 VALE = "github.com/vale-cli/vale/v3/cmd/vale@v3.22.0"  # newer ones need a module that the Go proxy does not serve
-# Sources whose words are checked beside the pages. Add "plugins", "roles" and "playbooks" when they have no findings.
-PROSE = ["fragments"]
+PROSE = ["fragments", "plugins", "roles", "playbooks"]  # sources whose words are checked beside the pages
 COVERAGE = {"lines": 95, "branches": 90}
 MUTMUT = f"""[mutmut]
 source_paths = {NAME}/plugins

@@ -24,7 +24,7 @@ description:
   - Two things differ from V(local). A file of your own in C(module_utils) does not replace one of Ansible's that is
     loaded already. A library that a task upgrades is used from the next run on.
 notes:
-  - The process needs about 90 MiB of memory once, and every module needs less memory of its own.
+  - The process needs about 90 MiB of memory once, and every module needs less.
   - Set C(environment) alike on plays and hosts. Libraries read it when they are loaded.
 author:
   - The servicemesh.pki authors (@servicemesh)

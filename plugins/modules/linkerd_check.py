@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Runs C(linkerd check) and returns the result of each check.
   - Fails on every failed check and on every warning that is not in O(allowed_warnings), including those of extensions,
-    whatever the exit code of the program.
+    for any exit code of the program.
   - Reads JSON, and the table that an extension without JSON output prints.
   - C(linkerd check) reads the trust anchors from C(ca.crt) of the issuer's Secret, not from the ConfigMap that the mesh
     uses. It can pass although the mesh rejects the issuer. Compare both with P(servicemesh.pki.x509_chain#filter).

@@ -34,7 +34,8 @@ options:
 requirements:
   - kubernetes >= 24.2.0
 notes:
-  - Needs C(list) on pods, replicasets and poddisruptionbudgets and C(get) on workloads in the namespaces of the pods.
+  - Requires C(list) on C(pods), C(replicasets) and C(poddisruptionbudgets), and C(get) on workloads, in the namespaces
+    of the pods.
 author:
   - The servicemesh.pki authors (@servicemesh)
 """

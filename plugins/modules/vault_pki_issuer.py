@@ -52,7 +52,7 @@ options:
       - What Vault does for a leaf certificate that would outlive the issuer. V(err) refuses it, V(truncate) shortens
         its validity, and V(permit) issues it.
       - V(always_enforce_err) also refuses intermediates. HashiCorp Vault 1.18.2 or newer only.
-      - For intermediates, HashiCorp Vault shortens the validity and OpenBao does not, whatever the other values are.
+      - For intermediates, HashiCorp Vault shortens the validity and OpenBao does not, for any of these values.
     type: str
     choices: [err, truncate, permit, always_enforce_err]
   issuing_certificates:
