@@ -64,8 +64,8 @@ molecule: venv  ## run the Molecule scenarios in the lab, or only SCENARIO=name
 	@nox -s molecule -- $(SCENARIO)
 
 # `make NAME` runs the session of that name.
-.PHONY: lint typing licences changelog docs prose docsite unit coverage build galaxy workflow sanity ee mutation oldest flow webpki ruff
-lint typing licences changelog docs prose docsite unit coverage build galaxy workflow sanity ee mutation oldest flow webpki: venv
+.PHONY: lint typing licences changelog docs prose docsite unit coverage build galaxy workflow alerts sanity ee mutation oldest flow webpki ruff
+lint typing licences changelog docs prose docsite unit coverage build galaxy workflow alerts sanity ee mutation oldest flow webpki: venv
 	@nox -s $@
 
 # ENTRIES="unit sanity CORE=2.20" runs only these targets, with that ansible-core.
@@ -78,7 +78,7 @@ ruff: venv
 	@ruff format
 
 test: venv browser  ## run the checks and tests that CI runs, and build what they need
-	@nox -s $(STATIC) workflow coverage sanity galaxy ee lab
+	@nox -s $(STATIC) workflow alerts coverage sanity galaxy ee lab
 
 .PHONY: bench requirements help
 bench: venv  ## measure site.yml and the commands of the workshop

@@ -43,6 +43,7 @@ DEPENDENCIES = (
 COLLECTIONS = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.9"
 VALE = "github.com/vale-cli/vale/v3/cmd/vale@v3.22.0"  # newer ones need a module that the Go proxy does not serve
+PROMTOOL = "github.com/prometheus/prometheus/cmd/promtool@v0.316.0"
 PROSE = ["fragments", "plugins", "roles", "playbooks"]  # sources whose words are checked beside the pages
 COVERAGE = {"lines": 95, "branches": 90}
 MUTMUT = f"""[mutmut]
@@ -266,6 +267,15 @@ def sanity(session: nox.Session) -> None:
 def workflow(session: nox.Session) -> None:
     """Check the GitHub workflow with actionlint. Requires Go."""
     session.run("go", "run", ACTIONLINT)
+
+
+@nox.session
+def alerts(session: nox.Session) -> None:
+    """Check metrics, alerts and dashboard with promtool. Requires Go; the first build takes about 15 minutes."""
+    promtool = CACHE / f"promtool-{PROMTOOL.rpartition('@')[2]}/promtool"
+    if not promtool.exists():
+        session.run("nice", "-n", "10", "go", "install", PROMTOOL, env={"GOBIN": str(promtool.parent)})
+    session.run("pytest", "tests/alerts", *session.posargs, env={"SERVICEMESH_PKI_PROMTOOL": str(promtool)})
 
 
 @nox.session

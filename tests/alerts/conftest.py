@@ -1,0 +1,42 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of the role monitoring with its defaults, and promtool, which `nox -s alerts` builds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests/support"), str(ROOT / "tests/unit/x509")]  # the rules, and readings of clusters
+
+import alert_rules  # noqa: E402
+
+Promtool = Callable[..., subprocess.CompletedProcess]
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Promtool:
+    program = os.environ.get("SERVICEMESH_PKI_PROMTOOL")
+    if not program:
+        pytest.fail("Run these tests with `nox -s alerts`, which builds promtool.")
+
+    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess:
+        return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def rules_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rules") / "rules.yml"
+    path.write_text(yaml.safe_dump(alert_rules.rules()))
+    return path

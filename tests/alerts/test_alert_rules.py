@@ -1,0 +1,256 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""promtool evaluates the rules: every alert fires for its cause, not before, and recovers.
+
+In a test of promtool the time begins at 0, so a certificate with the end 40 * DAY expires after 40 days.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import alert_rules
+import pytest
+import yaml
+from authority import NOW
+from readings import NEXT, reading, report, vault
+
+from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_metrics
+
+DAY, HOUR, MINUTE = 86400, 3600, 60
+EVALUATED = (50, 150, 235)  # minutes
+ANCHOR = (
+    'servicemesh_pki_certificate_not_after_timestamp_seconds{cluster="c", source="anchor", object="o", subject="s"}'
+)
+ROOTS = 'configmap_namespace="n", configmap_name="linkerd-identity-trust-roots"'
+X509 = f'x509_cert_not_after{{cluster="c", {ROOTS}, subject_CN="s"}}'
+END = 'certmanager_certificate_expiration_timestamp_seconds{cluster="c", namespace="n", name="linkerd-identity-issuer"}'
+RENEWAL = (
+    'certmanager_certificate_renewal_timestamp_seconds{cluster="c", namespace="n", name="linkerd-identity-issuer"}'
+)
+TTL = 'issuer_cert_ttl_seconds{cluster="c", pod="p"}'
+READY = 'certmanager_issuer_ready_status{cluster="c", namespace="n", name="vault", condition="True"}'
+CREDENTIAL = 'servicemesh_pki_credential_not_after_timestamp_seconds{cluster="c", object="o"}'
+VERIFIED = 'servicemesh_pki_verification_timestamp_seconds{vault="v"}'
+
+
+LOGIN = "certmanager_controller_sync_error_count"
+LOGIN += '{cluster="c", controller="certificaterequests-issuer-vault"}'
+
+
+def disagreement(code: str, labels: str = 'cluster="c"', allowed: str = "false") -> str:
+    return f'servicemesh_pki_disagreements{{{labels}, code="{code}", allowed="{allowed}"}}'
+
+
+@dataclass
+class Case:
+    """Series with one value a minute: until minute 60 all is well, from 60 to 179 not, then it is again.
+
+    A series is given by its values in these three parts. A function of the minute gives one that changes in between.
+    """
+
+    alert: str
+    series: dict[str, Any]
+    labels: dict[str, str] = field(default_factory=lambda: {"cluster": "c"})
+    severity: str = "warning"
+
+    def values(self, given: Any) -> str:
+        at = given if callable(given) else lambda minute: given[(minute >= 60) + (minute >= 180)]
+        return " ".join("_" if at(minute) is None else str(at(minute)) for minute in range(240))
+
+
+def remaining(days: tuple[float, float, float]) -> tuple[float, ...]:
+    """Ends that leave these numbers of days when the alert is evaluated."""
+    return tuple(day * DAY + minute * MINUTE for minute, day in zip(EVALUATED, days, strict=True))
+
+
+def counter(minute: int) -> int:
+    return min(max(minute - 60, 0), 119)
+
+
+OBJECT = {"cluster": "c", "object": "o"}
+NAMED = {**OBJECT, "subject": "s"}
+BY_EXPORTER = {**NAMED, "object": "ConfigMap n/linkerd-identity-trust-roots", "subject": "CN=s"}
+BY_VAULT = {"vault": "v"}
+CASES = {
+    "anchor 90": Case("MeshTrustAnchorExpires", {ANCHOR: remaining((93, 91, 93))}, NAMED, "info"),
+    "anchor 30": Case("MeshTrustAnchorExpires", {ANCHOR: remaining((400, 31, 400))}, NAMED),
+    "anchor 7": Case("MeshTrustAnchorExpires", {ANCHOR: remaining((400, 8, 400))}, NAMED, "critical"),
+    "anchor has expired": Case("MeshTrustAnchorExpires", {ANCHOR: remaining((400, -1, 400))}, NAMED, "critical"),
+    "anchor of the exporter": Case("MeshTrustAnchorExpires", {X509: remaining((400, 8, 400))}, BY_EXPORTER, "critical"),
+    "anchors differ": Case(
+        "MeshTrustAnchorsDiffer", {disagreement("clusters_differ", 'vault="v"'): (0, 1, 0)}, BY_VAULT, "critical"
+    ),
+    "Bundle": Case(
+        "MeshBundleNotSynced", {'servicemesh_pki_bundle_synced{cluster="c", object="o"}': (1, 0, 1)}, OBJECT
+    ),
+    "Bundle with an error": Case(
+        "MeshBundleNotSynced",
+        {'controller_runtime_reconcile_errors_total{cluster="c", controller="bundles"}': counter},
+        {"cluster": "c", "object": "the Bundles"},
+    ),
+    "no anchors": Case("MeshTrustAnchorsUnwatched", {ANCHOR: (4e7, None, 4e7)}, {"source": "anchor"}),
+    "not renewed": Case("MeshIdentityIssuerNotRenewed", {RENEWAL: (3 * HOUR, 0.75 * HOUR, 99 * HOUR)}),
+    "not renewed according to the report": Case(
+        "MeshIdentityIssuerNotRenewed", {disagreement("renewal_overdue"): (0, 1, 0)}
+    ),
+    "issuer expires": Case("MeshIdentityIssuerExpires", {TTL: (20 * HOUR, 11 * HOUR, 48 * HOUR)}, severity="critical"),
+    "issuer has expired": Case("MeshIdentityIssuerExpires", {TTL: (20 * HOUR, -9, 48 * HOUR)}, severity="critical"),
+    "issuer expires according to cert-manager": Case(
+        "MeshIdentityIssuerExpires", {END: (20 * HOUR, 11 * HOUR, 48 * HOUR)}, severity="critical"
+    ),
+    "skipped": Case(
+        "MeshIdentityIssuerNotLoaded",
+        {
+            END: (25 * HOUR, 49 * HOUR, 49 * HOUR),
+            TTL: lambda minute: (25 if minute < 180 else 49) * HOUR - minute * MINUTE,
+        },
+        severity="critical",
+    ),
+    "refused": Case("MeshCertificateRequestRefused", {'servicemesh_pki_issuance_failures{cluster="c"}': (0, 3, 0)}),
+    "refused login": Case(
+        "MeshCertificateRequestRefused",
+        {LOGIN: counter},
+    ),
+    "Issuer": Case("MeshCertManagerIssuerNotReady", {READY: (1, 0, 1)}, {"cluster": "c", "object": "Issuer vault"}),
+    "ClusterIssuer": Case(
+        "MeshCertManagerIssuerNotReady",
+        {'certmanager_clusterissuer_ready_status{cluster="c", name="vault", condition="True"}': (1, 0, 1)},
+        {"cluster": "c", "object": "ClusterIssuer vault"},
+    ),
+    "Issuer according to the report": Case(
+        "MeshCertManagerIssuerNotReady",
+        {'servicemesh_pki_cert_manager_issuer_ready{cluster="c", object="o"}': (1, 0, 1)},
+        OBJECT,
+    ),
+    "credential 10": Case("MeshVaultCredentialExpires", {CREDENTIAL: remaining((31, 9, 31))}, OBJECT),
+    "credential 3": Case("MeshVaultCredentialExpires", {CREDENTIAL: remaining((31, 2, 31))}, OBJECT, "critical"),
+    "no issuer": Case("MeshIdentityIssuerUnwatched", {RENEWAL: (9e5, None, 9e5)}, {"name": "linkerd-identity-issuer"}),
+    "verification fails": Case(
+        "MeshVerificationFailed",
+        {disagreement("issuer_refused"): (0, 2, 0)},
+        {"cluster": "c", "code": "issuer_refused"},
+    ),
+    "Vault was not read": Case(
+        "MeshVerificationFailed",
+        {disagreement("vault_unreadable", 'vault="v"'): (0, 1, 0)},
+        {**BY_VAULT, "code": "vault_unreadable"},
+    ),
+    "stale": Case("MeshVerificationStale", {VERIFIED: (0, -26 * HOUR, 3 * HOUR)}, BY_VAULT),
+}
+ALERTS = [rule for group in alert_rules.rules()["groups"] for rule in group["rules"] if "alert" in rule]
+
+
+def test_of(case: Case, rules_file: Any) -> dict[str, Any]:
+    """Return the input for `promtool test rules`: an alert in the second part, nothing in the others."""
+
+    def expect(minute: int, *labels: dict[str, str]) -> dict[str, Any]:
+        return {
+            "eval_time": f"{minute}m",
+            "alertname": case.alert,
+            "exp_alerts": [{"exp_labels": one} for one in labels],
+        }
+
+    firing = {**case.labels, "severity": case.severity}
+    return {
+        "rule_files": [str(rules_file)],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": name, "values": case.values(given)} for name, given in case.series.items()],
+                "alert_rule_test": [expect(EVALUATED[0]), expect(EVALUATED[1], firing), expect(EVALUATED[2])],
+            }
+        ],
+    }
+
+
+test_of.__test__ = False
+
+
+@pytest.fixture(scope="session")
+def plain_rules(tmp_path_factory):
+    """The rules without annotations, which contain values. Their own test reads them."""
+    path = tmp_path_factory.mktemp("plain") / "rules.yml"
+    found = alert_rules.rules()
+    groups = [
+        {**group, "rules": [{key: rule[key] for key in rule if key != "annotations"} for rule in group["rules"]]}
+        for group in found["groups"]
+    ]
+    path.write_text(yaml.safe_dump({"groups": groups}))
+    return path
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_alert_fires_and_recovers(name, promtool, plain_rules, tmp_path):
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(test_of(CASES[name], plain_rules)))
+    done = promtool("test", "rules", str(tmp_path / "test.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["anchor 7", "stale", "issuer expires"])
+def test_case_that_expects_another_alert_fails(name, promtool, plain_rules, tmp_path):
+    content = test_of(CASES[name], plain_rules)
+    content["tests"][0]["alert_rule_test"][0]["eval_time"] = f"{EVALUATED[1]}m"
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(content))
+    assert promtool("test", "rules", str(tmp_path / "test.yml")).returncode == 1
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        {disagreement("clusters_differ", 'vault="v"', "true"): (3, 3, 3)},
+        {disagreement("linkerd_check", allowed="true"): (3, 3, 3)},
+    ],
+)
+def test_allowed_disagreement_fires_nothing(series, promtool, plain_rules, tmp_path):
+    for alert in ("MeshTrustAnchorsDiffer", "MeshVerificationFailed"):
+        content = test_of(Case(alert, series), plain_rules)
+        content["tests"][0]["alert_rule_test"][1]["exp_alerts"] = []
+        (tmp_path / "test.yml").write_text(yaml.safe_dump(content))
+        assert promtool("test", "rules", str(tmp_path / "test.yml")).returncode == 0
+
+
+def test_every_alert_has_a_case():
+    assert {(rule["alert"], rule["labels"]["severity"]) for rule in ALERTS} == {
+        (case.alert, case.severity) for case in CASES.values()
+    }
+
+
+def test_rules_pass_the_check(promtool, rules_file):
+    done = promtool("check", "rules", "--lint=all", "--lint-fatal", str(rules_file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+REPORTS = {
+    "all match": {"berlin": reading(), "oslo": reading()},
+    "names with other characters": {'a "b" \\ \n é': reading()},
+    "disagreements": {"vault_result": vault(NEXT), "berlin": reading(signer=NEXT), "oslo": {"msg": "refused"}},
+    "states": {
+        "berlin": {
+            **reading(),
+            "failed_attempts": 1,
+            "bundle": {"where": "Bundle b", "ready": True},
+            "cert_manager_issuer": {"where": "Issuer n/vault", "ready": True},
+            "credential": {"where": "Secret n/vault-token", "not_after": "2026-12-01T00:00:00Z"},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_metrics_pass_the_check(name, promtool):
+    done = promtool("check", "metrics", input=mesh_metrics(report(**REPORTS[name])))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_check_of_metrics_can_fail(promtool):
+    assert promtool("check", "metrics", input="# TYPE badMillis gauge\nbadMillis 1\n").returncode != 0
+
+
+def test_time_of_the_report_is_not_stale():
+    assert f'verification_timestamp_seconds{{vault="http://127.0.0.1:8200"}} {NOW.timestamp():.0f}' in mesh_metrics(
+        report(berlin=reading())
+    )

@@ -1,0 +1,166 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""monitoring.yml with a real API server. The kinds of the Prometheus operator are stand-ins without validation."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+GROUP = "monitoring.coreos.com"
+OPERATOR = {"PodMonitor": "podmonitors", "PrometheusRule": "prometheusrules"}
+OWN = {"app.kubernetes.io/managed-by": "servicemesh.pki"}
+
+
+class Playbook:
+    def __init__(self, kubernetes, folder: Path, namespace: str) -> None:
+        self.kubernetes, self.namespace = kubernetes, namespace
+        self.inventory = folder / "hosts.json"
+        variables = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)},
+            "monitoring_namespace": namespace,
+        }
+        hosts = {"clusters": {"hosts": {"berlin": variables}}}
+        self.inventory.write_text(json.dumps({"all": {"children": hosts}}))
+
+    def run(self, *arguments: str, fails: bool = False, **variables) -> tuple[int, str]:
+        """The number of changes, and the output."""
+        command = [
+            "ansible-playbook",
+            "playbooks/monitoring.yml",
+            "-i",
+            str(self.inventory),
+            "-e",
+            json.dumps(variables),
+        ]
+        done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return int(re.search(r"changed=(\d+)", done.stdout)[1]), done.stdout
+
+    def names(self) -> set[str]:
+        """The objects of the namespace, as kind and name."""
+        paths = [("v1", "configmaps")]
+        paths += [(f"{GROUP}/v1", plural) for plural in OPERATOR.values()]
+        found = set()
+        for version, plural in paths:
+            try:
+                prefix = f"/api{'' if version == 'v1' else 's'}/{version}"
+                listed = self.kubernetes.call("GET", f"{prefix}/namespaces/{self.namespace}/{plural}")["items"]
+            except OSError:  # the kind does not exist
+                continue
+            found |= {f"{plural}/{one['metadata']['name']}" for one in listed}
+        return found - {"configmaps/kube-root-ca.crt"}
+
+    def config_map(self, name: str) -> dict:
+        return self.kubernetes.call("GET", f"/api/v1/namespaces/{self.namespace}/configmaps/{name}")
+
+
+@pytest.fixture
+def playbook(kubernetes, tmp_path, request):
+    namespace = re.sub(r"[^a-z]+", "-", request.node.name.lower())[:60].strip("-")
+    kubernetes.namespace(namespace)
+    return Playbook(kubernetes, tmp_path, namespace)
+
+
+@pytest.fixture
+def operator(kubernetes):
+    for kind, plural in OPERATOR.items():
+        kubernetes.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition(kind, plural))
+    yield
+    for plural in OPERATOR.values():
+        kubernetes.call("DELETE", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.{GROUP}")
+
+
+def definition(kind: str, plural: str) -> dict:
+    anything = {
+        "type": "object",
+        "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+    }
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+            "versions": [version],
+        },
+    }
+
+
+def test_config_map_without_the_operator(playbook):
+    assert playbook.run("--check")[0] == 1
+    assert playbook.names() == set()
+    assert playbook.run()[0] == 1
+    assert playbook.names() == {"configmaps/servicemesh-pki-monitoring"}
+    found = playbook.config_map("servicemesh-pki-monitoring")
+    assert found["metadata"]["labels"].items() >= OWN.items()
+    rules = yaml.safe_load(found["data"]["rules.yml"])["groups"][0]["rules"]
+    assert "{{ $labels.cluster }}" in rules[1]["annotations"]["summary"]
+    assert playbook.run()[0] == 0
+    changes, output = playbook.run("--check", "--diff", monitoring_rotation_days=9)
+    assert (changes, "86400 < 99" in output) == (1, True)
+    assert playbook.run(monitoring_rotation_days=9)[0] == 1
+    assert playbook.run("--check", monitoring_state="absent")[0] == 1
+    assert playbook.names() == {"configmaps/servicemesh-pki-monitoring"}
+    assert playbook.run(monitoring_state="absent")[0] == 1
+    assert playbook.names() == set()
+    assert playbook.run(monitoring_state="absent")[0] == 0
+
+
+def test_objects_of_the_operator_replace_the_config_map(playbook, operator):
+    playbook.run(monitoring_operator="false")
+    assert playbook.run(monitoring_dashboard=True)[0] == 2
+    monitors = {f"podmonitors/servicemesh-pki-{name}" for name in ("cert-manager", "trust-manager", "linkerd-identity")}
+    rule = "prometheusrules/servicemesh-pki"
+    assert playbook.names() == {rule, "configmaps/servicemesh-pki-dashboard", *monitors}
+    assert playbook.run(monitoring_dashboard=True)[0] == 0
+    path = f"/apis/{GROUP}/v1/namespaces/{playbook.namespace}/prometheusrules/servicemesh-pki"
+    [group, *dummy] = playbook.kubernetes.call("GET", path)["spec"]["groups"]
+    assert "{{ $labels.cluster }}" in group["rules"][1]["annotations"]["summary"]
+    playbook.run(monitoring_scrape=False)
+    assert playbook.names() == {rule}
+    playbook.run(monitoring_state="absent")
+    assert playbook.names() == set()
+
+
+def test_object_of_others_stays(playbook):
+    path = f"/api/v1/namespaces/{playbook.namespace}/configmaps"
+    other = {"metadata": {"name": "servicemesh-pki-monitoring"}, "data": {"own": "text"}}
+    playbook.kubernetes.call("POST", path, {"apiVersion": "v1", "kind": "ConfigMap", **other})
+    changes, output = playbook.run(fails=True)
+    assert changes == 0
+    assert "ConfigMap servicemesh-pki-monitoring" in output
+    assert playbook.run(monitoring_state="absent")[0] == 0
+    assert playbook.config_map("servicemesh-pki-monitoring")["data"] == {"own": "text"}
+
+
+def test_files_for_a_prometheus_elsewhere(playbook, tmp_path):
+    task = {"ansible.builtin.import_role": {"name": "servicemesh.pki.monitoring", "tasks_from": "render"}}
+    play = {
+        "hosts": "clusters",
+        "gather_facts": False,
+        "vars": {"monitoring_render_dir": str(tmp_path)},
+        "tasks": [task],
+    }
+    (tmp_path / "render.yml").write_text(yaml.safe_dump([play]))
+    command = ["ansible-playbook", str(tmp_path / "render.yml"), "-i", str(playbook.inventory)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    written = {path.name: path.read_text() for path in (tmp_path / "monitoring").iterdir()}
+    assert set(written) == {"rules.yml", "scrape.yml", "dashboard.json", "operator.yaml"}
+    kinds = [one["kind"] for one in yaml.safe_load_all(written["operator.yaml"])]
+    assert kinds == ["PrometheusRule", *["PodMonitor"] * 3]
+    assert "{{ $labels.cluster }}" in written["rules.yml"]
+    assert json.loads(written["dashboard.json"])["uid"] == "servicemesh-pki"

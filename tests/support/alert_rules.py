@@ -1,0 +1,47 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of the role monitoring as it installs them, rendered with the template module of Ansible."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar, trust_as_template
+
+ROLE = Path(__file__).resolve().parents[2] / "roles/monitoring"
+
+
+def variables(**changed: Any) -> dict[str, Any]:
+    """The variables of the role with their defaults, in the inventory of a cluster that is called berlin."""
+    values = {}
+    for file in ("defaults/main.yml", "vars/main.yml"):
+        values |= {name: trusted(value) for name, value in yaml.safe_load((ROLE / file).read_text()).items()}
+    return {**values, "role_path": str(ROLE), "inventory_hostname": "berlin", **changed}
+
+
+def trusted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: trusted(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [trusted(one) for one in value]
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
+def evaluate(expression: str, **changed: Any) -> Any:
+    """Return the value of an expression with the variables of the role, as plain JSON types."""
+    init_plugin_loader([])
+    loader = DataLoader()
+    loader.set_basedir(str(ROLE))
+    expression = "{{ (" + expression + ") | to_json }}"
+    return json.loads(Templar(loader, variables=variables(**changed)).template(trust_as_template(expression)))
+
+
+def rules(**changed: Any) -> dict[str, Any]:
+    found: dict[str, Any] = evaluate("__monitoring_rules", **changed)
+    return found

@@ -1,0 +1,109 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Objects, runbooks and dashboard of the role monitoring. tests/alerts evaluates the rules with promtool."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tests/support"))
+
+import alert_rules  # noqa: E402
+
+ALERTS = [rule for group in alert_rules.rules()["groups"] for rule in group["rules"] if "alert" in rule]
+DASHBOARD = json.loads((alert_rules.ROLE / "files/dashboard.json").read_text())
+CRDS = {"results": [{"resources": [{}]}, {"resources": [{}]}]}
+WITHOUT = {"results": [{"resources": [{}]}, {"resources": []}]}
+# An alert about a metric that is missing everywhere has no cluster.
+WITHOUT_CLUSTER = {"MeshTrustAnchorsUnwatched", "MeshIdentityIssuerUnwatched"}
+
+
+def anchors(page: str) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#{2,} (.+)$", (ROOT / "docs/guides" / page).read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda rule: f"{rule['alert']} {rule['labels']['severity']}")
+def test_alert_has_severity_summary_and_existing_runbook(alert):
+    assert alert["labels"]["severity"] in ("info", "warning", "critical")
+    page, dummy, anchor = alert["annotations"]["runbook_url"].rpartition("/")[2].partition("#")
+    assert page == "troubleshooting.md"
+    assert anchor in anchors(page)
+    summary = alert["annotations"]["summary"]
+    assert "$labels.cluster" in summary or "$labels.vault" in summary or alert["alert"] in WITHOUT_CLUSTER
+    assert alert["annotations"]["description"].endswith(".")
+
+
+def test_guide_lists_every_alert():
+    rows = re.findall(r"^\| `(Mesh\w+)` \| (\w+(?:, \w+)*) \|", (ROOT / "docs/guides/monitoring.md").read_text(), re.M)
+    listed = {(name, severity) for name, severities in rows for severity in severities.split(", ")}
+    assert listed == {(rule["alert"], rule["labels"]["severity"]) for rule in ALERTS}
+
+
+def test_variables_change_the_rules():
+    text = str(alert_rules.rules(monitoring_rotation_days=5, monitoring_issuer_name="other", monitoring_issuer_hours=7))
+    for part in ("86400 < 95", "86400 < 12'", '{name="other"', "< 7 * 3600"):
+        assert part in text
+    runbooks = alert_rules.rules(monitoring_runbook_url="https://example.com/t")["groups"][0]["rules"][1]["annotations"]
+    assert runbooks["runbook_url"].startswith("https://example.com/t#")
+
+
+@pytest.mark.parametrize(
+    ("variables", "kinds"),
+    [
+        ({"__monitoring_crds": CRDS}, ["PrometheusRule", *["PodMonitor"] * 3]),
+        ({"__monitoring_crds": CRDS, "monitoring_scrape": False}, ["PrometheusRule"]),
+        ({"__monitoring_crds": CRDS, "monitoring_operator": "false"}, ["ConfigMap"]),
+        ({"__monitoring_crds": WITHOUT}, ["ConfigMap"]),
+        (
+            {"__monitoring_crds": {"results": []}, "monitoring_operator": "true"},
+            ["PrometheusRule", *["PodMonitor"] * 3],
+        ),
+        ({"__monitoring_crds": WITHOUT, "monitoring_dashboard": True}, ["ConfigMap", "ConfigMap"]),
+    ],
+)
+def test_objects_follow_the_operator(variables, kinds):
+    found = alert_rules.evaluate("__monitoring_wanted", **variables, monitoring_labels={"release": "one"})
+    assert [one["kind"] for one in found] == kinds
+    assert {one["metadata"]["labels"]["release"] for one in found} == {"one"}
+    assert {one["metadata"]["namespace"] for one in found} == {"linkerd"}
+
+
+def test_pod_monitor_selects_pods_of_one_namespace():
+    found = {one["metadata"]["name"]: one["spec"] for one in alert_rules.evaluate("__monitoring_pod_monitors")}
+    identity = found["servicemesh-pki-linkerd-identity"]
+    assert identity["namespaceSelector"] == {"matchNames": ["linkerd"]}
+    [endpoint] = identity["podMetricsEndpoints"]
+    assert endpoint["relabelings"][0]["regex"] == "9990"
+    assert endpoint["relabelings"][1] == {"action": "replace", "targetLabel": "cluster", "replacement": "berlin"}
+
+
+def test_config_map_leaves_templates_of_prometheus():
+    data = alert_rules.evaluate("__monitoring_config_map")["data"]
+    assert "{{ $labels.cluster }}" in data["rules.yml"]
+    assert "[[" not in data["rules.yml"]
+    assert set(data) == {"rules.yml", "scrape.yml"}
+    assert set(alert_rules.evaluate("__monitoring_config_map", monitoring_scrape=False)["data"]) == {"rules.yml"}
+
+
+def test_panels_of_the_dashboard_do_not_overlap():
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+    for one, other in itertools.combinations((panel["gridPos"] for panel in DASHBOARD["panels"]), 2):
+        apart = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        assert apart or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        assert one["x"] + one["w"] <= 24
+
+
+def test_panels_use_the_chosen_data_source():
+    sources = {json.dumps(one["datasource"]) for panel in DASHBOARD["panels"] for one in (panel, *panel["targets"])}
+    assert sources == {json.dumps({"type": "prometheus", "uid": "${datasource}"})}
+    assert [one["name"] for one in DASHBOARD["templating"]["list"]] == ["datasource", "cluster"]
