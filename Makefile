@@ -64,8 +64,8 @@ molecule: venv  ## run the Molecule scenarios in the lab, or only SCENARIO=name
 	@nox -s molecule -- $(SCENARIO)
 
 # `make NAME` runs the session of that name.
-.PHONY: lint typing licences changelog docs prose docsite unit coverage build galaxy workflow alerts sanity ee mutation oldest flow webpki ruff
-lint typing licences changelog docs prose docsite unit coverage build galaxy workflow alerts sanity ee mutation oldest flow webpki: venv
+.PHONY: lint typing licences changelog docs prose docsite unit coverage build galaxy workflow alerts prometheus sanity ee mutation oldest flow webpki ruff
+lint typing licences changelog docs prose docsite unit coverage build galaxy workflow alerts prometheus sanity ee mutation oldest flow webpki: venv
 	@nox -s $@
 
 # ENTRIES="unit sanity CORE=2.20" runs only these targets, with that ansible-core.

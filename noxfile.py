@@ -43,7 +43,7 @@ DEPENDENCIES = (
 COLLECTIONS = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.9"
 VALE = "github.com/vale-cli/vale/v3/cmd/vale@v3.22.0"  # newer ones need a module that the Go proxy does not serve
-PROMTOOL = "github.com/prometheus/prometheus/cmd/promtool@v0.316.0"
+PROMETHEUS = "github.com/prometheus/prometheus/cmd/{}@v0.316.0"  # that is 3.16
 PROSE = ["fragments", "plugins", "roles", "playbooks"]  # sources whose words are checked beside the pages
 COVERAGE = {"lines": 95, "branches": 90}
 MUTMUT = f"""[mutmut]
@@ -272,10 +272,15 @@ def workflow(session: nox.Session) -> None:
 @nox.session
 def alerts(session: nox.Session) -> None:
     """Check metrics, alerts and dashboard with promtool. Requires Go; the first build takes about 15 minutes."""
-    promtool = CACHE / f"promtool-{PROMTOOL.rpartition('@')[2]}/promtool"
-    if not promtool.exists():
-        session.run("nice", "-n", "10", "go", "install", PROMTOOL, env={"GOBIN": str(promtool.parent)})
-    session.run("pytest", "tests/alerts", *session.posargs, env={"SERVICEMESH_PKI_PROMTOOL": str(promtool)})
+    env = {"SERVICEMESH_PKI_PROMTOOL": str(prometheus_program(session, "promtool"))}
+    session.run("pytest", "tests/alerts", *session.posargs, env=env)
+
+
+@nox.session
+def prometheus(session: nox.Session) -> None:
+    """Run the alerts in a real Prometheus that reads report.prom. Requires Go."""
+    env = {"SERVICEMESH_PKI_PROMETHEUS": str(prometheus_program(session, "prometheus"))}
+    session.run("pytest", "tests/prometheus", *session.posargs, env=env)
 
 
 @nox.session
@@ -338,6 +343,15 @@ def oldest_environment(session: nox.Session, versions: dict[str, Any]) -> Path:
 def build_programs(session: nox.Session) -> None:
     """Build the kube-apiserver and the Linkerd CLI that the integration tests run, if they are missing."""
     session.run("python", "-m", "lab", "build", "kubernetes", "linkerd")
+
+
+def prometheus_program(session: nox.Session, name: str) -> Path:
+    """Build a program of Prometheus in the cache, if it is missing, and return its path."""
+    version = PROMETHEUS.rpartition("@")[2]
+    program = CACHE / f"{name}-{version}" / name
+    if not program.exists():
+        session.run("nice", "-n", "10", "go", "install", PROMETHEUS.format(name), env={"GOBIN": str(program.parent)})
+    return program
 
 
 def pip_of_ansible_test() -> str:

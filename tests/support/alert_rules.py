@@ -13,6 +13,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
+from ansible.utils.collection_loader import AnsibleCollectionConfig
 
 ROLE = Path(__file__).resolve().parents[2] / "roles/monitoring"
 
@@ -35,7 +36,8 @@ def trusted(value: Any) -> Any:
 
 def evaluate(expression: str, **changed: Any) -> Any:
     """Return the value of an expression with the variables of the role, as plain JSON types."""
-    init_plugin_loader([])
+    if AnsibleCollectionConfig.collection_finder is None:
+        init_plugin_loader([])
     loader = DataLoader()
     loader.set_basedir(str(ROLE))
     expression = "{{ (" + expression + ") | to_json }}"
