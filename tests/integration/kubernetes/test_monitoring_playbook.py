@@ -146,6 +146,23 @@ def test_object_of_others_stays(playbook):
     assert playbook.config_map("servicemesh-pki-monitoring")["data"] == {"own": "text"}
 
 
+PATHS = {
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
+    "CronJob": "/apis/batch/v1/namespaces/{}/cronjobs",
+}
+
+
+def test_api_server_accepts_objects_of_the_guide(playbook):
+    texts = re.findall(r"```yaml\n(apiVersion:.*?)```", (ROOT / "docs/guides/monitoring.md").read_text(), re.DOTALL)
+    objects = {one["kind"]: one for one in map(yaml.safe_load, texts)}
+    assert set(objects) == set(PATHS)
+    for kind, one in objects.items():
+        one["metadata"].pop("namespace", None)
+        path = PATHS[kind].format(playbook.namespace)
+        playbook.kubernetes.call("POST", f"{path}?dryRun=All&fieldValidation=Strict", one)
+
+
 def test_files_for_a_prometheus_elsewhere(playbook, tmp_path):
     task = {"ansible.builtin.import_role": {"name": "servicemesh.pki.monitoring", "tasks_from": "render"}}
     play = {
