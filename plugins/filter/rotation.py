@@ -28,13 +28,17 @@ def rotation_plan(
     wait: bool = True,
     force: bool = False,
     ignored_pods: list[str] | None = None,
+    retired_roots: list[str] | None = None,
+    history: list[dict[str, str]] | None = None,
     at: str | None = None,
 ) -> dict[str, Any]:
     require_cryptography()
     extra = frozenset(certs.fingerprint(one) for one in pem_bundle(extra_anchors)) if extra_anchors else frozenset()
     try:
-        options = problems.Options(target, extra, wait, force, tuple(ignored_pods or ()))
-        return plan.plan(readings, vault, checks or {}, options, chains.requirements(at).at)
+        options = problems.Options(target, extra, wait, force, tuple(ignored_pods or ()), tuple(retired_roots or ()))
+        now = chains.requirements(at).at
+        found = plan.plan(readings, vault, checks or {}, options, now)
+        return {**found, "durations": plan.durations(history or [], now)}
     except certs.X509Error as exc:
         raise AnsibleFilterError(str(exc)) from exc
     except UNEXPECTED as exc:

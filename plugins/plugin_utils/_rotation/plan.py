@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases, problems
@@ -47,6 +47,8 @@ def plan(readings: dict[str, Facts], vault: Facts, checks: dict[str, Facts], opt
         obstacles = list(problems.refusals(world, readings, checks, options))
     if now <= Phase.RENEW:
         obstacles += problems.expiries(world, goal, options, at)
+    if now == Phase.DONE:
+        obstacles += problems.retirement(world, options)
     pods = sum(len(step.restart) for step in steps.values())
     following = NEXT[now].format(target=options.target, pods=pods)
     return {
@@ -86,3 +88,23 @@ def table(world: World, steps: dict[str, Step], goal: Goal) -> Iterator[str]:
             f"identity issuer signed by {signer}. {carrying} of {len(cluster.pods)} pods carry the new anchor, "
             f"{below} have a certificate below it."
         )
+
+
+def durations(history: Sequence[Facts], at: datetime) -> list[str]:
+    """One line for each phase of a run that began before, and one for the whole run.
+
+    `history` are the phases in the order of the run: `phase_name` and `at`, the time when it began.
+    """
+    begins = [datetime.fromisoformat(one["at"]) for one in history]
+    lines = [
+        f"{one['phase_name']}: {minutes(end - begin)}"
+        for one, begin, end in zip(history, begins, [*begins[1:], at], strict=False)
+        if one["phase_name"] != "done"
+    ]
+    return [*lines, f"total: {minutes(at - begins[0])}"] if lines else []
+
+
+def minutes(length: timedelta) -> str:
+    """A length such as `3 min 05 s`."""
+    whole = round(length.total_seconds())
+    return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"

@@ -27,6 +27,8 @@ CODES = {
     "pods_distrust": "A pod does not trust a certificate that is in use.",
     "anchor_expired": "A trust anchor in use has expired.",
     "anchor_expires_too_soon": "A trust anchor in use expires before the rotation can finish.",
+    "root_unknown": "A root to retire is not in Vault.",
+    "root_in_use": "A root to retire is still in use.",
 }
 FORCED = ("linkerd_check_failed", "pods_distrust")  # that rotation_force permits
 LEAF_VALIDITY = timedelta(hours=24)  # identity.issuer.issuanceLifetime of Linkerd's chart
@@ -42,6 +44,7 @@ class Options:
     wait: bool = True  # for the renewal of workload certificates, instead of a second restart
     force: bool = False
     ignored_pods: tuple[str, ...] = ()  # patterns of namespace/name
+    retired: tuple[str, ...] = ()  # names of roots that lose the permission to sign when the rotation is done
 
 
 def problem(code: str, cluster: str, message: str) -> Facts:
@@ -128,6 +131,22 @@ def expiries(world: World, goal: Goal, options: Options, at: datetime) -> Iterat
                         "their certificates. Set rotation_restart_again to true to restart them instead of waiting"
                     )
                 yield problem("anchor_expires_too_soon", cluster.name, f"{message}.")
+
+
+def retirement(world: World, options: Options) -> Iterator[Facts]:
+    """Roots that must not lose the permission to sign yet. Asked when the rotation is done."""
+    for name in options.retired:
+        root = world.issuers.get(name)
+        if root is None:
+            yield problem("root_unknown", "Vault", f"The root {name} to retire is not in Vault. Check its name.")
+        elif root == world.issuers.get(options.target):
+            yield problem("root_in_use", "Vault", f"{name} signs the identity issuers, so it cannot be retired.")
+        else:
+            yield from (
+                problem("root_in_use", cluster.name, f"The cluster still trusts {name}, so it cannot be retired.")
+                for cluster in world.clusters
+                if root in cluster.anchors or any(root in (pod.anchors or ()) for pod in cluster.pods)
+            )
 
 
 def subject(world: World, fingerprint: str) -> str:

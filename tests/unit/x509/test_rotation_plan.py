@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -70,6 +70,35 @@ def test_phases_of_a_rotation(world, names, phase, restart):
     found = planned(reading(*world), names=names)
     assert (found["phase_name"], found["clusters"]["one"]["restart"], found["problems"]) == (phase, restart, [])
     assert found["finished"] == (phase == "done")
+
+
+AFTER = (NEXT.pem, NEXT_ISSUER, NEXT.pem, NEXT_ISSUER)
+STALE = (NEXT.pem, NEXT_ISSUER, BOTH, NEXT_ISSUER)  # a pod that still carries the old trust anchor
+
+
+@pytest.mark.parametrize(
+    ("world", "name", "codes"),
+    [
+        (BEFORE, OLD_NAME, []),  # long before the end nothing is retired, so nothing is refused
+        (AFTER, OLD_NAME, []),
+        (STALE, OLD_NAME, ["root_in_use"]),
+        (AFTER, NEW_NAME, ["root_in_use"]),
+        (AFTER, "misspelt", ["root_unknown"]),
+    ],
+)
+def test_a_root_is_retired_only_when_nothing_trusts_it(world, name, codes):
+    assert [one["code"] for one in planned(reading(*world), retired=(name,))["problems"]] == codes
+
+
+def test_durations_of_phases():
+    history = [
+        {"phase_name": "restart", "at": "2026-11-26T23:59:00+00:00"},
+        {"phase_name": "switch", "at": "2026-11-27T00:02:05+00:00"},
+        {"phase_name": "done", "at": "2026-11-27T00:02:12+00:00"},
+    ]
+    at = datetime(2026, 11, 27, 0, 2, 12, tzinfo=UTC)
+    assert plan.durations(history, at) == ["restart: 3 min 05 s", "switch: 7 s", "total: 3 min 12 s"]
+    assert plan.durations(history[2:], at) == plan.durations([], at) == []
 
 
 def test_both_anchors_are_distributed_as_pem():

@@ -1,0 +1,96 @@
+// Copyright (c) 2026 The servicemesh.pki authors
+// GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Every URL gets 10 new connections a second, and 2 requests a second over a
+// connection that stays open. No more than 3 requests to a URL wait at the same
+// time: while a service has no endpoints, each one makes its proxy look for them.
+const (
+	newInterval  = 100 * time.Millisecond
+	heldInterval = 500 * time.Millisecond
+	waiting      = 3
+)
+
+// counts is a file that outlives the pod. It has a line "good URL" for each good
+// answer, and "failed 2026-11-26T12:00:00.000Z URL reason" for each failure.
+type counts struct {
+	mu   sync.Mutex
+	file *os.File
+}
+
+func openCounts(folder string) *counts {
+	host, err := os.Hostname()
+	if err != nil {
+		log.Fatal(err)
+	}
+	name := fmt.Sprintf("%s-%d", host, time.Now().UnixNano())
+	file, err := os.OpenFile(filepath.Join(folder, name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return &counts{file: file}
+}
+
+func (c *counts) add(start time.Time, url string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		fmt.Fprintf(c.file, "failed %s %s %s\n", start.UTC().Format("2006-01-02T15:04:05.000Z"), url, err)
+		return
+	}
+	fmt.Fprintf(c.file, "good %s\n", url)
+}
+
+// probe sends requests to every URL until ctx ends.
+func probe(ctx context.Context, folder string, urls []string) {
+	c := openCounts(folder)
+	held := &http.Client{Timeout: timeout}
+	var streams sync.WaitGroup
+	for _, url := range urls {
+		streams.Go(func() { repeat(ctx, newInterval, waiting, func() { c.send(newClient(), url) }) })
+		streams.Go(func() { repeat(ctx, heldInterval, 1, func() { c.send(held, url+"/held") }) })
+	}
+	streams.Wait()
+}
+
+func (c *counts) send(client *http.Client, url string) {
+	start := time.Now()
+	_, err := get(client, url)
+	c.add(start, url, err)
+}
+
+// repeat starts request in each interval, unless `most` of them are running.
+// After the end of ctx it waits for those that are.
+func repeat(ctx context.Context, interval time.Duration, most int, request func()) {
+	ticks, slots := time.NewTicker(interval), make(chan struct{}, most)
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+		select {
+		case slots <- struct{}{}:
+			running.Go(func() {
+				defer func() { <-slots }()
+				request()
+			})
+		default:
+		}
+	}
+}

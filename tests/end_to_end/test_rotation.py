@@ -1,0 +1,109 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""rotate_trust_anchor.yml under traffic: no request is lost forward and back, and the prober notices a wrong order.
+
+The oracles are the requests of the prober, openssl, and verify.yml.
+"""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from support.lab import until
+from support.prober import NAMESPACE, Count, Prober
+
+OLD, NEW = "linkerd-root-1", "linkerd-root-2"
+FAST = {"rotation_restart_again": True}  # instead of waiting until proxies renew their certificates
+
+
+@pytest.fixture(scope="module")
+def mesh(expendable_mesh):
+    expendable_mesh.ensure()
+    return expendable_mesh
+
+
+@pytest.fixture(scope="module")
+def prober(mesh):
+    prober = Prober(mesh)
+    prober.start()
+    until(lambda: prober.count().good > 100)
+    prober.reset()
+    return prober
+
+
+def rotate(mesh, root: str, *arguments: str, **variables):
+    return mesh.play("playbooks/rotate_trust_anchor.yml", *arguments,
+                     variables={"pki_root_issuer_name": root, **FAST, **variables})  # fmt: skip
+
+
+def assert_none_failed(prober: Prober) -> Count:
+    before = prober.count()
+    until(lambda: prober.count().good > before.good + 100)  # the mesh still works
+    count = prober.count()
+    assert count.failures == (), count.failures[:20]
+    assert count.over_held_connections > 0
+    print(f"{count.good} requests, {count.over_held_connections} of them over held connections, none failed")
+    return count
+
+
+def vault_root(mesh, name: str) -> str:
+    return mesh.vault("GET", f"pki/issuer/{name}/json")[1]["data"]["certificate"].strip()
+
+
+def assert_mesh_is_below(mesh, root: str, tmp_path) -> None:
+    """ConfigMap and identity issuer by openssl, everything else by verify.yml."""
+    assert mesh.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt").strip() == vault_root(mesh, root)
+    (tmp_path / "root.pem").write_text(vault_root(mesh, root))
+    (tmp_path / "issuer.pem").write_bytes(base64.b64decode(mesh.data("secret", "linkerd-identity-issuer", "tls.crt")))
+    mesh.run("openssl", "verify", "-CAfile", str(tmp_path / "root.pem"), str(tmp_path / "issuer.pem"))
+    verified = mesh.play("playbooks/verify.yml", variables={"pki_root_issuer_name": root})
+    assert verified.rc == 0, verified.output[-3000:]
+
+
+def test_check_mode_shows_the_plan_and_changes_nothing(mesh, prober):
+    before = mesh.state()
+    done = rotate(mesh, NEW, "--check")
+    assert done.rc == 0 and done.changed == 0, done.output[-3000:]
+    assert "Phase 1 of 7" in done.flat and NEW in done.flat
+    assert mesh.state() == before
+
+
+def test_rotation_that_is_undone_loses_no_request(mesh, prober, tmp_path):
+    """The rotation pauses after the identity issuer is signed by the new root. Then the user returns to the old one."""
+    paused = rotate(mesh, NEW, rotation_pause_after_phase=4)
+    assert paused.rc == 0 and "Phase 5 of 7" in paused.flat, paused.output[-3000:]
+    back = rotate(mesh, OLD)
+    assert back.rc == 0, back.output[-3000:]
+    assert_mesh_is_below(mesh, OLD, tmp_path)
+    assert_none_failed(prober)
+
+
+def test_rotation_loses_no_request_and_is_done_once(mesh, prober, tmp_path):
+    done = rotate(mesh, NEW)
+    assert done.rc == 0, done.output[-3000:]
+    assert_mesh_is_below(mesh, NEW, tmp_path)
+    assert_none_failed(prober)
+    again = rotate(mesh, NEW)
+    assert again.rc == 0 and again.changed == 0, again.output[-3000:]
+
+
+def test_pods_that_a_rollout_cannot_restart_stop_the_rotation_by_name(mesh, prober):
+    bare = {"name": "bare", "namespace": NAMESPACE}
+    image = mesh.parts["test_app_image"]
+    mesh.kubectl("run", bare["name"], "-n", NAMESPACE, f"--image={image}", "--image-pull-policy=IfNotPresent")
+    mesh.kubectl("wait", "--for=condition=Ready", "pod/bare", "-n", NAMESPACE, "--timeout=300s")
+    done = rotate(mesh, OLD)
+    assert done.rc != 0 and f"{NAMESPACE}/bare" in done.flat
+    mesh.kubectl("delete", "pod", "bare", "-n", NAMESPACE)
+    assert_none_failed(prober)
+
+
+def test_the_prober_notices_a_wrong_order(mesh, prober):
+    """The signer changes while the prober's pods carry only one anchor: a server that restarts is not trusted."""
+    mesh.kubectl("rollout", "status", "deployment/api", "-n", NAMESPACE, "--timeout=300s")
+    done = rotate(mesh, OLD, rotation_ignored_pods=[f"{NAMESPACE}/*"], rotation_pause_after_phase=4)
+    assert done.rc == 0, done.output[-3000:]
+    mesh.kubectl("rollout", "restart", "deployment/api", "-n", NAMESPACE)
+    assert until(lambda: prober.count().failures)

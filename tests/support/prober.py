@@ -1,0 +1,107 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Meshed workloads that send requests to each other all the time and count every failure.
+
+`web` and `api` have two pods each, so each of them opens 20 new connections a second to the other, and keeps two
+connections open. Their pods accept only connections with mutual TLS, and the lab's proxy sends nothing in plain text to
+a meshed pod, so a good answer was authenticated on both sides. Counts are in a folder of the node, which outlives the
+pods.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from support.mesh import Mesh
+
+NAMESPACE, FOLDER = "prober", "/var/lib/prober"
+CONFIG = "config.linkerd.io"
+# A pod serves on until the others have learned that it leaves, as an application in production does.
+ANNOTATIONS = {
+    "linkerd.io/inject": "enabled",
+    f"{CONFIG}/default-inbound-policy": "all-authenticated",
+    "config.alpha.linkerd.io/proxy-wait-before-exit-seconds": "8",
+}
+WORKLOADS = {"web": "Deployment", "api": "Deployment", "db": "StatefulSet", "agent": "DaemonSet"}
+TARGETS: dict[str, list[str]] = {"web": ["api", "db"], "api": ["web", "agent"], "db": [], "agent": []}
+
+
+@dataclass(frozen=True)
+class Count:
+    """Requests since the start."""
+
+    good: int
+    over_held_connections: int  # of these
+    failures: tuple[str, ...]
+
+
+class Prober:
+    """The workloads in one mesh."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+
+    def start(self) -> None:
+        """Create the workloads and wait until all answer each other."""
+        self.stop()
+        meta = {"name": NAMESPACE, "annotations": ANNOTATIONS}
+        items = [{"apiVersion": "v1", "kind": "Namespace", "metadata": meta}]
+        for name, kind in WORKLOADS.items():
+            items += workload(kind, name, self.mesh.parts["test_app_image"])
+        self.mesh.kubectl("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+        for name, kind in WORKLOADS.items():
+            self.mesh.kubectl("rollout", "status", f"{kind}/{name}", "-n", NAMESPACE, "--timeout=300s")
+        self.reset()
+
+    def stop(self) -> None:
+        """Remove the workloads and their counts."""
+        self.mesh.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
+        self.on_node("rm", "-rf", FOLDER)
+
+    def reset(self) -> None:
+        """Count from now on: failures before all workloads were ready are forgotten."""
+        self.on_node("sh", "-c", f"for file in {FOLDER}/*; do : > $file; done")
+
+    def count(self) -> Count:
+        """All requests since `reset`."""
+        lines = self.on_node("sh", "-c", f"cat {FOLDER}/*").splitlines()
+        good = [line for line in lines if line.startswith("good ")]
+        held = sum(line.endswith("/held") for line in good)
+        return Count(len(good), held, tuple(sorted(line for line in lines if line.startswith("failed "))))
+
+    def on_node(self, *command: str) -> str:
+        return self.mesh.run("docker", "exec", self.mesh.server, *command)
+
+
+def workload(kind: str, name: str, image: str) -> list[dict]:
+    """A workload of two pods (one where the node limits it), its service account, and its service."""
+    urls = [f"http://{target}.{NAMESPACE}.svc.cluster.local." for target in TARGETS[name]]
+    container = {
+        "name": "app",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/app", "probe", FOLDER, *urls],
+        "ports": [{"containerPort": 8080}],
+        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+        "readinessProbe": {"exec": {"command": ["/app", "get", "http://localhost:8080"]}, "periodSeconds": 2},
+        "securityContext": {"runAsUser": 0},
+        "volumeMounts": [{"name": "counts", "mountPath": FOLDER}],
+    }
+    counts = {"name": "counts", "hostPath": {"path": FOLDER, "type": "DirectoryOrCreate"}}
+    pod = {"serviceAccountName": name, "containers": [container], "volumes": [counts]}
+    spec = {
+        "selector": {"matchLabels": {"app": name}},
+        "template": {"metadata": {"labels": {"app": name}}, "spec": pod},
+        **({} if kind == "DaemonSet" else {"replicas": 2}),
+        **({"serviceName": name} if kind == "StatefulSet" else {}),
+        **({"updateStrategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}} if kind == "DaemonSet" else {}),
+    }
+    meta = {"name": name, "namespace": NAMESPACE}
+    service = {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]}
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
+        {"apiVersion": "apps/v1", "kind": kind, "metadata": meta, "spec": spec},
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": service},
+    ]
