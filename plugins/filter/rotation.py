@@ -27,6 +27,7 @@ def rotation_plan(
     extra_anchors: object = None,
     wait: bool = True,
     force: bool = False,
+    adopt: bool = False,
     ignored_pods: list[str] | None = None,
     retired_roots: list[str] | None = None,
     history: list[dict[str, str]] | None = None,
@@ -35,7 +36,9 @@ def rotation_plan(
     require_cryptography()
     extra = frozenset(certs.fingerprint(one) for one in pem_bundle(extra_anchors)) if extra_anchors else frozenset()
     try:
-        options = problems.Options(target, extra, wait, force, tuple(ignored_pods or ()), tuple(retired_roots or ()))
+        options = problems.Options(
+            target, extra, wait, force, adopt, tuple(ignored_pods or ()), tuple(retired_roots or ())
+        )
         now = chains.requirements(at).at
         found = plan.plan(readings, vault, checks or {}, options, now)
         return {**found, "durations": plan.durations(history or [], now)}

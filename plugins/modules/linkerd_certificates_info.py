@@ -45,7 +45,7 @@ requirements:
 notes:
   - Requires C(get) on the ConfigMap and the Secret, and C(list) on pods in all namespaces. RV(renewal_time) requires
     C(get) on the Certificate C(linkerd-identity-issuer) of cert-manager, RV(cert_manager_issuer) and RV(credential) on
-    its issuer, RV(bundle) on the Bundle, and RV(trust_domain) on the ConfigMap C(linkerd-config).
+    its issuer, RV(bundle) on the Bundle, and RV(trust_domain) and RV(issuer_scheme) on the ConfigMap C(linkerd-config).
   - O(leaves) requires C(get) and C(create) on C(pods/portforward) in the namespaces of the pods. Kubernetes before 1.35
     checks C(get) only. Without these permissions the module does not fail, and RV(leaves_missing) has the reason.
 author:
@@ -107,13 +107,23 @@ anchors:
       returned: always
       sample: "2026-11-24T12:00:00Z"
 issuer:
-  description: Identity issuer in C(tls.crt) of the Secret, followed by the intermediate CAs above it, if any.
+  description:
+    - Identity issuer in the Secret, followed by the intermediate CAs above it, if any. Read from C(crt.pem) if
+      RV(issuer_scheme) is V(linkerd.io/tls), and from C(tls.crt) otherwise.
   returned: success
   type: dict
   contains:
     where: *where
     certificates: *certificates
     problem: *problem
+issuer_scheme:
+  description:
+    - Type of the issuer's Secret in the values of Linkerd's chart. V(linkerd.io/tls) when the chart or the CLI was
+      given the issuer, and V(kubernetes.io/tls) when cert-manager or another program writes the Secret.
+    - None if the ConfigMap C(linkerd-config) cannot be read.
+  returned: success
+  type: str
+  version_added: 0.3.0
 signer:
   description: Signer of the issuer according to C(ca.crt) of the Secret. C(linkerd check) reads it, Linkerd does not.
   returned: success
@@ -360,7 +370,9 @@ def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
     config_map, anchors_problem = read(cluster, ObjectReference("v1", "ConfigMap", sources.CONFIG_MAP, namespace))
     secret, issuer_problem = read(cluster, ObjectReference("v1", "Secret", sources.SECRET, namespace))
     certificate = read(cluster, ObjectReference("cert-manager.io/v1", "Certificate", sources.SECRET, namespace))[0]
-    config = read(cluster, ObjectReference("v1", "ConfigMap", sources.VALUES, namespace))[0]
+    values = sources.chart_values(read(cluster, ObjectReference("v1", "ConfigMap", sources.VALUES, namespace))[0])
+    scheme = sources.issuer_scheme(values)
+    issuer_key = sources.ISSUER_KEYS.get(scheme or "", "tls.crt")
     anchors = sources.anchors_source(config_map, namespace, anchors_problem)
     pods, pods_problem = meshed_pods(cluster, namespace)
     leaves, missing = None, None
@@ -369,11 +381,12 @@ def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
     return {
         "changed": False,
         "anchors": anchors,
-        "issuer": sources.secret_source(secret, namespace, "tls.crt", issuer_problem),
+        "issuer": sources.secret_source(secret, namespace, issuer_key, issuer_problem),
+        "issuer_scheme": scheme,
         "signer": sources.secret_source(secret, namespace, "ca.crt", issuer_problem),
         "renewal_time": sources.renewal_time(certificate),
         **controllers.states(lambda reference: read(cluster, reference)[0], certificate, anchors["bundle"]),
-        "trust_domain": sources.trust_domain(config),
+        "trust_domain": sources.trust_domain(values),
         "pods": sources.pod_groups(pods, anchors["changed_at"]),
         "pods_problem": pods_problem,
         "leaves": leaves,

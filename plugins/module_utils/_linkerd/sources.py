@@ -22,6 +22,8 @@ VALUES = "linkerd-config"
 CONFIG_MAP, BUNDLE_KEY = "linkerd-identity-trust-roots", "ca-bundle.crt"
 BUNDLE_LABEL = "trust.cert-manager.io/bundle"  # that trust-manager puts on what it writes
 SECRET = "linkerd-identity-issuer"  # noqa: S105 - its name
+# Keys of the issuer's certificate by scheme (linkerd2: pkg/issuercerts/issuercerts.go).
+ISSUER_KEYS = {"linkerd.io/tls": "crt.pem", "kubernetes.io/tls": "tls.crt"}
 PROXY, VARIABLE = "linkerd-proxy", "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"
 CONTROLLER = "identity"  # its container also reads the anchors only when it starts
 SELECTOR = "linkerd.io/control-plane-ns={namespace}"
@@ -98,14 +100,24 @@ def renewal_time(found: Object | None) -> str | None:
     return ((found or {}).get("status") or {}).get("renewalTime")
 
 
-def trust_domain(found: Object | None) -> str | None:
-    """Return the trust domain from the ConfigMap linkerd-config, where the chart stores its values, or None."""
+def chart_values(found: Object | None) -> dict[str, Any]:
+    """The values of the chart, which it stores in the ConfigMap linkerd-config. Empty if they cannot be read."""
     try:
         values = yaml.safe_load(((found or {}).get("data") or {}).get("values") or "")
     except yaml.YAMLError:
-        return None
-    values = values if isinstance(values, dict) else {}
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def trust_domain(values: dict[str, Any]) -> str | None:
+    """The trust domain in the values of the chart, or None."""
     return values.get("identityTrustDomain") or values.get("clusterDomain") or None
+
+
+def issuer_scheme(values: dict[str, Any]) -> str | None:
+    """The type of the issuer's Secret in the values of the chart, or None. It decides which keys Linkerd reads."""
+    issuer = (values.get("identity") or {}).get("issuer") or {}
+    return issuer.get("scheme") or None
 
 
 def pod_groups(pods: list[Object], changed: str | None) -> list[dict[str, Any]]:

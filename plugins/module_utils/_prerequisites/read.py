@@ -189,7 +189,8 @@ class Reader:
         copies = self.listed("v1", "ConfigMap", field_selector=f"metadata.name={sources.CONFIG_MAP}")
         own = next((one for one in copies if one["metadata"]["namespace"] == namespace), None)
         secret = self.get("v1", "Secret", sources.SECRET, namespace)
-        key = "tls.crt" if ((secret or {}).get("data") or {}).get("tls.crt") else "crt.pem"
+        values = sources.chart_values(self.get("v1", "ConfigMap", sources.VALUES, namespace))
+        key = sources.ISSUER_KEYS.get(sources.issuer_scheme(values) or "", "tls.crt")
         anchors = sources.anchors_source(own, namespace)
         pods = self.listed("v1", "Pod", label_selector=sources.SELECTOR.format(namespace=namespace))
         return {

@@ -23,9 +23,9 @@ class Phase(IntEnum):
     """What is left to do first. Each is left only when all clusters pass its gate."""
 
     CREATE = 1  # the target root does not exist in Vault
-    DISTRIBUTE = 2  # a ConfigMap lacks the target, or an anchor that is in use
+    DISTRIBUTE = 2  # a ConfigMap lacks the target or an anchor that is in use, or trust-manager does not write it
     RESTART = 3  # a running pod does not carry the target
-    SWITCH = 4  # the identity issuer is not signed by the target
+    SWITCH = 4  # the identity issuer is not signed by the target, or cert-manager does not renew it
     RENEW = 5  # a workload's certificate is not below the target
     REMOVE = 6  # a ConfigMap holds other anchors than the target
     DONE = 7
@@ -48,6 +48,8 @@ class Cluster:
     anchors: Anchors  # in the ConfigMap that Linkerd reads
     signer: str | None  # root of the identity issuer
     pods: tuple[Pod, ...] = ()
+    anchors_from_bundle: bool = True  # else Linkerd's chart or CLI wrote the ConfigMap
+    issuer_from_secret: bool = True  # that cert-manager writes; else Linkerd's chart or CLI was given the issuer
 
     @property
     def roots_in_use(self) -> Anchors:
@@ -97,11 +99,11 @@ def step(cluster: Cluster, fleet: Sequence[Cluster], goal: Goal) -> Step:
     if target is None:
         return Step(Phase.CREATE)
     needed = roots_in_use(fleet) | {target} | goal.extra
-    if not needed <= cluster.anchors:
+    if not needed <= cluster.anchors or not cluster.anchors_from_bundle:
         return Step(Phase.DISTRIBUTE, anchors=cluster.anchors | needed)
     if restart := lacking(cluster.pods, target):
         return Step(Phase.RESTART, anchors=cluster.anchors, restart=restart)
-    if cluster.signer != target:
+    if cluster.signer != target or not cluster.issuer_from_secret:
         return Step(Phase.SWITCH, anchors=cluster.anchors)
     if restart := not_below(cluster.pods, target):
         return Step(Phase.RENEW, anchors=cluster.anchors, restart=restart)

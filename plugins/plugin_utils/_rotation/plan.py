@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases, problems
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Goal, Phase, Step
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Cluster, Goal, Phase, Step
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems import Options, sentence
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.world import World
 
 Facts = dict[str, Any]
 NEXT = {
     Phase.CREATE: "create the root {target} in Vault",
-    Phase.DISTRIBUTE: "add the trust anchor of {target} to the ConfigMap of each cluster",
+    Phase.DISTRIBUTE: "let trust-manager write the trust anchor of {target} into the ConfigMap of each cluster",
     Phase.RESTART: "restart {pods} pod(s) that do not carry the trust anchor of {target}",
     Phase.SWITCH: "sign the identity issuers with {target}",
     Phase.RENEW: "wait until {pods} workload(s) have a certificate below {target}",
@@ -56,7 +56,7 @@ def plan(readings: dict[str, Facts], vault: Facts, checks: dict[str, Facts], opt
         "phase_name": now.name.lower(),
         "finished": now == Phase.DONE,
         "next": following,
-        "clusters": {name: facts(world, step) for name, step in steps.items()},
+        "clusters": {cluster.name: facts(world, cluster, steps[cluster.name]) for cluster in world.clusters},
         "problems": obstacles,
         "failures": [sentence(one) for one in obstacles],
         "table": [
@@ -66,11 +66,12 @@ def plan(readings: dict[str, Facts], vault: Facts, checks: dict[str, Facts], opt
     }
 
 
-def facts(world: World, step: Step) -> Facts:
+def facts(world: World, cluster: Cluster, step: Step) -> Facts:
     """What a playbook needs of a cluster's step."""
     return {
         "phase": int(step.phase),
         "phase_name": step.phase.name.lower(),
+        "issuer_from_secret": cluster.issuer_from_secret,
         "anchors": [world.facts[one]["certificate"] for one in sorted(step.anchors) if one in world.facts],
         "restart": list(step.restart),
         "stale": list(step.stale),

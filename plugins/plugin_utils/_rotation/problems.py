@@ -23,6 +23,7 @@ CODES = {
     "pods_unreadable": "The meshed pods of a cluster cannot be listed.",
     "leaves_unreadable": "The certificates of pods cannot be read, for lack of permission.",
     "anchors_not_from_bundle": "trust-manager does not distribute the trust anchors of a cluster.",
+    "issuer_not_from_cert_manager": "The identity issuer of a cluster was given to Linkerd's chart or CLI.",
     "linkerd_check_failed": "linkerd check fails.",
     "pods_distrust": "A pod does not trust a certificate that is in use.",
     "anchor_expired": "A trust anchor in use has expired.",
@@ -43,6 +44,7 @@ class Options:
     extra: frozenset[str] = frozenset()  # trust anchors that remain beside it
     wait: bool = True  # for the renewal of workload certificates, instead of a second restart
     force: bool = False
+    adopt: bool = False  # take over anchors and issuer that Linkerd's chart or CLI was given
     ignored_pods: tuple[str, ...] = ()  # patterns of namespace/name
     retired: tuple[str, ...] = ()  # names of roots that lose the permission to sign when the rotation is done
 
@@ -73,21 +75,23 @@ def unreadable(readings: dict[str, Facts], vault: Facts) -> Iterator[Facts]:
 def refusals(world: World, readings: dict[str, Facts], checks: dict[str, Facts], options: Options) -> Iterator[Facts]:
     """What forbids to go on, apart from validity."""
     for name, reading in readings.items():
-        yield from without_bundle(name, reading)
         yield from forbidden(name, reading)
+    if not options.adopt:
+        yield from not_adopted(world)
     found = [*failed_checks(checks), *distrust(world)]
     yield from (one for one in found if not (options.force and one["code"] in FORCED))
 
 
-def without_bundle(name: str, reading: Facts) -> Iterator[Facts]:
-    """A ConfigMap that Linkerd's chart or its CLI wrote: what the rotation distributes would not arrive."""
-    anchors = reading["anchors"]
-    if not anchors["bundle"]:
-        message = (
-            f"{anchors['where']} is not written by trust-manager, so Linkerd's chart or its CLI owns the anchors. "
-            "Let trust-manager distribute them first: see the guide to rotation."
-        )
-        yield problem("anchors_not_from_bundle", name, message)
+def not_adopted(world: World) -> Iterator[Facts]:
+    """Clusters in which Linkerd's chart or CLI owns the trust anchors or the issuer, and can overwrite them."""
+    advice = "Run adopt.yml instead, which moves the mesh to certificates from Vault."
+    for cluster in world.clusters:
+        if not cluster.anchors_from_bundle:
+            message = f"Linkerd's chart or CLI wrote the trust anchors, not trust-manager. {advice}"
+            yield problem("anchors_not_from_bundle", cluster.name, message)
+        if not cluster.issuer_from_secret:
+            message = f"The identity issuer was given to Linkerd's chart or CLI. {advice}"
+            yield problem("issuer_not_from_cert_manager", cluster.name, message)
 
 
 def forbidden(name: str, reading: Facts) -> Iterator[Facts]:

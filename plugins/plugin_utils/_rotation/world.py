@@ -15,6 +15,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases i
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node
 
 Facts = dict[str, Any]
+IN_VALUES = "linkerd.io/tls"  # scheme of an identity issuer that Linkerd's chart or CLI was given
 
 
 class World:
@@ -31,7 +32,12 @@ class World:
         pool = Pool(reading, issuers)
         signer = root(pool, pool.issuer[0], pool.issuer[1:]) if pool.issuer else None
         found = Cluster(
-            name, fingerprints(reading["anchors"]["certificates"]), signer, pods(reading, pool, self.ignored_pods)
+            name,
+            fingerprints(reading["anchors"]["certificates"]),
+            signer,
+            pods(reading, pool, self.ignored_pods),
+            anchors_from_bundle=bool(reading["anchors"]["bundle"]),
+            issuer_from_secret=reading["issuer_scheme"] != IN_VALUES,
         )
         self.facts |= pool.facts
         return found

@@ -39,6 +39,9 @@ def cluster(anchors=OLD_ONLY, signer=OLD, *pods: tuple) -> Cluster:
         (cluster(NEW_ONLY, NEW, (BOTH, OLD)), Goal(NEW), Phase.DISTRIBUTE),
         (cluster(NEW_ONLY | {OTHER}, NEW, (NEW_ONLY, NEW)), Goal(NEW), Phase.REMOVE),
         (cluster(NEW_ONLY | {OTHER}, NEW, (NEW_ONLY, NEW)), Goal(NEW, frozenset({OTHER})), Phase.DONE),
+        # trust anchors and issuer that Linkerd's chart or CLI was given
+        (replace(cluster(BOTH, OLD, (BOTH, OLD)), anchors_from_bundle=False), Goal(NEW), Phase.DISTRIBUTE),
+        (replace(cluster(NEW_ONLY, NEW, (NEW_ONLY, NEW)), issuer_from_secret=False), Goal(NEW), Phase.SWITCH),
         # back to the old root, from each phase
         (cluster(BOTH, OLD, (OLD_ONLY, OLD)), Goal(OLD), Phase.REMOVE),
         (cluster(BOTH, NEW, (BOTH, OLD)), Goal(OLD), Phase.SWITCH),
@@ -83,7 +86,8 @@ def fleets(draw) -> list[Cluster]:
             carried = in_use | frozenset(draw(st.sets(st.sampled_from(ROOTS))))
             root = draw(st.sampled_from(sorted(in_use)))
             pods.append(Pod(f"app/{index}", carried, root))
-        found.append(Cluster(f"cluster-{number}", anchors, signer, tuple(pods)))
+        adopted = {"anchors_from_bundle": draw(st.booleans()), "issuer_from_secret": draw(st.booleans())}
+        found.append(Cluster(f"cluster-{number}", anchors, signer, tuple(pods), **adopted))
     return found
 
 
@@ -99,11 +103,11 @@ def restarted(world: Cluster, names: tuple[str, ...]) -> Cluster:
 def advanced(world: Cluster, step: phases.Step, target: str) -> Cluster:
     """The cluster after the action of its step."""
     if step.phase in (Phase.DISTRIBUTE, Phase.REMOVE):
-        return replace(world, anchors=step.anchors)
+        return replace(world, anchors=step.anchors, anchors_from_bundle=True)
     if step.phase in (Phase.RESTART, Phase.RENEW):
         return restarted(world, step.restart)
     if step.phase == Phase.SWITCH:
-        return replace(world, signer=target)
+        return replace(world, signer=target, issuer_from_secret=True)
     return world
 
 
@@ -148,6 +152,7 @@ def test_no_pod_ever_meets_a_certificate_that_it_does_not_trust(fleet, data):
         assert not phases.distrusted(fleet), "after an event"
     assert phases.phase(phases.steps(fleet, Goal(target))) == Phase.DONE
     assert all(one.anchors == {target} and one.signer == target for one in fleet)
+    assert all(one.anchors_from_bundle and one.issuer_from_secret for one in fleet)
 
 
 def test_a_switch_before_the_restarts_would_be_noticed():

@@ -82,11 +82,25 @@ def test_problem_of_secret(data, problem):
 )
 def test_trust_domain_of_chart_values(values, expected):
     """The chart uses the domain of the cluster if no trust domain is set (linkerd2: templates/identity.yaml)."""
-    assert sources.trust_domain({"data": {"values": values}}) == expected
+    assert sources.trust_domain(sources.chart_values({"data": {"values": values}})) == expected
 
 
-def test_trust_domain_without_config_map():
-    assert sources.trust_domain(None) is None
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ("identity: {issuer: {scheme: linkerd.io/tls, tls: {crtPEM: public}}}", "linkerd.io/tls"),
+        ("identity: {issuer: {scheme: kubernetes.io/tls}}", "kubernetes.io/tls"),
+        ("identity: {issuer: {}}", None),
+        ("identity: ", None),
+        ("{not: yaml", None),
+    ],
+)
+def test_issuer_scheme_of_chart_values(values, expected):
+    assert sources.issuer_scheme(sources.chart_values({"data": {"values": values}})) == expected
+
+
+def test_values_without_config_map():
+    assert sources.chart_values(None) == {}
 
 
 def test_renewal_time():

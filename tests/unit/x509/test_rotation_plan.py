@@ -38,6 +38,7 @@ def reading(anchors: str, issuer, carried: str, leaf_issuer, **more) -> dict:
     return {
         "anchors": source,
         "issuer": sources.secret_source(secret(issuer, root), "linkerd", "tls.crt"),
+        "issuer_scheme": "kubernetes.io/tls",
         "signer": sources.secret_source(secret(issuer, root), "linkerd", "ca.crt"),
         "pods": sources.pod_groups(found, source["changed_at"]),
         "pods_problem": "",
@@ -70,6 +71,39 @@ def test_phases_of_a_rotation(world, names, phase, restart):
     found = planned(reading(*world), names=names)
     assert (found["phase_name"], found["clusters"]["one"]["restart"], found["problems"]) == (phase, restart, [])
     assert found["finished"] == (phase == "done")
+
+
+FROM_CLI = {"issuer_scheme": "linkerd.io/tls"}
+UNMANAGED = ["anchors_not_from_bundle", "issuer_not_from_cert_manager"]
+
+
+def of_the_cli(*world) -> dict:
+    """A mesh whose trust anchors and issuer were given to Linkerd's CLI or chart."""
+    given = reading(*world, **FROM_CLI)
+    return {**given, "anchors": {**given["anchors"], "bundle": None}}
+
+
+@pytest.mark.parametrize(("adopt", "codes"), [(False, UNMANAGED), (True, [])])
+def test_a_mesh_of_the_cli_is_only_adopted_on_request(adopt, codes):
+    found = planned(of_the_cli(*BEFORE), adopt=adopt)
+    assert [one["code"] for one in found["problems"]] == codes
+    assert found["phase_name"] == "distribute"
+    assert sorted(found["clusters"]["one"]["anchors"]) == sorted([ROOT.pem, NEXT.pem])
+
+
+@pytest.mark.parametrize(
+    ("world", "phase", "from_secret"),
+    [
+        (of_the_cli(BOTH, ISSUER, BOTH, ISSUER), "distribute", False),
+        (reading(BOTH, ISSUER, ROOT.pem, ISSUER, **FROM_CLI), "restart", False),
+        (reading(BOTH, ISSUER, BOTH, ISSUER, **FROM_CLI), "switch", False),
+        (reading(BOTH, NEXT_ISSUER, BOTH, ISSUER), "renew", True),
+    ],
+)
+def test_phases_of_an_adoption(world, phase, from_secret):
+    found = planned(world, adopt=True)
+    assert (found["phase_name"], found["problems"]) == (phase, [])
+    assert found["clusters"]["one"]["issuer_from_secret"] is from_secret
 
 
 AFTER = (NEXT.pem, NEXT_ISSUER, NEXT.pem, NEXT_ISSUER)

@@ -1,0 +1,96 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""adopt.yml moves a Linkerd of the CLI, and one of Helm, to certificates from Vault. No request is lost.
+
+The oracles are the requests of the prober, openssl, kubectl, Helm, and verify.yml.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from support.existing import Existing
+from support.lab import until
+from support.prober import NAMESPACE, Prober
+
+ISSUER = "linkerd-identity-issuer"
+FAST = {"rotation_restart_again": True}  # instead of waiting until proxies renew their certificates
+
+
+@pytest.fixture(scope="module")
+def company():
+    with Existing.sandbox() as company:
+        company.create()
+        yield company
+
+
+@pytest.fixture(params=["cli", "helm"])
+def existing(company, request):
+    """A Linkerd with a trust anchor and an issuer of its own, and workloads that send requests to each other."""
+    install = company.install_linkerd_with_its_cli if request.param == "cli" else company.install_linkerd_with_helm
+    install()
+    prober = Prober(company)
+    prober.start()
+    until(lambda: prober.count().good > 100)
+    prober.reset()
+    company.how = request.param
+    yield company, prober
+    company.kubectl("delete", "namespace", NAMESPACE)
+    company.kubectl("delete", "bundle,certificate", "--all", "--all-namespaces")
+    if request.param == "cli":
+        uninstall = company.run("linkerd", "uninstall", "--force")
+        company.kubectl("delete", "-f", "-", "--ignore-not-found", given=uninstall)
+    else:
+        for name in ("linkerd-control-plane", "linkerd-crds"):
+            company.run("helm", "uninstall", name, "-n", "linkerd", "--wait")
+        company.kubectl("delete", "namespace", "linkerd")
+    until(lambda: company.execute("kubectl", "get", "namespace", "linkerd").returncode != 0)
+
+
+def good(prober: Prober) -> int:
+    """The number of requests, none of which failed, after the mesh has answered more of them."""
+    before = prober.count()
+    until(lambda: prober.count().good > before.good + 100)
+    count = prober.count()
+    assert count.failures == (), count.failures[:20]
+    return count.good
+
+
+def secret(company) -> dict[str, str]:
+    return company.get("secret", ISSUER, "-n", "linkerd")["data"]
+
+
+def test_a_running_mesh_moves_to_vault_and_loses_no_request(existing, tmp_path):
+    company, prober = existing
+    root = {"pki_root_issuer_name": f"root-for-{company.how}", **FAST}
+    planned = company.play("playbooks/adopt.yml", "--check", variables=root)
+    assert (planned.rc, planned.changed) == (0, 0), planned.output[-4000:]
+    assert "Phase 1 of 7" in planned.flat
+    assert set(secret(company)) == {"crt.pem", "key.pem"}
+
+    adopted = company.play("playbooks/adopt.yml", variables=root)
+    assert adopted.rc == 0, adopted.output[-6000:]
+    print(f"{company.how}: {good(prober)} requests, none failed")
+
+    pem = company.vault("GET", f"pki/issuer/root-for-{company.how}/json")[1]["data"]["certificate"].strip()
+    assert company.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt").strip() == pem
+    assert set(secret(company)) == {"tls.crt", "tls.key", "ca.crt"}
+    (tmp_path / "root.pem").write_text(pem)
+    (tmp_path / "issuer.pem").write_bytes(base64.b64decode(secret(company)["tls.crt"]))
+    company.run("openssl", "verify", "-CAfile", str(tmp_path / "root.pem"), str(tmp_path / "issuer.pem"))
+    old_key = (company.home / "own-issuer.key").read_text().splitlines()[1]
+    assert old_key not in adopted.output
+    if company.how == "helm":
+        values = company.run("helm", "get", "values", "linkerd-control-plane", "-n", "linkerd", "-o", "json")
+        assert "PRIVATE KEY" not in values and json.loads(values)["identity"]["externalCA"] is True
+
+    for playbook in ("adopt", "site", "verify"):  # the mesh is one that site.yml could have created
+        again = company.play(f"playbooks/{playbook}.yml", variables=root)
+        assert again.rc == 0, again.output[-4000:]
+        assert playbook == "site" or again.changed == 0
+    again = company.play("playbooks/site.yml", variables=root)
+    assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
+    good(prober)
