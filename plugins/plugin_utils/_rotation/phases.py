@@ -59,10 +59,11 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Goal:
-    """The target root, and anchors that stay beside it, such as those of linked clusters."""
+    """The target root, anchors that stay beside it, such as those of linked clusters, and roots that have expired."""
 
     target: str | None  # None as long as Vault does not have it
     extra: Anchors = frozenset()
+    expired: Anchors = frozenset()
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,9 @@ def step(cluster: Cluster, fleet: Sequence[Cluster], goal: Goal) -> Step:
     needed = roots_in_use(fleet) | {target} | goal.extra
     if not needed <= cluster.anchors or not cluster.anchors_from_bundle:
         return Step(Phase.DISTRIBUTE, anchors=cluster.anchors | needed)
-    if restart := lacking(cluster.pods, target):
+    # Below an expired root a restarted pod gets no certificate, and no connection is left that could be lost.
+    is_broken = cluster.signer in goal.expired
+    if not is_broken and (restart := lacking(cluster.pods, target)):
         return Step(Phase.RESTART, anchors=cluster.anchors, restart=restart)
     if cluster.signer != target or not cluster.issuer_from_secret:
         return Step(Phase.SWITCH, anchors=cluster.anchors)

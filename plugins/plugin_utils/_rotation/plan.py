@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases, problems
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Cluster, Goal, Phase, Step
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems import Options, sentence
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems import FORCED, Options, sentence
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.world import World
 
 Facts = dict[str, Any]
@@ -40,7 +40,7 @@ def plan(readings: dict[str, Facts], vault: Facts, checks: dict[str, Facts], opt
             "table": [],
         }
     world = World(readings, vault["issuers"], options.ignored_pods)
-    goal = Goal(world.issuers.get(options.target), options.extra)
+    goal = Goal(world.issuers.get(options.target), options.extra, world.expired(at))
     steps = phases.steps(world.clusters, goal)
     now = phases.phase(steps)
     if now != Phase.DONE:
@@ -49,6 +49,8 @@ def plan(readings: dict[str, Facts], vault: Facts, checks: dict[str, Facts], opt
         obstacles += problems.expiries(world, goal, options, at)
     if now == Phase.DONE:
         obstacles += problems.retirement(world, options)
+    if options.force:
+        obstacles = [one for one in obstacles if one["code"] not in FORCED]
     pods = sum(len(step.restart) for step in steps.values())
     following = NEXT[now].format(target=options.target, pods=pods)
     return {

@@ -31,7 +31,7 @@ CODES = {
     "root_unknown": "A root to retire is not in Vault.",
     "root_in_use": "A root to retire is still in use.",
 }
-FORCED = ("linkerd_check_failed", "pods_distrust")  # that rotation_force permits
+FORCED = ("linkerd_check_failed", "pods_distrust", "anchor_expired")  # that rotation_force permits
 LEAF_VALIDITY = timedelta(hours=24)  # identity.issuer.issuanceLifetime of Linkerd's chart
 MARGIN = timedelta(hours=1)  # for the restarts
 
@@ -78,8 +78,8 @@ def refusals(world: World, readings: dict[str, Facts], checks: dict[str, Facts],
         yield from forbidden(name, reading)
     if not options.adopt:
         yield from not_adopted(world)
-    found = [*failed_checks(checks), *distrust(world)]
-    yield from (one for one in found if not (options.force and one["code"] in FORCED))
+    yield from failed_checks(checks)
+    yield from distrust(world)
 
 
 def not_adopted(world: World) -> Iterator[Facts]:
@@ -123,8 +123,8 @@ def expiries(world: World, goal: Goal, options: Options, at: datetime) -> Iterat
             named = f"The trust anchor {subject(world, fingerprint)}"
             if left <= timedelta():
                 message = (
-                    f"{named} expired at {end}. It cannot be replaced without an outage any more: see the guide to "
-                    "rotation."
+                    f"{named} expired at {end}, so pods refuse each other's certificates. Set rotation_force to true to "
+                    "replace it by the shortest way: see the guide to rotation."
                 )
                 yield problem("anchor_expired", cluster.name, message)
             elif left < needed:

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.certified import Pool, accept_long_names, parsed
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Anchors, Cluster, Pod
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node
 
@@ -27,6 +29,11 @@ class World:
         self.issuers = {one["issuer_name"]: one["fingerprint_sha256"] for one in issuers if one["issuer_name"]}
         with accept_long_names():
             self.clusters = [self._cluster(name, reading, issuers) for name, reading in readings.items()]
+
+    def expired(self, at: datetime) -> Anchors:
+        """Roots in use that have expired."""
+        in_use = phases.roots_in_use(self.clusters)
+        return frozenset(one for one in in_use if datetime.fromisoformat(self.facts[one]["not_after"]) <= at)
 
     def _cluster(self, name: str, reading: Facts, issuers: list[Facts]) -> Cluster:
         pool = Pool(reading, issuers)

@@ -217,6 +217,20 @@ def test_an_anchor_that_ends_before_the_rotation_does(left, options, expected):
     assert codes(planned(reading(*BEFORE), at=at, **options)) == expected
 
 
+@pytest.mark.parametrize(
+    ("world", "phase", "restart"),
+    [
+        (BEFORE, "distribute", []),
+        ((BOTH, ISSUER, ROOT.pem, ISSUER), "switch", []),  # before any restart: no pod would get a certificate
+        ((BOTH, NEXT_ISSUER, ROOT.pem, ISSUER), "restart", ["emojivoto/web-0"]),
+        ((BOTH, NEXT_ISSUER, BOTH, ISSUER), "renew", ["emojivoto/web-0", "linkerd/identity-0"]),
+    ],
+)
+def test_an_expired_anchor_is_replaced_by_the_shortest_way(world, phase, restart):
+    found = planned(reading(*world), at=ROOT.certificate.not_valid_after_utc + DAY, force=True, wait=False)
+    assert (found["phase_name"], found["clusters"]["one"]["restart"], found["problems"]) == (phase, restart, [])
+
+
 def test_the_end_of_an_anchor_that_nothing_uses_any_more_is_no_problem():
     at = ROOT.certificate.not_valid_after_utc + DAY
     assert codes(planned(reading(BOTH, NEXT_ISSUER, BOTH, NEXT_ISSUER), at=at)) == []
