@@ -254,8 +254,8 @@ def _identity(result: Result, found: Facts, requested: Facts, take_over: list[st
                 "identity_in_release",
                 item,
                 f"{item} was created by {owner}. Linkerd takes its identity from its chart's values, and cert-manager "
-                "and trust-manager would overwrite it under a running mesh. Run adopt.yml first, which moves the mesh to "
-                "certificates from Vault without an outage, or leave this cluster out of the inventory.",
+                "and trust-manager would overwrite it under a running mesh. Run adopt.yml first, which moves the mesh "
+                "to certificates from Vault without an outage, or leave this cluster out of the inventory.",
             )
         elif item not in take_over:
             _unmanaged(result, item, owner)

@@ -123,8 +123,8 @@ def expiries(world: World, goal: Goal, options: Options, at: datetime) -> Iterat
             named = f"The trust anchor {subject(world, fingerprint)}"
             if left <= timedelta():
                 message = (
-                    f"{named} expired at {end}, so pods refuse each other's certificates. Set rotation_force to true to "
-                    "replace it by the shortest way: see the guide to rotation."
+                    f"{named} expired at {end}, so pods refuse each other's certificates. Set rotation_force to true "
+                    "to replace it by the shortest way: see the guide to rotation."
                 )
                 yield problem("anchor_expired", cluster.name, message)
             elif left < needed:
