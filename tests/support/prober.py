@@ -85,7 +85,7 @@ def workload(kind: str, name: str, image: str) -> list[dict]:
         "command": ["/app", "probe", FOLDER, *urls],
         "ports": [{"containerPort": 8080}],
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
-        "readinessProbe": {"exec": {"command": ["/app", "get", "http://localhost:8080"]}, "periodSeconds": 2},
+        "readinessProbe": {"exec": {"command": ["/app", "get", "http://localhost:8080"]}, "periodSeconds": 10},
         "securityContext": {"runAsUser": 0},
         "volumeMounts": [{"name": "counts", "mountPath": FOLDER}],
     }

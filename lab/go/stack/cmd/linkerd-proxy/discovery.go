@@ -10,10 +10,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"time"
 
 	dst "github.com/linkerd/linkerd2-proxy-api/go/destination"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // target is the address of an outbound connection and, for a meshed peer, its server
@@ -27,6 +30,8 @@ type discovery struct {
 	networks networks      // other addresses are not looked up, as in linkerd2-proxy
 	attempt  time.Duration // timeout of one attempt
 	timeout  time.Duration // timeout of all attempts
+	mu       sync.Mutex
+	channel  *grpc.ClientConn // of the last attempt that got a response
 }
 
 // resolve returns an error if there is no response, because otherwise a meshed peer
@@ -47,13 +52,42 @@ func (d *discovery) resolve(orig *net.TCPAddr) (target, error) {
 func (d *discovery) lookUp(orig *net.TCPAddr) (target, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), d.attempt)
 	defer cancel()
-	conn, err := d.dial()
+	conn, err := d.open()
 	if err != nil {
 		return target{}, err
 	}
-	defer conn.Close()
-	api, asIs := dst.NewDestinationClient(conn), target{addr: orig.String()}
-	profiles, err := api.GetProfile(ctx, &dst.GetDestination{Path: orig.String(), ContextToken: d.token}, grpc.WaitForReady(true))
+	to, err := ask(ctx, dst.NewDestinationClient(conn), orig, d.token)
+	if code := status.Code(err); code == codes.Unavailable || code == codes.DeadlineExceeded {
+		d.discard(conn)
+	}
+	return to, err
+}
+
+// open returns a channel to the destination controller, the one of the last lookup if there is one.
+func (d *discovery) open() (*grpc.ClientConn, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.channel != nil {
+		return d.channel, nil
+	}
+	conn, err := d.dial()
+	d.channel = conn
+	return conn, err
+}
+
+// discard makes the next lookup open a new channel, because a channel retries less and less often.
+func (d *discovery) discard(conn *grpc.ClientConn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.channel == conn {
+		d.channel = nil
+		conn.Close()
+	}
+}
+
+func ask(ctx context.Context, api dst.DestinationClient, orig *net.TCPAddr, token string) (target, error) {
+	asIs := target{addr: orig.String()}
+	profiles, err := api.GetProfile(ctx, &dst.GetDestination{Path: orig.String(), ContextToken: token}, grpc.WaitForReady(true))
 	if err != nil {
 		return target{}, err
 	}
@@ -68,7 +102,7 @@ func (d *discovery) lookUp(orig *net.TCPAddr) (target, error) {
 		return asIs, nil
 	}
 	path := fmt.Sprintf("%s:%d", profile.GetFullyQualifiedName(), orig.Port)
-	return pickEndpoint(ctx, api, &dst.GetDestination{Path: path, ContextToken: d.token}, asIs)
+	return pickEndpoint(ctx, api, &dst.GetDestination{Path: path, ContextToken: token}, asIs)
 }
 
 // pickEndpoint selects one of the pods of a Service.
