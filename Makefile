@@ -60,6 +60,10 @@ test-lab: venv  ## build the lab and run the end-to-end tests
 test-lab-long: venv  ## run the end-to-end tests of existing clusters, failures and removal
 	@nox -s lab_long
 
+.PHONY: chaos
+chaos: venv  ## end runs of rotate_trust_anchor.yml and site.yml with SIGKILL, and check that the next run completes them
+	@nox -s chaos
+
 molecule: venv  ## run the Molecule scenarios in the lab, or only SCENARIO=name
 	@nox -s molecule -- $(SCENARIO)
 

@@ -223,6 +223,14 @@ def lab_long(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Rotate the trust anchor seven times, and end a run with SIGKILL 24 times. Takes about an hour."""
+    session.run("python", "-m", "lab", "up")
+    env = {"SERVICEMESH_PKI_TEST_ROTATIONS": "7"}
+    session.run("pytest", "-s", "tests/end_to_end/test_killed_runs.py", *session.posargs, env=env)
+
+
+@nox.session
 def molecule(session: nox.Session) -> None:
     """Run the Molecule scenarios in the lab. `-- NAME` runs one of them."""
     session.run("python", "-m", "lab", "up")

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -66,16 +69,43 @@ class Mesh(Lab):
 
     def play(self, playbook: str, *arguments: str, variables: dict | None = None) -> Run:
         """Run a playbook of the checkout without a terminal. A deprecation warning fails the test."""
-        extra = self.home / "variables.json"
-        extra.write_text(json.dumps({**self.extra_variables(), **(variables or {})}))
         done = subprocess.run(
-            ["ansible-playbook", playbook, "-i", str(self.inventory), "-e", f"@{extra}", *self.options, *arguments],
-            cwd=ROOT, env={**self.playbook_env, "ANSIBLE_NOCOLOR": "1"}, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=1800, check=False,
+            self.command(playbook, *arguments, variables=variables), cwd=ROOT, env=self.command_env,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1800, check=False,
         )  # fmt: skip
         self.runs.append(Run(done))
         assert deprecations(self.runs[-1].output) == []
         return self.runs[-1]
+
+    def kill(self, playbook: str, number: int, variables: dict | None = None) -> str:
+        """End a run with SIGKILL when its task of this number begins. Return the name of the task.
+
+        A run that has fewer tasks runs to its end, and then the name is empty.
+        """
+        run = subprocess.Popen(
+            self.command(playbook, variables=variables), cwd=ROOT, env=self.command_env, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+        assert run.stdout
+        with run, run.stdout as output:
+            tasks = (line for line in output if line.startswith("TASK ["))
+            name = next(itertools.islice(tasks, number - 1, None), "")
+            if name:
+                os.killpg(run.pid, signal.SIGKILL)
+        return name.strip(" *\n")
+
+    def command(self, playbook: str, *arguments: str, variables: dict | None = None) -> list[str]:
+        """The command that runs a playbook with the inventory of the sandbox."""
+        extra = self.home / "variables.json"
+        extra.write_text(json.dumps({**self.extra_variables(), **(variables or {})}))
+        return [
+            *("ansible-playbook", playbook, "-i", str(self.inventory)),
+            *("-e", f"@{extra}", *self.options, *arguments),
+        ]
+
+    @property
+    def command_env(self) -> dict[str, str]:
+        return {**self.playbook_env, "ANSIBLE_NOCOLOR": "1"}
 
     def task(self, folder: Path, task: str, *arguments: str) -> Run:
         """Run a playbook with one task on the host of the cluster."""
