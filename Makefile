@@ -57,7 +57,7 @@ test-lab: venv  ## build the lab and run the end-to-end tests
 	@nox -s lab
 
 .PHONY: test-lab-long
-test-lab-long: venv  ## run the end-to-end tests of existing clusters, failures and removal
+test-lab-long: venv  ## run the end-to-end tests of moves to Vault, failures and removal
 	@nox -s lab_long
 
 .PHONY: chaos

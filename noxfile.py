@@ -67,8 +67,8 @@ FLOW = ("test_second_run_changes_nothing", "test_verify_prints_chain_and_changes
 LONG = tuple(
     f"tests/end_to_end/test_{name}.py"
     for name in (
-        *("certificates_only", "existing_clusters", "existing_inventory", "guides_lab", "site_failures"),
-        *("site_lifecycle", "vault_dev_tls"),
+        *("adopt", "existing_inventory", "guides_lab", "killed_runs", "site_failures", "site_lifecycle"),
+        "vault_dev_tls",
     )
 )
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -217,7 +217,7 @@ def lab(session: nox.Session) -> None:
 
 @nox.session
 def lab_long(session: nox.Session) -> None:
-    """Build the lab and run the end-to-end tests of existing clusters, failures and removal in it."""
+    """Build the lab and run the end-to-end tests of moves to Vault, failures and removal in it."""
     session.run("python", "-m", "lab", "up")
     session.run("pytest", *(session.posargs or LONG))
 
