@@ -39,7 +39,7 @@ def existing(company, request):
     company.how = request.param
     yield company, prober
     company.kubectl("delete", "namespace", NAMESPACE)
-    company.kubectl("delete", "bundle,certificate", "--all", "--all-namespaces")
+    company.execute("kubectl", "delete", "bundle,certificate", "--all", "--all-namespaces")
     if request.param == "cli":
         uninstall = company.run("linkerd", "uninstall", "--force")
         company.kubectl("delete", "-f", "-", "--ignore-not-found", given=uninstall)

@@ -24,10 +24,14 @@ NEXT = {
     Phase.REMOVE: "remove the other trust anchors, and restart the workloads",
     Phase.DONE: "nothing",
 }
+# Codes of vault_pki_issuer_info when the mount does not exist. Without a token, Vault asks for a login then.
+WITHOUT_ENGINE = ("mount_not_found", "login_required")
 
 
 def plan(readings: dict[str, Facts], vault: Facts, checks: dict[str, Facts], options: Options, at: datetime) -> Facts:
     """The plan as facts: `phase`, `clusters`, `problems`, `table`."""
+    if options.adopt and vault.get("code") in WITHOUT_ENGINE:
+        vault = {"issuers": []}
     obstacles = list(problems.unreadable(readings, vault))
     if obstacles:  # nothing can be concluded from a part of the world
         return {

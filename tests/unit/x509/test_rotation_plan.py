@@ -91,6 +91,15 @@ def test_a_mesh_of_the_cli_is_only_adopted_on_request(adopt, codes):
     assert sorted(found["clusters"]["one"]["anchors"]) == sorted([ROOT.pem, NEXT.pem])
 
 
+@pytest.mark.parametrize(("adopt", "phase"), [(True, "create"), (False, "unknown")])
+@pytest.mark.parametrize("code", ["mount_not_found", "login_required"])
+def test_a_mesh_is_adopted_by_a_vault_without_engine(adopt, phase, code):
+    found = plan.plan(
+        {"one": of_the_cli(*BEFORE)}, {"failed": True, "code": code}, {}, Options(NEW_NAME, adopt=adopt), NOW
+    )
+    assert found["phase_name"] == phase
+
+
 @pytest.mark.parametrize(
     ("world", "phase", "from_secret"),
     [
