@@ -32,6 +32,8 @@ OURS = {
     "ConfigMap cert-manager/linkerd-trust-anchors",
     "ConfigMap linkerd/linkerd-identity-trust-roots",
 }
+# Objects that an earlier test applies with kubectl, as a GitOps controller does.
+FROM_GIT = [f"Certificate linkerd/{IDENTITY}", "ConfigMap cert-manager/linkerd-trust-anchors", "Issuer linkerd/vault"]
 
 
 class GitOps(Company):
@@ -260,7 +262,7 @@ def test_another_issuer_signs_the_identity_issuer(mesh, kind):
     else:
         ca_issuer(mesh, root, "own-ca")
     anchors = [mesh.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt"), root.pem]
-    variables = {**CERTIFICATES, **named, "linkerd_trust_anchors": anchors}
+    variables = {**CERTIFICATES, **named, "linkerd_trust_anchors": anchors, "pki_take_over": FROM_GIT}
     with standin_issuer(mesh, root) as issuer:
         run = mesh.play("playbooks/site.yml", "--tags", "linkerd", variables=variables)
         assert run.rc == 0, run.output[-4000:]
