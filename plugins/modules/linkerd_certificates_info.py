@@ -143,41 +143,27 @@ failed_attempts:
   type: int
   version_added: 0.3.0
 cert_manager_issuer:
-  description: The issuer of cert-manager that the Certificate names. None if it cannot be read.
+  description:
+    - The issuer of cert-manager that the Certificate names. C(where) is its kind and name, C(ready) whether it has the
+      condition C(Ready) for its current generation. None if it cannot be read.
   returned: success
   type: dict
   version_added: 0.3.0
-  contains: &state
-    where:
-      description: Kind and name.
-      type: str
-      returned: always
-    ready:
-      description: Whether the object has its condition (C(Ready) or C(Synced)) for its current generation.
-      type: bool
-      returned: always
 bundle:
-  description: The Bundle from which trust-manager writes the ConfigMap. None if it cannot be read.
+  description:
+    - The Bundle from which trust-manager writes the ConfigMap. C(where) is its kind and name, C(ready) whether it has
+      the condition C(Synced) for its current generation. None if it cannot be read.
   returned: success
   type: dict
   version_added: 0.3.0
-  contains: *state
 credential:
   description:
-    - The credential with which cert-manager logs in to Vault, if the issuer stores one. None if the end of its validity
-      is not known. The role vault_issuer writes it into an annotation of the issuer. The Secret is not read.
+    - The credential with which cert-manager logs in to Vault, if the issuer stores one. C(where) is its Secret,
+      C(not_after) the time when it expires. The role vault_issuer writes that time into an annotation of the issuer.
+      The Secret is not read. None if it is not known.
   returned: success
   type: dict
   version_added: 0.3.0
-  contains:
-    where:
-      description: The Secret with the credential.
-      type: str
-      returned: always
-    not_after:
-      description: When it expires, ISO 8601.
-      type: str
-      returned: always
 trust_domain:
   description:
     - Trust domain of the mesh, from the values of Linkerd's chart in the ConfigMap C(linkerd-config).
