@@ -11,11 +11,16 @@ from typing import Any
 import jinja2
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import UNEXPECTED
-from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import comparison, html, metrics, table
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import require_cryptography
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import (
+    readable,
+    require_cryptography,
+)
+
+RESULTS = (
+    "the results of linkerd_certificates_info and linkerd_check by cluster, and the result of vault_pki_issuer_info"
+)
 
 
 def mesh_report(
@@ -33,7 +38,7 @@ def mesh_report(
     if unknown:
         codes = ", ".join(sorted(comparison.CODES))
         raise AnsibleFilterError(f"allowed contains unknown codes: {', '.join(unknown)}. Choose from: {codes}")
-    try:
+    with readable("mesh_report", RESULTS):
         required = chains.requirements(at, "linkerd", None, issuer_min_days, anchor_min_days)
         required = replace(required, trust_domain=trust_domain)
         clusters = [
@@ -42,31 +47,16 @@ def mesh_report(
         ]
         report = comparison.report(comparison.vault_facts(vault), clusters, required, allowed or ())
         return {**report, "table": table.table(report), "failures": table.failures(report)}
-    except certs.X509Error as exc:
-        raise AnsibleFilterError(str(exc)) from exc
-    except UNEXPECTED as exc:
-        raise AnsibleFilterError(
-            f"mesh_report cannot read its input ({type(exc).__name__}). Give it the results of "
-            "linkerd_certificates_info and linkerd_check by cluster, and the result of vault_pki_issuer_info."
-        ) from exc
 
 
 def mesh_report_html(report: dict[str, Any]) -> str:
-    try:
+    with readable("mesh_report_html", "the result of mesh_report", jinja2.TemplateError):
         return html.page(report)
-    except (jinja2.TemplateError, *UNEXPECTED) as exc:
-        raise AnsibleFilterError(
-            f"mesh_report_html cannot read the report ({type(exc).__name__}). Give it the result of mesh_report."
-        ) from exc
 
 
 def mesh_metrics(report: dict[str, Any]) -> str:
-    try:
+    with readable("mesh_metrics", "the result of mesh_report"):
         return metrics.text(report)
-    except UNEXPECTED as exc:
-        raise AnsibleFilterError(
-            f"mesh_metrics cannot read the report ({type(exc).__name__}). Give it the result of mesh_report."
-        ) from exc
 
 
 class FilterModule:

@@ -8,10 +8,11 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import UNEXPECTED
-from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import evaluate, removal, result
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import require_cryptography
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import (
+    readable,
+    require_cryptography,
+)
 
 
 def preflight(
@@ -21,24 +22,14 @@ def preflight(
     leaves: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     require_cryptography()
-    try:
+    expected = "the result of mesh_prerequisites_info and what the roles request"
+    with readable(f"preflight of {cluster}", expected):
         return evaluate.evaluate(cluster, found, requested, leaves)
-    except certs.X509Error as exc:
-        raise AnsibleFilterError(f"The trust anchors of {cluster}: {exc}") from exc
-    except UNEXPECTED as exc:
-        raise AnsibleFilterError(
-            f"preflight cannot read its input for {cluster} ({type(exc).__name__}). Give it the result of "
-            "mesh_prerequisites_info and what the roles request."
-        ) from exc
 
 
 def preflight_vault(vault: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    try:
+    with readable("preflight_vault", "what the role vault_pki publishes"):
         return evaluate.vault_problems(name, vault)
-    except UNEXPECTED as exc:
-        raise AnsibleFilterError(
-            f"preflight_vault cannot read its input ({type(exc).__name__}). Give it what the role vault_pki publishes."
-        ) from exc
 
 
 def preflight_problem(message: str, code: str, cluster: str) -> dict[str, Any]:
@@ -51,24 +42,15 @@ def preflight_problem(message: str, code: str, cluster: str) -> dict[str, Any]:
 
 
 def preflight_message(problems: list[dict[str, Any]]) -> str:
-    try:
-        lines = [f"[{one['code']}] {one['cluster']}: {one['message']}" for one in problems]
-    except UNEXPECTED as exc:
-        raise AnsibleFilterError(
-            f"preflight_message cannot read its input ({type(exc).__name__}). Give it a list of problems or notes."
-        ) from exc
-    return "\n".join(lines)
+    with readable("preflight_message", "a list of problems or notes"):
+        return "\n".join(f"[{one['code']}] {one['cluster']}: {one['message']}" for one in problems)
 
 
 def removal_plan(found: dict[str, Any], component: str = "", namespace: str = "", release: str = "") -> dict[str, Any]:
-    try:
+    with readable("removal_plan", "the result of mesh_prerequisites_info"):
         if component == "linkerd":
             return removal.linkerd(found, namespace)
         return removal.release(found, namespace, release) if release else removal.objects(found)
-    except UNEXPECTED as exc:
-        raise AnsibleFilterError(
-            f"removal_plan cannot read its input ({type(exc).__name__}). Give it the result of mesh_prerequisites_info."
-        ) from exc
 
 
 class FilterModule:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-
-from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import UNEXPECTED
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan, problems
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import (
     pem_bundle,
+    readable,
     require_cryptography,
 )
+
+RESULTS = "the results of linkerd_certificates_info by cluster, and the result of vault_pki_issuer_info"
 
 
 def rotation_plan(
@@ -35,20 +35,13 @@ def rotation_plan(
 ) -> dict[str, Any]:
     require_cryptography()
     extra = frozenset(certs.fingerprint(one) for one in pem_bundle(extra_anchors)) if extra_anchors else frozenset()
-    try:
+    with readable("rotation_plan", RESULTS):
         options = problems.Options(
             target, extra, wait, force, adopt, tuple(ignored_pods or ()), tuple(retired_roots or ())
         )
         now = chains.requirements(at).at
         found = plan.plan(readings, vault, checks or {}, options, now)
         return {**found, "durations": plan.durations(history or [], now)}
-    except certs.X509Error as exc:
-        raise AnsibleFilterError(str(exc)) from exc
-    except UNEXPECTED as exc:
-        raise AnsibleFilterError(
-            f"rotation_plan cannot read its input ({type(exc).__name__}). Give it the results of "
-            "linkerd_certificates_info by cluster, and the result of vault_pki_issuer_info."
-        ) from exc
 
 
 class FilterModule:

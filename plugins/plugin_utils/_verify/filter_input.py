@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import UNEXPECTED
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs, cryptography
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import x509
 
@@ -17,6 +20,21 @@ def require_cryptography() -> None:
     """Raise an error that names the library if it is not installed for the Python of ansible-core."""
     if cryptography.MISSING:
         raise AnsibleFilterError(cryptography.missing())
+
+
+@contextlib.contextmanager
+def readable(name: str, expected: str, *others: type[Exception]) -> Iterator[None]:
+    """Turn errors about the input of a filter into AnsibleFilterError.
+
+    `name` is the filter, `expected` the input that it needs, and `others` are more errors that unusable input raises.
+    """
+    unusable: tuple[type[Exception], ...] = (*others, *UNEXPECTED)
+    try:
+        yield
+    except certs.X509Error as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+    except unusable as exc:
+        raise AnsibleFilterError(f"{name} cannot read its input ({type(exc).__name__}). Give it {expected}.") from exc
 
 
 def pem_texts(value: object, name: str) -> list[bytes]:
