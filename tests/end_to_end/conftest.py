@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from support import machine
 from support.mesh import Mesh
+from support.prober import Prober
 
 from lab.places import LabError, exclusive_lock
 
@@ -60,3 +61,12 @@ def expendable_mesh(shared_mesh: Mesh) -> Iterator[Mesh]:
     """The same sandbox, for a file that changes the mesh. It is empty afterwards, until the next file needs it."""
     yield shared_mesh
     shared_mesh.remove()
+
+
+@pytest.fixture(scope="module")
+def prober(expendable_mesh: Mesh) -> Prober:
+    """Workloads in the mesh of the file that send requests to each other and count failures."""
+    expendable_mesh.ensure()
+    prober = Prober(expendable_mesh)
+    prober.start()
+    return prober

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from support.lab import until
 from support.mesh import Mesh
 
 NAMESPACE, FOLDER = "prober", "/var/lib/prober"
@@ -26,11 +27,12 @@ ANNOTATIONS = {
 }
 WORKLOADS = {"web": "Deployment", "api": "Deployment", "db": "StatefulSet", "agent": "DaemonSet"}
 TARGETS: dict[str, list[str]] = {"web": ["api", "db"], "api": ["web", "agent"], "db": [], "agent": []}
+SETTLED = 100  # good requests that show that the mesh works
 
 
 @dataclass(frozen=True)
 class Count:
-    """Requests since the start."""
+    """Numbers of requests, and each failure with its time."""
 
     good: int
     over_held_connections: int  # of these
@@ -44,7 +46,7 @@ class Prober:
         self.mesh = mesh
 
     def start(self) -> None:
-        """Create the workloads and wait until all answer each other."""
+        """Create the workloads, wait until they answer each other, and count from then on."""
         self.stop()
         meta = {"name": NAMESPACE, "annotations": ANNOTATIONS}
         items = [{"apiVersion": "v1", "kind": "Namespace", "metadata": meta}]
@@ -53,19 +55,26 @@ class Prober:
         self.mesh.kubectl("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
         for name, kind in WORKLOADS.items():
             self.mesh.kubectl("rollout", "status", f"{kind}/{name}", "-n", NAMESPACE, "--timeout=300s")
-        self.reset()
+        until(lambda: self.count().good > SETTLED)
+        # Failures before all workloads were ready do not count.
+        self.on_node("sh", "-c", f"for file in {FOLDER}/*; do : > $file; done")
 
     def stop(self) -> None:
         """Remove the workloads and their counts."""
         self.mesh.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
         self.on_node("rm", "-rf", FOLDER)
 
-    def reset(self) -> None:
-        """Count from now on: failures before all workloads were ready are forgotten."""
-        self.on_node("sh", "-c", f"for file in {FOLDER}/*; do : > $file; done")
+    def good(self) -> Count:
+        """The requests until now, after more of them were answered. Fails if one of all failed."""
+        before = self.count()
+        until(lambda: self.count().good > before.good + SETTLED)
+        count = self.count()
+        assert count.failures == (), count.failures[:20]
+        print(f"{count.good} requests, {count.over_held_connections} of them over held connections, none failed")
+        return count
 
     def count(self) -> Count:
-        """All requests since `reset`."""
+        """All requests since `start`."""
         lines = self.on_node("sh", "-c", f"cat {FOLDER}/*").splitlines()
         good = [line for line in lines if line.startswith("good ")]
         held = sum(line.endswith("/held") for line in good)
