@@ -114,14 +114,14 @@ class Existing(Company):
             "subjectAltName=DNS:identity.linkerd.cluster.local\n"
         )
         name = "/CN=identity.linkerd.cluster.local"
-        for words in (
+        for arguments in (
             ("req", "-x509", *key, "-keyout", at["ca.key"], "-out", at["ca.pem"], "-days", "90", "-subj",
              "/CN=own.root.linkerd.cluster.local"),
             ("req", *key, "-keyout", at["issuer.key"], "-out", at["csr"], "-subj", name),
             ("x509", "-req", "-in", at["csr"], "-CA", at["ca.pem"], "-CAkey", at["ca.key"], "-CAcreateserial", "-days",
              "60", "-extfile", at["ext"], "-out", at["issuer.pem"]),
         ):  # fmt: skip
-            self.run("openssl", *words)
+            self.run("openssl", *arguments)
         return at
 
     def install_linkerd_with_its_cli(self) -> None:

@@ -192,7 +192,7 @@ def test_module_documents_its_codes(module):
     assert sorted(found ^ expected) == [], f"not documented: {expected - found}; never returned: {found - expected}"
 
 
-def test_codes_are_words_in_snake_case():
+def test_codes_are_snake_case():
     codes = {code for module in MODULES for code in raised(module)}
     assert len(codes) > 40
     assert [code for code in codes if not CODE.fullmatch(code)] == []

@@ -130,8 +130,8 @@ def allow(api: Any, user: str, **verbs: Any) -> None:
 def is_allowed(api: Any, user: str, resource: str, verb: str) -> bool:
     """According to the API server, which applies a new role with a delay."""
     resource, dummy, subresource = resource.partition("/")
-    asked = {"resource": resource, "subresource": subresource, "verb": verb}
-    review = {"spec": {"user": user, "resourceAttributes": asked}}
+    attributes = {"resource": resource, "subresource": subresource, "verb": verb}
+    review = {"spec": {"user": user, "resourceAttributes": attributes}}
     return api.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]
 
 

@@ -18,14 +18,14 @@ MAPS = "/api/v1/namespaces/kube-system/configmaps"
 
 @pytest.fixture
 def ask(kubernetes, forwarder, capsys):
-    wanted = {
+    config_map = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "kube-root-ca.crt"},
         "data": {"ca.crt": "the CA"},
     }
     apply = f"{MAPS}/kube-root-ca.crt?fieldManager=test&force=true"  # another test may have left one
-    kubernetes.call("PATCH", apply, wanted, "application/apply-patch+yaml")
+    kubernetes.call("PATCH", apply, config_map, "application/apply-patch+yaml")
 
     def call() -> dict:
         with patch_module_args({"kubeconfig": str(forwarder.kubeconfig)}), pytest.raises(SystemExit):

@@ -115,14 +115,14 @@ def test_the_anchor_of_the_identity_issuer_stays():
     assert codes(result) == ["anchor_missing"] and "root-1" in result["problems"][0]["object"]
 
 
-def test_an_anchor_that_no_certificate_needs_can_leave_after_the_pods_were_asked():
+def test_unused_anchor_is_removed_after_pod_certificates_are_read():
     found = running([ONE, TWO], ISSUER_2, [pods(WEB, trust=(ONE, TWO))])
-    wanted = plan(TWO, signer=TWO)
-    first = check(found, wanted)
+    configuration = plan(TWO, signer=TWO)
+    first = check(found, configuration)
     assert codes(first) == [] and first["needs_leaves"]
-    old = check(found, wanted, leaves(certificate("web", "identity-1"), ISSUER))
+    old = check(found, configuration, leaves(certificate("web", "identity-1"), ISSUER))
     assert codes(old) == ["anchor_missing"] and WEB in old["problems"][0]["message"]
-    new = check(found, wanted, leaves(certificate("web", "identity-2"), ISSUER_2))
+    new = check(found, configuration, leaves(certificate("web", "identity-2"), ISSUER_2))
     assert codes(new) == [] and not new["needs_leaves"]
 
 
@@ -130,7 +130,7 @@ def test_an_anchor_that_no_certificate_needs_can_leave_after_the_pods_were_asked
     ("code", "expected"),
     [("unreadable", ["anchor_missing"]), ("forbidden", ["anchor_missing"]), ("starting", []), ("refused", [])],
 )
-def test_pods_that_cannot_be_asked_keep_the_anchor(code, expected):
+def test_removal_of_anchor_with_unread_pod_certificates(code, expected):
     found = running([ONE, TWO], ISSUER_2, [pods(WEB, trust=(ONE, TWO))])
     unread = [{"pod": "shop/db-0", "code": code, "started_at": None, "problem": "x"}]
     result = check(found, plan(TWO, signer=TWO), leaves(certificate("web", "identity-2"), ISSUER_2, missing=unread))
@@ -143,12 +143,12 @@ def test_an_issuer_that_the_run_does_not_configure_decides_who_signs():
 
 
 def test_with_the_secret_as_source_the_other_namespace_of_trust_manager_is_refused():
-    wanted = plan(ONE, signer=ONE)
-    wanted["linkerd"]["trust_source"] = "secret"
-    result = check(running([ONE], ISSUER, []), wanted)
+    configuration = plan(ONE, signer=ONE)
+    configuration["linkerd"]["trust_source"] = "secret"
+    result = check(running([ONE], ISSUER, []), configuration)
     assert codes(result) == ["trust_source_namespace"]
-    wanted["trust_manager"]["trust_namespace"] = "linkerd"
-    assert codes(check(running([ONE], ISSUER, []), wanted)) == []
+    configuration["trust_manager"]["trust_namespace"] = "linkerd"
+    assert codes(check(running([ONE], ISSUER, []), configuration)) == []
 
 
 @pytest.mark.parametrize("owner", ["Helm release linkerd/linkerd-control-plane", "linkerd/cli edge-24.1.1"])

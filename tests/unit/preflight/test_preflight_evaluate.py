@@ -115,8 +115,8 @@ def test_configmaps_that_are_no_source_any_more_are_removed_if_the_collection_cr
     sources = [{"namespace": name, "managed": name != "theirs"} for name in ("linkerd-trust", "old", "theirs")]
     found = empty(anchor_sources=sources)
     assert check(found)["decisions"]["linkerd"]["remove_anchors"] == ["old"]
-    wanted = requested(linkerd={"has_configmap": False})
-    assert check(found, wanted)["decisions"]["linkerd"]["remove_anchors"] == ["linkerd-trust", "old"]
+    configuration = requested(linkerd={"has_configmap": False})
+    assert check(found, configuration)["decisions"]["linkerd"]["remove_anchors"] == ["linkerd-trust", "old"]
 
 
 @pytest.mark.parametrize(("helm", "expected"), [

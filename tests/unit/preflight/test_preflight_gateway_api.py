@@ -11,7 +11,7 @@ from worlds import check, codes, definition, deployment, empty, namespace, relea
 POLICY = "safe-upgrades.gateway.networking.k8s.io"
 
 
-def wanted(**changes):
+def configuration(**changes):
     return requested(linkerd={"gateway_api": {"source": "x", "version": "1.5.1", "upgrade": False, **changes}})
 
 
@@ -24,31 +24,31 @@ def action(result):
                                                   ("v1.5.1", "experimental"), ("", "")])  # fmt: skip
 def test_what_exists_is_left_alone(version, channel):
     found = empty(definitions=routes(version, channel), deployments=[deployment("linkerd", version="edge-26.6.3")])
-    result = check(found, wanted())
+    result = check(found, configuration())
     assert (action(result), codes(result)) == ("leave", [])
     assert ("gateway_api_left" in codes(result, "notes")) == ((version, channel) != ("v1.5.1", "standard"))
 
 
 def test_it_is_installed_where_there_is_none_and_never_without_a_source():
-    assert action(check(empty(), wanted())) == "install"
-    assert action(check(empty(), wanted(source=""))) == "leave"
-    assert action(check(empty(definitions=routes("v1.2.1")), wanted(source="", upgrade=True))) == "leave"
+    assert action(check(empty(), configuration())) == "install"
+    assert action(check(empty(), configuration(source=""))) == "leave"
+    assert action(check(empty(definitions=routes("v1.2.1")), configuration(source="", upgrade=True))) == "leave"
 
 
 def test_an_interrupted_installation_goes_on():
-    assert action(check(empty(definitions=routes()[:1]), wanted())) == "install"
-    assert codes(check(empty(definitions=routes("v1.4.0")[:1]), wanted())) == ["gateway_api_too_old"]
+    assert action(check(empty(definitions=routes()[:1]), configuration())) == "install"
+    assert codes(check(empty(definitions=routes("v1.4.0")[:1]), configuration())) == ["gateway_api_too_old"]
 
 
 def test_one_that_is_too_old_for_linkerd_stops_the_installation_of_linkerd():
-    result = check(empty(definitions=routes("v1.0.0")), wanted())
+    result = check(empty(definitions=routes("v1.0.0")), configuration())
     assert codes(result) == ["gateway_api_too_old"] and "1.0.0" in result["problems"][0]["message"]
 
 
 def test_an_upgrade_goes_upwards():
-    result = check(empty(definitions=routes("v1.2.1")), wanted(upgrade=True))
+    result = check(empty(definitions=routes("v1.2.1")), configuration(upgrade=True))
     assert (action(result), codes(result)) == ("upgrade", [])
-    assert action(check(empty(definitions=routes()), wanted(upgrade=True))) == "leave"
+    assert action(check(empty(definitions=routes()), configuration(upgrade=True))) == "leave"
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_an_upgrade_goes_upwards():
     ],
 )
 def test_an_upgrade_downwards_or_to_another_channel_is_refused(version, channel, code):
-    assert codes(check(empty(definitions=routes(version, channel)), wanted(upgrade=True))) == [code]
+    assert codes(check(empty(definitions=routes(version, channel)), configuration(upgrade=True))) == [code]
 
 
 @pytest.mark.parametrize(("version", "expected"), [("1.2.1", ["gateway_api_policy"]), ("1.5.1", []), ("1.6.0", [])])
 def test_an_admission_policy_that_was_left_behind_permits_later_versions_only(version, expected):
-    assert codes(check(empty(admission_policies=[POLICY]), wanted(version=version))) == expected
+    assert codes(check(empty(admission_policies=[POLICY]), configuration(version=version))) == expected
 
 
 def with_routes_in_the_release(managed, **changes):
@@ -84,7 +84,7 @@ def with_routes_in_the_release(managed, **changes):
 
 
 def test_definitions_that_an_upgrade_would_delete_are_protected_first():
-    result = check(with_routes_in_the_release("installed"), wanted())
+    result = check(with_routes_in_the_release("installed"), configuration())
     assert result["decisions"]["linkerd"]["protect"] == [
         "grpcroutes.gateway.networking.k8s.io", "httproutes.gateway.networking.k8s.io",
     ]  # fmt: skip
@@ -92,13 +92,13 @@ def test_definitions_that_an_upgrade_would_delete_are_protected_first():
 
 
 def test_definitions_that_are_kept_need_nothing():
-    result = check(with_routes_in_the_release("installed", kept=True), wanted())
+    result = check(with_routes_in_the_release("installed", kept=True), configuration())
     assert result["decisions"]["linkerd"]["protect"] == []
     assert "definitions_protected" not in codes(result, "notes")
 
 
 def test_the_owner_of_a_release_that_is_left_alone_gets_the_command():
-    result = check(with_routes_in_the_release(""), wanted())
+    result = check(with_routes_in_the_release(""), configuration())
     assert result["decisions"]["linkerd"]["protect"] == []
     note = next(one for one in result["notes"] if one["code"] == "definitions_unprotected")
     assert "kubectl annotate crd grpcroutes.gateway.networking.k8s.io" in note["message"]

@@ -193,12 +193,12 @@ def test_an_object_that_does_not_exist_matches_nothing():
     assert (found["exists"], found["matches"], found["managed"]) == (False, False, False)
 
 
-@pytest.mark.parametrize(("found", "wanted", "expected"), [
+@pytest.mark.parametrize(("found", "definition", "expected"), [
     ([1, 2], [1, 2], True), ([1], [1, 2], False), ([{"a": 1, "b": 2}], [{"a": 1}], True), (None, False, True),
     (None, "", True), (None, 1, False), ("x", ["x"], False), (None, [], True), (None, {}, True),
 ])  # fmt: skip
-def test_includes(found, wanted, expected):
-    assert facts.includes(found, wanted) is expected
+def test_includes(found, definition, expected):
+    assert facts.includes(found, definition) is expected
 
 
 @pytest.mark.parametrize(

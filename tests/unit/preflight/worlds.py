@@ -158,8 +158,8 @@ def requested(**changes: Facts) -> Facts:
     return parts
 
 
-def check(found: Facts, wanted: Facts | None = None, leaves: Facts | None = None) -> Facts:
-    return evaluate(CLUSTER, found, wanted or requested(), leaves)
+def check(found: Facts, configuration: Facts | None = None, leaves: Facts | None = None) -> Facts:
+    return evaluate(CLUSTER, found, configuration or requested(), leaves)
 
 
 def codes(result: Facts, part: str = "problems") -> list[str]:

@@ -57,7 +57,7 @@ def test_serial_number_has_format_of_vault(number, text):
     assert certs.serial_number(SimpleNamespace(serial_number=number)) == text
 
 
-PARSE_TIME = [chains.parse_time, getattr(authority, "parse_timestamp", None) or authority.moment]
+PARSE_TIME = [chains.parse_time, authority.parse_timestamp]
 
 
 @pytest.mark.parametrize("parse_time", PARSE_TIME, ids=["chain", "vault"])
