@@ -268,7 +268,7 @@ def test_silent_client_delays_no_other(client, part):
 
 
 class StandInServer:
-    """A socket that accepts connections, and answers as a test says."""
+    """A socket that accepts connections and sends the answer that a test sets."""
 
     def __init__(self, client: Client) -> None:
         self.listener = socket.socket(socket.AF_UNIX)
