@@ -208,4 +208,4 @@ def test_diagram_with_intermediate_ca():
 
 
 def test_filters():
-    assert set(FilterModule().filters()) == {"mesh_report", "mesh_report_html"}
+    assert set(FilterModule().filters()) == {"mesh_metrics", "mesh_report", "mesh_report_html"}
