@@ -24,11 +24,13 @@ def rotation_plan(
     vault: dict[str, Any],
     target: str,
     checks: dict[str, dict[str, Any]] | None = None,
+    components: dict[str, dict[str, Any]] | None = None,
     extra_anchors: object = None,
     wait: bool = True,
     force: bool = False,
     adopt: bool = False,
     ignored_pods: list[str] | None = None,
+    take_over: list[str] | None = None,
     retired_roots: list[str] | None = None,
     history: list[dict[str, str]] | None = None,
     at: str | None = None,
@@ -37,10 +39,17 @@ def rotation_plan(
     extra = frozenset(certs.fingerprint(one) for one in pem_bundle(extra_anchors)) if extra_anchors else frozenset()
     with readable("rotation_plan", RESULTS):
         options = problems.Options(
-            target, extra, wait, force, adopt, tuple(ignored_pods or ()), tuple(retired_roots or ())
+            target,
+            extra,
+            wait=wait,
+            force=force,
+            adopt=adopt,
+            ignored_pods=tuple(ignored_pods or ()),
+            take_over=tuple(take_over or ()),
+            retired=tuple(retired_roots or ()),
         )
         now = chains.requirements(at).at
-        found = plan.plan(readings, vault, checks or {}, options, now)
+        found = plan.plan(readings, vault, checks or {}, components or {}, options, now)
         return {**found, "durations": plan.durations(history or [], now)}
 
 

@@ -257,6 +257,10 @@ objects:
       description: What manages it, as far as it shows.
       type: str
       returned: always
+    gitops:
+      description: The Argo CD application or the object of Flux that applies it from a Git repository, or empty.
+      type: str
+      returned: always
 bundles:
   description: Bundles of trust-manager, with whether this collection manages them.
   returned: success

@@ -50,10 +50,21 @@ def test_check_mode_shows_the_plan_and_changes_nothing(mesh, prober):
     assert mesh.state() == before
 
 
-def test_rotation_that_is_undone_loses_no_request(mesh, prober, tmp_path):
-    """The rotation pauses after the identity issuer is signed by the new root. Then the user returns to the old one."""
-    paused = rotate(mesh, NEW, rotation_pause_after_phase=4)
-    assert paused.rc == 0 and "Phase 5 of 7" in paused.flat, paused.output[-3000:]
+def test_a_bundle_from_git_stops_the_rotation(mesh, prober):
+    bundle, tracking = "bundle.trust.cert-manager.io/linkerd-identity-trust-roots", "argocd.argoproj.io/tracking-id"
+    before = mesh.state()
+    mesh.kubectl("annotate", bundle, f"{tracking}=mesh:trust.cert-manager.io/Bundle:/roots")
+    done = rotate(mesh, NEW)
+    mesh.kubectl("annotate", bundle, f"{tracking}-")
+    assert done.rc != 0 and done.changed == 0 and "Argo CD application mesh" in done.flat, done.output[-3000:]
+    assert mesh.state() == before
+
+
+@pytest.mark.parametrize("phase", [2, 3, 4])
+def test_rotation_that_is_undone_loses_no_request(mesh, prober, tmp_path, phase):
+    """The rotation pauses when trust anchors, pods and the identity issuer are changed. Then the user returns."""
+    paused = rotate(mesh, NEW, rotation_pause_after_phase=phase)
+    assert paused.rc == 0 and f"Phase {phase + 1} of 7" in paused.flat, paused.output[-3000:]
     back = rotate(mesh, OLD)
     assert back.rc == 0, back.output[-3000:]
     assert_mesh_is_below(mesh, OLD, tmp_path)

@@ -22,6 +22,10 @@ POLICY = "helm.sh/resource-policy"
 BUNDLE_VERSION, CHANNEL = "gateway.networking.k8s.io/bundle-version", "gateway.networking.k8s.io/channel"
 CREATED_BY, PROXY_VERSION = "linkerd.io/created-by", "linkerd.io/proxy-version"
 BUNDLE_LABEL, CERTIFICATE_NAME = "trust.cert-manager.io/bundle", "cert-manager.io/certificate-name"
+# What GitOps controllers put on the objects that they apply. By default, Argo CD before 3.0 only puts
+# app.kubernetes.io/instance on them, which Helm does as well, so that is no evidence.
+ARGO_TRACKING, ARGO_INSTANCE = "argocd.argoproj.io/tracking-id", "argocd.argoproj.io/instance"
+FLUX = (("Kustomization", "kustomize.toolkit.fluxcd.io"), ("HelmRelease", "helm.toolkit.fluxcd.io"))
 # Suffixes of the API groups of each component.
 GROUPS = {
     "cert-manager": ("cert-manager.io", "acme.cert-manager.io"),
@@ -158,6 +162,7 @@ def object_facts(definition: Object, found: Object | None) -> Facts:
         "managed": is_managed(live),
         "matches": found is not None and includes(found, {key: definition[key] for key in definition if key in BODY}),
         "owner": owner(live),
+        "gitops": gitops_source(live),
     }
 
 
@@ -173,6 +178,21 @@ def includes(found: Any, wanted: Any) -> bool:
         live_items = found if isinstance(found, list) else []
         return len(live_items) == len(wanted) and all(map(includes, live_items, wanted))
     return bool(found == wanted or (found is None and wanted in ("", False)))
+
+
+def gitops_source(meta: Object) -> str:
+    """What applies an object from a Git repository; empty if nothing does, or if that is disabled for the object.
+
+    Argo CD: docs/user-guide/resource_tracking.md. Flux: docs/flux/components/kustomize/kustomizations.md.
+    """
+    labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
+    application = annotations.get(ARGO_TRACKING, "").partition(":")[0] or labels.get(ARGO_INSTANCE)
+    if application:
+        return f"Argo CD application {application}"
+    for kind, group in FLUX:
+        if labels.get(f"{group}/name") and annotations.get(f"{group}/reconcile") != "disabled":
+            return f"Flux {kind} {labels.get(f'{group}/namespace', '')}/{labels[f'{group}/name']}"
+    return ""
 
 
 def owner(meta: Object) -> str:

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import anchors, gateway_api, releases
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import (
+    anchors,
+    gateway_api,
+    ownership,
+    releases,
+)
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import LEAVE, Chart
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result, numbers
 
@@ -258,7 +263,7 @@ def _identity(result: Result, found: Facts, requested: Facts, take_over: list[st
                 "to certificates from Vault without an outage, or leave this cluster out of the inventory.",
             )
         elif item not in take_over:
-            _unmanaged(result, item, owner)
+            result.problem("object_unmanaged", item, ownership.unmanaged(item, owner))
     secret_is_read = requested["trust_source"] == "secret"
     trust = result.decisions.get("trust_manager", {}).get("trust_namespace") or requested["trust_namespace"]
     if secret_is_read and trust != namespace:
@@ -270,32 +275,14 @@ def _identity(result: Result, found: Facts, requested: Facts, take_over: list[st
         )
 
 
-def _unmanaged(result: Result, item: str, owner: str) -> None:
-    result.problem(
-        "object_unmanaged",
-        item,
-        f"{item} exists and differs from what the run would write, and this collection did not create it"
-        f"{f' (created by {owner})' if owner else ''}. Remove or rename it, configure another name, or add '{item}' to "
-        "pki_take_over to have the run change it.",
-    )
-
-
 def _objects(result: Result, found: Facts, take_over: list[str]) -> None:
     # Versions before 0.3.0 did not label objects. kubernetes.core wrote them under this name.
     earlier = ("OpenAPI-Generator",) if any(one["is_earlier"] for one in found["releases"]) else ()
     for one in found["objects"]:
-        place = f"{one['namespace']}/{one['name']}" if one["namespace"] else one["name"]
-        item = f"{one['kind']} {place}"
-        if (
-            one["kind"] == "Namespace"
-            or not one["exists"]
-            or one["managed"]
-            or one["matches"]
-            or one["owner"] in earlier
-        ):
+        if one["kind"] == "Namespace" or one["matches"] or one["owner"] in earlier:
             continue
-        if item not in take_over:
-            _unmanaged(result, item, one["owner"])
+        if refused := ownership.refusal(one, take_over):
+            result.problem(refused[0], ownership.name_of(one), refused[1])
 
 
 def _programs(result: Result, found: Facts, requested: Facts) -> None:

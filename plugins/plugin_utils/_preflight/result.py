@@ -29,6 +29,7 @@ CHECKS = {
     "linkerd_cli_version": "The linkerd CLI has the version of the control plane.",
     "namespace_terminating": "No namespace of the mesh is terminating.",
     "not_readable": "The credential permits reading everything that is checked.",
+    "object_in_git": "No GitOps controller applies an object that the run would change.",
     "object_unmanaged": "An object that the run would write does not exist, or the collection manages it.",
     "pod_security": "The namespace of Linkerd permits the pods of the control plane.",
     "release_elsewhere": "A release to take over has the name and namespace that are configured.",

@@ -3,5 +3,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rotation of a mesh's trust anchor: where it stands and what comes next. Private to this collection.
 
-May import: _report, _verify, _x509.
+May import: _preflight, _report, _verify, _x509.
 """

@@ -28,7 +28,14 @@ NEXT = {
 WITHOUT_ENGINE = ("mount_not_found", "login_required")
 
 
-def plan(readings: dict[str, Facts], vault: Facts, checks: dict[str, Facts], options: Options, at: datetime) -> Facts:
+def plan(
+    readings: dict[str, Facts],
+    vault: Facts,
+    checks: dict[str, Facts],
+    components: dict[str, Facts],
+    options: Options,
+    at: datetime,
+) -> Facts:
     """The plan as facts: `phase`, `clusters`, `problems`, `table`."""
     if options.adopt and vault.get("code") in WITHOUT_ENGINE:
         vault = {"issuers": []}
@@ -48,7 +55,7 @@ def plan(readings: dict[str, Facts], vault: Facts, checks: dict[str, Facts], opt
     steps = phases.steps(world.clusters, goal)
     now = phases.phase(steps)
     if now != Phase.DONE:
-        obstacles = list(problems.refusals(world, readings, checks, options))
+        obstacles = list(problems.refusals(world, readings, checks, components, options))
     if now <= Phase.RENEW:
         obstacles += problems.expiries(world, goal, options, at)
     if now == Phase.DONE:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import ownership
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Goal
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.world import World
@@ -24,6 +25,9 @@ CODES = {
     "leaves_unreadable": "The certificates of pods cannot be read, for lack of permission.",
     "anchors_not_from_bundle": "trust-manager does not distribute the trust anchors of a cluster.",
     "issuer_not_from_cert_manager": "The identity issuer of a cluster was given to Linkerd's chart or CLI.",
+    "components_unreadable": "What is installed in a cluster cannot be read.",
+    "object_in_git": "A GitOps controller applies an object that the rotation changes.",
+    "object_unmanaged": "Others created an object that the rotation changes.",
     "linkerd_check_failed": "linkerd check fails.",
     "pods_distrust": "A pod does not trust a certificate that is in use.",
     "anchor_expired": "A trust anchor in use has expired.",
@@ -46,6 +50,7 @@ class Options:
     force: bool = False
     adopt: bool = False  # take over anchors and issuer that Linkerd's chart or CLI was given
     ignored_pods: tuple[str, ...] = ()  # patterns of namespace/name
+    take_over: tuple[str, ...] = ()  # objects that may be changed though others created them
     retired: tuple[str, ...] = ()  # names of roots that lose the permission to sign when the rotation is done
 
 
@@ -72,14 +77,31 @@ def unreadable(readings: dict[str, Facts], vault: Facts) -> Iterator[Facts]:
             yield problem("pods_unreadable", name, f"The meshed pods {reading['pods_problem']}")
 
 
-def refusals(world: World, readings: dict[str, Facts], checks: dict[str, Facts], options: Options) -> Iterator[Facts]:
+def refusals(
+    world: World, readings: dict[str, Facts], checks: dict[str, Facts], components: dict[str, Facts], options: Options
+) -> Iterator[Facts]:
     """What forbids to go on, apart from validity."""
     for name, reading in readings.items():
         yield from forbidden(name, reading)
+    yield from owned_elsewhere(components, options)
     if not options.adopt:
         yield from not_adopted(world)
     yield from failed_checks(checks)
     yield from distrust(world)
+
+
+def owned_elsewhere(components: dict[str, Facts], options: Options) -> Iterator[Facts]:
+    """Objects that the rotation changes and that are not this collection's. Adoption takes them over, but not from Git.
+
+    `components` are the results of mesh_prerequisites_info by cluster.
+    """
+    for name, found in components.items():
+        if "objects" not in found:
+            yield problem("components_unreadable", name, f"What is installed cannot be read: {found.get('msg')}")
+        for one in found.get("objects") or []:
+            refused = ownership.refusal(one, options.take_over)
+            if refused and not (options.adopt and refused[0] == "object_unmanaged"):
+                yield problem(refused[0], name, refused[1])
 
 
 def not_adopted(world: World) -> Iterator[Facts]:

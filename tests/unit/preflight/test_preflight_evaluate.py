@@ -88,7 +88,7 @@ def test_a_namespace_that_is_terminating_stops_the_run():
 
 def thing(**changes):
     return {"kind": "Certificate", "name": "linkerd-identity-issuer", "namespace": "linkerd", "exists": True,
-            "managed": False, "matches": False, "owner": "", **changes}  # fmt: skip
+            "managed": False, "matches": False, "owner": "", "gitops": "", **changes}  # fmt: skip
 
 
 @pytest.mark.parametrize("changes", [{"managed": True}, {"matches": True}, {"exists": False}, {"kind": "Namespace"}])
@@ -102,6 +102,14 @@ def test_an_object_of_others_is_changed_on_request_only():
     assert codes(result) == ["object_unmanaged"] and "argocd" in result["problems"][0]["message"]
     item = result["problems"][0]["object"]
     assert codes(check(found, {**requested(), "take_over": [item]})) == []
+
+
+def test_an_object_from_git_is_not_changed_though_the_collection_rendered_it():
+    found = empty(objects=[thing(managed=True, gitops="Argo CD application mesh")])
+    problem = check(found)["problems"][0]
+    assert problem["code"] == "object_in_git" and "Argo CD application mesh" in problem["message"]
+    assert codes(check(found, {**requested(), "take_over": [problem["object"]]})) == []
+    assert codes(check(empty(objects=[thing(managed=True, matches=True, gitops="Argo CD application mesh")]))) == []
 
 
 def test_objects_of_an_earlier_version_are_recognized_beside_its_cert_manager():

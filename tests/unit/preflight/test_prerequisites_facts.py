@@ -224,3 +224,35 @@ def test_a_namespace_and_what_is_in_it():
     found = facts.namespace_facts({"metadata": {"labels": {facts.MANAGED_BY: facts.OWN_NAME}}}, secrets)
     assert (found["exists"], found["managed"], found["secrets"], found["releases"]) == (True, True, 1, 2)
     assert not facts.namespace_facts(None, [])["exists"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "annotations", "expected"),
+    [
+        ({}, {}, ""),
+        ({"app.kubernetes.io/instance": "mesh"}, {}, ""),  # Helm has it, too
+        ({"argocd.argoproj.io/instance": "mesh"}, {}, "Argo CD application mesh"),
+        (
+            {},
+            {"argocd.argoproj.io/tracking-id": "mesh:trust.cert-manager.io/Bundle:/roots"},
+            "Argo CD application mesh",
+        ),
+        (
+            {"kustomize.toolkit.fluxcd.io/name": "mesh", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"},
+            {},
+            "Flux Kustomization flux-system/mesh",
+        ),
+        (
+            {"helm.toolkit.fluxcd.io/name": "mesh", "helm.toolkit.fluxcd.io/namespace": "flux-system"},
+            {},
+            "Flux HelmRelease flux-system/mesh",
+        ),
+        (
+            {"kustomize.toolkit.fluxcd.io/name": "mesh"},
+            {"kustomize.toolkit.fluxcd.io/reconcile": "disabled"},
+            "",
+        ),
+    ],
+)
+def test_what_applies_an_object_from_git(labels, annotations, expected):
+    assert facts.gitops_source({"labels": labels, "annotations": annotations}) == expected

@@ -51,8 +51,10 @@ def reading(anchors: str, issuer, carried: str, leaf_issuer, **more) -> dict:
 BEFORE = (ROOT.pem, ISSUER, ROOT.pem, ISSUER)
 
 
-def planned(given: dict, *, names=(OLD_NAME, NEW_NAME), target=NEW_NAME, checks=None, at=NOW, **options) -> dict:
-    return plan.plan({"one": given}, vault(*names), checks or {}, Options(target, **options), at)
+def planned(
+    given: dict, *, names=(OLD_NAME, NEW_NAME), target=NEW_NAME, checks=None, components=None, at=NOW, **options
+) -> dict:
+    return plan.plan({"one": given}, vault(*names), checks or {}, components or {}, Options(target, **options), at)
 
 
 @pytest.mark.parametrize(
@@ -91,11 +93,39 @@ def test_a_mesh_of_the_cli_is_only_adopted_on_request(adopt, codes):
     assert sorted(found["clusters"]["one"]["anchors"]) == sorted([ROOT.pem, NEXT.pem])
 
 
+BUNDLE = {"kind": "Bundle", "name": "linkerd-identity-trust-roots", "namespace": "", "exists": True, "managed": True,
+          "owner": "", "gitops": ""}  # fmt: skip
+FROM_GIT = {"gitops": "Flux Kustomization flux-system/mesh"}
+
+
+@pytest.mark.parametrize(
+    ("found", "options", "codes"),
+    [
+        ({}, {}, []),
+        ({"exists": False, "managed": False}, {}, []),
+        ({"managed": False}, {}, ["object_unmanaged"]),
+        ({"managed": False}, {"adopt": True}, []),
+        ({"managed": False}, {"take_over": ("Bundle linkerd-identity-trust-roots",)}, []),
+        (FROM_GIT, {}, ["object_in_git"]),
+        (FROM_GIT, {"adopt": True}, ["object_in_git"]),
+        (FROM_GIT, {"take_over": ("Bundle linkerd-identity-trust-roots",)}, []),
+    ],
+)
+def test_objects_of_others_are_not_changed(found, options, codes):
+    answer = planned(reading(*BEFORE), components={"one": {"objects": [{**BUNDLE, **found}]}}, **options)
+    assert [(one["code"], one["cluster"]) for one in answer["problems"]] == [(code, "one") for code in codes]
+
+
+def test_a_cluster_whose_objects_cannot_be_read():
+    answer = planned(reading(*BEFORE), components={"one": {"failed": True, "msg": "forbidden"}})
+    assert [one["code"] for one in answer["problems"]] == ["components_unreadable"]
+
+
 @pytest.mark.parametrize(("adopt", "phase"), [(True, "create"), (False, "unknown")])
 @pytest.mark.parametrize("code", ["mount_not_found", "login_required"])
 def test_a_mesh_is_adopted_by_a_vault_without_engine(adopt, phase, code):
     found = plan.plan(
-        {"one": of_the_cli(*BEFORE)}, {"failed": True, "code": code}, {}, Options(NEW_NAME, adopt=adopt), NOW
+        {"one": of_the_cli(*BEFORE)}, {"failed": True, "code": code}, {}, {}, Options(NEW_NAME, adopt=adopt), NOW
     )
     assert found["phase_name"] == phase
 
@@ -189,13 +219,13 @@ def test_problems_of_a_cluster_are_named(more, code):
 
 def test_an_unreachable_cluster_stops_the_fleet():
     failed = {"failed": True, "msg": "The cluster does not respond."}
-    found = plan.plan({"one": reading(*BEFORE), "two": failed}, vault(OLD_NAME), {}, Options(NEW_NAME), NOW)
+    found = plan.plan({"one": reading(*BEFORE), "two": failed}, vault(OLD_NAME), {}, {}, Options(NEW_NAME), NOW)
     assert codes(found) == ["cluster_unreadable"] and found["phase"] is None
     assert found["problems"][0]["cluster"] == "two"
 
 
 def test_a_vault_that_cannot_be_read_stops_the_rotation():
-    found = plan.plan({"one": reading(*BEFORE)}, {"failed": True, "msg": "sealed"}, {}, Options(NEW_NAME), NOW)
+    found = plan.plan({"one": reading(*BEFORE)}, {"failed": True, "msg": "sealed"}, {}, {}, Options(NEW_NAME), NOW)
     assert codes(found) == ["vault_unreadable"]
 
 

@@ -1,0 +1,42 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a run may change an object of the cluster. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+Facts = dict[str, Any]
+
+
+def name_of(one: Facts) -> str:
+    """Kind, namespace and name of an object, as in pki_take_over."""
+    return f"{one['kind']} {one['namespace']}/{one['name']}" if one["namespace"] else f"{one['kind']} {one['name']}"
+
+
+def refusal(one: Facts, take_over: Collection[str] = ()) -> tuple[str, str] | None:
+    """Code and message about an object, from mesh_prerequisites_info, that is not to be changed; None if it may be.
+
+    `take_over` are names of objects that the user wants to be changed.
+    """
+    item = name_of(one)
+    if not one["exists"] or item in take_over:
+        return None
+    if one["gitops"]:
+        return "object_in_git", (
+            f"{item} is applied from a Git repository by {one['gitops']}, which would undo the change. "
+            "Change it in the repository, with the manifests that render.yml writes. Or suspend "
+            f"{one['gitops']} for the run, and add '{item}' to pki_take_over."
+        )
+    return None if one["managed"] else ("object_unmanaged", unmanaged(item, one["owner"]))
+
+
+def unmanaged(item: str, owner: str) -> str:
+    """The message about an object that this collection did not create."""
+    return (
+        f"{item} exists, and this collection did not create it"
+        f"{f' (created by {owner})' if owner else ''}. Remove or rename it, configure another name, or add '{item}' to "
+        "pki_take_over to have the run change it."
+    )
