@@ -101,6 +101,13 @@ anchors:
       type: str
       returned: always
       version_added: 0.3.0
+    in_values:
+      description:
+        - Whether Linkerd's chart or CLI was given the trust anchors, so that an upgrade writes the ConfigMap. That is
+          the case unless C(identity.externalCA) is set. None if the ConfigMap C(linkerd-config) cannot be read.
+      type: bool
+      returned: always
+      version_added: 0.3.0
     changed_at:
       description: When its data was last written, according to its managed fields. None without a ConfigMap.
       type: str
@@ -291,15 +298,9 @@ code:
   type: str
 """
 
-import contextlib
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import (
-    REQUEST_TIMEOUT,
-    Cluster,
-    api_message,
-    run,
-)
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import ClusterError
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import controllers, handshake, sources
@@ -308,11 +309,6 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernet
     AnsibleK8SModule,
 )
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
-
-with contextlib.suppress(ImportError):  # AnsibleK8SModule reports it
-    from kubernetes.dynamic.exceptions import DynamicApiError
-
-PAGE_SIZE = 500  # pods
 
 
 def read(cluster: Cluster, reference: ObjectReference) -> tuple[dict[str, Any] | None, str]:
@@ -326,19 +322,10 @@ def read(cluster: Cluster, reference: ObjectReference) -> tuple[dict[str, Any] |
 
 def meshed_pods(cluster: Cluster, namespace: str) -> tuple[list[dict[str, Any]], str]:
     """All pods of the mesh, or a predicate that explains why they cannot be listed."""
-    resource, pods, continue_token = cluster.client.resource("Pod", "v1"), [], None
-    while True:
-        selection = {"label_selector": sources.SELECTOR.format(namespace=namespace), "limit": PAGE_SIZE}
-        if continue_token:
-            selection["_continue"] = continue_token
-        try:
-            page = resource.get(**selection, _request_timeout=REQUEST_TIMEOUT).to_dict()
-        except DynamicApiError as exc:
-            return [], f"cannot be listed: {exc.status} {exc.reason}. {api_message(exc)}"
-        pods += page["items"]
-        continue_token = page["metadata"].get("continue")
-        if not continue_token:
-            return pods, ""
+    try:
+        return cluster.list_objects("v1", "Pod", None, label_selector=sources.SELECTOR.format(namespace=namespace)), ""
+    except ClusterError as exc:
+        return [], f"cannot be listed: {exc}"
 
 
 def read_leaves(
@@ -360,6 +347,7 @@ def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
     scheme = sources.issuer_scheme(values)
     issuer_key = sources.ISSUER_KEYS.get(scheme or "", "tls.crt")
     anchors = sources.anchors_source(config_map, namespace, anchors_problem)
+    anchors["in_values"] = sources.anchors_in_values(values)
     pods, pods_problem = meshed_pods(cluster, namespace)
     leaves, missing = None, None
     if params["leaves"]:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""adopt.yml moves a Linkerd of the CLI, and one of Helm, to certificates from Vault. No request is lost.
+"""adopt.yml moves a Linkerd of the CLI, of Helm, and with a CA issuer of cert-manager to Vault. No request is lost.
 
 The oracles are the requests of the prober, openssl, kubectl, Helm, and verify.yml.
 """
@@ -17,6 +17,7 @@ from support.lab import until
 from support.prober import NAMESPACE, Prober
 
 ISSUER = "linkerd-identity-issuer"
+KEYS = {"key.pem", "tls.key"}  # of the issuer's Secret, before and after
 FAST = {"rotation_restart_again": True}  # instead of waiting until proxies renew their certificates
 
 
@@ -27,11 +28,14 @@ def company():
         yield company
 
 
-@pytest.fixture(params=["cli", "helm"])
+@pytest.fixture(params=["cli", "helm", "cert-manager"])
 def existing(company, request):
     """A Linkerd with a trust anchor and an issuer of its own, and workloads that send requests to each other."""
-    install = company.install_linkerd_with_its_cli if request.param == "cli" else company.install_linkerd_with_helm
-    install()
+    {
+        "cli": company.install_linkerd_with_its_cli,
+        "helm": company.install_linkerd_with_helm,
+        "cert-manager": company.install_linkerd_with_cert_manager,
+    }[request.param]()
     prober = Prober(company)
     prober.start()
     company.how = request.param
@@ -58,7 +62,7 @@ def test_a_running_mesh_moves_to_vault_and_loses_no_request(existing, tmp_path):
     planned = company.play("playbooks/adopt.yml", "--check", variables=root)
     assert (planned.rc, planned.changed) == (0, 0), planned.output[-4000:]
     assert "Phase 1 of 7" in planned.flat
-    assert set(secret(company)) == {"crt.pem", "key.pem"}
+    (old_key,) = (base64.b64decode(secret(company)[key]).decode() for key in KEYS & set(secret(company)))
 
     adopted = company.play("playbooks/adopt.yml", variables=root)
     assert adopted.rc == 0, adopted.output[-6000:]
@@ -70,11 +74,10 @@ def test_a_running_mesh_moves_to_vault_and_loses_no_request(existing, tmp_path):
     (tmp_path / "root.pem").write_text(pem)
     (tmp_path / "issuer.pem").write_bytes(base64.b64decode(secret(company)["tls.crt"]))
     company.run("openssl", "verify", "-CAfile", str(tmp_path / "root.pem"), str(tmp_path / "issuer.pem"))
-    old_key = (company.home / "own-issuer.key").read_text().splitlines()[1]
-    assert old_key not in adopted.output
+    assert old_key.splitlines()[1] not in adopted.output
     annotations = company.get("secret", ISSUER, "-n", "linkerd")["metadata"]["annotations"]
     assert {name for name in annotations if not name.startswith("cert-manager.io/")} == set()
-    if company.how == "helm":
+    if company.how != "cli":
         values = company.run("helm", "get", "values", "linkerd-control-plane", "-n", "linkerd", "-o", "json")
         assert "PRIVATE KEY" not in values and json.loads(values)["identity"]["externalCA"] is True
 

@@ -10,8 +10,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from support.company import Company
+from support.issuers import IDENTITY, RootCA, ca_issuer
 from support.lab import CREATION_TIMEOUT, until
 
 APP = "shop"
@@ -142,16 +144,41 @@ class Existing(Company):
         self.kubectl("delete", "-f", "-", "--ignore-not-found", given=self.run("linkerd", "uninstall", "--force"))
 
     def install_linkerd_with_helm(self) -> None:
-        self.make_identity()
+        at = self.make_identity()
+        anchor, issuer, key = (Path(at[name]).read_text() for name in ("ca.pem", "issuer.pem", "issuer.key"))
+        self.install_linkerd_charts(anchor, {"tls": {"crtPEM": issuer, "keyPEM": key}})
+
+    def install_linkerd_with_cert_manager(self) -> None:
+        """The trust anchor is in the values of the chart, and a CA issuer of cert-manager signs with its key."""
+        if "cert-manager" not in self.run("helm", "list", "--all-namespaces", "--short").split():
+            self.install_managers()
+        root = RootCA(self, "own-root")
+        self.kubectl("create", "namespace", "linkerd")
+        ca_issuer(self, root, "linkerd-trust-anchor")
+        self.apply(
+            {
+                "apiVersion": "cert-manager.io/v1",
+                "kind": "Certificate",
+                "metadata": {"name": "linkerd-identity-issuer", "namespace": "linkerd"},
+                "spec": {
+                    "secretName": "linkerd-identity-issuer", "isCA": True, "commonName": IDENTITY,
+                    "dnsNames": [IDENTITY], "duration": "48h", "renewBefore": "24h",
+                    "privateKey": {"algorithm": "ECDSA"}, "issuerRef": {"name": "linkerd-trust-anchor"},
+                },
+            },
+        )  # fmt: skip
+        self.kubectl("wait", "certificate", "linkerd-identity-issuer", "-n", "linkerd", "--for=condition=Ready",
+                     "--timeout=120s")  # fmt: skip
+        self.install_linkerd_charts(root.pem, {"scheme": "kubernetes.io/tls"})
+
+    def install_linkerd_charts(self, anchors: str, issuer: dict) -> None:
         charts = self.parts["charts"]
         self.kubectl("apply", "-f", self.parts["gateway_api_crds"])
         self.helm("install", "linkerd-crds", charts["linkerd_crds"], "-n", "linkerd", "--create-namespace")
-        pem = {name: (self.home / f"own-{name}").read_text() for name in ("ca.pem", "issuer.pem", "issuer.key")}
-        tls = {"crtPEM": pem["issuer.pem"], "keyPEM": pem["issuer.key"]}
         self.helm(
             "install", "linkerd-control-plane", charts["linkerd_control_plane"], "-n", "linkerd",
-            values={**self.parts["linkerd_values"], "identityTrustAnchorsPEM": pem["ca.pem"],
-                    "identity": {"issuer": {"tls": tls}}},
+            values={**self.parts["linkerd_values"], "identityTrustAnchorsPEM": anchors,
+                    "identity": {"issuer": issuer}},
         )  # fmt: skip
         self.wait_for_linkerd()
 

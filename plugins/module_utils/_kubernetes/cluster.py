@@ -36,6 +36,8 @@ except ImportError:
 REQUEST_TIMEOUT = 15  # seconds
 WATCH_GRACE = 5  # seconds from the requested end of a watch until the client closes it
 RETRY_INTERVAL = 1  # seconds
+PAGE_SIZE = 500  # objects in one answer
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1,application/json"
 LOG_LINES, LOG_BYTES = 20, 65536  # limits for the log of a crashed container
 CERT_MANAGER_GROUP = "cert-manager.io"
 
@@ -98,19 +100,40 @@ class Cluster:
         return dict(found.to_dict())
 
     def list_objects(
-        self, api_version: str, kind: str, namespace: str | None, **selection: str
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None,
+        *,
+        metadata: bool = False,
+        limit: int = 0,
+        **selection: str,
     ) -> list[dict[str, Any]]:
-        """All objects of a kind; an empty list if the kind does not exist."""
+        """All objects of a kind, read in pages, or the first `limit` ones; an empty list if the kind does not exist.
+
+        With `metadata` the API server leaves out specifications, data and status.
+        """
+        found: list[dict[str, Any]] = []
+        request: dict[str, Any] = {"namespace": namespace, "limit": limit or PAGE_SIZE, **selection}
         try:
             resource = self.client.resource(kind, api_version)
-            return list(self.request(resource.get, namespace=namespace, **selection).to_dict()["items"])
+            while True:
+                if metadata:
+                    request["header_params"] = {"Accept": METADATA}  # the client adds to it
+                page = self.request(resource.get, **request).to_dict()
+                found += page["items"]
+                request["_continue"] = (page.get("metadata") or {}).get("continue")
+                if limit or not request["_continue"]:
+                    return found
         except ResourceNotFoundError:
             return []
         except DynamicApiError as exc:
+            if exc.status == 404:
+                return []
             raise read_error(f"{kind}s of {namespace or 'the cluster'}", exc) from exc
 
     def list_or_empty(
-        self, api_version: str, kind: str, namespace: str | None, **selection: str
+        self, api_version: str, kind: str, namespace: str | None, **selection: Any
     ) -> list[dict[str, Any]]:
         """For explanations: an empty list if the objects cannot be read."""
         try:

@@ -120,6 +120,12 @@ def issuer_scheme(values: dict[str, Any]) -> str | None:
     return issuer.get("scheme") or None
 
 
+def anchors_in_values(values: dict[str, Any]) -> bool | None:
+    """Whether the chart writes the ConfigMap with the trust anchors, from its values, or None."""
+    identity = values.get("identity")
+    return not identity.get("externalCA") if isinstance(identity, dict) else None
+
+
 def pod_groups(pods: list[Object], changed: str | None) -> list[dict[str, Any]]:
     """Pods by their trust anchors and the evidence for them, without pods that have finished or are terminating.
 

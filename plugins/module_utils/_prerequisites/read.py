@@ -21,11 +21,8 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import so
 from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites import facts, helm
 
 with contextlib.suppress(ImportError):  # AnsibleK8SModule reports it
-    from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
+    from kubernetes.dynamic.exceptions import DynamicApiError
 
-# The API server then leaves out specifications, data and status.
-METADATA = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1,application/json"}
-PAGE = 500
 SOME = 50  # Secrets of a namespace that are counted
 HELM = "owner=helm"
 CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
@@ -79,32 +76,9 @@ class Reader:
         """All objects of a kind, in pages; none where the kind is unknown."""
         return self.attempt(
             f"{kind}s of {namespace or 'the cluster'}",
-            lambda: self._pages(api_version, kind, namespace, metadata, selection),
+            lambda: self.cluster.list_objects(api_version, kind, namespace, metadata=metadata, **selection),
             [],
         )
-
-    def _pages(
-        self, api_version: str, kind: str, namespace: str | None, metadata: bool, selection: Facts
-    ) -> list[Facts]:
-        try:
-            resource = self.cluster.client.resource(kind, api_version)
-        except ResourceNotFoundError:
-            return []
-        request = {"namespace": namespace, "limit": PAGE, **selection}
-        found: list[Facts] = []
-        while True:
-            if metadata:
-                request["header_params"] = dict(METADATA)  # the client adds to it
-            try:
-                page = resource.get(**request, _request_timeout=REQUEST_TIMEOUT).to_dict()
-            except DynamicApiError as exc:
-                if exc.status == 404:
-                    return found
-                raise read_error(f"{kind}s of {namespace or 'the cluster'}", exc) from exc
-            found += page["items"]
-            request["_continue"] = page["metadata"].get("continue")
-            if not request["_continue"] or "limit" in selection:
-                return found
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Facts | None:
         wanted = ObjectReference(api_version, kind, name, namespace)

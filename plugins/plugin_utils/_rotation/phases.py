@@ -25,7 +25,7 @@ class Phase(IntEnum):
     CREATE = 1  # the target root does not exist in Vault
     DISTRIBUTE = 2  # a ConfigMap lacks the target or an anchor that is in use, or trust-manager does not write it
     RESTART = 3  # a running pod does not carry the target
-    SWITCH = 4  # the identity issuer is not signed by the target, or cert-manager does not renew it
+    SWITCH = 4  # the identity issuer is not signed by the target, or Linkerd's chart was given it or the anchors
     RENEW = 5  # a workload's certificate is not below the target
     REMOVE = 6  # a ConfigMap holds other anchors than the target
     DONE = 7
@@ -49,12 +49,18 @@ class Cluster:
     signer: str | None  # root of the identity issuer
     pods: tuple[Pod, ...] = ()
     anchors_from_bundle: bool = True  # else Linkerd's chart or CLI wrote the ConfigMap
+    anchors_in_values: bool = False  # an upgrade of Linkerd's chart or CLI would write the ConfigMap
     issuer_from_secret: bool = True  # that cert-manager writes; else Linkerd's chart or CLI was given the issuer
 
     @property
     def roots_in_use(self) -> Anchors:
         """Roots that something in the cluster chains to."""
         return frozenset(filter(None, [self.signer, *(pod.root for pod in self.pods)]))
+
+    @property
+    def chart_has_identity(self) -> bool:
+        """Whether Linkerd's chart or CLI was given the trust anchors or the issuer."""
+        return self.anchors_in_values or not self.issuer_from_secret
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ def step(cluster: Cluster, fleet: Sequence[Cluster], goal: Goal) -> Step:
     is_broken = cluster.signer in goal.expired
     if not is_broken and (restart := lacking(cluster.pods, target)):
         return Step(Phase.RESTART, anchors=cluster.anchors, restart=restart)
-    if cluster.signer != target or not cluster.issuer_from_secret:
+    if cluster.signer != target or cluster.chart_has_identity:
         return Step(Phase.SWITCH, anchors=cluster.anchors)
     if restart := not_below(cluster.pods, target):
         return Step(Phase.RENEW, anchors=cluster.anchors, restart=restart)

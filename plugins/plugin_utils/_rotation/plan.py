@@ -84,6 +84,7 @@ def facts(world: World, cluster: Cluster, step: Step) -> Facts:
     return {
         "phase": int(step.phase),
         "phase_name": step.phase.name.lower(),
+        "chart_has_identity": cluster.chart_has_identity,
         "issuer_from_secret": cluster.issuer_from_secret,
         "anchors": [world.facts[one]["certificate"] for one in sorted(step.anchors) if one in world.facts],
         "restart": list(step.restart),

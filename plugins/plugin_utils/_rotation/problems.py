@@ -108,8 +108,8 @@ def not_adopted(world: World) -> Iterator[Facts]:
     """Clusters in which Linkerd's chart or CLI owns the trust anchors or the issuer, and can overwrite them."""
     advice = "Run adopt.yml instead, which moves the mesh to certificates from Vault."
     for cluster in world.clusters:
-        if not cluster.anchors_from_bundle:
-            message = f"Linkerd's chart or CLI wrote the trust anchors, not trust-manager. {advice}"
+        if cluster.anchors_in_values or not cluster.anchors_from_bundle:
+            message = f"The trust anchors are those of Linkerd's chart or CLI, not of trust-manager. {advice}"
             yield problem("anchors_not_from_bundle", cluster.name, message)
         if not cluster.issuer_from_secret:
             message = f"The identity issuer was given to Linkerd's chart or CLI. {advice}"

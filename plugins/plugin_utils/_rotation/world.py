@@ -44,6 +44,7 @@ class World:
             signer,
             pods(reading, pool, self.ignored_pods),
             anchors_from_bundle=bool(reading["anchors"]["bundle"]),
+            anchors_in_values=bool(reading["anchors"]["in_values"]),
             issuer_from_secret=reading["issuer_scheme"] != IN_VALUES,
         )
         self.facts |= pool.facts

@@ -99,6 +99,21 @@ def test_issuer_scheme_of_chart_values(values, expected):
     assert sources.issuer_scheme(sources.chart_values({"data": {"values": values}})) == expected
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ("identity: {externalCA: true}", False),
+        ("identity: {externalCA: false}", True),
+        ("identity: {issuer: {scheme: kubernetes.io/tls}}", True),
+        ("identity: ", None),
+        ("{not: yaml", None),
+    ],
+)
+def test_the_chart_writes_the_trust_anchors_unless_the_ca_is_external(values, expected):
+    """linkerd2: charts/linkerd-control-plane/templates/identity.yaml."""
+    assert sources.anchors_in_values(sources.chart_values({"data": {"values": values}})) is expected
+
+
 def test_values_without_config_map():
     assert sources.chart_values(None) == {}
 

@@ -36,7 +36,7 @@ def reading(anchors: str, issuer, carried: str, leaf_issuer, **more) -> dict:
     shown = [presented(one, leaf_of("web", leaf_issuer), leaf_issuer) for one in found]
     source = sources.anchors_source(configuration, "linkerd")
     return {
-        "anchors": source,
+        "anchors": {**source, "in_values": False},
         "issuer": sources.secret_source(secret(issuer, root), "linkerd", "tls.crt"),
         "issuer_scheme": "kubernetes.io/tls",
         "signer": sources.secret_source(secret(issuer, root), "linkerd", "ca.crt"),
@@ -82,7 +82,12 @@ UNMANAGED = ["anchors_not_from_bundle", "issuer_not_from_cert_manager"]
 def of_the_cli(*world) -> dict:
     """A mesh whose trust anchors and issuer were given to Linkerd's CLI or chart."""
     given = reading(*world, **FROM_CLI)
-    return {**given, "anchors": {**given["anchors"], "bundle": None}}
+    return {**given, "anchors": {**given["anchors"], "bundle": None, "in_values": True}}
+
+
+def anchors_in_values(*world) -> dict:
+    given = reading(*world)
+    return {**given, "anchors": {**given["anchors"], "in_values": True}}
 
 
 @pytest.mark.parametrize(("adopt", "codes"), [(False, UNMANAGED), (True, [])])
@@ -131,18 +136,23 @@ def test_a_mesh_is_adopted_by_a_vault_without_engine(adopt, phase, code):
 
 
 @pytest.mark.parametrize(
-    ("world", "phase", "from_secret"),
+    ("world", "phase", "from_secret", "in_chart"),
     [
-        (of_the_cli(BOTH, ISSUER, BOTH, ISSUER), "distribute", False),
-        (reading(BOTH, ISSUER, ROOT.pem, ISSUER, **FROM_CLI), "restart", False),
-        (reading(BOTH, ISSUER, BOTH, ISSUER, **FROM_CLI), "switch", False),
-        (reading(BOTH, NEXT_ISSUER, BOTH, ISSUER), "renew", True),
+        (of_the_cli(BOTH, ISSUER, BOTH, ISSUER), "distribute", False, True),
+        (reading(BOTH, ISSUER, ROOT.pem, ISSUER, **FROM_CLI), "restart", False, True),
+        (reading(BOTH, ISSUER, BOTH, ISSUER, **FROM_CLI), "switch", False, True),
+        (reading(BOTH, NEXT_ISSUER, BOTH, ISSUER), "renew", True, False),
+        # cert-manager writes the issuer, and the trust anchors are in the values of the chart.
+        (anchors_in_values(BOTH, ISSUER, BOTH, ISSUER), "switch", True, True),
+        (anchors_in_values(BOTH, NEXT_ISSUER, BOTH, NEXT_ISSUER), "switch", True, True),
     ],
 )
-def test_phases_of_an_adoption(world, phase, from_secret):
+def test_phases_of_an_adoption(world, phase, from_secret, in_chart):
     found = planned(world, adopt=True)
     assert (found["phase_name"], found["problems"]) == (phase, [])
-    assert found["clusters"]["one"]["issuer_from_secret"] is from_secret
+    cluster = found["clusters"]["one"]
+    assert (cluster["issuer_from_secret"], cluster["chart_has_identity"]) == (from_secret, in_chart)
+    assert bool(planned(world)["problems"]) is in_chart
 
 
 AFTER = (NEXT.pem, NEXT_ISSUER, NEXT.pem, NEXT_ISSUER)
