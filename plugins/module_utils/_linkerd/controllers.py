@@ -9,7 +9,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Expectation, ObjectReference
 
 Object = dict[str, Any]
 CERT_MANAGER, TRUST_MANAGER = "cert-manager.io/v1", "trust.cert-manager.io/v1alpha1"
@@ -33,17 +34,6 @@ def issuer_of(certificate: Object | None) -> ObjectReference | None:
     return ObjectReference(CERT_MANAGER, kind, found["name"], namespace)
 
 
-def is_true(found: Object | None, condition: str) -> bool | None:
-    """Return whether an object has a condition for its current generation. None if the object cannot be read."""
-    if found is None:
-        return None
-    generation = found["metadata"].get("generation")
-    for one in (found.get("status") or {}).get("conditions") or []:
-        if one.get("type") == condition:
-            return bool(one.get("status") == "True" and one.get("observedGeneration", generation) == generation)
-    return False
-
-
 def credential(issuer: Object | None) -> dict[str, str] | None:
     """Return the Secret with the credential for Vault and the end of its validity, or None if it is not known."""
     found = ((((issuer or {}).get("spec") or {}).get("vault") or {}).get("auth")) or {}
@@ -60,9 +50,12 @@ def credential(issuer: Object | None) -> dict[str, str] | None:
     return {"where": f"Secret {place}{secret['name']}", "not_after": str(end)}
 
 
-def state(name: str, found: Object | None, condition: str) -> dict[str, Any] | None:
-    ready = is_true(found, condition)
-    return None if ready is None else {"where": name, "ready": ready}
+def state(reference: ObjectReference | None, found: Object | None, condition: str) -> dict[str, Any] | None:
+    """Return whether an object has a condition for its current generation. None if the object cannot be read."""
+    if reference is None or found is None:
+        return None
+    expected = Expectation(reference.api_version, reference.kind, reference.name, reference.namespace, condition)
+    return {"where": str(reference), "ready": conditions.unmet_reason(found, expected) is None}
 
 
 def states(
@@ -71,10 +64,10 @@ def states(
     """Return what both controllers report. `read` returns None for an object that it cannot read."""
     reference = issuer_of(certificate)
     issuer = read(reference) if reference else None
-    found = read(ObjectReference(TRUST_MANAGER, "Bundle", bundle)) if bundle else None
+    source = ObjectReference(TRUST_MANAGER, "Bundle", bundle) if bundle else None
     return {
         "failed_attempts": failed_attempts(certificate),
-        "cert_manager_issuer": state(str(reference), issuer, "Ready"),
-        "bundle": state(f"Bundle {bundle}", found, "Synced"),
+        "cert_manager_issuer": state(reference, issuer, "Ready"),
+        "bundle": state(source, read(source) if source else None, "Synced"),
         "credential": credential(issuer),
     }

@@ -149,7 +149,8 @@ class Reader:
         """The ConfigMaps that a run writes trust anchors to, in any namespace: an earlier run may have used another."""
         found = self.listed("v1", "ConfigMap", metadata=True, field_selector=f"metadata.name={ANCHORS}")
         return [
-            {"namespace": one["metadata"]["namespace"], "managed": facts.is_managed(one["metadata"])} for one in found
+            {"name": ANCHORS, "namespace": one["namespace"], "managed": facts.is_managed(one)}
+            for one in (each["metadata"] for each in found)
         ]
 
     def bundles(self, definitions: Iterable[Facts]) -> list[Facts]:

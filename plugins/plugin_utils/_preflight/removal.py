@@ -11,7 +11,6 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.release
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts
 
 CRDS, CONTROL_PLANE = "linkerd-crds", "linkerd-control-plane"
-ANCHORS = "linkerd-trust-anchors"
 
 
 @dataclass
@@ -62,7 +61,7 @@ def linkerd(found: Facts, namespace: str) -> Facts:
     _definitions(removal, found, namespace)
     _objects(removal, found)
     removal.objects += [
-        {"api_version": "v1", "kind": "ConfigMap", "name": ANCHORS, "namespace": one["namespace"]}
+        {"api_version": "v1", "kind": "ConfigMap", "name": one["name"], "namespace": one["namespace"]}
         for one in found["anchor_sources"]
         if one["managed"]
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import controllers
 
 CERTIFICATE = {"metadata": {"name": "linkerd-identity-issuer", "namespace": "linkerd"}, "spec": {"issuerRef": {}}}
@@ -55,8 +56,7 @@ def condition(status: str, **more: int) -> dict:
     ],
 )
 def test_condition_of_current_generation(found, expected):
-    assert controllers.is_true(found, "Synced") is expected
-    state = controllers.state("Bundle roots", found, "Synced")
+    state = controllers.state(ObjectReference(controllers.TRUST_MANAGER, "Bundle", "roots"), found, "Synced")
     assert state == (None if expected is None else {"where": "Bundle roots", "ready": expected})
 
 

@@ -71,7 +71,10 @@ def test_only_marked_objects_are_removed():
 
 def test_trust_anchors_are_removed_from_any_trust_namespace():
     found = world()
-    found["anchor_sources"] = [{"namespace": "shared", "managed": True}, {"namespace": "other", "managed": False}]
+    found["anchor_sources"] = [
+        {"name": "linkerd-trust-anchors", "namespace": name, "managed": name == "shared"}
+        for name in ("shared", "other")
+    ]
     assert [(one["kind"], one["namespace"]) for one in plan(found)["objects"]] == [("ConfigMap", "shared")]
 
 
