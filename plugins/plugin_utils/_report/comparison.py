@@ -124,6 +124,7 @@ def report(vault: Facts, clusters: list[Cluster], required: rules.Requirements, 
             }
             for cluster in clusters
         ],
+        "rotation": None,
     }
 
 

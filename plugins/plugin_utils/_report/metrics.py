@@ -26,6 +26,7 @@ HELP = {
     "bundle_synced": "Whether trust-manager has distributed the trust anchors.",
     "workload_certificates": "Number of certificates that pods present.",
     "workload_first_not_after_timestamp_seconds": "Time at which the first certificate of a pod expires.",
+    "rotation_phase": "Phase of the rotation to a root, from 1, create, to 7, done.",
     "disagreements": "Number of disagreements with this code.",
     "verification_timestamp_seconds": "Time of the last verification.",
     "verification_success": "Whether the last verification found no disagreement, except those that are allowed.",
@@ -70,6 +71,8 @@ def _samples(report: Facts) -> Iterator[tuple[str, Sample]]:
         yield from _validity({**vault, "source": "vault", "object": where}, one)
     for cluster in report["clusters"]:
         yield from _cluster(cluster)
+    if report["rotation"]:
+        yield "rotation_phase", ({**vault, "root": report["rotation"]["target"]}, report["rotation"]["phase"])
     yield from _disagreements(report, vault)
     yield "verification_timestamp_seconds", (vault, timestamp(report["at"]))
     yield "verification_success", (vault, int(report["agreed"]))

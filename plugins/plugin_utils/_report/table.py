@@ -51,6 +51,12 @@ def _lines(report: Facts) -> Iterator[str]:
         check = cluster["check"]
         if check:
             yield f"  linkerd check: {check['succeeded']} passed, {_count(check['allowed'], 'expected warning')}"
+    rotation = report["rotation"]
+    if rotation and rotation["phase"] < rotation["phases"]:
+        yield (
+            f"Rotation to {rotation['target']}, phase {rotation['phase']} of {rotation['phases']}, "
+            f"{rotation['phase_name']}: {rotation['next']}."
+        )
     yield from (f"Allowed: {sentence(item)}" for item in report["disagreements"] if item["allowed"])
     yield f"{len(failures(report))} disagreement(s)" if failures(report) else "All certificates match."
 

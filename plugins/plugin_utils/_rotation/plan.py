@@ -62,8 +62,7 @@ def plan(
         obstacles += problems.retirement(world, options)
     if options.force:
         obstacles = [one for one in obstacles if one["code"] not in FORCED]
-    pods = sum(len(step.restart) for step in steps.values())
-    following = NEXT[now].format(target=options.target, pods=pods)
+    following = upcoming(now, steps, options.target)
     return {
         "phase": int(now),
         "phase_name": now.name.lower(),
@@ -75,6 +74,34 @@ def plan(
         "table": [
             *table(world, steps, goal),
             f"Phase {int(now)} of {int(Phase.DONE)}, {now.name.lower()}: {following}.",
+        ],
+    }
+
+
+def upcoming(now: Phase, steps: dict[str, Step], target: str) -> str:
+    """What comes next, such as `restart 3 pod(s) that ...`."""
+    return NEXT[now].format(target=target, pods=sum(len(step.restart) for step in steps.values()))
+
+
+def progress(readings: dict[str, Facts], vault: Facts, options: Options, at: datetime) -> Facts | None:
+    """How far a rotation is, for the report. None before a cluster trusts its root, and if not everything was read."""
+    if any(problems.unreadable(readings, vault)) or any(one.get("leaves") is None for one in readings.values()):
+        return None
+    world = World(readings, vault["issuers"], options.ignored_pods)
+    target = world.issuers.get(options.target)
+    if not any(target in cluster.anchors for cluster in world.clusters):
+        return None
+    steps = phases.steps(world.clusters, Goal(target, options.extra, world.expired(at)))
+    now = phases.phase(steps)
+    return {
+        "target": options.target,
+        "phase": int(now),
+        "phase_name": now.name.lower(),
+        "phases": int(Phase.DONE),
+        "next": upcoming(now, steps, options.target),
+        "clusters": [
+            {"name": name, "phase_name": step.phase.name.lower(), "pods": [*step.restart, *step.stale]}
+            for name, step in steps.items()
         ],
     }
 

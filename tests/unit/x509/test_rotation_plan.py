@@ -10,9 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import readings
 from authority import DAY, NOW, make
 from readings import ISSUER, LATER, NEXT, ROOT, config_map, leaf_of, pod, presented, secret
 
+from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_metrics, mesh_report, mesh_report_html
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import leaves, sources
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems import CODES, Options
@@ -182,6 +184,34 @@ def test_durations_of_phases():
     at = datetime(2026, 11, 27, 0, 2, 12, tzinfo=UTC)
     assert plan.durations(history, at) == ["restart: 3 min 05 s", "switch: 7 s", "total: 3 min 12 s"]
     assert plan.durations(history[2:], at) == plan.durations([], at) == []
+
+
+@pytest.mark.parametrize(
+    ("world", "phase", "left"),
+    [
+        (BEFORE, None, []),  # no cluster trusts the new root
+        ((BOTH, ISSUER, ROOT.pem, ISSUER), 3, ["emojivoto/web-0"]),
+        ((BOTH, NEXT_ISSUER, BOTH, ISSUER), 5, ["emojivoto/web-0", "linkerd/identity-0"]),
+        (AFTER, 7, []),
+    ],
+)
+def test_the_report_shows_a_rotation(world, phase, left):
+    given = {**readings.reading(), **reading(*world)}
+    source = {**vault(OLD_NAME, NEW_NAME), "address": "https://vault.example", "mount": "pki"}
+    report = mesh_report({"one": given}, source, at=NOW.isoformat(), root=NEW_NAME)
+    shown = f"Rotation to {NEW_NAME}"
+    assert any(line.startswith(shown) for line in report["table"]) is (phase in (3, 5))
+    page = mesh_report_html(report)
+    assert (shown in page) is (phase in (3, 5)) and all(name in page for name in left)
+    metric = f'rotation_phase{{vault="https://vault.example",root="{NEW_NAME}"}} {phase}'
+    assert (metric in mesh_metrics(report)) is (phase is not None)
+    assert [one["pods"] for one in (report["rotation"] or {"clusters": [{"pods": []}]})["clusters"]] == [left]
+
+
+def test_the_report_shows_no_rotation_if_certificates_of_pods_were_not_read():
+    given = {**readings.reading(), **reading(BOTH, ISSUER, BOTH, ISSUER, leaves=None, leaves_missing=None)}
+    report = mesh_report({"one": given}, {**vault(OLD_NAME, NEW_NAME)}, at=NOW.isoformat(), root=NEW_NAME)
+    assert report["rotation"] is None
 
 
 def test_both_anchors_are_distributed_as_pem():
