@@ -59,8 +59,8 @@ def selects(selector: Object | None, labels: dict[str, str]) -> bool:
     """Whether a label selector selects labels (Kubernetes API, LabelSelector). None selects nothing."""
     if selector is None:
         return False
-    wanted = (selector.get("matchLabels") or {}).items()
-    return all(labels.get(name) == value for name, value in wanted) and all(
+    match_labels = (selector.get("matchLabels") or {}).items()
+    return all(labels.get(name) == value for name, value in match_labels) and all(
         _matches(one, labels) for one in selector.get("matchExpressions") or []
     )
 

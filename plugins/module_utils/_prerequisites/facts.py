@@ -169,15 +169,15 @@ def object_facts(definition: Object, found: Object | None) -> Facts:
 BODY = ("spec", "data", "type", "rules", "roleRef", "subjects", "automountServiceAccountToken")
 
 
-def includes(found: Any, wanted: Any) -> bool:
-    """Whether everything that is wanted is found. A null is what is absent; the API server leaves out what is empty."""
-    if isinstance(wanted, dict):
+def includes(found: Any, desired: Any) -> bool:
+    """Whether an object has every desired field. Null means an absent field. The API server leaves out empty fields."""
+    if isinstance(desired, dict):
         live = found if isinstance(found, dict) else {}
-        return all(includes(live.get(key), value) for key, value in wanted.items())
-    if isinstance(wanted, list):
+        return all(includes(live.get(key), value) for key, value in desired.items())
+    if isinstance(desired, list):
         live_items = found if isinstance(found, list) else []
-        return len(live_items) == len(wanted) and all(map(includes, live_items, wanted))
-    return bool(found == wanted or (found is None and wanted in ("", False)))
+        return len(live_items) == len(desired) and all(map(includes, live_items, desired))
+    return bool(found == desired or (found is None and desired in ("", False)))
 
 
 def gitops_source(meta: Object) -> str:

@@ -49,13 +49,13 @@ class Reader:
             definitions = [{**one, "in_use": self.is_in_use(one)} for one in definitions]
         deployments = self.deployments()
         trust = {one["trust_namespace"] for one in deployments if one["component"] == "trust-manager"}
-        wanted = {namespace, *self.params["namespaces"], *trust}
+        namespaces = {namespace, *self.params["namespaces"], *trust}
         return {
             "releases": self.releases(definitions, deployments),
             "deployments": deployments,
             "definitions": definitions,
             "admission_policies": self.admission_policies(definitions),
-            "namespaces": {name: self.namespace(name) for name in sorted(wanted)},
+            "namespaces": {name: self.namespace(name) for name in sorted(namespaces)},
             "objects": [self.object(one) for one in self.params["objects"]],
             "bundles": self.bundles(definitions),
             "anchor_sources": self.anchor_sources(),
@@ -81,8 +81,8 @@ class Reader:
         )
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Facts | None:
-        wanted = ObjectReference(api_version, kind, name, namespace)
-        return self.attempt(str(wanted), lambda: self.cluster.get(wanted), None)
+        reference = ObjectReference(api_version, kind, name, namespace)
+        return self.attempt(str(reference), lambda: self.cluster.get(reference), None)
 
     def is_in_use(self, definition: Facts) -> bool:
         """Whether there are objects of a kind. What cannot be read counts as in use."""
@@ -108,11 +108,11 @@ class Reader:
 
     def releases(self, definitions: Iterable[Facts], deployments: Iterable[Facts]) -> list[Facts]:
         """The releases that a run would write, and those that own what was found."""
-        wanted = {(one["namespace"], one["name"]) for one in self.params["releases"]}
+        names = {(one["namespace"], one["name"]) for one in self.params["releases"]}
         owners = [one["release"] for one in (*definitions, *deployments) if one["release"]]
         # The Gateway API and CRDs of extensions come with any chart; only the components' own releases matter.
-        wanted |= {(one["namespace"], one["name"]) for one in owners}
-        found = [self.release(namespace, name) for namespace, name in sorted(wanted)]
+        names |= {(one["namespace"], one["name"]) for one in owners}
+        found = [self.release(namespace, name) for namespace, name in sorted(names)]
         return [one for one in found if one]
 
     def release(self, namespace: str, name: str) -> Facts | None:

@@ -113,26 +113,30 @@ def _trust_manager(result: Result, found: Facts, requested: Facts) -> Facts:
         values=requested["values"],
     )
     decision = releases.decide(result, found, chart)
-    wanted = requested["trust_namespace"]
-    present = next((one["trust_namespace"] for one in decision["controllers"]), wanted)
+    trust_namespace = requested["trust_namespace"]
+    present = next((one["trust_namespace"] for one in decision["controllers"]), trust_namespace)
     others = [one["name"] for one in found["bundles"] if not one["managed"] and one["name"] != BUNDLE]
     is_left = decision["release"] == LEAVE
-    if present != wanted and is_left:
+    if present != trust_namespace and is_left:
         result.note(
             "trust_namespace_used",
             f"namespace {present}",
             f"trust-manager is managed elsewhere and reads the namespace {present}, so the trust anchors go there "
-            f"instead of {wanted}.",
+            f"instead of {trust_namespace}.",
         )
-        wanted = present
-    elif present != wanted and others:
+        trust_namespace = present
+    elif present != trust_namespace and others:
         result.problem(
             "trust_namespace_in_use",
             f"namespace {present}",
             f"trust-manager reads the namespace {present}, and the Bundles {', '.join(others)} depend on it. Set "
             f"pki_trust_namespace to {present}, or move their sources first.",
         )
-    return {**decision, "trust_namespace": wanted, **_quota(result, found, requested, wanted, is_left)}
+    return {
+        **decision,
+        "trust_namespace": trust_namespace,
+        **_quota(result, found, requested, trust_namespace, is_left),
+    }
 
 
 def _quota(result: Result, found: Facts, requested: Facts, name: str, is_left: bool) -> Facts:
@@ -230,16 +234,16 @@ def _pod_security(result: Result, found: Facts, requested: Facts, is_written: bo
 def _issuer(result: Result, found: Facts, requested: Facts) -> None:
     """cert-manager's service account has to be the one that the issuer's role binding names."""
     running = [one for one in found["deployments"] if one["component"] == "cert-manager"]
-    wanted = (requested["cert_manager_namespace"], requested["cert_manager_service_account"])
+    account = (requested["cert_manager_namespace"], requested["cert_manager_service_account"])
     if not requested["needs_service_account"] or not running:
         return
-    if wanted not in {(one["namespace"], one["service_account"]) for one in running}:
+    if account not in {(one["namespace"], one["service_account"]) for one in running}:
         one = running[0]
         result.problem(
             "cert_manager_mismatch",
             f"Deployment {one['namespace']}/{one['name']}",
             f"cert-manager runs in namespace {one['namespace']} with service account {one['service_account']}, but the "
-            f"issuer would give permissions to {wanted[0]}/{wanted[1]}. Set pki_cert_manager_namespace to "
+            f"issuer would give permissions to {account[0]}/{account[1]}. Set pki_cert_manager_namespace to "
             f"{one['namespace']} and vault_issuer_cert_manager_service_account to {one['service_account']}.",
         )
 
@@ -307,10 +311,10 @@ def _programs(result: Result, found: Facts, requested: Facts) -> None:
 
 
 def _linkerd_cli(result: Result, present: str | None, requested: Facts) -> None:
-    wanted = result.decisions["linkerd"]["version"] or requested["expected_version"]
+    version = result.decisions["linkerd"]["version"] or requested["expected_version"]
     install = (
-        f"curl --proto '=https' --tlsv1.2 -sSfL https://run.linkerd.io/install-edge | LINKERD2_VERSION={wanted} sh"
-        if wanted
+        f"curl --proto '=https' --tlsv1.2 -sSfL https://run.linkerd.io/install-edge | LINKERD2_VERSION={version} sh"
+        if version
         else "https://linkerd.io/2/getting-started"
     )
     if present is None:
@@ -320,11 +324,11 @@ def _linkerd_cli(result: Result, present: str | None, requested: Facts) -> None:
             f"The program {requested['cli']} is not installed, and linkerd_check needs it. Install it: {install} -- or "
             "set linkerd_check to false.",
         )
-    elif present and wanted and present != wanted:
+    elif present and version and present != version:
         result.problem(
             "linkerd_cli_version",
             requested["cli"],
-            f"The linkerd CLI has version {present}, and the control plane has or gets {wanted}, so linkerd check "
+            f"The linkerd CLI has version {present}, and the control plane has or gets {version}, so linkerd check "
             f"would fail. Install the same version: {install} -- or set linkerd_check to false.",
         )
 

@@ -31,9 +31,9 @@ def decide(result: Result, found: Facts, requested: Requested) -> str:
     present = [one for one in found["definitions"] if one["component"] == "gateway-api"]
     if not requested.source:
         return LEAVE
-    wanted = numbers(requested.version)
+    version = numbers(requested.version)
     if not present:
-        if found["admission_policies"] and wanted < FIRST_GUARDED:
+        if found["admission_policies"] and version < FIRST_GUARDED:
             result.problem(
                 "gateway_api_policy",
                 f"ValidatingAdmissionPolicy {found['admission_policies'][0]}",
@@ -70,8 +70,8 @@ def decide(result: Result, found: Facts, requested: Requested) -> str:
 
 
 def _upgrade(result: Result, requested: Requested, newest: tuple[int, ...], channels: set[str], shown: str) -> str:
-    wanted = numbers(requested.version)
-    if wanted == newest and channels == {STANDARD}:
+    version = numbers(requested.version)
+    if version == newest and channels == {STANDARD}:
         return LEAVE
     if channels != {STANDARD}:
         result.problem(
@@ -80,7 +80,7 @@ def _upgrade(result: Result, requested: Requested, newest: tuple[int, ...], chan
             f"The cluster has the Gateway API {shown}. The standard channel lacks kinds and fields of it, so it is not "
             f"replaced. {REMEDY}.",
         )
-    elif wanted < newest:
+    elif version < newest:
         result.problem(
             "gateway_api_downgrade",
             "Gateway API",

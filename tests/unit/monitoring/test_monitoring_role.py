@@ -72,7 +72,7 @@ def test_variables_change_the_rules():
     ],
 )
 def test_objects_follow_the_operator(variables, kinds):
-    found = alert_rules.evaluate("__monitoring_wanted", **variables, monitoring_labels={"release": "one"})
+    found = alert_rules.evaluate("__monitoring_desired", **variables, monitoring_labels={"release": "one"})
     assert [one["kind"] for one in found] == kinds
     assert {one["metadata"]["labels"]["release"] for one in found} == {"one"}
     assert {one["metadata"]["namespace"] for one in found} == {"linkerd"}
