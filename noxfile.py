@@ -67,10 +67,11 @@ FLOW = ("test_second_run_changes_nothing", "test_verify_prints_chain_and_changes
 LONG = tuple(
     f"tests/end_to_end/test_{name}.py"
     for name in (
-        *("adopt", "certificates_only", "existing_inventory", "guides_lab", "killed_runs", "site_failures"),
+        *("adopt", "certificates_only", "existing_inventory", "fleet", "guides_lab", "killed_runs", "site_failures"),
         *("site_lifecycle", "vault_dev_tls"),
     )
 )
+ALERTS = "tests/end_to_end/test_alerts.py"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -210,9 +211,9 @@ def webpki(session: nox.Session) -> None:
 
 @nox.session
 def lab(session: nox.Session) -> None:
-    """Build the lab and run the end-to-end tests in it, without those of `lab_long`."""
+    """Build the lab and run the end-to-end tests in it, without those of `lab_long` and `prometheus`."""
     session.run("python", "-m", "lab", "up")
-    session.run("pytest", "tests/end_to_end", *(f"--ignore={path}" for path in LONG), *session.posargs)
+    session.run("pytest", "tests/end_to_end", *(f"--ignore={path}" for path in (*LONG, ALERTS)), *session.posargs)
 
 
 @nox.session
@@ -286,9 +287,11 @@ def alerts(session: nox.Session) -> None:
 
 @nox.session
 def prometheus(session: nox.Session) -> None:
-    """Run the alerts in a real Prometheus that reads report.prom. Requires Go."""
+    """Run the alerts in a real Prometheus, with reports made for the tests and with a mesh of the lab."""
     env = {"SERVICEMESH_PKI_PROMETHEUS": str(prometheus_program(session, "prometheus"))}
+    session.run("python", "-m", "lab", "up")
     session.run("pytest", "tests/prometheus", *session.posargs, env=env)
+    session.run("pytest", ALERTS, *session.posargs, env=env)
 
 
 @nox.session

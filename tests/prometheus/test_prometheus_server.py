@@ -5,15 +5,6 @@
 
 from __future__ import annotations
 
-import http.server
-import json
-import os
-import socket
-import subprocess
-import threading
-import time
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,72 +12,14 @@ from typing import Any
 
 import alert_rules
 import pytest
-import yaml
 from authority import Credential, key, make
+from prometheus_server import PLAIN_TEXT, Prometheus, Report, report_job, running
 from readings import reading, vault
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_metrics, mesh_report
 
-FORMATS = {
-    "Prometheus": "text/plain; version=0.0.4; charset=utf-8",
-    "OpenMetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
-}
+FORMATS = {"Prometheus": PLAIN_TEXT, "OpenMetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8"}
 DAY = timedelta(days=1)
-
-
-class Report:
-    """Serves a text over loopback, as an exporter does."""
-
-    def __init__(self, content_type: str) -> None:
-        self.text = ""
-        report = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", content_type)
-                self.end_headers()
-                self.wfile.write(report.text.encode())
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server.server_port}"
-
-
-class Prometheus:
-    def __init__(self, address: str) -> None:
-        self.address = address
-
-    def get(self, path: str, **query: str) -> Any:
-        url = f"http://{self.address}/api/v1/{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return json.load(answer)["data"]
-
-    def firing(self) -> dict[tuple[str, str], str]:
-        """The summaries of the alerts that fire, by name and severity."""
-        return {
-            (one["labels"]["alertname"], one["labels"]["severity"]): one["annotations"]["summary"]
-            for one in self.get("alerts")["alerts"]
-            if one["state"] == "firing"
-        }
-
-    def wait(self, condition: Any) -> None:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                if condition():
-                    return
-            except OSError as exc:
-                if time.monotonic() > deadline:
-                    raise AssertionError("Prometheus does not respond.") from exc
-            assert time.monotonic() < deadline, self.get("alerts")
-            time.sleep(0.3)
 
 
 @pytest.fixture(params=FORMATS)
@@ -98,28 +31,8 @@ def served(request) -> Iterator[Report]:
 
 @pytest.fixture
 def prometheus(served: Report, tmp_path: Path) -> Iterator[Prometheus]:
-    program = os.environ.get("SERVICEMESH_PKI_PROMETHEUS")
-    if not program:
-        pytest.fail("Run these tests with `nox -s prometheus`, which builds Prometheus.")
-    found = alert_rules.rules()
-    for group in found["groups"]:
-        for rule in group["rules"]:
-            if "alert" in rule:
-                rule["for"] = "1s"
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump(found))
-    jobs = [{"job_name": "report", "honor_labels": True, "static_configs": [{"targets": [served.address]}]}]
-    settings = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-    config = {"global": settings, "rule_files": ["rules.yml"], "scrape_configs": jobs}
-    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    options = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address={address}"]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen([program, *options], cwd=tmp_path, stdout=log, stderr=log)
-        yield Prometheus(address)
-        process.terminate()
-        process.wait(timeout=30)
+    with running(tmp_path, alert_rules.rules(), report_job(served)) as server:
+        yield server
 
 
 def metrics(*anchors: Credential, issuer: Credential, **more: Any) -> str:

@@ -44,11 +44,13 @@ class Lab(Sandbox):
     """A sandbox named after the class, with ports that are free on this machine."""
 
     name = "lab"
+    suffixes = ("",)  # of the names of the clusters
 
     def __init__(self, home: Path) -> None:
-        cluster = f"{PREFIX}{self.name}"
+        own = f"{PREFIX}{self.name}"
+        clusters = tuple(f"{own}{suffix}" for suffix in self.suffixes)
         ports = (free_port(), free_port(), free_port())
-        super().__init__(home, Names((cluster,), f"{cluster}-network", f"{cluster}-vault", *ports))
+        super().__init__(home, Names(clusters, f"{own}-network", f"{own}-vault", *ports))
 
     @classmethod
     @contextmanager
