@@ -12,7 +12,7 @@ import base64
 import json
 
 import pytest
-from support.existing import Existing
+from support.existing import APP, SHORT_ROOT, Existing
 from support.lab import until
 from support.prober import NAMESPACE, Prober
 
@@ -40,9 +40,14 @@ def existing(company, request):
     prober.start()
     company.how = request.param
     yield company, prober
-    company.kubectl("delete", "namespace", NAMESPACE)
+    remove(company, NAMESPACE)
+
+
+def remove(company, namespace: str) -> None:
+    """Linkerd and the workloads of one namespace."""
+    company.kubectl("delete", "namespace", namespace)
     company.execute("kubectl", "delete", "bundle,certificate", "--all", "--all-namespaces")
-    if request.param == "cli":
+    if company.how == "cli":
         uninstall = company.run("linkerd", "uninstall", "--force")
         company.kubectl("delete", "-f", "-", "--ignore-not-found", given=uninstall)
     else:
@@ -88,3 +93,28 @@ def test_a_running_mesh_moves_to_vault_and_loses_no_request(existing, tmp_path):
     again = company.play("playbooks/site.yml", variables=root)
     assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
     prober.good()
+
+
+@pytest.fixture
+def expired(company):
+    """A Linkerd whose trust anchor has just expired, with an application that accepts mutual TLS only."""
+    company.how = "cli"
+    identity = company.make_short_identity(480)
+    company.install_linkerd_with_its_cli(identity)
+    company.install_application()
+    check = ("openssl", "x509", "-noout", "-checkend", "0", "-in", identity["ca.pem"])
+    until(lambda: company.execute(*check).returncode != 0, 600)
+    yield company
+    remove(company, APP)
+
+
+def test_an_expired_anchor_is_replaced_by_the_shortest_way(expired):
+    root = {"pki_root_issuer_name": "root-after-expiry", **FAST}
+    refused = expired.play("playbooks/adopt.yml", variables=root)
+    assert (refused.rc != 0, refused.changed) == (True, 0), refused.output[-4000:]
+    assert SHORT_ROOT in refused.flat and "rotation_force" in refused.flat
+    adopted = expired.play("playbooks/adopt.yml", variables={**root, "rotation_force": True})
+    assert adopted.rc == 0, adopted.output[-6000:]
+    until(lambda: expired.request().returncode == 0)
+    verified = expired.play("playbooks/verify.yml", variables=root)
+    assert verified.rc == 0, verified.output[-4000:]

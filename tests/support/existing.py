@@ -17,6 +17,7 @@ from support.issuers import IDENTITY, RootCA, ca_issuer
 from support.lab import CREATION_TIMEOUT, until
 
 APP = "shop"
+SHORT_ROOT = "short.root.linkerd.cluster.local"
 # These change without anybody's doing.
 RESTLESS = ("events", "events.events.k8s.io", "leases.coordination.k8s.io", "nodes", "endpoints",
             "endpointslices.discovery.k8s.io", "componentstatuses")  # fmt: skip
@@ -126,8 +127,25 @@ class Existing(Company):
             self.run("openssl", *arguments)
         return at
 
-    def install_linkerd_with_its_cli(self) -> None:
-        at = self.make_identity()
+    def make_short_identity(self, seconds: int) -> dict[str, str]:
+        """A trust anchor and an issuer that expire after some seconds, which openssl 3.0 cannot make, but Vault can."""
+        at = {name: str(self.home / f"short-{name}") for name in ("ca.pem", "issuer.pem", "issuer.key")}
+
+        def write(path: str, **data: object) -> dict:
+            return self.vault("POST", path, data, self.token)[1].get("data") or {}
+
+        write("sys/mounts/short", type="pki")
+        root = write("short/root/generate/internal", common_name=SHORT_ROOT, ttl=f"{seconds}s", key_type="ec")
+        request = write("short/intermediate/generate/exported", common_name=IDENTITY, key_type="ec")
+        named = {"csr": request["csr"], "common_name": IDENTITY, "alt_names": IDENTITY, "max_path_length": 0}
+        issuer = write("short/root/sign-intermediate", **named, ttl=f"{seconds - 10}s")
+        contents = (root["certificate"], issuer["certificate"], request["private_key"])
+        for path, text in zip(at.values(), contents, strict=True):
+            Path(path).write_text(f"{text.strip()}\n")
+        return at
+
+    def install_linkerd_with_its_cli(self, identity: dict[str, str] | None = None) -> None:
+        at = identity or self.make_identity()
         values = self.home / "linkerd.json"
         values.write_text(json.dumps(self.parts["linkerd_values"]))
         self.kubectl("apply", "-f", self.parts["gateway_api_crds"])
