@@ -123,7 +123,7 @@ def test_unreachable_cluster(mesh, tmp_path):
         "cert_manager",
         variables={"pki_kubernetes": {"kubeconfig": str(tmp_path / "kubeconfig")}},
     )
-    assert_failed(run, "[cluster_unreachable]", "127.0.0.1:1", "kubeconfig")
+    assert_failed(run, "[cluster_unreachable]", mesh.cluster, "kubeconfig")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,33 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rotations between the two roots of a mesh, and what is true when one is finished."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+from support.mesh import Mesh, Run
+
+OLD, NEW = "linkerd-root-1", "linkerd-root-2"
+FAST = {"rotation_restart_again": True}  # instead of waiting until proxies renew their certificates
+
+
+def rotate(mesh: Mesh, root: str, *arguments: str, **variables) -> Run:
+    return mesh.play("playbooks/rotate_trust_anchor.yml", *arguments,
+                     variables={"pki_root_issuer_name": root, **FAST, **variables})  # fmt: skip
+
+
+def vault_root(mesh: Mesh, name: str) -> str:
+    return mesh.vault("GET", f"pki/issuer/{name}/json")[1]["data"]["certificate"].strip()
+
+
+def assert_mesh_is_below(mesh: Mesh, root: str, tmp_path: Path) -> None:
+    """ConfigMap and identity issuer by openssl, everything else by verify.yml."""
+    assert mesh.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt").strip() == vault_root(mesh, root)
+    (tmp_path / "root.pem").write_text(vault_root(mesh, root))
+    (tmp_path / "issuer.pem").write_bytes(base64.b64decode(mesh.data("secret", "linkerd-identity-issuer", "tls.crt")))
+    mesh.run("openssl", "verify", "-CAfile", str(tmp_path / "root.pem"), str(tmp_path / "issuer.pem"))
+    verified = mesh.play("playbooks/verify.yml", variables={"pki_root_issuer_name": root})
+    assert verified.rc == 0, verified.output[-3000:]
