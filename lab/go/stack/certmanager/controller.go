@@ -125,6 +125,12 @@ func (c *controllers) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	api := shared.SharedInformerFactory.Certmanager().V1()
+	shared.Metrics.SetupCertificateCollector(api.Certificates().Lister())
+	shared.Metrics.SetupIssuerCollector(api.Issuers().Lister())
+	if c.options.Namespace == "" {
+		shared.Metrics.SetupClusterIssuerCollector(api.ClusterIssuers().Lister())
+	}
 	for _, name := range slices.Sorted(maps.Keys(controller.Known())) {
 		if !c.wanted(name) {
 			log.Info("controller not wanted", "controller", name)
