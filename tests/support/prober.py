@@ -27,6 +27,8 @@ ANNOTATIONS = {
 }
 WORKLOADS = {"web": "Deployment", "api": "Deployment", "db": "StatefulSet", "agent": "DaemonSet"}
 TARGETS: dict[str, list[str]] = {"web": ["api", "db"], "api": ["web", "agent"], "db": [], "agent": []}
+# A busy machine must not take all pods out of their services.
+PATIENT = {"periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6}
 SETTLED = 100  # good requests that show that the mesh works
 
 
@@ -94,7 +96,7 @@ def workload(kind: str, name: str, image: str) -> list[dict]:
         "command": ["/app", "probe", FOLDER, *urls],
         "ports": [{"containerPort": 8080}],
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
-        "readinessProbe": {"exec": {"command": ["/app", "get", "http://localhost:8080"]}, "periodSeconds": 10},
+        "readinessProbe": {"exec": {"command": ["/app", "get", "http://localhost:8080"]}, **PATIENT},
         "securityContext": {"runAsUser": 0},
         "volumeMounts": [{"name": "counts", "mountPath": FOLDER}],
     }
