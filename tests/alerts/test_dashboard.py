@@ -1,11 +1,14 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The queries of the dashboard, and the scrape configuration, are valid for promtool."""
+"""The dashboard matches Grafana's schema. Its queries, and the scrape configuration, are valid for promtool."""
 
 from __future__ import annotations
 
+import copy
 import json
+import os
+import subprocess
 
 import alert_rules
 import pytest
@@ -23,6 +26,56 @@ def test_promtool_parses_query(title, query, promtool):
 
 def test_invalid_query_is_refused(promtool):
     assert promtool("promql", "format", "sum(", "--experimental").returncode != 0
+
+
+@pytest.fixture
+def errors_of(tmp_path):
+    """A function that returns what the validator of `nox -s alerts` finds in a dashboard."""
+    program = os.environ.get("SERVICEMESH_PKI_DASHBOARD_VALIDATOR")
+    if not program:
+        pytest.fail("Run these tests with `nox -s alerts`, which builds the validator.")
+
+    def validate(dashboard: dict) -> list[str]:
+        (tmp_path / "dashboard.json").write_text(json.dumps(dashboard))
+        done = subprocess.run([program, tmp_path / "dashboard.json"], capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) == (done.stderr == "")
+        return done.stderr.splitlines()
+
+    return validate
+
+
+def test_dashboard_matches_the_schema_of_grafana(errors_of):
+    assert errors_of(DASHBOARD) == []
+
+
+def test_panels_and_queries_are_of_kinds_that_the_validator_knows():
+    """It reads the options of other kinds without validation."""
+    assert {panel["type"] for panel in DASHBOARD["panels"]} <= {"stat", "table", "timeseries"}
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("refreshes",), "1m"),
+        (("panels", 0, "titel"), "Trust anchor"),
+        (("panels", 0, "gridPos", "w"), "6"),
+        (("panels", 0, "options", "graphMode"), 1),
+        (("panels", 0, "options", "colour"), "red"),
+        (("panels", 0, "targets", 0, "query"), "up"),
+        (("templating", "list", 0, "current"), {}),
+    ],
+    ids=str,
+)
+def test_validator_refuses(errors_of, place, value):
+    dashboard = copy.deepcopy(DASHBOARD)
+    *path, last = place
+    node = dashboard
+    for part in path:
+        node = node[part]
+    node[last] = value
+    errors = errors_of(dashboard)
+    assert errors
+    assert all(str(place[0]) in error for error in errors)
 
 
 def test_prometheus_accepts_scrape_configuration(promtool, rules_file, tmp_path):
