@@ -39,7 +39,7 @@ options:
     required: true
   grace:
     description:
-      - Seconds that a release must have been pending.
+      - Minimum time in seconds that a release must have been pending before the module clears it.
       - Set it to V(0) only if nobody else runs Helm on the cluster.
     type: int
     default: 600
@@ -108,7 +108,7 @@ UNSET_VARIABLES = dict.fromkeys(
 
 
 class Helm:
-    """Helm's command line in one namespace of one cluster."""
+    """The Helm CLI in one namespace of one cluster."""
 
     def __init__(self, module: AnsibleModule, cluster: access.Files) -> None:
         self.module, self.descriptors = module, cluster.descriptors
@@ -139,12 +139,8 @@ class Helm:
         return out
 
 
-def parse_timestamp(text: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
 def pending_releases(helm: Helm, releases: list[str]) -> list[dict[str, Any]]:
-    """The pending ones of the releases, with their age: the seconds since Helm updated them last."""
+    """Those of the releases that are pending, with their age in seconds since Helm last updated them."""
     found = json.loads(helm.run("list", "--pending", "--output", "json", "--time-format", "2006-01-02T15:04:05Z07:00"))
     now = datetime.datetime.now(tz=datetime.UTC)
     return [
@@ -152,7 +148,7 @@ def pending_releases(helm: Helm, releases: list[str]) -> list[dict[str, Any]]:
             "release": entry["name"],
             "status": entry["status"],
             "action": ACTIONS[entry["status"]],
-            "age": round((now - parse_timestamp(entry["updated"])).total_seconds()),
+            "age": round((now - datetime.datetime.fromisoformat(entry["updated"])).total_seconds()),
         }
         for entry in found or []
         if entry["name"] in releases

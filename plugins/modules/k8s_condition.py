@@ -33,7 +33,7 @@ options:
     type: str
     default: v1
   kind:
-    description: Kind of the object. Required with O(name), and unless O(objects) or O(accepts) is set.
+    description: Kind of the object. Required with O(name), or if neither O(objects) nor O(accepts) is set.
     type: str
   name:
     description: Name of the object. Required with O(kind).
@@ -116,7 +116,8 @@ options:
     type: list
     elements: dict
   state:
-    description: Whether to wait until the objects exist in the expected state, or V(absent) until they are gone.
+    description: >-
+      V(present) waits until the objects exist in the expected state, V(absent) until they no longer exist.
     type: str
     choices: [present, absent]
     default: present
@@ -124,8 +125,8 @@ options:
     description:
       - Seconds to wait. V(0) checks once.
       - A kind or namespace that does not exist and an invalid manifest in O(accepts) are errors after 10 seconds.
-      - The module repeats a request when the API server is busy or does not respond. An API server that has not
-        responded to the first request is an error at once.
+      - The module retries a request when the API server is busy or does not respond. If the API server does not respond
+        to the first request, the task fails at once.
     type: int
     default: 120
 requirements:
@@ -212,7 +213,7 @@ objects:
       type: bool
       returned: always
     reason:
-      description: Why it has not. Otherwise the empty string.
+      description: Why the object does not have the expected state. Empty if it has.
       type: str
       returned: always
     causes:

@@ -10,15 +10,16 @@ module: linkerd_issuer_renewal
 short_description: Renew Linkerd's identity issuer
 version_added: 0.2.0
 description:
-  - Requests a new certificate for the Certificate of the issuer, as C(cmctl renew) does, by setting the condition
-    C(Issuing) in its status.
+  - Requests a new identity issuer from cert-manager, as C(cmctl renew) does, by setting the condition C(Issuing) in the
+    status of its Certificate.
   - Waits until the Secret contains the new certificate, or cert-manager reports a failed attempt. After a failed
     attempt the error contains what the CertificateRequest and the issuer report, and Linkerd still uses the old
     certificate.
-  - After a timeout, or when the API server does not respond any more, the outcome is unknown. cert-manager continues.
+  - After a timeout, or when the API server stops responding, the outcome is unknown. cert-manager may still issue the
+    certificate.
   - Waits for the event C(IssuerUpdated) of Linkerd's identity controller. It occurs when the changed Secret reaches the
     pod, usually within two minutes. The event C(IssuerUpdateSkipped) is an error with its message.
-  - Each run renews the certificate, also one that is still valid for a long time.
+  - Each run renews the certificate, even if it is still valid for a long time.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - servicemesh.pki._attributes
@@ -43,7 +44,7 @@ options:
   timeout:
     description:
       - Seconds to wait for the new certificate.
-      - The module repeats a request until then when the API server is busy or does not respond.
+      - If the API server is busy or does not respond, the module retries its request until then.
     type: int
     default: 120
   event_timeout:
@@ -167,7 +168,7 @@ def request_renewal(cluster: Cluster, certificate: dict[str, Any]) -> None:
 
 
 def failed_attempt(certificate: dict[str, Any], previous: dict[str, Any]) -> str | None:
-    """What cert-manager reports about an attempt that failed since; None without one."""
+    """What cert-manager reports about an attempt that failed after `previous` was read; None without one."""
     status, before = certificate.get("status") or {}, previous.get("status") or {}
     has_more_failures = (status.get("failedIssuanceAttempts") or 0) > (before.get("failedIssuanceAttempts") or 0)
     failure_time = status.get("lastFailureTime")
@@ -189,7 +190,7 @@ def is_renewed(certificate: dict[str, Any], previous: dict[str, Any]) -> bool:
 def wait_for_certificate(
     cluster: Cluster, expected: Expectation, previous: dict[str, Any], timeout: int
 ) -> dict[str, Any]:
-    """Facts of the new certificate. Raises ClusterError; only issuance_failed means that the old one remains."""
+    """Facts of the new certificate. Raises ClusterError. With the code issuance_failed, the old one remains in use."""
     deadline = time.monotonic() + timeout
     while True:
         try:
@@ -200,7 +201,7 @@ def wait_for_certificate(
             raise ClusterError(f"{OUTCOME_UNKNOWN} {exc}", code="outcome_unknown") from exc
         if found is None:
             raise ClusterError(
-                f"{OUTCOME_UNKNOWN} {expected} was deleted meanwhile. Create it and run the task again.",
+                f"{OUTCOME_UNKNOWN} {expected} was deleted during the renewal. Create it and run the task again.",
                 code="outcome_unknown",
             )
         if failure := failed_attempt(found, previous):
@@ -220,7 +221,10 @@ def identity_events(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
 
 
 def wait_for_linkerd(cluster: Cluster, namespace: str, known: set[str], timeout: int) -> bool:
-    """Whether Linkerd uses the new issuer. Raises ClusterError if it rejects it. `known` are versions of old events."""
+    """Whether Linkerd uses the new issuer. Raises ClusterError if it rejects it.
+
+    `known` are the resource versions of events from before the renewal.
+    """
     deadline = time.monotonic() + timeout
     while True:
         try:

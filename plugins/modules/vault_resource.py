@@ -12,14 +12,16 @@ version_added: 0.1.0
 description:
   - Reads the object at a path, compares it with O(data), and writes it if it differs.
   - Durations are compared as seconds, and lists without order. A list may be a comma-separated string. Strings are
-    compared without trailing blanks, and C(10.0.0.1/32) equals C(10.0.0.1).
-  - Names that O(data) does not contain are not compared. Most engines do not change them on a write, some reset them to
-    their defaults.
+    compared without trailing whitespace, and C(10.0.0.1/32) equals C(10.0.0.1).
+  - Parameters that O(data) does not contain are not compared. Most engines do not change them on a write, but some
+    reset them to their defaults.
   - A dictionary in O(data) is compared key by key, because Vault replaces it as a whole. Keys that O(data) does not
-    contain are removed, and keys with an empty value count. For example, C(default_extensions) of an SSH role without
-    C(permit-pty) withdraws that permission. In such a dictionary, a list does not equal a comma-separated string.
-  - A name with an empty value equals a missing name, except where Vault stores any name, as in an engine of type C(kv).
-  - The diff, RV(differences) and warnings show only the values of names that O(data) contains. Other values are
+    contain are removed, and a key with an empty value differs from a missing key. For example, C(default_extensions) of
+    an SSH role without C(permit-pty) removes that permission. In such a dictionary, a list does not equal a
+    comma-separated string.
+  - Outside of dictionaries, a parameter with an empty value equals a missing one, except where Vault stores any name,
+    as in an engine of type C(kv).
+  - The diff, RV(differences) and warnings show only the values of parameters that O(data) contains. Other values are
     redacted, so that the deletion of a secret does not show it.
   - After a write, the module reads the object again and warns of values that Vault ignored.
   - Use M(servicemesh.pki.vault_engine) for engines (C(sys/mounts), C(sys/auth)), because Vault adds defaults to their
@@ -40,7 +42,8 @@ attributes:
       - O(secret_data) is not compared, because Vault does not return it.
 options:
   path:
-    description: Path of the object in the API after C(/v1/), not encoded, even with C(#), C(?) or C(%).
+    description: >-
+      Path of the object in the API, after C(/v1/). Do not URL-encode it, even if it contains C(#), C(?) or C(%).
     type: str
     required: true
   data:
@@ -108,15 +111,14 @@ RETURN = r"""
 data:
   description:
     - The object after the run, in check mode the predicted one. Empty when it is deleted.
-    - It contains all names but those in O(secret_data), also names that the task does not give. A task that reads a
-      secret needs C(no_log).
+    - It contains all parameters except those in O(secret_data), even if O(data) does not contain them. A task that
+      reads a secret needs C(no_log).
   returned: success
   type: dict
 code:
   description:
-    - Kind of the failure. It does not change when the text of the message does. The notes describe the codes of the
-      connection.
-    - The module has no other codes.
+    - Kind of the failure. It stays the same when the text of the message changes.
+    - The notes describe all codes that the module returns.
   returned: failure
   type: str
   sample: permission_denied
@@ -141,7 +143,7 @@ def predict_data(module: Any, vault: Vault, found: dict[str, Any], differing: dr
 
 
 def compare(vault: Vault, path: str, data: dict[str, Any], found: dict[str, Any]) -> drift.Differences:
-    """The differences, with values of names that the task does not give redacted."""
+    """The differences, in which values that the task does not set are redacted."""
     differing = drift.differences(data, found)
     missing = [name for name, value in data.items() if value is not None and name not in {*found, *differing}]
     if missing and vault.stores_any_name(path):  # such as kv, which stores an empty value like any other

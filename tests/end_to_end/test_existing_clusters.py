@@ -24,7 +24,7 @@ def company():
 
 def codes(run) -> list[str]:
     """The codes of the problems, in the message that ends the run."""
-    message = run.flat.rpartition("must be decided first")[2].partition("PLAY RECAP")[0]
+    message = run.flat.rpartition("must be solved first")[2].partition("PLAY RECAP")[0]
     return re.findall(r"\[([a-z_]+)\] [\w-]+:", message)
 
 

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a run removes a trust anchor that a mesh needs, or signs with one that it does not trust. Pure.
+"""Whether a run removes a trust anchor that a mesh needs, or signs with a root that the mesh does not trust. Pure.
 
-An anchor still serves when the identity issuer or the certificate of a pod chains to it, or when a pod trusts it and
-none of those that the new bundle has.
+An anchor is needed when the identity issuer or the certificate of a pod chains to it, or when a pod trusts it and
+trusts none of the anchors of the new bundle.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography
 )
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
 
-SHOWN = 3
+SHOWN = 3  # pods that a message names
+UNREAD = ("forbidden", "unreadable")
 Key = tuple[bytes, bytes]
 
 
@@ -28,10 +29,10 @@ Key = tuple[bytes, bytes]
 class Plan:
     """The trust anchors after the run."""
 
-    anchors: list[str]  # PEM, as far as they exist
+    anchors: list[str]  # PEM of those that exist already
     signer: str  # PEM of the CA that will sign the identity issuer; empty when it does not exist yet
-    signer_name: str  # as messages name it; empty when the run does not decide who signs
-    missing_root: str = ""  # the root that Vault does not have yet, as messages name it
+    signer_name: str  # for messages; empty when the run does not change the signer
+    missing_root: str = ""  # name, for messages, of the root that Vault does not have yet
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Mesh:
         return reached
 
     def certificate_needs(self) -> dict[Key, str]:
-        """What chains to an anchor, by the anchor's key."""
+        """For each anchor, by its key, a sentence about what chains to it."""
         needs: dict[Key, str] = {}
         for one in (self.leaves or {}).get("leaves") or []:
             above = parsed(one["certificates"])
@@ -83,7 +84,10 @@ class Mesh:
 
 
 def check(result: Result, found: Facts, plan: Plan, leaves: Facts | None = None) -> None:
-    """Problems of one cluster; asks for the pods' certificates when an anchor is dropped that nothing else needs."""
+    """Add the problems of one cluster.
+
+    Sets `needs_leaves` when the certificates of the pods decide whether an anchor can be removed.
+    """
     mesh = Mesh(found["mesh"], leaves)
     if not mesh.issuer and not (mesh.anchors and found["mesh"]["pods"]):
         return  # no mesh runs here; pods without any trust anchor are still waiting for one
@@ -119,9 +123,6 @@ def _check_dropped(result: Result, mesh: Mesh, plan: Plan, planned: dict[Key, x5
         )
 
 
-UNREAD = ("forbidden", "unreadable")
-
-
 def _advice(plan: Plan) -> str:
     lost = f"{plan.missing_root} does not exist, so this may be the wrong Vault, or one that lost its keys. "
     return (lost if plan.missing_root else "") + (
@@ -142,7 +143,7 @@ def _check_signer(result: Result, mesh: Mesh, plan: Plan) -> None:
         if group["evidence"] == "started_after":
             carried = published
         elif group["evidence"] == "started_before":
-            carried = set()  # not known from outside
+            carried = set()  # unknown
         if signer is None or key(signer) not in carried:
             without += group["pods"]
     if without:
@@ -151,7 +152,7 @@ def _check_signer(result: Result, mesh: Mesh, plan: Plan) -> None:
             plan.signer_name,
             f"{plan.signer_name} would sign the next identity issuer, but {some(sorted(without))} do not trust it yet, "
             "so they would reject every workload certified after that. Distribute its certificate first and restart "
-            "the workloads; keep the present signer until then (see the guide on rotating the trust anchor).",
+            "the workloads. Do not change the signer before that (see docs/guides/rotation.md).",
         )
 
 
@@ -160,7 +161,7 @@ def parsed(certificates: Iterable[Facts]) -> list[x509.Certificate]:
 
 
 def key(certificate: x509.Certificate) -> Key:
-    """What proxies compare: a reissued root with the same name and key is the same anchor."""
+    """Subject and public key, which proxies compare: a root reissued with the same ones is the same anchor."""
     public = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return certificate.subject.public_bytes(), public
 

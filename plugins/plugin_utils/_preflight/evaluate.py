@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what a cluster has, what the variables request and what Vault has to problems, notes and decisions. Pure."""
+"""Compare a cluster and Vault with what the variables request: problems, notes and decisions. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import LEAVE, Chart
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result, numbers
 
-HELM = ((3, 8), (4,))  # from OCI charts on, before what kubernetes.core does not support
+HELM = ((3, 8), (4,))  # the first version with OCI charts, and the first that kubernetes.core does not support
 RETRY_LIMIT = (1, 21)  # cert-manager's certificateRequestMaximumBackoffDuration
 PRIVILEGED, RESTRICTED = "privileged", "restricted"
 ENFORCE = "pod-security.kubernetes.io/enforce"
@@ -28,7 +28,7 @@ BY_CHART = ("Helm release ", "linkerd/")
 
 
 def evaluate(cluster: str, found: Facts, requested: Facts, leaves: Facts | None = None) -> Facts:
-    """The whole answer for one cluster. Only the components in `requested` are checked and decided."""
+    """Problems, notes and decisions for one cluster. Only the components in `requested` are checked."""
     result = Result(cluster)
     parts = {"cert_manager": _cert_manager, "trust_manager": _trust_manager, "linkerd": _linkerd}
     for name, part in parts.items():
@@ -47,13 +47,13 @@ def evaluate(cluster: str, found: Facts, requested: Facts, leaves: Facts | None 
             "not_readable",
             one["what"],
             f"{one['what']} cannot be read, so the run cannot be checked: {one['problem']} Give the credential the "
-            "permissions that M(servicemesh.pki.mesh_prerequisites_info) lists.",
+            "permissions that the documentation of the module servicemesh.pki.mesh_prerequisites_info lists.",
         )
     return result.facts()
 
 
 def vault_problems(name: str, vault: Facts) -> list[Facts]:
-    """Problems of Vault itself, which concern every cluster."""
+    """Problems of Vault, which affect every cluster."""
     result = Result(name)
     if vault.get("problem"):
         result.problem("vault_unreadable", name, str(vault["problem"]))
@@ -140,7 +140,7 @@ def _trust_manager(result: Result, found: Facts, requested: Facts) -> Facts:
 
 
 def _quota(result: Result, found: Facts, requested: Facts, name: str, is_left: bool) -> Facts:
-    """Whether the run creates the trust namespace, and the quota that keeps Secrets out of it."""
+    """Whether the run creates the trust namespace, and the quota that forbids Secrets in it."""
     space = found["namespaces"].get(name) or {"exists": False, "managed": False, "secrets": 0, "releases": 0}
     in_use = bool(is_left or space["secrets"] or space["releases"])
     if requested["forbid_secrets"] and in_use:
@@ -193,7 +193,7 @@ def _linkerd(result: Result, found: Facts, requested: Facts) -> Facts:
 
 
 def _namespace(found: Facts, requested: Facts, is_written: bool) -> Facts:
-    """Labels and annotations to add. Those that a namespace has stay, and one that others created gets no mark."""
+    """Labels and annotations to add. Existing ones stay. A namespace of others does not get the managed-by label."""
     space = found["namespaces"].get(requested["namespace"]) or {"exists": False}
     if not space["exists"]:
         return {"labels": {**requested["labels"], **OWN_LABEL}, "annotations": requested["annotations"]}
@@ -232,7 +232,7 @@ def _pod_security(result: Result, found: Facts, requested: Facts, is_written: bo
 
 
 def _issuer(result: Result, found: Facts, requested: Facts) -> None:
-    """cert-manager's service account has to be the one that the issuer's role binding names."""
+    """The role binding of the issuer must name the service account of cert-manager."""
     running = [one for one in found["deployments"] if one["component"] == "cert-manager"]
     account = (requested["cert_manager_namespace"], requested["cert_manager_service_account"])
     if not requested["needs_service_account"] or not running:
@@ -249,7 +249,7 @@ def _issuer(result: Result, found: Facts, requested: Facts) -> None:
 
 
 def _identity(result: Result, found: Facts, requested: Facts, take_over: list[str]) -> None:
-    """The Secret and the ConfigMap that cert-manager and trust-manager would write over."""
+    """The Secret and the ConfigMap that cert-manager and trust-manager would overwrite."""
     mesh, namespace = found["mesh"], requested["namespace"]
     for kind, name, owner, exists, good in (
         ("ConfigMap", BUNDLE, mesh["anchors_owner"], mesh["anchors_exist"], f"Bundle {BUNDLE}"),
@@ -328,8 +328,8 @@ def _linkerd_cli(result: Result, present: str | None, requested: Facts) -> None:
         result.problem(
             "linkerd_cli_version",
             requested["cli"],
-            f"The linkerd CLI has version {present}, and the control plane has or gets {version}, so linkerd check "
-            f"would fail. Install the same version: {install} -- or set linkerd_check to false.",
+            f"The linkerd CLI has version {present}, and the control plane has or will have {version}, so linkerd "
+            f"check would fail. Install the same version: {install} -- or set linkerd_check to false.",
         )
 
 
@@ -339,8 +339,8 @@ def _namespaces(result: Result, found: Facts) -> None:
             result.problem(
                 "namespace_terminating",
                 f"namespace {name}",
-                f"The namespace {name} is terminating, so nothing can be created in it. Wait until it is removed. What "
-                f"holds it: {' '.join(one['held_by']) or 'not reported'}",
+                f"The namespace {name} is terminating, so nothing can be created in it. Wait until it is removed. "
+                f"Reason: {' '.join(one['held_by']) or 'not reported'}",
             )
 
 

@@ -11,9 +11,9 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.release
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result, numbers
 
 STANDARD = "standard"
-NEEDED = ("grpcroutes.gateway.networking.k8s.io", "httproutes.gateway.networking.k8s.io")  # by Linkerd
-OLDEST = (1, 1, 1)  # that Linkerd works with
-FIRST_GUARDED = (1, 5)  # the version that comes with the admission policy
+NEEDED = ("grpcroutes.gateway.networking.k8s.io", "httproutes.gateway.networking.k8s.io")  # CRDs that Linkerd needs
+OLDEST = (1, 1, 1)  # version that Linkerd supports
+FIRST_GUARDED = (1, 5)  # version that installs the admission policy
 REMEDY = "Set linkerd_gateway_api_upgrade to false to leave it as it is"
 
 
@@ -91,9 +91,9 @@ def _upgrade(result: Result, requested: Requested, newest: tuple[int, ...], chan
 
 
 def protect(result: Result, found: Facts, release_place: str, is_written: bool) -> list[str]:
-    """CRDs that the release linkerd-crds owns, and that Helm would delete when its next chart has them no more.
+    """CRDs of the release linkerd-crds that Helm would delete when the next version of the chart lacks them.
 
-    Helm looks at the annotation of the live object, so it is enough to set it there before an upgrade.
+    Helm reads the annotation of the live object, so it is enough to set it there before an upgrade.
     """
     own = {name for one in found["releases"] if one["chart"] == "linkerd-crds" for name in one["definitions"]}
     unkept = [one["name"] for one in found["definitions"] if one["component"] == "gateway-api" and not one["kept"]]
@@ -103,8 +103,8 @@ def protect(result: Result, found: Facts, release_place: str, is_written: bool) 
             result.note(
                 "definitions_protected",
                 f"release {release_place}",
-                f"The release {release_place} owns {', '.join(shared)}, and linkerd-crds 2.19 and later have them no "
-                "more. They get helm.sh/resource-policy: keep first, so that Helm does not delete them.",
+                f"The release {release_place} owns {', '.join(shared)}, which linkerd-crds 2.19 and later do not "
+                "contain. They get helm.sh/resource-policy: keep first, so that Helm does not delete them.",
             )
         return shared
     if shared:

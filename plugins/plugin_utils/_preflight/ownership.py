@@ -17,9 +17,9 @@ def name_of(one: Facts) -> str:
 
 
 def refusal(one: Facts, take_over: Collection[str] = ()) -> tuple[str, str] | None:
-    """Code and message about an object, from mesh_prerequisites_info, that is not to be changed; None if it may be.
+    """Why a run must not change an object of mesh_prerequisites_info, as code and message; None if it may.
 
-    `take_over` are names of objects that the user wants to be changed.
+    `take_over` are names of objects that the user permits to change.
     """
     item = name_of(one)
     if not one["exists"] or item in take_over:

@@ -15,7 +15,7 @@ INSTALL, UPGRADE, LEAVE = "install", "upgrade", "leave"
 INSTALLED, TAKEN_OVER = "installed", "taken-over"
 GONE = ("", "uninstalled", "superseded")
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalling")
-# Values that a release gives up when it is taken over: the issuer then comes from cert-manager.
+# Values that are removed when a release is taken over, because the issuer then comes from cert-manager.
 DROPPED = (("identity", "issuer", "tls"), ("identityTrustAnchorsPEM",))
 SHOWN = 12  # values that a note lists
 
@@ -40,7 +40,7 @@ class Chart:
 
 
 def decide(result: Result, found: Facts, chart: Chart, is_required: bool = True) -> Facts:
-    """What to do with a release, and with which of its present values."""
+    """Whether to install, upgrade or leave a release, and which of its values to keep."""
     own = next((one for one in found["releases"] if _place(one) == chart.place and one["status"] not in GONE), None)
     controllers = [one for one in found["deployments"] if one["component"] == chart.component]
     elsewhere = [
@@ -83,8 +83,9 @@ def _unmanaged(result: Result, chart: Chart, own: Facts, controllers: list[Facts
         result.problem(
             "release_pending",
             f"release {chart.place}",
-            f"The Helm release {chart.place} has the status {own['status']}: another Helm is working on it, or was "
-            f"interrupted. Wait until it has finished, or repair it: helm history {chart.release} -n {chart.namespace}",
+            f"The Helm release {chart.place} has the status {own['status']}: another Helm process is working on it, or "
+            "was interrupted. Wait until it has finished, or repair it: "
+            f"helm history {chart.release} -n {chart.namespace}",
         )
         return leave(controllers)
     if chart.manage != "true":
@@ -116,7 +117,7 @@ def _unmanaged(result: Result, chart: Chart, own: Facts, controllers: list[Facts
 
 
 def _other(result: Result, chart: Chart, controllers: list[Facts], elsewhere: list[Facts]) -> Facts:
-    """The component runs, but not as the configured release."""
+    """A component that is installed, but not as the configured release."""
     place = _place(elsewhere[0]) if elsewhere else ""
     item = f"release {place}" if place else _named(controllers)
     how = f"as the Helm release {place}" if place else f"without Helm ({_named(controllers)})"
@@ -174,7 +175,7 @@ def _installs_definitions(chart: Chart) -> bool:
 
 
 def kept_values(own: Facts) -> Facts:
-    """The values of a release without those that it gives up."""
+    """The values of a release without those that the issuer of cert-manager replaces."""
     kept: Facts = _without(own["values"], ())
     return kept
 
@@ -190,7 +191,7 @@ def _is_dropped(path: str) -> bool:
 
 
 def merged(one: Any, other: Any) -> Any:
-    """Values of Helm: the other's are laid over the one's, as Ansible's combine does with recursive=true."""
+    """Values of Helm, `other` merged over `one` as Ansible's combine does with recursive=true."""
     if isinstance(one, dict) and isinstance(other, dict):
         return {**one, **{key: merged(one.get(key), value) for key, value in other.items()}}
     return other

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a teardown removes: what this collection created, as long as nobody else's objects go with it. Pure."""
+"""What a teardown removes: what this collection created, unless that would also delete objects of others. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ CRDS, CONTROL_PLANE = "linkerd-crds", "linkerd-control-plane"
 
 @dataclass
 class Removal:
-    """Releases and objects to remove, in this order, and what stays with the reason."""
+    """Releases and objects to remove, in this order."""
 
     releases: list[str] = field(default_factory=list)
     objects: list[Facts] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)  # a sentence for each thing that stays, with the reason
     is_in_use: bool = False  # a Linkerd that others manage runs with the certificates
 
     def facts(self) -> Facts:
@@ -32,7 +32,7 @@ class Removal:
 
 
 def release(found: Facts, namespace: str, name: str) -> Facts:
-    """For a chart that has nothing but its release."""
+    """For a chart without objects of its own."""
     removal = Removal()
     _release(removal, found, namespace, name)
     return removal.facts()
@@ -99,7 +99,7 @@ def _objects(removal: Removal, found: Facts) -> None:
     mesh = found["mesh"]
     managed = {(one["kind"], one["name"]) for one in found["objects"] if one["managed"]}
     for one in found["objects"]:
-        # cert-manager creates the Secret of a Certificate, so it has the mark of the Certificate only.
+        # cert-manager creates the Secret of a Certificate, so only the Certificate has the label of this collection.
         own_secret = (
             one["kind"] == "Secret"
             and ("Certificate", one["name"]) in managed

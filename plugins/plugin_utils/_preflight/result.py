@@ -58,7 +58,7 @@ NOTES = {
 
 @dataclass
 class Result:
-    """What was found for one cluster."""
+    """The result for one cluster."""
 
     cluster: str
     problems: list[Facts] = field(default_factory=list)

@@ -3,11 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The phases of a rotation, derived from what Vault and the clusters show. Pure. Private to this collection.
 
-Nothing about a rotation is stored, so a run that was killed, or another person's run, continues from where the world
-is. The order of the phases keeps one invariant: no pod ever meets a certificate that it does not trust. Proxies and the
-identity controller read the trust anchors only when they start (linkerd2: controller/cmd/identity/main.go,
-pkg/inject/inject.go), so an anchor must be in every pod before its root signs anything, and the old one may leave only
-when nothing that it signed is in use.
+No state of a rotation is stored, so any run continues in the phase in which an earlier one stopped. The order of the
+phases ensures one invariant: no pod is ever presented a certificate that it does not trust. Proxies and the identity
+controller read the trust anchors only when they start (linkerd2: controller/cmd/identity/main.go,
+pkg/inject/inject.go). So every pod must carry an anchor before its root signs anything, and the old anchor can be
+removed only when nothing that its root signed is in use.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Anchors = frozenset[str]  # SHA-256 fingerprints of trust anchors
 
 
 class Phase(IntEnum):
-    """What is left to do first. Each is left only when all clusters pass its gate."""
+    """The first step that is not done. All clusters finish a phase before one of them starts the next."""
 
     CREATE = 1  # the target root does not exist in Vault
     DISTRIBUTE = 2  # a ConfigMap lacks the target or an anchor that is in use, or trust-manager does not write it
     RESTART = 3  # a running pod does not carry the target
-    SWITCH = 4  # the identity issuer is not signed by the target, or Linkerd's chart was given it or the anchors
+    SWITCH = 4  # the target does not sign the identity issuer, or it or the anchors come from Linkerd's chart or CLI
     RENEW = 5  # a workload's certificate is not below the target
     REMOVE = 6  # a ConfigMap holds other anchors than the target
     DONE = 7
@@ -33,11 +33,11 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True)
 class Pod:
-    """A running meshed pod. What cannot be read from outside is None."""
+    """A running meshed pod. Values that cannot be read are None."""
 
     name: str  # namespace/name
-    anchors: Anchors | None  # that its proxy carries
-    root: str | None  # that the certificate which it presents chains to
+    anchors: Anchors | None  # in its proxy
+    root: str | None  # above the certificate that its proxy presents
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Cluster:
     anchors: Anchors  # in the ConfigMap that Linkerd reads
     signer: str | None  # root of the identity issuer
     pods: tuple[Pod, ...] = ()
-    anchors_from_bundle: bool = True  # else Linkerd's chart or CLI wrote the ConfigMap
+    anchors_from_bundle: bool = True  # False if Linkerd's chart or CLI wrote the ConfigMap
     anchors_in_values: bool = False  # an upgrade of Linkerd's chart or CLI would write the ConfigMap
-    issuer_from_secret: bool = True  # that cert-manager writes; else Linkerd's chart or CLI was given the issuer
+    issuer_from_secret: bool = True  # False if the issuer was passed to Linkerd's chart or CLI
 
     @property
     def roots_in_use(self) -> Anchors:
@@ -59,27 +59,27 @@ class Cluster:
 
     @property
     def chart_has_identity(self) -> bool:
-        """Whether Linkerd's chart or CLI was given the trust anchors or the issuer."""
+        """Whether the trust anchors or the issuer come from Linkerd's chart or CLI."""
         return self.anchors_in_values or not self.issuer_from_secret
 
 
 @dataclass(frozen=True)
 class Goal:
-    """The target root, anchors that stay beside it, such as those of linked clusters, and roots that have expired."""
+    """What the mesh trusts after the rotation."""
 
-    target: str | None  # None as long as Vault does not have it
-    extra: Anchors = frozenset()
-    expired: Anchors = frozenset()
+    target: str | None  # the new root; None as long as Vault does not have it
+    extra: Anchors = frozenset()  # trusted in addition, such as those of linked clusters
+    expired: Anchors = frozenset()  # roots in use that have expired
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one cluster needs to leave its phase."""
+    """What one cluster needs to finish its phase."""
 
     phase: Phase
-    anchors: Anchors = frozenset()  # to be in the ConfigMap
-    restart: tuple[str, ...] = ()  # pods to be restarted
-    stale: tuple[str, ...] = ()  # pods that still carry anchors which left the ConfigMap
+    anchors: Anchors = frozenset()  # to distribute in the ConfigMap
+    restart: tuple[str, ...] = ()  # pods to restart
+    stale: tuple[str, ...] = ()  # pods that still carry anchors that the ConfigMap no longer contains
 
 
 def roots_in_use(fleet: Sequence[Cluster]) -> Anchors:
@@ -88,19 +88,19 @@ def roots_in_use(fleet: Sequence[Cluster]) -> Anchors:
 
 
 def lacking(pods: Iterable[Pod], target: str) -> tuple[str, ...]:
-    """Pods that do not carry the target, or of which that is not known."""
+    """Pods that do not carry the target, or whose anchors are unknown."""
     return tuple(pod.name for pod in pods if pod.anchors is None or target not in pod.anchors)
 
 
 def not_below(pods: Iterable[Pod], target: str) -> tuple[str, ...]:
-    """Pods whose certificate does not chain to the target, or of which that is not known."""
+    """Pods whose certificate does not chain to the target, or is unknown."""
     return tuple(pod.name for pod in pods if pod.root != target)
 
 
 def step(cluster: Cluster, fleet: Sequence[Cluster], goal: Goal) -> Step:
-    """The first thing that one cluster needs.
+    """The next step of one cluster.
 
-    `fleet` are all clusters. Clusters can be linked, so a pod must trust what any of them has in use.
+    `fleet` are all clusters. Clusters can be linked, so a pod must trust the roots in use in any of them.
     """
     target = goal.target
     if target is None:
@@ -108,7 +108,7 @@ def step(cluster: Cluster, fleet: Sequence[Cluster], goal: Goal) -> Step:
     needed = roots_in_use(fleet) | {target} | goal.extra
     if not needed <= cluster.anchors or not cluster.anchors_from_bundle:
         return Step(Phase.DISTRIBUTE, anchors=cluster.anchors | needed)
-    # Below an expired root a restarted pod gets no certificate, and no connection is left that could be lost.
+    # Below an expired root, a restarted pod gets no certificate, so the new root must sign before pods restart.
     is_broken = cluster.signer in goal.expired
     if not is_broken and (restart := lacking(cluster.pods, target)):
         return Step(Phase.RESTART, anchors=cluster.anchors, restart=restart)
@@ -129,7 +129,7 @@ def steps(fleet: Sequence[Cluster], goal: Goal) -> dict[str, Step]:
 
 
 def phase(found: dict[str, Step]) -> Phase:
-    """The phase of the fleet: that of the cluster which is furthest behind."""
+    """The phase of the cluster that is furthest behind."""
     return min((one.phase for one in found.values()), default=Phase.DONE)
 
 

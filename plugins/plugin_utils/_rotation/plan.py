@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan of a rotation: phase, what each cluster needs, and what forbids to start. Private to this collection."""
+"""The plan of a rotation: its phase, the steps of each cluster, and problems. Private to this collection."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases, problems
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.observed import ObservedState
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Cluster, Goal, Phase, Step
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems import FORCED, Options, sentence
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.world import World
 
 Facts = dict[str, Any]
 NEXT = {
@@ -24,7 +24,7 @@ NEXT = {
     Phase.REMOVE: "remove the other trust anchors, and restart the workloads",
     Phase.DONE: "nothing",
 }
-# Codes of vault_pki_issuer_info when the mount does not exist. Without a token, Vault asks for a login then.
+# Codes of vault_pki_issuer_info for a mount that does not exist. Without a token, Vault requires a login instead.
 WITHOUT_ENGINE = ("mount_not_found", "login_required")
 
 
@@ -40,7 +40,7 @@ def plan(
     if options.adopt and vault.get("code") in WITHOUT_ENGINE:
         vault = {"issuers": []}
     obstacles = list(problems.unreadable(readings, vault))
-    if obstacles:  # nothing can be concluded from a part of the world
+    if obstacles:  # the phase cannot be derived if a part is unknown
         return {
             "phase": None,
             "phase_name": "unknown",
@@ -50,16 +50,16 @@ def plan(
             "failures": [sentence(one) for one in obstacles],
             "table": [],
         }
-    world = World(readings, vault["issuers"], options.ignored_pods)
-    goal = Goal(world.issuers.get(options.target), options.extra, world.expired(at))
-    steps = phases.steps(world.clusters, goal)
+    observed = ObservedState(readings, vault["issuers"], options.ignored_pods)
+    goal = Goal(observed.issuers.get(options.target), options.extra, observed.expired(at))
+    steps = phases.steps(observed.clusters, goal)
     now = phases.phase(steps)
     if now != Phase.DONE:
-        obstacles = list(problems.refusals(world, readings, checks, components, options))
+        obstacles = list(problems.refusals(observed, readings, checks, components, options))
     if now <= Phase.RENEW:
-        obstacles += problems.expiries(world, goal, options, at)
+        obstacles += problems.expiries(observed, goal, options, at)
     if now == Phase.DONE:
-        obstacles += problems.retirement(world, options)
+        obstacles += problems.retirement(observed, options)
     if options.force:
         obstacles = [one for one in obstacles if one["code"] not in FORCED]
     following = upcoming(now, steps, options.target)
@@ -68,11 +68,11 @@ def plan(
         "phase_name": now.name.lower(),
         "finished": now == Phase.DONE,
         "next": following,
-        "clusters": {cluster.name: facts(world, cluster, steps[cluster.name]) for cluster in world.clusters},
+        "clusters": {cluster.name: facts(observed, cluster, steps[cluster.name]) for cluster in observed.clusters},
         "problems": obstacles,
         "failures": [sentence(one) for one in obstacles],
         "table": [
-            *table(world, steps, goal),
+            *table(observed, steps, goal),
             f"Phase {int(now)} of {int(Phase.DONE)}, {now.name.lower()}: {following}.",
         ],
     }
@@ -84,14 +84,14 @@ def upcoming(now: Phase, steps: dict[str, Step], target: str) -> str:
 
 
 def progress(readings: dict[str, Facts], vault: Facts, options: Options, at: datetime) -> Facts | None:
-    """How far a rotation is, for the report. None before a cluster trusts its root, and if not everything was read."""
+    """The state of a rotation, for the report. None before any cluster trusts its root, or if a part is unknown."""
     if any(problems.unreadable(readings, vault)) or any(one.get("leaves") is None for one in readings.values()):
         return None
-    world = World(readings, vault["issuers"], options.ignored_pods)
-    target = world.issuers.get(options.target)
-    if not any(target in cluster.anchors for cluster in world.clusters):
+    observed = ObservedState(readings, vault["issuers"], options.ignored_pods)
+    target = observed.issuers.get(options.target)
+    if not any(target in cluster.anchors for cluster in observed.clusters):
         return None
-    steps = phases.steps(world.clusters, Goal(target, options.extra, world.expired(at)))
+    steps = phases.steps(observed.clusters, Goal(target, options.extra, observed.expired(at)))
     now = phases.phase(steps)
     return {
         "target": options.target,
@@ -106,25 +106,25 @@ def progress(readings: dict[str, Facts], vault: Facts, options: Options, at: dat
     }
 
 
-def facts(world: World, cluster: Cluster, step: Step) -> Facts:
-    """What a playbook needs of a cluster's step."""
+def facts(observed: ObservedState, cluster: Cluster, step: Step) -> Facts:
+    """The step of a cluster, for the playbook."""
     return {
         "phase": int(step.phase),
         "phase_name": step.phase.name.lower(),
         "chart_has_identity": cluster.chart_has_identity,
         "issuer_from_secret": cluster.issuer_from_secret,
-        "anchors": [world.facts[one]["certificate"] for one in sorted(step.anchors) if one in world.facts],
+        "anchors": [observed.facts[one]["certificate"] for one in sorted(step.anchors) if one in observed.facts],
         "restart": list(step.restart),
         "stale": list(step.stale),
     }
 
 
-def table(world: World, steps: dict[str, Step], goal: Goal) -> Iterator[str]:
+def table(observed: ObservedState, steps: dict[str, Step], goal: Goal) -> Iterator[str]:
     """One line for each cluster."""
-    for cluster in world.clusters:
+    for cluster in observed.clusters:
         carrying = len(cluster.pods) - len(phases.lacking(cluster.pods, goal.target or ""))
         below = len(cluster.pods) - len(phases.not_below(cluster.pods, goal.target or ""))
-        signer = world.facts.get(cluster.signer or "", {}).get("subject", "unknown")
+        signer = observed.facts.get(cluster.signer or "", {}).get("subject", "unknown")
         yield (
             f"{cluster.name}: {steps[cluster.name].phase.name.lower()}. {len(cluster.anchors)} trust anchor(s), "
             f"identity issuer signed by {signer}. {carrying} of {len(cluster.pods)} pods carry the new anchor, "
@@ -133,9 +133,9 @@ def table(world: World, steps: dict[str, Step], goal: Goal) -> Iterator[str]:
 
 
 def durations(history: Sequence[Facts], at: datetime) -> list[str]:
-    """One line for each phase of a run that began before, and one for the whole run.
+    """One line for each phase of this run, and one for all of them.
 
-    `history` are the phases in the order of the run: `phase_name` and `at`, the time when it began.
+    `history` lists the phases in order, each with `phase_name` and `at`, the time when it began.
     """
     begins = [datetime.fromisoformat(one["at"]) for one in history]
     lines = [
@@ -147,6 +147,6 @@ def durations(history: Sequence[Facts], at: datetime) -> list[str]:
 
 
 def minutes(length: timedelta) -> str:
-    """A length such as `3 min 05 s`."""
+    """A duration such as `3 min 05 s`."""
     whole = round(length.total_seconds())
     return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What must be solved before a rotation changes anything. Private to this collection."""
+"""Problems that stop a rotation before it changes anything. Private to this collection."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import ownership
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.observed import ObservedState
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Goal
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.world import World
 
 Facts = dict[str, Any]
 CODES = {
@@ -24,8 +24,8 @@ CODES = {
     "pods_unreadable": "The meshed pods of a cluster cannot be listed.",
     "leaves_unreadable": "The certificates of pods cannot be read, for lack of permission.",
     "anchors_not_from_bundle": "trust-manager does not distribute the trust anchors of a cluster.",
-    "issuer_not_from_cert_manager": "The identity issuer of a cluster was given to Linkerd's chart or CLI.",
-    "components_unreadable": "What is installed in a cluster cannot be read.",
+    "issuer_not_from_cert_manager": "The identity issuer of a cluster was passed to Linkerd's chart or CLI.",
+    "components_unreadable": "The installed components of a cluster cannot be read.",
     "object_in_git": "A GitOps controller applies an object that the rotation changes.",
     "object_unmanaged": "Others created an object that the rotation changes.",
     "linkerd_check_failed": "linkerd check fails.",
@@ -35,20 +35,20 @@ CODES = {
     "root_unknown": "A root to retire is not in Vault.",
     "root_in_use": "A root to retire is still in use.",
 }
-FORCED = ("linkerd_check_failed", "pods_distrust", "anchor_expired")  # that rotation_force permits
+FORCED = ("linkerd_check_failed", "pods_distrust", "anchor_expired")  # ignored with rotation_force
 LEAF_VALIDITY = timedelta(hours=24)  # identity.issuer.issuanceLifetime of Linkerd's chart
 MARGIN = timedelta(hours=1)  # for the restarts
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user set."""
+    """The variables of a rotation."""
 
-    target: str  # name of the root in Vault
-    extra: frozenset[str] = frozenset()  # trust anchors that remain beside it
-    wait: bool = True  # for the renewal of workload certificates, instead of a second restart
+    target: str  # name of the new root in Vault
+    extra: frozenset[str] = frozenset()  # trust anchors in addition to the new root
+    wait: bool = True  # until proxies have renewed their certificates; False restarts the workloads a second time
     force: bool = False
-    adopt: bool = False  # take over anchors and issuer that Linkerd's chart or CLI was given
+    adopt: bool = False  # take over anchors and issuer that come from Linkerd's chart or CLI
     ignored_pods: tuple[str, ...] = ()  # patterns of namespace/name
     take_over: tuple[str, ...] = ()  # objects that may be changed though others created them
     retired: tuple[str, ...] = ()  # names of roots that lose the permission to sign when the rotation is done
@@ -63,7 +63,7 @@ def sentence(one: Facts) -> str:
 
 
 def unreadable(readings: dict[str, Facts], vault: Facts) -> Iterator[Facts]:
-    """What could not be read, of Vault and of every cluster."""
+    """Parts of Vault and of the clusters that could not be read."""
     if "issuers" not in vault:
         yield problem("vault_unreadable", "Vault", f"The issuers cannot be read: {vault.get('msg', 'no result')}")
     for name, reading in readings.items():
@@ -78,41 +78,46 @@ def unreadable(readings: dict[str, Facts], vault: Facts) -> Iterator[Facts]:
 
 
 def refusals(
-    world: World, readings: dict[str, Facts], checks: dict[str, Facts], components: dict[str, Facts], options: Options
+    observed: ObservedState,
+    readings: dict[str, Facts],
+    checks: dict[str, Facts],
+    components: dict[str, Facts],
+    options: Options,
 ) -> Iterator[Facts]:
-    """What forbids to go on, apart from validity."""
+    """Every reason to refuse the rotation, except trust anchors that expire."""
     for name, reading in readings.items():
         yield from forbidden(name, reading)
     yield from owned_elsewhere(components, options)
     if not options.adopt:
-        yield from not_adopted(world)
+        yield from not_adopted(observed)
     yield from failed_checks(checks)
-    yield from distrust(world)
+    yield from distrust(observed)
 
 
 def owned_elsewhere(components: dict[str, Facts], options: Options) -> Iterator[Facts]:
-    """Objects that the rotation changes and that are not this collection's. Adoption takes them over, but not from Git.
+    """Objects that the rotation changes, but others own. Adoption takes them over, unless they come from Git.
 
     `components` are the results of mesh_prerequisites_info by cluster.
     """
     for name, found in components.items():
         if "objects" not in found:
-            yield problem("components_unreadable", name, f"What is installed cannot be read: {found.get('msg')}")
+            message = f"The installed components cannot be read: {found.get('msg')}"
+            yield problem("components_unreadable", name, message)
         for one in found.get("objects") or []:
             refused = ownership.refusal(one, options.take_over)
             if refused and not (options.adopt and refused[0] == "object_unmanaged"):
                 yield problem(refused[0], name, refused[1])
 
 
-def not_adopted(world: World) -> Iterator[Facts]:
+def not_adopted(observed: ObservedState) -> Iterator[Facts]:
     """Clusters in which Linkerd's chart or CLI owns the trust anchors or the issuer, and can overwrite them."""
     advice = "Run adopt.yml instead, which moves the mesh to certificates from Vault."
-    for cluster in world.clusters:
+    for cluster in observed.clusters:
         if cluster.anchors_in_values or not cluster.anchors_from_bundle:
-            message = f"The trust anchors are those of Linkerd's chart or CLI, not of trust-manager. {advice}"
+            message = f"The trust anchors come from Linkerd's chart or CLI, not from trust-manager. {advice}"
             yield problem("anchors_not_from_bundle", cluster.name, message)
         if not cluster.issuer_from_secret:
-            message = f"The identity issuer was given to Linkerd's chart or CLI. {advice}"
+            message = f"The identity issuer was passed to Linkerd's chart or CLI. {advice}"
             yield problem("issuer_not_from_cert_manager", cluster.name, message)
 
 
@@ -129,24 +134,24 @@ def failed_checks(checks: dict[str, Facts]) -> Iterator[Facts]:
             yield problem("linkerd_check_failed", name, f"linkerd check fails: {check.get('msg', 'no result')}")
 
 
-def distrust(world: World) -> Iterator[Facts]:
-    for cluster, pod, missing in phases.distrusted(world.clusters):
-        subjects = ", ".join(sorted(subject(world, one) for one in missing))
+def distrust(observed: ObservedState) -> Iterator[Facts]:
+    for cluster, pod, missing in phases.distrusted(observed.clusters):
+        subjects = ", ".join(sorted(subject(observed, one) for one in missing))
         yield problem("pods_distrust", cluster, f"Pod {pod} does not trust the certificates in use below {subjects}.")
 
 
-def expiries(world: World, goal: Goal, options: Options, at: datetime) -> Iterator[Facts]:
-    """Trust anchors in use that expire before nothing depends on them any more."""
+def expiries(observed: ObservedState, goal: Goal, options: Options, at: datetime) -> Iterator[Facts]:
+    """Trust anchors in use that expire before the rotation has replaced them."""
     needed = MARGIN + (LEAF_VALIDITY if options.wait else timedelta())
-    for cluster in world.clusters:
+    for cluster in observed.clusters:
         for fingerprint in sorted(cluster.roots_in_use - {goal.target}):
-            end = world.facts[fingerprint]["not_after"]
+            end = observed.facts[fingerprint]["not_after"]
             left = datetime.fromisoformat(end) - at
-            named = f"The trust anchor {subject(world, fingerprint)}"
+            named = f"The trust anchor {subject(observed, fingerprint)}"
             if left <= timedelta():
                 message = (
                     f"{named} expired at {end}, so pods refuse each other's certificates. Set rotation_force to true "
-                    "to replace it by the shortest way: see the guide to rotation."
+                    "to replace it with the shortest outage: see docs/guides/rotation.md."
                 )
                 yield problem("anchor_expired", cluster.name, message)
             elif left < needed:
@@ -159,24 +164,24 @@ def expiries(world: World, goal: Goal, options: Options, at: datetime) -> Iterat
                 yield problem("anchor_expires_too_soon", cluster.name, f"{message}.")
 
 
-def retirement(world: World, options: Options) -> Iterator[Facts]:
-    """Roots that must not lose the permission to sign yet. Asked when the rotation is done."""
+def retirement(observed: ObservedState, options: Options) -> Iterator[Facts]:
+    """Roots that must not lose the permission to sign yet. Checked when the rotation is finished."""
     for name in options.retired:
-        root = world.issuers.get(name)
+        root = observed.issuers.get(name)
         if root is None:
             yield problem("root_unknown", "Vault", f"The root {name} to retire is not in Vault. Check its name.")
-        elif root == world.issuers.get(options.target):
+        elif root == observed.issuers.get(options.target):
             yield problem("root_in_use", "Vault", f"{name} signs the identity issuers, so it cannot be retired.")
         else:
             yield from (
                 problem("root_in_use", cluster.name, f"The cluster still trusts {name}, so it cannot be retired.")
-                for cluster in world.clusters
+                for cluster in observed.clusters
                 if root in cluster.anchors or any(root in (pod.anchors or ()) for pod in cluster.pods)
             )
 
 
-def subject(world: World, fingerprint: str) -> str:
-    return str(world.facts[fingerprint]["subject"])
+def subject(observed: ObservedState, fingerprint: str) -> str:
+    return str(observed.facts[fingerprint]["subject"])
 
 
 def hours(length: timedelta) -> str:

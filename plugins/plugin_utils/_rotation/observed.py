@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Results of modules to the clusters of a rotation. Private to this collection."""
+"""The state of Vault and the clusters, from the results of modules. Private to this collection."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases i
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node
 
 Facts = dict[str, Any]
-IN_VALUES = "linkerd.io/tls"  # scheme of an identity issuer that Linkerd's chart or CLI was given
+IN_VALUES = "linkerd.io/tls"  # scheme of an identity issuer that was passed to Linkerd's chart or CLI
 
 
-class World:
-    """Everything that was read: the clusters, and all certificates by their fingerprint."""
+class ObservedState:
+    """The clusters as they were read, and all certificates by their fingerprint."""
 
     def __init__(self, readings: dict[str, Facts], issuers: list[Facts], ignored_pods: Sequence[str] = ()) -> None:
         self.ignored_pods = ignored_pods
@@ -52,7 +52,7 @@ class World:
 
 
 def root(pool: Pool, certificate: Node, presented: list[Node]) -> str | None:
-    """Fingerprint of the root or trust anchor that a certificate chains to; None if it is not known."""
+    """Fingerprint of the root or trust anchor that a certificate chains to; None if it is unknown."""
     path = pool.signers(certificate, presented)
     if not path or not (path[-1] in pool.anchors or certs.is_self_signed(path[-1].certificate)):
         return None
@@ -64,9 +64,9 @@ def fingerprints(certificates: list[Facts]) -> Anchors:
 
 
 def pods(reading: Facts, pool: Pool, ignored: Sequence[str]) -> tuple[Pod, ...]:
-    """The meshed pods with the anchors that they carry and the root of the certificate that they present.
+    """The meshed pods, each with its anchors and the root above its certificate.
 
-    `ignored` are patterns of names, as fnmatch reads them.
+    `ignored` are patterns of names for fnmatch.
     """
     roots: dict[str, str | None] = {}
     for group in reading.get("leaves") or []:
@@ -75,7 +75,7 @@ def pods(reading: Facts, pool: Pool, ignored: Sequence[str]) -> tuple[Pod, ...]:
     distributed = fingerprints(reading["anchors"]["certificates"])
     carried: dict[str, Anchors | None] = {}
     for group in reading["pods"]:
-        # A pod of the control plane that started before the last change of the ConfigMap: nothing shows what it read.
+        # What a pod of the control plane read before the last change of the ConfigMap is unknown: None.
         by_evidence = {"spec": fingerprints(group["certificates"]), "started_after": distributed}
         carried |= dict.fromkeys(group["pods"], by_evidence.get(group["evidence"]))
     names = sorted(name for name in carried if not any(fnmatchcase(name, pattern) for pattern in ignored))
