@@ -20,7 +20,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = (ROOT / "docs/guides/monitoring.md").read_text().partition("\n## Credentials that expire\n")[2]
-POLICIES = dict(zip(("approle", "token"), re.findall(r"^```hcl\n(.*?)```$", GUIDE, re.M | re.S), strict=True))
+POLICIES = dict(zip(("approle", "token"), re.findall(r"^```text\n(path .*?)```$", GUIDE, re.M | re.S), strict=True))
 NAMESPACE = "/api/v1/namespaces/default/secrets"
 ISSUER = "/apis/cert-manager.io/v1/namespaces/default/issuers/vault"
 PLAY = """
