@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import cluster
 from ansible_collections.servicemesh.pki.plugins.modules import linkerd_certificates_info as module
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "x509"))
@@ -98,7 +99,7 @@ def test_pods_of_mesh_by_their_anchors(read):
 
 def test_pods_are_listed_in_pages(read, monkeypatch):
     whole = read()["pods"]
-    monkeypatch.setattr(module, "PAGE_SIZE", 1)
+    monkeypatch.setattr(cluster, "PAGE_SIZE", 1)
     assert read()["pods"] == whole
 
 
