@@ -11,12 +11,11 @@ from typing import Any
 import jinja2
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import comparison, html, metrics, table
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan, problems
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import (
-    pem_bundle,
+    fingerprints,
     readable,
     require_cryptography,
 )
@@ -52,8 +51,7 @@ def mesh_report(
             for name, result in certificates.items()
         ]
         report = comparison.report(comparison.vault_facts(vault), clusters, required, allowed or ())
-        extra = frozenset(certs.fingerprint(one) for one in pem_bundle(extra_anchors)) if extra_anchors else frozenset()
-        options = problems.Options(root or "", extra, ignored_pods=tuple(ignored_pods or ()))
+        options = problems.Options(root or "", fingerprints(extra_anchors), ignored_pods=tuple(ignored_pods or ()))
         report["rotation"] = plan.progress(certificates, vault, options, required.at) if root else None
         return {**report, "table": table.table(report), "failures": table.failures(report)}
 

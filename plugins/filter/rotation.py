@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan, problems
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import (
-    pem_bundle,
+    fingerprints,
     readable,
     require_cryptography,
 )
@@ -36,11 +35,10 @@ def rotation_plan(
     at: str | None = None,
 ) -> dict[str, Any]:
     require_cryptography()
-    extra = frozenset(certs.fingerprint(one) for one in pem_bundle(extra_anchors)) if extra_anchors else frozenset()
     with readable("rotation_plan", RESULTS):
         options = problems.Options(
             target,
-            extra,
+            fingerprints(extra_anchors),
             wait=wait,
             force=force,
             adopt=adopt,

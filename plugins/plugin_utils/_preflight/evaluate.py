@@ -13,14 +13,18 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import 
     ownership,
     releases,
 )
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import LEAVE, Chart
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import (
+    CONTROL_PLANE,
+    CRDS,
+    LEAVE,
+    Chart,
+)
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result, numbers
 
 HELM = ((3, 8), (4,))  # the first version with OCI charts, and the first that kubernetes.core does not support
 RETRY_LIMIT = (1, 21)  # cert-manager's certificateRequestMaximumBackoffDuration
 PRIVILEGED, RESTRICTED = "privileged", "restricted"
 ENFORCE = "pod-security.kubernetes.io/enforce"
-CRDS, CONTROL_PLANE = "linkerd-crds", "linkerd-control-plane"
 BUNDLE = "linkerd-identity-trust-roots"
 CERTIFICATE = "linkerd-identity-issuer"
 OWN_LABEL = {"app.kubernetes.io/managed-by": "servicemesh.pki"}

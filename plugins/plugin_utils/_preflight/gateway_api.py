@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import INSTALL, LEAVE, UPGRADE
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import CRDS, INSTALL, LEAVE, UPGRADE
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result, numbers
 
 STANDARD = "standard"
@@ -95,7 +95,7 @@ def protect(result: Result, found: Facts, release_place: str, is_written: bool) 
 
     Helm reads the annotation of the live object, so it is enough to set it there before an upgrade.
     """
-    own = {name for one in found["releases"] if one["chart"] == "linkerd-crds" for name in one["definitions"]}
+    own = {name for one in found["releases"] if one["chart"] == CRDS for name in one["definitions"]}
     unkept = [one["name"] for one in found["definitions"] if one["component"] == "gateway-api" and not one["kept"]]
     shared = sorted(own.intersection(unkept))
     if is_written:

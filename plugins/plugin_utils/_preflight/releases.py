@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
 
+CRDS, CONTROL_PLANE = "linkerd-crds", "linkerd-control-plane"
 INSTALL, UPGRADE, LEAVE = "install", "upgrade", "leave"
 INSTALLED, TAKEN_OVER = "installed", "taken-over"
 GONE = ("", "uninstalled", "superseded")
@@ -154,7 +155,7 @@ def _left_behind(result: Result, found: Facts, chart: Chart) -> None:
     """CRDs without a controller. Helm refuses those that belong to no release or to another one."""
     owner = {"name": chart.release, "namespace": chart.namespace}
     crds = [one for one in found["definitions"] if one["component"] == chart.component and one["release"] != owner]
-    if chart.component == "linkerd" and chart.chart != "linkerd-crds":
+    if chart.component == "linkerd" and chart.chart != CRDS:
         return
     if crds and _installs_definitions(chart):
         names = " ".join(one["name"] for one in crds)

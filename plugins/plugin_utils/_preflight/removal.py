@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import GONE, INSTALLED
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import (
+    CONTROL_PLANE,
+    CRDS,
+    GONE,
+    INSTALLED,
+)
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts
-
-CRDS, CONTROL_PLANE = "linkerd-crds", "linkerd-control-plane"
 
 
 @dataclass

@@ -58,10 +58,6 @@ def problem(code: str, cluster: str, message: str) -> Facts:
     return {"code": code, "cluster": cluster, "message": message}
 
 
-def sentence(one: Facts) -> str:
-    return f"{one['cluster']}: {one['message']}"
-
-
 def unreadable(readings: dict[str, Facts], vault: Facts) -> Iterator[Facts]:
     """Parts of Vault and of the clusters that could not be read."""
     if "issuers" not in vault:

@@ -61,6 +61,11 @@ def parse(value: object, name: str) -> list[x509.Certificate]:
     return certificates
 
 
+def fingerprints(value: object) -> frozenset[str]:
+    """Return the SHA-256 fingerprints of the certificates of a PEM text or a list of them, which may be missing."""
+    return frozenset(certs.fingerprint(one) for one in pem_bundle(value)) if value else frozenset()
+
+
 def pem_bundle(value: object, name: str = "The input") -> list[x509.Certificate]:
     """Return the certificates of a PEM text or a list of them."""
     try:
