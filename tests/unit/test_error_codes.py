@@ -13,6 +13,7 @@ import ast
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,10 @@ def codes_in(function: ast.AST) -> set[str]:
     for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
         if ast.unparse(call.func).endswith(".fail_json"):
             found |= set().union(*(constants(one.value) for one in call.keywords if one.arg == "code"))
+    for result in (node for node in ast.walk(function) if isinstance(node, ast.Dict)):
+        values = {ast.unparse(key): value for key, value in zip(result.keys, result.values, strict=True) if key}
+        if "'failed'" in values and "'code'" in values:
+            found |= constants(values["'code'"])
     for call, value in errors_in(function):
         if value is None:
             found.add(error_classes()[ast.unparse(call.func).rsplit(".", maxsplit=1)[-1]])
@@ -111,17 +116,17 @@ def is_final(handler: ast.ExceptHandler) -> bool:
 
 
 def raised(module: str) -> set[str]:
-    """The codes of all functions that a module may call, found by their names in the files that it imports."""
-    path = PLUGINS / f"modules/{module}.py"
+    """The codes of all functions that a module or its action may call, found by their names in what they import."""
+    paths = [path for folder in ("modules", "action") if (path := PLUGINS / folder / f"{module}.py").exists()]
     functions: dict[str, list[ast.FunctionDef]] = {}
-    for file in (path, *imports(path)):
+    for file in {*paths, *chain.from_iterable(map(imports, paths))}:
         for node in ast.walk(tree(file)):
             if isinstance(node, ast.ClassDef):
                 inits = [one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"]
                 functions.setdefault(node.name, []).extend(inits)
             elif isinstance(node, ast.FunctionDef):
                 functions.setdefault(node.name, []).append(node)
-    found, seen, names = set(), set(), {"main"}
+    found, seen, names = set(), set(), {"main"} if len(paths) == 1 else {"main", "run"}
     while names:
         name = names.pop()
         if name in seen:

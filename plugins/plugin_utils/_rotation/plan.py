@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.table import sentence
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases, problems
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.observed import ObservedState
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Cluster, Goal, Phase, Step
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems import FORCED, Options, sentence
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems import FORCED, Options
 
 Facts = dict[str, Any]
 NEXT = {
@@ -24,8 +26,33 @@ NEXT = {
     Phase.REMOVE: "remove the other trust anchors, and restart the workloads",
     Phase.DONE: "nothing",
 }
+SLOWEST = 3  # pods that the wait for certificates names
 # Codes of vault_pki_issuer_info for a mount that does not exist. Without a token, Vault requires a login instead.
 WITHOUT_ENGINE = ("mount_not_found", "login_required")
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the clusters stand on the way to a root."""
+
+    observed: ObservedState
+    goal: Goal
+    steps: dict[str, Step]  # of each cluster by name
+
+    @classmethod
+    def derive(cls, readings: dict[str, Facts], vault: Facts, options: Options, at: datetime) -> Position:
+        observed = ObservedState(readings, vault["issuers"], options.ignored_pods)
+        goal = Goal(observed.issuers.get(options.target), options.extra, observed.expired(at))
+        return cls(observed, goal, phases.steps(observed.clusters, goal))
+
+    @property
+    def phase(self) -> Phase:
+        return phases.phase(self.steps)
+
+    def as_facts(self, target: str) -> Facts:
+        """The phase, and what comes next, such as `restart 3 pod(s) that ...`."""
+        following = NEXT[self.phase].format(target=target, pods=sum(len(one.restart) for one in self.steps.values()))
+        return {"phase": int(self.phase), "phase_name": self.phase.name.lower(), "next": following}
 
 
 def plan(
@@ -50,60 +77,63 @@ def plan(
             "failures": [sentence(one) for one in obstacles],
             "table": [],
         }
-    observed = ObservedState(readings, vault["issuers"], options.ignored_pods)
-    goal = Goal(observed.issuers.get(options.target), options.extra, observed.expired(at))
-    steps = phases.steps(observed.clusters, goal)
-    now = phases.phase(steps)
+    position = Position.derive(readings, vault, options, at)
+    observed, now = position.observed, position.phase
     if now != Phase.DONE:
         obstacles = list(problems.refusals(observed, readings, checks, components, options))
     if now <= Phase.RENEW:
-        obstacles += problems.expiries(observed, goal, options, at)
+        obstacles += problems.expiries(observed, position.goal, options, at)
     if now == Phase.DONE:
         obstacles += problems.retirement(observed, options)
     if options.force:
         obstacles = [one for one in obstacles if one["code"] not in FORCED]
-    following = upcoming(now, steps, options.target)
+    summary = position.as_facts(options.target)
     return {
-        "phase": int(now),
-        "phase_name": now.name.lower(),
+        **summary,
         "finished": now == Phase.DONE,
-        "next": following,
-        "clusters": {cluster.name: facts(observed, cluster, steps[cluster.name]) for cluster in observed.clusters},
+        "clusters": {one.name: facts(observed, one, position.steps[one.name]) for one in observed.clusters},
         "problems": obstacles,
         "failures": [sentence(one) for one in obstacles],
-        "table": [
-            *table(observed, steps, goal),
-            f"Phase {int(now)} of {int(Phase.DONE)}, {now.name.lower()}: {following}.",
-        ],
+        "table": [*table(position), f"Phase {now} of {Phase.DONE}, {summary['phase_name']}: {summary['next']}."],
     }
-
-
-def upcoming(now: Phase, steps: dict[str, Step], target: str) -> str:
-    """What comes next, such as `restart 3 pod(s) that ...`."""
-    return NEXT[now].format(target=target, pods=sum(len(step.restart) for step in steps.values()))
 
 
 def progress(readings: dict[str, Facts], vault: Facts, options: Options, at: datetime) -> Facts | None:
     """The state of a rotation, for the report. None before any cluster trusts its root, or if a part is unknown."""
     if any(problems.unreadable(readings, vault)) or any(one.get("leaves") is None for one in readings.values()):
         return None
-    observed = ObservedState(readings, vault["issuers"], options.ignored_pods)
-    target = observed.issuers.get(options.target)
-    if not any(target in cluster.anchors for cluster in observed.clusters):
+    position = Position.derive(readings, vault, options, at)
+    if not any(position.goal.target in cluster.anchors for cluster in position.observed.clusters):
         return None
-    steps = phases.steps(observed.clusters, Goal(target, options.extra, observed.expired(at)))
-    now = phases.phase(steps)
     return {
+        **position.as_facts(options.target),
         "target": options.target,
-        "phase": int(now),
-        "phase_name": now.name.lower(),
         "phases": int(Phase.DONE),
-        "next": upcoming(now, steps, options.target),
         "clusters": [
             {"name": name, "phase_name": step.phase.name.lower(), "pods": [*step.restart, *step.stale]}
-            for name, step in steps.items()
+            for name, step in position.steps.items()
         ],
     }
+
+
+def renewal(reading: Facts, issuers: list[Facts], target: str, ignored_pods: Sequence[str] = ()) -> Facts:
+    """How many pods of a cluster have certificates below a root: `pods`, `waiting`, `message`.
+
+    `waiting` starts with the pods that renew last, which are those whose certificates expire last. Only `message` if
+    the certificates could not be read.
+    """
+    obstacles = list(problems.unreadable({"The cluster": reading}, {"issuers": issuers}))
+    if obstacles:
+        return {"message": " ".join(one["message"] for one in obstacles)}
+    (cluster,) = ObservedState({"": reading}, issuers, ignored_pods).clusters
+    root = next((one["fingerprint_sha256"] for one in issuers if one["issuer_name"] == target), "")
+    expiry = {leaf["pod"]: leaf["not_after"] for group in reading["leaves"] or [] for leaf in group["leaves"]}
+    waiting = sorted(phases.not_below(cluster.pods, root), key=lambda pod: expiry.get(pod, ""), reverse=True)
+    message = f"{len(cluster.pods) - len(waiting)} of {len(cluster.pods)} pods have certificates below {target}."
+    if waiting:
+        slowest = [f"{pod} ({expiry.get(pod, 'unreadable')})" for pod in waiting[:SLOWEST]]
+        message += f" The last ones to renew, with the end of their certificates: {', '.join(slowest)}."
+    return {"pods": len(cluster.pods), "waiting": waiting, "message": message}
 
 
 def facts(observed: ObservedState, cluster: Cluster, step: Step) -> Facts:
@@ -119,16 +149,17 @@ def facts(observed: ObservedState, cluster: Cluster, step: Step) -> Facts:
     }
 
 
-def table(observed: ObservedState, steps: dict[str, Step], goal: Goal) -> Iterator[str]:
+def table(position: Position) -> Iterator[str]:
     """One line for each cluster."""
+    observed, target = position.observed, position.goal.target or ""
     for cluster in observed.clusters:
-        carrying = len(cluster.pods) - len(phases.lacking(cluster.pods, goal.target or ""))
-        below = len(cluster.pods) - len(phases.not_below(cluster.pods, goal.target or ""))
+        carrying = len(cluster.pods) - len(phases.lacking(cluster.pods, target))
+        below = len(cluster.pods) - len(phases.not_below(cluster.pods, target))
         signer = observed.facts.get(cluster.signer or "", {}).get("subject", "unknown")
         yield (
-            f"{cluster.name}: {steps[cluster.name].phase.name.lower()}. {len(cluster.anchors)} trust anchor(s), "
-            f"identity issuer signed by {signer}. {carrying} of {len(cluster.pods)} pods carry the new anchor, "
-            f"{below} have a certificate below it."
+            f"{cluster.name}: {position.steps[cluster.name].phase.name.lower()}. "
+            f"{len(cluster.anchors)} trust anchor(s), identity issuer signed by {signer}. "
+            f"{carrying} of {len(cluster.pods)} pods carry the new anchor, {below} have a certificate below it."
         )
 
 

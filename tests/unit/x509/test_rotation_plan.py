@@ -230,6 +230,40 @@ def test_a_pod_without_a_readable_certificate_is_not_below_the_new_root():
     assert found["phase_name"] == "renew"
 
 
+WEB_ENDS = leaf_of("web", ISSUER).certificate.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.mark.parametrize(
+    ("given", "ignored", "waiting"),
+    [
+        (reading(BOTH, NEXT_ISSUER, BOTH, ISSUER), (), ["emojivoto/web-0", "linkerd/identity-0"]),
+        (reading(BOTH, NEXT_ISSUER, BOTH, ISSUER), ("linkerd/*",), ["emojivoto/web-0"]),
+        (reading(BOTH, NEXT_ISSUER, BOTH, NEXT_ISSUER), (), []),
+        (reading(BOTH, NEXT_ISSUER, BOTH, NEXT_ISSUER, pods_problem="cannot be listed: x", pods=[]), (), None),
+    ],
+)
+def test_pods_that_a_wait_is_for(given, ignored, waiting):
+    found = plan.renewal(given, vault(OLD_NAME, NEW_NAME)["issuers"], NEW_NAME, ignored)
+    assert found.get("waiting") == waiting
+    if waiting is not None:
+        assert found["pods"] == 2 - len(ignored) and NEW_NAME in found["message"]
+        assert found["message"].startswith(f"{found['pods'] - len(waiting)} of {found['pods']} ")
+        assert all(f"{name} ({WEB_ENDS})" in found["message"] for name in waiting)
+
+
+def test_a_wait_names_the_pods_that_renew_last():
+    given = reading(BOTH, NEXT_ISSUER, BOTH, ISSUER)
+    names = [f"emojivoto/web-{number}" for number in range(5)]
+    given["pods"] = [{**given["pods"][0], "pods": names}]
+    (group,) = given["leaves"]
+    ends = ["2026-11-27T05:00:00Z", "2026-11-27T03:00:00Z", "2026-11-27T09:00:00Z", "2026-11-27T07:00:00Z"]
+    template = group["leaves"][0]
+    group["leaves"] = [{**template, "pod": name, "not_after": end} for name, end in zip(names, ends, strict=False)]
+    found = plan.renewal(given, vault(OLD_NAME, NEW_NAME)["issuers"], NEW_NAME)
+    assert found["waiting"] == [names[one] for one in (2, 3, 0, 1, 4)]
+    assert [name in found["message"] for name in names] == [True, False, True, True, False]
+
+
 def test_ignored_pods_hold_nothing_up():
     found = planned(reading(BOTH, ISSUER, ROOT.pem, ISSUER), ignored_pods=("emojivoto/*",))
     assert found["phase_name"] == "switch"
