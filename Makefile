@@ -29,11 +29,12 @@ lab: venv  ## build the parts of the lab in the cache
 lab-clean: venv  ## remove everything that the lab created
 	@python -m lab clean
 
-# FRESH=1 first removes the containers and networks of the lab.
+# FRESH=1 first removes the containers and networks of the lab. MONITORING=1 then shows the alerts, until Ctrl-C.
 demo: venv  ## create a verified mesh in the lab on this machine
 	$(if $(FRESH),@python -m lab fresh)
 	@python -m lab up
 	@ansible-playbook playbooks/site.yml -i inventories/lab $(ARGS)
+	$(if $(MONITORING),@ansible-playbook playbooks/monitoring.yml -i inventories/lab && python -m lab monitor)
 
 .PHONY: browser
 browser:  ## install Chromium from Debian, for tests of the report

@@ -25,6 +25,7 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent))
 from lab.places import cache_root
+from lab.prometheus import program
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "none"
@@ -43,7 +44,6 @@ DEPENDENCIES = (
 COLLECTIONS = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.9"
 VALE = "github.com/vale-cli/vale/v3/cmd/vale@v3.22.0"  # newer ones need a module that the Go proxy does not serve
-PROMETHEUS = "github.com/prometheus/prometheus/cmd/{}@v0.316.0"  # that is 3.16
 PROSE = ["fragments", "plugins", "roles", "playbooks"]  # sources whose words are checked beside the pages
 COVERAGE = {"lines": 95, "branches": 90}
 MUTMUT = f"""[mutmut]
@@ -285,7 +285,7 @@ def alerts(session: nox.Session) -> None:
     with session.chdir("tests/alerts/dashboard_schema"):
         session.run("nice", "-n", "10", "go", "build", "-trimpath", "-o", str(validator), ".")
     env = {
-        "SERVICEMESH_PKI_PROMTOOL": str(prometheus_program(session, "promtool")),
+        "SERVICEMESH_PKI_PROMTOOL": str(program("promtool")),
         "SERVICEMESH_PKI_DASHBOARD_VALIDATOR": str(validator),
     }
     session.run("pytest", "tests/alerts", *session.posargs, env=env)
@@ -294,7 +294,7 @@ def alerts(session: nox.Session) -> None:
 @nox.session
 def prometheus(session: nox.Session) -> None:
     """Run the alerts in a real Prometheus, with reports made for the tests and with a mesh of the lab."""
-    env = {"SERVICEMESH_PKI_PROMETHEUS": str(prometheus_program(session, "prometheus"))}
+    env = {"SERVICEMESH_PKI_PROMETHEUS": str(program("prometheus"))}
     session.run("python", "-m", "lab", "up")
     session.run("pytest", "tests/prometheus", *session.posargs, env=env)
     session.run("pytest", ALERTS, *session.posargs, env=env)
@@ -360,15 +360,6 @@ def oldest_environment(session: nox.Session, versions: dict[str, Any]) -> Path:
 def build_programs(session: nox.Session) -> None:
     """Build the kube-apiserver and the Linkerd CLI that the integration tests run, if they are missing."""
     session.run("python", "-m", "lab", "build", "kubernetes", "linkerd")
-
-
-def prometheus_program(session: nox.Session, name: str) -> Path:
-    """Build a program of Prometheus in the cache, if it is missing, and return its path."""
-    version = PROMETHEUS.rpartition("@")[2]
-    program = CACHE / f"{name}-{version}" / name
-    if not program.exists():
-        session.run("nice", "-n", "10", "go", "install", PROMETHEUS.format(name), env={"GOBIN": str(program.parent)})
-    return program
 
 
 def pip_of_ansible_test() -> str:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line `python -m lab build [PART ...]|up|down|fresh|clean|status|env`."""
+"""The command line `python -m lab build [PART ...]|up|down|fresh|clean|status|env|monitor`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main() -> int:
     arguments = parser.parse_args()
     command = commands.COMMANDS[arguments.command]
     try:
-        if arguments.command in commands.READ_ONLY:
+        if arguments.command in commands.WITHOUT_LOCK:
             command()
         else:
             with exclusive_lock():

@@ -13,11 +13,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import contents, engine
+from lab import contents, engine, prometheus
 from lab.parts import Part, build_all
 from lab.places import LabError, cache, run_folder
 from lab.progress import Progress
 from lab.recipes import GO, LINKERD, VERSIONS
+
+DEMO_CLUSTER = "pki-cluster"  # of inventories/lab
 
 
 def env_file() -> Path:
@@ -153,11 +155,30 @@ def env() -> None:
     print(f"export PATH={shlex.quote(content['path_prefix'])}:$PATH")
 
 
+def monitor() -> None:
+    """verify the mesh of the demo each minute, and show its alerts, in Prometheus, until Ctrl-C"""
+    if not env_file().exists():
+        raise LabError("The lab is not up. Run `make demo MONITORING=1`.")
+    content = json.loads(env_file().read_text())
+    kubeconfig = Path.home() / f".config/k3d/kubeconfig-{DEMO_CLUSTER}.yaml"
+    path = f"{content['path_prefix']}:{os.environ['PATH']}"
+    prometheus.monitor({**os.environ, **content["environment"], "PATH": path, "KUBECONFIG": str(kubeconfig)})
+
+
 def _write(path: Path, content: dict) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=2) + "\n")
     partial.replace(path)
 
 
-COMMANDS = {"build": build, "up": up, "down": down, "fresh": fresh, "clean": clean, "status": status, "env": env}
-READ_ONLY = ("status", "env")
+COMMANDS = {
+    "build": build,
+    "up": up,
+    "down": down,
+    "fresh": fresh,
+    "clean": clean,
+    "status": status,
+    "env": env,
+    "monitor": monitor,
+}
+WITHOUT_LOCK = ("status", "env", "monitor")

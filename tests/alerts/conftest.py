@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/support"), str(ROOT / "tests/unit/x509")]  # the rules, and readings of clusters
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/unit/x509")]  # the rules, and readings of clusters
 
-import alert_rules  # noqa: E402
+from support import alert_rules  # noqa: E402
 
 Promtool = Callable[..., subprocess.CompletedProcess]
 

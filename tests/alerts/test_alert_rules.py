@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import alert_rules
 import pytest
 import yaml
 from authority import NOW
 from readings import NEXT, reading, report, vault
+from support import alert_rules
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_metrics
 

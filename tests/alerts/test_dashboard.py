@@ -10,9 +10,11 @@ import json
 import os
 import subprocess
 
-import alert_rules
 import pytest
 import yaml
+from support import alert_rules
+
+from lab import prometheus
 
 DASHBOARD = json.loads((alert_rules.ROLE / "files/dashboard.json").read_text())
 QUERIES = [(panel["title"], one["expr"]) for panel in DASHBOARD["panels"] for one in panel["targets"]]
@@ -81,6 +83,16 @@ def test_validator_refuses(errors_of, place, value):
 def test_prometheus_accepts_scrape_configuration(promtool, rules_file, tmp_path):
     (tmp_path / "scrape.yml").write_text(alert_rules.evaluate("__monitoring_scrape_text"))
     config = {"rule_files": [str(rules_file)], "scrape_config_files": [str(tmp_path / "scrape.yml")]}
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+    done = promtool("check", "config", str(tmp_path / "prometheus.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_accepts_the_configuration_of_the_demo(promtool, rules_file, tmp_path):
+    jobs = yaml.safe_load(alert_rules.evaluate("__monitoring_scrape_text"))["scrape_configs"]
+    config = prometheus.configuration(jobs, "127.0.0.1:8001", "127.0.0.1:8002")
+    assert len(config["scrape_configs"]) == len(jobs) + 1
+    (tmp_path / "rules.yml").write_text(rules_file.read_text())
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
     done = promtool("check", "config", str(tmp_path / "prometheus.yml"))
     assert done.returncode == 0, done.stdout + done.stderr

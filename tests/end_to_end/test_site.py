@@ -99,6 +99,26 @@ def test_verify_reports_pods_with_other_trust_anchors(mesh, tmp_path):
         mesh.kubectl("delete", "pod", "of-another-root", "-n", "default", "--now")
 
 
+def test_the_cron_job_of_the_guide_has_the_permissions_that_it_needs(mesh, tmp_path):
+    """verify.yml as the ServiceAccount of rbac.yml, with the two settings that the guide names for it."""
+    permissions = str(ROOT / "docs/monitoring/rbac.yml")
+    cluster = json.loads(mesh.kubectl("config", "view", "--raw", "--minify", "-o", "json"))["clusters"][0]["cluster"]
+    (tmp_path / "ca.pem").write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
+    mesh.kubectl("apply", "-f", permissions)
+    try:
+        token = mesh.kubectl("create", "token", "mesh-report", "-n", "linkerd").strip()
+        login = {"host": cluster["server"], "api_key": token, "ca_cert": str(tmp_path / "ca.pem")}
+        settings = {"pki_verify_leaves": False, "pki_verify_allowed": ["linkerd_check"]}
+        report = {"pki_report_dir": str(tmp_path / "report")}
+        run = mesh.play("playbooks/verify.yml", variables={"pki_kubernetes": login, **settings, **report})
+        assert (run.rc, run.changed) == (0, 0), run.output[-3000:]
+        assert token not in run.output
+        found = json.loads((tmp_path / "report/report.json").read_text())["disagreements"]
+        assert {one["code"] for one in found} == {"linkerd_check"}
+    finally:
+        mesh.kubectl("delete", "-f", permissions)
+
+
 def test_vault_configmap_and_secret_contain_same_root(mesh, anchor):
     ca = base64.b64decode(mesh.data("secret", "linkerd-identity-issuer", "ca.crt")).decode()
     assert fingerprint(mesh, vault_root(mesh)) == fingerprint(mesh, anchor) == fingerprint(mesh, ca)

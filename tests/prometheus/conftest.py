@@ -9,4 +9,4 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / "support"), str(TESTS / "unit/x509")]
+sys.path[:0] = [str(TESTS), str(TESTS / "unit/x509")]

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import alert_rules
 import pytest
 from authority import Credential, key, make
-from prometheus_server import PLAIN_TEXT, Prometheus, Report, report_job, running
 from readings import reading, vault
+from support import alert_rules
+from support.prometheus_server import PLAIN_TEXT, Prometheus, Report, report_job, running
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_metrics, mesh_report
 

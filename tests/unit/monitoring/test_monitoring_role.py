@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "tests/support"))
+sys.path.insert(0, str(ROOT / "tests"))
 
-import alert_rules  # noqa: E402
+from support import alert_rules  # noqa: E402
 
 ALERTS = [rule for group in alert_rules.rules()["groups"] for rule in group["rules"] if "alert" in rule]
 DASHBOARD = json.loads((alert_rules.ROLE / "files/dashboard.json").read_text())
