@@ -9,6 +9,7 @@ trusts none of the anchors of the new bundle.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -33,6 +34,26 @@ class Plan:
     signer: str  # PEM of the CA that will sign the identity issuer; empty when it does not exist yet
     signer_name: str  # for messages; empty when the run does not change the signer
     missing_root: str = ""  # name, for messages, of the root that Vault does not have yet
+
+    @classmethod
+    def of_run(cls, linkerd: Facts, vault: Facts | None) -> Plan:
+        """The plan of a run, from what the role linkerd requests and from the roots in Vault.
+
+        `vault` is what the role vault_pki publishes, with `issuer_path`, which signs the identity issuer, and
+        `is_signer`, which is false if another issuer is used. None for a run of the role linkerd alone.
+        """
+        if vault is None:
+            return cls(linkerd["anchors"] + linkerd["extra_anchors"], "", "")
+        root, roots = vault["root"], vault["certificates"]
+        name = (re.findall("/issuer/([^/]+)/", vault["issuer_path"]) or [""])[0]
+        signer = roots.get(name, "")
+        own = linkerd["anchors"] if linkerd["trust_source"] == "anchors" else [signer] * bool(signer)
+        return cls(
+            own + linkerd["extra_anchors"],
+            signer,
+            f"issuer {name} of Vault" if name and vault["is_signer"] else "",
+            "" if root in roots else f"The issuer {root} in mount {vault['mount']} of Vault",
+        )
 
 
 @dataclass

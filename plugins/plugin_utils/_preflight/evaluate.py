@@ -42,7 +42,7 @@ def evaluate(cluster: str, found: Facts, requested: Facts, leaves: Facts | None 
         _issuer(result, found, requested["issuer"])
     if "linkerd" in requested:
         _identity(result, found, requested["linkerd"], requested.get("take_over") or [])
-        anchors.check(result, found, _plan(requested["linkerd"]), leaves)
+        anchors.check(result, found, anchors.Plan.of_run(requested["linkerd"], requested.get("vault")), leaves)
     _objects(result, found, requested.get("take_over") or [])
     _programs(result, found, requested)
     _namespaces(result, found)
@@ -346,7 +346,3 @@ def _namespaces(result: Result, found: Facts) -> None:
                 f"The namespace {name} is terminating, so nothing can be created in it. Wait until it is removed. "
                 f"Reason: {' '.join(one['held_by']) or 'not reported'}",
             )
-
-
-def _plan(requested: Facts) -> anchors.Plan:
-    return anchors.Plan(requested["anchors"], requested["signer"], requested["signer_name"], requested["missing_root"])

@@ -8,6 +8,8 @@ from __future__ import annotations
 import pytest
 from worlds import certificate, check, codes, empty, mesh, pods, requested, source
 
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.anchors import Plan
+
 ONE, TWO, OTHER = certificate("root-1"), certificate("root-2"), certificate("other")
 ISSUER, ISSUER_2, ISSUER_OTHER = (
     certificate("identity-1", "root-1"), certificate("identity-2", "root-2"), certificate("identity-x", "other")
@@ -15,15 +17,18 @@ ISSUER, ISSUER_2, ISSUER_OTHER = (
 WEB = "shop/web-1"
 
 
-def plan(*anchors, signer=None, name="issuer linkerd-root of Vault", missing=""):
-    return requested(
-        linkerd={
-            "anchors": [one["certificate"] for one in anchors],
-            "signer": signer["certificate"] if signer else "",
-            "signer_name": name,
-            "missing_root": missing,
-        }
-    )
+def plan(*anchors, signer=None, is_signer=True, root="linkerd-root", trust_source="anchors", extra=()):
+    """A run whose Vault has at most the root linkerd-root."""
+    vault = {
+        "root": root,
+        "mount": "pki",
+        "certificates": {"linkerd-root": signer["certificate"]} if signer else {},
+        "issuer_path": "pki/issuer/linkerd-root/sign-intermediate",
+        "is_signer": is_signer,
+    }
+    own, more = ([one["certificate"] for one in some] for some in (anchors, extra))
+    linkerd = {"anchors": own, "extra_anchors": more, "trust_source": trust_source}
+    return {**requested(linkerd=linkerd), "vault": vault}
 
 
 def running(anchors, issuer, groups, **changes):
@@ -65,9 +70,24 @@ def test_a_disjoint_set_is_refused_with_the_anchor_and_who_needs_it():
     assert WEB in result["problems"][1]["message"]
 
 
+def test_the_plan_is_what_linkerd_requests_and_what_vault_has():
+    def of(given):
+        return Plan.of_run(given["linkerd"], given.get("vault"))
+
+    one, other = ONE["certificate"], OTHER["certificate"]
+    asked = plan(TWO, signer=ONE, extra=(OTHER,))
+    assert of(asked) == Plan([TWO["certificate"], other], one, "issuer linkerd-root of Vault")
+    from_secret = plan(TWO, signer=ONE, extra=(OTHER,), trust_source="secret")
+    assert of(from_secret).anchors == [one, other]  # cert-manager writes the root of the signer into the Secret
+    assert of(plan(extra=(OTHER,), trust_source="secret")).anchors == [other]
+    assert of(plan(signer=ONE, is_signer=False)) == Plan([], one, "")
+    del asked["vault"]  # the role linkerd alone
+    assert of(asked) == Plan([TWO["certificate"], other], "", "")
+
+
 def test_a_vault_without_the_root_is_named():
     found = running([OTHER], ISSUER_OTHER, [])
-    result = check(found, plan(missing="The issuer linkerd-root-1 in mount pki of Vault", name=""))
+    result = check(found, plan(root="linkerd-root-1", is_signer=False))
     assert codes(result) == ["anchors_disjoint"]
     assert "The issuer linkerd-root-1 in mount pki of Vault does not exist" in result["problems"][0]["message"]
 
@@ -139,7 +159,7 @@ def test_removal_of_anchor_with_unread_pod_certificates(code, expected):
 
 def test_an_issuer_that_the_run_does_not_configure_decides_who_signs():
     found = running([ONE], ISSUER, [pods(WEB, trust=(ONE,))])
-    assert codes(check(found, plan(ONE, signer=None, name=""))) == []
+    assert codes(check(found, plan(ONE, signer=None, is_signer=False))) == []
 
 
 def test_with_the_secret_as_source_the_other_namespace_of_trust_manager_is_refused():

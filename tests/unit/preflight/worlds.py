@@ -145,8 +145,8 @@ def requested(**changes: Facts) -> Facts:
             "manage": "auto", "required": True, "namespace": "linkerd", "values": {}, "crds_values": {}, "cni": False,
             "labels": {"linkerd.io/is-control-plane": "true"}, "annotations": {"linkerd.io/inject": "disabled"},
             "gateway_api": {"source": "install.yaml", "version": "1.5.1", "upgrade": False}, "has_configmap": True,
-            "trust_source": "anchors", "trust_namespace": "linkerd-trust", "anchors": [], "signer": "",
-            "signer_name": "", "missing_root": "", "check": True, "cli": "linkerd", "expected_version": "edge-26.6.3",
+            "trust_source": "anchors", "trust_namespace": "linkerd-trust", "anchors": [], "extra_anchors": [],
+            "check": True, "cli": "linkerd", "expected_version": "edge-26.6.3",
         },
         "issuer": {
             "cert_manager_namespace": "cert-manager", "cert_manager_service_account": "cert-manager",
