@@ -67,8 +67,8 @@ FLOW = ("test_second_run_changes_nothing", "test_verify_prints_chain_and_changes
 LONG = tuple(
     f"tests/end_to_end/test_{name}.py"
     for name in (
-        *("adopt", "certificates_only", "existing_inventory", "fleet", "guides_lab", "killed_runs", "site_failures"),
-        *("site_lifecycle", "vault_dev_tls"),
+        *("adopt", "certificates_only", "check_verdicts", "existing_inventory", "fleet", "guides_lab", "killed_runs"),
+        *("site_failures", "site_lifecycle", "vault_dev_tls"),
     )
 )
 ALERTS = "tests/end_to_end/test_alerts.py"

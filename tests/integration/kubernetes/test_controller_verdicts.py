@@ -10,26 +10,18 @@ server for its own permission, and no cluster.
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from kubernetes_server import Kubernetes, built
+from support.issuer_cases import CASES, ODDITIES, ROOT, Credential, issuer_of, key, make, now, private_key
 from support.ports import free_port
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import chain_verdict
 from lab import contents
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "x509"))
-
-from authority import Credential, key, make
-from corpus import ODDITIES, usages
 
 ANCHORS = Path(
     "/run/linkerd/identity/trust-roots/ca-bundle.crt"
@@ -39,53 +31,6 @@ TIMEOUT = 60  # seconds until the controller has started or failed
 STARTED, FAILED = "starting gRPC server", ("level=fatal", "level=panic")
 NAMESPACES = ["unshare", "--map-root-user", "--mount"]
 START = f"mount -t tmpfs tmpfs /run && mkdir -p {ANCHORS.parent} && cp $0 {ANCHORS} && exec $@"
-
-now = datetime.now(UTC).replace(microsecond=0)
-create = partial(make, start=now - timedelta(days=1), end=now + timedelta(days=30))
-
-
-def issuer_of(root: Credential, **options) -> Credential:
-    return create(options.pop("name", "identity.linkerd.cluster.local"), root, own_key=key("p256", 1), **options)
-
-
-ROOT = create("root.linkerd.cluster.local")
-ISSUER = issuer_of(ROOT)
-CRITICAL_IDENTIFIER = create("root", **ODDITIES["authority identifier critical"])
-SHORT = create("same name", path_length=0)
-# Issuer, text of the trust anchors, and the components that refuse them. Created for the current time, which the
-# controller uses.
-CASES: dict[str, tuple[Credential, str, set[str]]] = {
-    "valid": (ISSUER, ROOT.pem, set()),
-    "blank line after the last block": (ISSUER, f"{ROOT.pem}\n", {"identity controller", "linkerd check"}),
-    "byte order mark": (ISSUER, f"\ufeff{ROOT.pem}", {"identity controller", "linkerd check", "proxies"}),
-    "headers in the block": (
-        ISSUER,
-        ROOT.pem.replace("CERTIFICATE-----\n", "CERTIFICATE-----\nA: b\n\n", 1),
-        {"proxies"},
-    ),
-    "critical authority key identifier": (
-        issuer_of(CRITICAL_IDENTIFIER),
-        CRITICAL_IDENTIFIER.pem,
-        {"identity controller", "linkerd check"},
-    ),
-    "issuer with serverAuth only": (issuer_of(ROOT, **usages(Usage.SERVER_AUTH)), ROOT.pem, {"proxies"}),
-    "issuer with emailProtection only": (
-        issuer_of(ROOT, **usages(Usage.EMAIL_PROTECTION)),
-        ROOT.pem,
-        {"identity controller", "linkerd check", "proxies"},
-    ),
-    "self-issued issuer below path length 0": (issuer_of(SHORT, name="same name"), SHORT.pem, {"Go clients"}),
-    "issuer is not a CA": (
-        issuer_of(ROOT, ca=False),
-        ROOT.pem,
-        {"identity controller", "proxies"},
-    ),
-    "another root": (
-        ISSUER,
-        create("root.linkerd.cluster.local", own_key=key("p256", 2)).pem,
-        {"identity controller", "linkerd check", "proxies"},
-    ),
-}
 
 
 @contextmanager
@@ -114,9 +59,8 @@ def starts(controller: Path, kubernetes: Kubernetes, tmp_path: Path) -> Callable
     def run(issuer: Credential, anchors: str) -> bool:
         from support.lab import until
 
-        private = issuer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         (tmp_path / "tls.crt").write_text(issuer.pem)
-        (tmp_path / "tls.key").write_bytes(private)
+        (tmp_path / "tls.key").write_bytes(private_key(issuer))
         (tmp_path / "anchors").write_text(anchors, "utf-8")
         options = {
             "addr": f"127.0.0.1:{free_port()}",
