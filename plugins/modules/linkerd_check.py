@@ -161,40 +161,25 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import errors
 from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import access
-from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import check_output
-
-
-def arguments(params: dict, cluster: access.Files, check_mode: bool) -> list[str]:
-    """The arguments of the CLI. In check mode it does not wait, because nothing is created meanwhile."""
-    options = {
-        "--kubeconfig": cluster.kubeconfig,
-        "--context": cluster.context,
-        "--linkerd-namespace": params["linkerd_namespace"],
-        "--expected-version": params["expected_version"],
-        "--namespace": params["namespace"],
-        "--wait": f"{1 if check_mode else params['wait']}s",
-    }
-    flags = [f"{name}={value}" for name, value in options.items() if value]
-    return ["check", "--output=json", *flags, *(["--proxy"] if params["data_plane"] else [])]
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import check_output, cli
 
 
 def run_check(module: AnsibleModule) -> tuple[int, str, str]:
+    """Run the CLI. In check mode it does not wait, because nothing is created meanwhile."""
     params = module.params
     if params["namespace"] and not params["data_plane"]:
         raise PkiError(
             "namespace applies to checks of the data plane only. Set data_plane to true, or remove namespace.",
             code="invalid_option",
         )
-    program = module.get_bin_path(params["linkerd_path"])
-    if program is None:
-        raise PkiError(
-            f"The Linkerd CLI is not installed: there is no program {params['linkerd_path']!r} in PATH. "
-            "Install the version of the control plane, or set linkerd_path.",
-            code="linkerd_missing",
-        )
-    with access.files(params) as cluster:
-        command = [program, *arguments(params, cluster, module.check_mode)]
-        return module.run_command(command, pass_fds=cluster.descriptors)
+    options = {
+        "output": "json",
+        "expected-version": params["expected_version"],
+        "namespace": params["namespace"],
+        "wait": f"{1 if module.check_mode else params['wait']}s",
+        "proxy": "true" if params["data_plane"] else "",
+    }
+    return cli.run(module, "check", options)
 
 
 def evaluate(module: AnsibleModule, rc: int, out: str, err: str) -> tuple[dict, str]:

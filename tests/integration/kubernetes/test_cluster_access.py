@@ -40,6 +40,10 @@ MODULES = {
         dict(linkerd_namespace="default", expected_version="edge-1.1.1", wait=1),
         lambda found: found["categories"]["kubernetes-api"] == {"success": 2, "warning": 0, "error": 0},
     ),
+    "linkerd_upgrade_manifest": (
+        dict(linkerd_namespace="default"),
+        lambda found: found["code"] == "upgrade_refused" and "missing authorizationpolicies" in found["msg"],
+    ),
     "helm_pending_release": (
         dict(releases=["stuck"], namespace="default"),
         lambda found: found["pending"][0]["age"] < 600,
