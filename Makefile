@@ -82,8 +82,15 @@ ruff: venv
 	@ruff check
 	@ruff format
 
+# The tests in the lab mostly wait, so most others run beside them. The last ones use all cores.
 test: venv browser  ## run the checks and tests that CI runs, and build what they need
-	@nox -s $(STATIC) workflow alerts coverage sanity galaxy ee lab
+	@$(MAKE) --no-print-directory --jobs=2 test-beside-lab test-lab
+	@nox -s sanity galaxy ee
+
+.PHONY: test-beside-lab
+test-beside-lab: venv browser
+	@nox -s $(STATIC) workflow alerts coverage
+	@nox -s debian13 -- unit
 
 .PHONY: bench requirements help
 bench: venv  ## measure site.yml and the commands of the workshop
