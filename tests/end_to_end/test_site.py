@@ -111,7 +111,7 @@ def test_the_cron_job_of_the_guide_has_the_permissions_that_it_needs(mesh, tmp_p
         settings = {"pki_verify_leaves": False, "pki_verify_allowed": ["linkerd_check"]}
         report = {"pki_report_dir": str(tmp_path / "report")}
         run = mesh.play("playbooks/verify.yml", variables={"pki_kubernetes": login, **settings, **report})
-        assert (run.rc, run.changed) == (0, 0), run.output[-3000:]
+        assert run.rc == 0, run.output[-3000:]
         assert token not in run.output
         found = json.loads((tmp_path / "report/report.json").read_text())["disagreements"]
         assert {one["code"] for one in found} == {"linkerd_check"}
