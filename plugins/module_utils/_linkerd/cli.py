@@ -35,4 +35,5 @@ def run(module: AnsibleModule, command: str, options: Mapping[str, Any]) -> tupl
             "linkerd-namespace": params["linkerd_namespace"],
         }
         flags = [f"--{name}={value}" for name, value in {**place, **options}.items() if value]
-        return module.run_command([program, command, *flags], pass_fds=cluster.descriptors)
+        rc, out, err = module.run_command([program, command, *flags], pass_fds=cluster.descriptors)
+        return rc, out, err
