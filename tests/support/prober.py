@@ -19,11 +19,12 @@ from support.mesh import Mesh
 
 NAMESPACE, FOLDER = "prober", "/var/lib/prober"
 CONFIG = "config.linkerd.io"
-# A pod serves on until the others have learned that it leaves, as an application in production does.
+# A pod serves on until the others have learned that it leaves, as an application in production does. On a busy machine,
+# the application is stopped late, and its last requests need the proxy.
 ANNOTATIONS = {
     "linkerd.io/inject": "enabled",
     f"{CONFIG}/default-inbound-policy": "all-authenticated",
-    "config.alpha.linkerd.io/proxy-wait-before-exit-seconds": "8",
+    "config.alpha.linkerd.io/proxy-wait-before-exit-seconds": "16",
 }
 WORKLOADS = {"web": "Deployment", "api": "Deployment", "db": "StatefulSet", "agent": "DaemonSet"}
 TARGETS: dict[str, list[str]] = {"web": ["api", "db"], "api": ["web", "agent"], "db": [], "agent": []}
