@@ -156,13 +156,16 @@ def env() -> None:
 
 
 def monitor() -> None:
-    """verify the mesh of the demo each minute, and show its alerts, in Prometheus, until Ctrl-C"""
+    """verify the mesh of the demo about once a minute, and show its alerts in Prometheus, until Ctrl-C"""
     if not env_file().exists():
         raise LabError("The lab is not up. Run `make demo MONITORING=1`.")
     content = json.loads(env_file().read_text())
     kubeconfig = Path.home() / f".config/k3d/kubeconfig-{DEMO_CLUSTER}.yaml"
     path = f"{content['path_prefix']}:{os.environ['PATH']}"
-    prometheus.monitor({**os.environ, **content["environment"], "PATH": path, "KUBECONFIG": str(kubeconfig)})
+    try:
+        prometheus.monitor({**os.environ, **content["environment"], "PATH": path, "KUBECONFIG": str(kubeconfig)})
+    except KeyboardInterrupt:
+        print("\nlab: Prometheus stopped. The mesh is still up.", flush=True)
 
 
 def _write(path: Path, content: dict) -> None:

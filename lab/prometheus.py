@@ -30,7 +30,8 @@ VERSION, RELEASE = "v0.316.0", "3.16"
 MODULE = "github.com/prometheus/prometheus/cmd/{}@" + VERSION
 ADDRESS = "127.0.0.1:9090"
 INVENTORY = "inventories/lab"
-INTERVAL = 60  # seconds between two verifications
+INTERVAL = 30  # seconds between the alerts of a verification and the next one
+SETTLE = 35  # seconds until Prometheus has read a report and evaluated the rules, both every 15 seconds
 TRIES = 30  # seconds to wait for Prometheus
 
 
@@ -48,9 +49,10 @@ def program(name: str) -> Path:
 
 
 def monitor(env: dict[str, str]) -> None:
-    """Verify the mesh of the demo each minute, and print its alerts when they change, until Ctrl-C. Raises LabError.
+    """Verify the mesh of the demo about once a minute, and print its alerts when they change, until Ctrl-C.
 
-    `env` are the environment variables of the lab's programs. The rules are those that monitoring.yml created.
+    `env` are the environment variables of the lab's programs. The rules are those that monitoring.yml created. Raises
+    LabError.
     """
     folder = cache() / "monitor"
     (folder / "report").mkdir(parents=True, exist_ok=True)
@@ -63,6 +65,7 @@ def monitor(env: dict[str, str]) -> None:
             shown: list[str] | None = None
             while True:
                 verify(folder / "report", env)
+                time.sleep(SETTLE)
                 found = alerts()
                 if found != shown:
                     print("\n".join([time.strftime("%H:%M:%S"), *(found or ["  no alert"])]), flush=True)
@@ -152,13 +155,14 @@ def running(folder: Path) -> Iterator[None]:
         process = subprocess.Popen([program("prometheus"), *options], cwd=folder, stdout=log, stderr=log)
     try:
         for dummy in range(TRIES):
+            time.sleep(1)  # a Prometheus that finds its port in use ends
             if process.poll() is not None:
                 raise LabError(f"Prometheus ended:\n{(folder / 'log').read_text()[-2000:]}")
             try:
                 alerts()
                 break
             except OSError:
-                time.sleep(1)
+                continue
         yield
     finally:
         process.terminate()
