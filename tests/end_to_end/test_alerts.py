@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from support import alert_rules, prometheus_server
 from support.lab import until
 from support.mesh import Mesh
+
+from lab.prometheus import kubectl_proxy
 
 BUNDLE = "bundle.trust.cert-manager.io/linkerd-identity-trust-roots"
 ISSUER = ("clusterissuer.cert-manager.io", "vault")
@@ -45,17 +45,6 @@ class Watched:
         return self.prometheus.firing()
 
 
-@contextmanager
-def api_server(mesh: Mesh) -> Iterator[str]:
-    """Address of a `kubectl proxy`."""
-    with subprocess.Popen(["kubectl", "proxy", "--port=0"], env=mesh.env, stdout=subprocess.PIPE, text=True) as proxy:
-        assert proxy.stdout
-        try:
-            yield proxy.stdout.readline().rsplit(maxsplit=1)[-1]
-        finally:
-            proxy.terminate()
-
-
 def cert_manager_job(mesh: Mesh, address: str) -> dict:
     [pod] = mesh.get("pods", "-n", "cert-manager", "-l", "app.kubernetes.io/component=controller")["items"]
     return {
@@ -69,7 +58,7 @@ def cert_manager_job(mesh: Mesh, address: str) -> dict:
 def watched(expendable_mesh, tmp_path_factory) -> Iterator[Watched]:
     expendable_mesh.ensure()
     report, folder = prometheus_server.Report(), tmp_path_factory.mktemp("prometheus")
-    with api_server(expendable_mesh) as address:
+    with kubectl_proxy(expendable_mesh.env) as address:
         jobs = [prometheus_server.report_job(report), cert_manager_job(expendable_mesh, address)]
         with prometheus_server.running(folder, alert_rules.rules(), *jobs) as prometheus:
             yield Watched(expendable_mesh, report, prometheus)
