@@ -21,56 +21,51 @@ KILLS = 3  # in each rotation
 TASKS = 60  # of a rotation, at least
 
 
-@pytest.fixture(scope="module")
-def mesh(expendable_mesh, prober):
-    return expendable_mesh
-
-
 def roots(mesh) -> list[str]:
     found = mesh.vault("GET", "pki/issuers?list=true", token=mesh.root_token())[1]["data"]
     return sorted(one["issuer_name"] for one in found["key_info"].values())
 
 
 @pytest.mark.parametrize("phase", [2, 3])
-def test_a_rotation_that_is_undone_loses_no_request(mesh, prober, tmp_path, phase):
+def test_a_rotation_that_is_undone_loses_no_request(expendable_mesh, prober, tmp_path, phase):
     """The rotation pauses when the trust anchors, or also the pods, have changed. Then the user returns."""
-    paused = rotate(mesh, NEW, rotation_pause_after_phase=phase)
+    paused = rotate(expendable_mesh, NEW, rotation_pause_after_phase=phase)
     assert paused.rc == 0 and f"Phase {phase + 1} of 7" in paused.flat, paused.output[-3000:]
-    back = rotate(mesh, OLD)
+    back = rotate(expendable_mesh, OLD)
     assert back.rc == 0, back.output[-3000:]
-    assert_mesh_is_below(mesh, OLD, tmp_path)
+    assert_mesh_is_below(expendable_mesh, OLD, tmp_path)
     assert prober.good().over_held_connections > 0
 
 
 @pytest.mark.parametrize("seed", range(ROTATIONS))
-def test_a_rotation_is_completed_after_every_kill(mesh, prober, seed):
-    before = roots(mesh)
+def test_a_rotation_is_completed_after_every_kill(expendable_mesh, prober, seed):
+    before = roots(expendable_mesh)
     name = f"linkerd-root-{seed + 2}"
     variables = {"pki_root_issuer_name": name, **FAST}
     chosen = random.Random(seed)  # noqa: S311 - no secret
     for dummy in range(KILLS):
         number = chosen.randint(1, TASKS)
-        print(f"kill at task {number}: {mesh.kill('playbooks/rotate_trust_anchor.yml', number, variables)}")
-    done = mesh.play("playbooks/rotate_trust_anchor.yml", variables=variables)
+        print(f"kill at task {number}: {expendable_mesh.kill('playbooks/rotate_trust_anchor.yml', number, variables)}")
+    done = expendable_mesh.play("playbooks/rotate_trust_anchor.yml", variables=variables)
     assert done.rc == 0, done.output[-4000:]
-    assert roots(mesh) == sorted({*before, name})  # the first may be there from a rotation that was undone
-    verified = mesh.play("playbooks/verify.yml", variables=variables)
+    assert roots(expendable_mesh) == sorted({*before, name})  # the first may be there from a rotation that was undone
+    verified = expendable_mesh.play("playbooks/verify.yml", variables=variables)
     assert verified.rc == 0, verified.output[-3000:]
-    again = mesh.play("playbooks/rotate_trust_anchor.yml", variables=variables)
+    again = expendable_mesh.play("playbooks/rotate_trust_anchor.yml", variables=variables)
     assert (again.rc, again.changed) == (0, 0), again.output[-3000:]
     prober.good()
 
 
-def test_site_is_completed_after_every_kill(mesh, prober):
+def test_site_is_completed_after_every_kill(expendable_mesh, prober):
     """The mesh is as the last rotation left it."""
     variables = {"pki_root_issuer_name": f"linkerd-root-{ROTATIONS + 1}"}
-    before, chosen = roots(mesh), random.Random(ROTATIONS)  # noqa: S311 - no secret
+    before, chosen = roots(expendable_mesh), random.Random(ROTATIONS)  # noqa: S311 - no secret
     for dummy in range(KILLS):
         number = chosen.randint(1, TASKS)
-        print(f"kill at task {number}: {mesh.kill('playbooks/site.yml', number, variables)}")
-    done = mesh.play("playbooks/site.yml", variables=variables)
+        print(f"kill at task {number}: {expendable_mesh.kill('playbooks/site.yml', number, variables)}")
+    done = expendable_mesh.play("playbooks/site.yml", variables=variables)
     assert done.rc == 0, done.output[-4000:]
-    again = mesh.play("playbooks/site.yml", variables=variables)
+    again = expendable_mesh.play("playbooks/site.yml", variables=variables)
     assert (again.rc, again.changed) == (0, 0), again.output[-3000:]
-    assert roots(mesh) == before
+    assert roots(expendable_mesh) == before
     prober.good()

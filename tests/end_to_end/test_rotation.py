@@ -11,42 +11,36 @@ from __future__ import annotations
 import json
 import re
 
-import pytest
 from support.lab import until
 from support.prober import NAMESPACE
 from support.rotation import NEW, OLD, assert_mesh_is_below, rotate
 
 
-@pytest.fixture(scope="module")
-def mesh(expendable_mesh, prober):
-    return expendable_mesh
-
-
-def test_check_mode_shows_the_plan_and_changes_nothing(mesh, prober):
-    before = mesh.state()
-    done = rotate(mesh, NEW, "--check")
+def test_check_mode_shows_the_plan_and_changes_nothing(expendable_mesh, prober):
+    before = expendable_mesh.state()
+    done = rotate(expendable_mesh, NEW, "--check")
     assert done.rc == 0 and done.changed == 0, done.output[-3000:]
     assert "Phase 1 of 7" in done.flat and NEW in done.flat
-    assert mesh.state() == before
+    assert expendable_mesh.state() == before
 
 
-def test_a_bundle_from_git_stops_the_rotation(mesh, prober):
+def test_a_bundle_from_git_stops_the_rotation(expendable_mesh, prober):
     bundle, tracking = "bundle.trust.cert-manager.io/linkerd-identity-trust-roots", "argocd.argoproj.io/tracking-id"
-    before = mesh.state()
-    mesh.kubectl("annotate", bundle, f"{tracking}=mesh:trust.cert-manager.io/Bundle:/roots")
-    done = rotate(mesh, NEW)
-    mesh.kubectl("annotate", bundle, f"{tracking}-")
+    before = expendable_mesh.state()
+    expendable_mesh.kubectl("annotate", bundle, f"{tracking}=mesh:trust.cert-manager.io/Bundle:/roots")
+    done = rotate(expendable_mesh, NEW)
+    expendable_mesh.kubectl("annotate", bundle, f"{tracking}-")
     assert done.rc != 0 and done.changed == 0 and "Argo CD application mesh" in done.flat, done.output[-3000:]
-    assert mesh.state() == before
+    assert expendable_mesh.state() == before
 
 
-def test_rotation_that_is_undone_loses_no_request(mesh, prober, tmp_path):
+def test_rotation_that_is_undone_loses_no_request(expendable_mesh, prober, tmp_path):
     """The rotation pauses after the identity issuer is signed by the new root. Then the user returns to the old one."""
-    paused = rotate(mesh, NEW, rotation_pause_after_phase=4)
+    paused = rotate(expendable_mesh, NEW, rotation_pause_after_phase=4)
     assert paused.rc == 0 and "Phase 5 of 7" in paused.flat, paused.output[-3000:]
-    back = rotate(mesh, OLD)
+    back = rotate(expendable_mesh, OLD)
     assert back.rc == 0, back.output[-3000:]
-    assert_mesh_is_below(mesh, OLD, tmp_path)
+    assert_mesh_is_below(expendable_mesh, OLD, tmp_path)
     assert prober.good().over_held_connections > 0
 
 
@@ -65,34 +59,36 @@ def shorten_certificates(mesh) -> None:
     mesh.kubectl("rollout", "status", "deployment/linkerd-identity", "-n", "linkerd", "--timeout=300s")
 
 
-def test_rotation_loses_no_request_and_is_done_once(mesh, prober, tmp_path):
+def test_rotation_loses_no_request_and_is_done_once(expendable_mesh, prober, tmp_path):
     """The playbook waits until the proxies have renewed their certificates, and shows how many have."""
-    shorten_certificates(mesh)
-    done = rotate(mesh, NEW, rotation_restart_again=False, rotation_poll_seconds=5)
+    shorten_certificates(expendable_mesh)
+    done = rotate(expendable_mesh, NEW, rotation_restart_again=False, rotation_poll_seconds=5)
     assert done.rc == 0, done.output[-3000:]
     shown = re.findall(rf"(\d+) of (\d+) pods have certificates below {NEW}", done.flat)
     assert len(shown) > 1 and shown[0][0] != shown[0][1] and shown[-1][0] == shown[-1][1], shown
-    assert_mesh_is_below(mesh, NEW, tmp_path)
+    assert_mesh_is_below(expendable_mesh, NEW, tmp_path)
     assert prober.good().over_held_connections > 0
-    again = rotate(mesh, NEW)
+    again = rotate(expendable_mesh, NEW)
     assert again.rc == 0 and again.changed == 0, again.output[-3000:]
 
 
-def test_pods_that_a_rollout_cannot_restart_stop_the_rotation_by_name(mesh, prober):
+def test_pods_that_a_rollout_cannot_restart_stop_the_rotation_by_name(expendable_mesh, prober):
     bare = {"name": "bare", "namespace": NAMESPACE}
-    image = mesh.parts["test_app_image"]
-    mesh.kubectl("run", bare["name"], "-n", NAMESPACE, f"--image={image}", "--image-pull-policy=IfNotPresent")
-    mesh.kubectl("wait", "--for=condition=Ready", "pod/bare", "-n", NAMESPACE, "--timeout=300s")
-    done = rotate(mesh, OLD)
+    image = expendable_mesh.parts["test_app_image"]
+    expendable_mesh.kubectl(
+        "run", bare["name"], "-n", NAMESPACE, f"--image={image}", "--image-pull-policy=IfNotPresent"
+    )
+    expendable_mesh.kubectl("wait", "--for=condition=Ready", "pod/bare", "-n", NAMESPACE, "--timeout=300s")
+    done = rotate(expendable_mesh, OLD)
     assert done.rc != 0 and f"{NAMESPACE}/bare" in done.flat
-    mesh.kubectl("delete", "pod", "bare", "-n", NAMESPACE)
+    expendable_mesh.kubectl("delete", "pod", "bare", "-n", NAMESPACE)
     assert prober.good().over_held_connections > 0
 
 
-def test_the_prober_notices_a_wrong_order(mesh, prober):
+def test_the_prober_notices_a_wrong_order(expendable_mesh, prober):
     """The signer changes while the prober's pods carry only one anchor: a server that restarts is not trusted."""
-    mesh.kubectl("rollout", "status", "deployment/api", "-n", NAMESPACE, "--timeout=300s")
-    done = rotate(mesh, OLD, rotation_ignored_pods=[f"{NAMESPACE}/*"], rotation_pause_after_phase=4)
+    expendable_mesh.kubectl("rollout", "status", "deployment/api", "-n", NAMESPACE, "--timeout=300s")
+    done = rotate(expendable_mesh, OLD, rotation_ignored_pods=[f"{NAMESPACE}/*"], rotation_pause_after_phase=4)
     assert done.rc == 0, done.output[-3000:]
-    mesh.kubectl("rollout", "restart", "deployment/api", "-n", NAMESPACE)
+    expendable_mesh.kubectl("rollout", "restart", "deployment/api", "-n", NAMESPACE)
     assert until(lambda: prober.count().failures)
