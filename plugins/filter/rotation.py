@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
+
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan, problems
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import (
@@ -15,40 +17,41 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_inp
     require_cryptography,
 )
 
-RESULTS = "the results of linkerd_certificates_info by cluster, and the result of vault_pki_issuer_info"
+RESULTS = "what was read from each cluster, the result of vault_pki_issuer_info, and the options with their target"
+OPTIONS = {"target", "wait", "force", "adopt", "ignored_pods", "retired_roots"}
+Facts = dict[str, Any]
 
 
 def rotation_plan(
-    readings: dict[str, dict[str, Any]],
-    vault: dict[str, Any],
-    target: str,
-    checks: dict[str, dict[str, Any]] | None = None,
-    components: dict[str, dict[str, Any]] | None = None,
-    extra_anchors: object = None,
-    wait: bool = True,
-    force: bool = False,
-    adopt: bool = False,
-    ignored_pods: list[str] | None = None,
-    take_over: list[str] | None = None,
-    retired_roots: list[str] | None = None,
+    clusters: dict[str, Facts],
+    vault: Facts,
+    options: Facts,
     history: list[dict[str, str]] | None = None,
     at: str | None = None,
-) -> dict[str, Any]:
+) -> Facts:
     require_cryptography()
     with readable("rotation_plan", RESULTS):
-        options = problems.Options(
-            target,
-            fingerprints(extra_anchors),
-            wait=wait,
-            force=force,
-            adopt=adopt,
-            ignored_pods=tuple(ignored_pods or ()),
-            take_over=tuple(take_over or ()),
-            retired=tuple(retired_roots or ()),
-        )
         now = chains.requirements(at).at
-        found = plan.plan(readings, vault, checks or {}, components or {}, options, now)
+        found = plan.plan(clusters, vault, rotation_options(options, clusters), now)
         return {**found, "durations": plan.durations(history or [], now)}
+
+
+def rotation_options(options: Facts, clusters: dict[str, Facts]) -> problems.Options:
+    """The options, and those that the variables of the clusters set. What one cluster sets is valid for all."""
+    if unknown := sorted({*options} - OPTIONS):
+        names = ", ".join(sorted(OPTIONS))
+        raise AnsibleFilterError(f"options contains unknown names: {', '.join(unknown)}. Choose from: {names}")
+    anchors = [fingerprints(found.get("extra_anchors")) for found in clusters.values()]
+    return problems.Options(
+        options["target"],
+        frozenset[str]().union(*anchors),
+        wait=options.get("wait", True),
+        force=options.get("force", False),
+        adopt=options.get("adopt", False),
+        ignored_pods=tuple(options.get("ignored_pods", ())),
+        take_over=tuple(name for found in clusters.values() for name in found.get("take_over", ())),
+        retired_roots=tuple(options.get("retired_roots", ())),
+    )
 
 
 class FilterModule:

@@ -30,7 +30,7 @@ EXPRESSIONS = {
     "filter/identity.py": ["'' | servicemesh.pki.identity_lifetime('48h', '25h')"],
     "filter/mesh.py": ["{} | servicemesh.pki.mesh_report({})"],
     "filter/preflight.py": ["{} | servicemesh.pki.preflight({}, 'cluster')"],
-    "filter/rotation.py": ["{} | servicemesh.pki.rotation_plan({}, 'root')"],
+    "filter/rotation.py": ["{} | servicemesh.pki.rotation_plan({}, {'target': 'root'})"],
     "filter/x509.py": [
         "'pem' | servicemesh.pki.x509_certificates",
         "'pem' | servicemesh.pki.x509_chain('pem')",

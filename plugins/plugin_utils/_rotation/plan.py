@@ -42,7 +42,7 @@ class Position:
     @classmethod
     def derive(cls, readings: dict[str, Facts], vault: Facts, options: Options, at: datetime) -> Position:
         observed = ObservedState(readings, vault["issuers"], options.ignored_pods)
-        goal = Goal(observed.issuers.get(options.target), options.extra, observed.expired(at))
+        goal = Goal(observed.issuers.get(options.target), options.extra_anchors, observed.expired(at))
         return cls(observed, goal, phases.steps(observed.clusters, goal))
 
     @property
@@ -55,15 +55,12 @@ class Position:
         return {"phase": int(self.phase), "phase_name": self.phase.name.lower(), "next": following}
 
 
-def plan(
-    readings: dict[str, Facts],
-    vault: Facts,
-    checks: dict[str, Facts],
-    components: dict[str, Facts],
-    options: Options,
-    at: datetime,
-) -> Facts:
-    """The plan as facts: `phase`, `clusters`, `problems`, `table`."""
+def plan(clusters: dict[str, Facts], vault: Facts, options: Options, at: datetime) -> Facts:
+    """The plan as facts: `phase`, `clusters`, `problems`, `table`.
+
+    `clusters` are what was read from each cluster: `certificates`, `check`, `components`.
+    """
+    readings = {name: found["certificates"] for name, found in clusters.items()}
     if options.adopt and vault.get("code") in WITHOUT_ENGINE:
         vault = {"issuers": []}
     obstacles = list(problems.unreadable(readings, vault))
@@ -80,7 +77,7 @@ def plan(
     position = Position.derive(readings, vault, options, at)
     observed, now = position.observed, position.phase
     if now != Phase.DONE:
-        obstacles = list(problems.refusals(observed, readings, checks, components, options))
+        obstacles = list(problems.refusals(observed, clusters, options))
     if now <= Phase.RENEW:
         obstacles += problems.expiries(observed, position.goal, options, at)
     if now == Phase.DONE:

@@ -45,13 +45,13 @@ class Options:
     """The variables of a rotation."""
 
     target: str  # name of the new root in Vault
-    extra: frozenset[str] = frozenset()  # trust anchors in addition to the new root
+    extra_anchors: frozenset[str] = frozenset()  # trusted in addition to the new root
     wait: bool = True  # until proxies have renewed their certificates; False restarts the workloads a second time
     force: bool = False
     adopt: bool = False  # take over anchors and issuer that come from Linkerd's chart or CLI
     ignored_pods: tuple[str, ...] = ()  # patterns of namespace/name
     take_over: tuple[str, ...] = ()  # objects that may be changed though others created them
-    retired: tuple[str, ...] = ()  # names of roots that lose the permission to sign when the rotation is done
+    retired_roots: tuple[str, ...] = ()  # names of roots that lose the permission to sign when the rotation is done
 
 
 def problem(code: str, cluster: str, message: str) -> Facts:
@@ -73,36 +73,32 @@ def unreadable(readings: dict[str, Facts], vault: Facts) -> Iterator[Facts]:
             yield problem("pods_unreadable", name, f"The meshed pods {reading['pods_problem']}")
 
 
-def refusals(
-    observed: ObservedState,
-    readings: dict[str, Facts],
-    checks: dict[str, Facts],
-    components: dict[str, Facts],
-    options: Options,
-) -> Iterator[Facts]:
-    """Every reason to refuse the rotation, except trust anchors that expire."""
-    for name, reading in readings.items():
-        yield from forbidden(name, reading)
-    yield from owned_elsewhere(components, options)
+def refusals(observed: ObservedState, clusters: dict[str, Facts], options: Options) -> Iterator[Facts]:
+    """Every reason to refuse the rotation, except trust anchors that expire.
+
+    `clusters` are what was read from each cluster: `certificates`, `check`, `components`.
+    """
+    for name, found in clusters.items():
+        yield from forbidden(name, found["certificates"])
+        yield from owned_elsewhere(name, found.get("components") or {}, options)
+        yield from failed_check(name, found.get("check") or {})
     if not options.adopt:
         yield from not_adopted(observed)
-    yield from failed_checks(checks)
     yield from distrust(observed)
 
 
-def owned_elsewhere(components: dict[str, Facts], options: Options) -> Iterator[Facts]:
+def owned_elsewhere(name: str, components: Facts, options: Options) -> Iterator[Facts]:
     """Objects that the rotation changes, but others own. Adoption takes them over, unless they come from Git.
 
-    `components` are the results of mesh_prerequisites_info by cluster.
+    `components` is the result of mesh_prerequisites_info.
     """
-    for name, found in components.items():
-        if "objects" not in found:
-            message = f"The installed components cannot be read: {found.get('msg')}"
-            yield problem("components_unreadable", name, message)
-        for one in found.get("objects") or []:
-            refused = ownership.refusal(one, options.take_over)
-            if refused and not (options.adopt and refused[0] == "object_unmanaged"):
-                yield problem(refused[0], name, refused[1])
+    if "objects" not in components:
+        message = f"The installed components cannot be read: {components.get('msg', 'no result')}"
+        yield problem("components_unreadable", name, message)
+    for one in components.get("objects") or []:
+        refused = ownership.refusal(one, options.take_over)
+        if refused and not (options.adopt and refused[0] == "object_unmanaged"):
+            yield problem(refused[0], name, refused[1])
 
 
 def not_adopted(observed: ObservedState) -> Iterator[Facts]:
@@ -124,10 +120,9 @@ def forbidden(name: str, reading: Facts) -> Iterator[Facts]:
         yield problem("leaves_unreadable", name, message)
 
 
-def failed_checks(checks: dict[str, Facts]) -> Iterator[Facts]:
-    for name, check in checks.items():
-        if not check.get("passed"):
-            yield problem("linkerd_check_failed", name, f"linkerd check fails: {check.get('msg', 'no result')}")
+def failed_check(name: str, check: Facts) -> Iterator[Facts]:
+    if not check.get("passed"):
+        yield problem("linkerd_check_failed", name, f"linkerd check fails: {check.get('msg', 'no result')}")
 
 
 def distrust(observed: ObservedState) -> Iterator[Facts]:
@@ -162,7 +157,7 @@ def expiries(observed: ObservedState, goal: Goal, options: Options, at: datetime
 
 def retirement(observed: ObservedState, options: Options) -> Iterator[Facts]:
     """Roots that must not lose the permission to sign yet. Checked when the rotation is finished."""
-    for name in options.retired:
+    for name in options.retired_roots:
         root = observed.issuers.get(name)
         if root is None:
             yield problem("root_unknown", "Vault", f"The root {name} to retire is not in Vault. Check its name.")

@@ -5,20 +5,27 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import readings
+from ansible.errors import AnsibleFilterError
 from authority import DAY, NOW, make
 from readings import ISSUER, LATER, NEXT, ROOT, config_map, leaf_of, pod, presented, secret
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_metrics, mesh_report, mesh_report_html
+from ansible_collections.servicemesh.pki.plugins.filter.rotation import rotation_options, rotation_plan
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import leaves, sources
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems import CODES, Options
 
+COLLECTION = Path(__file__).resolve().parents[3]
 OLD_NAME, NEW_NAME = "linkerd-root-1", "linkerd-root-2"
 NEXT_ISSUER = make("identity.linkerd.cluster.local", NEXT, start=NOW - DAY / 24, end=NOW + 2 * DAY)
 BOTH = ROOT.pem + NEXT.pem
@@ -53,10 +60,13 @@ def reading(anchors: str, issuer, carried: str, leaf_issuer, **more) -> dict:
 BEFORE = (ROOT.pem, ISSUER, ROOT.pem, ISSUER)
 
 
-def planned(
-    given: dict, *, names=(OLD_NAME, NEW_NAME), target=NEW_NAME, checks=None, components=None, at=NOW, **options
-) -> dict:
-    return plan.plan({"one": given}, vault(*names), checks or {}, components or {}, Options(target, **options), at)
+GOOD = {"check": {"passed": True}, "components": {"objects": []}}
+
+
+def planned(given: dict, *, names=(OLD_NAME, NEW_NAME), target=NEW_NAME, at=NOW, more=None, **options) -> dict:
+    """The plan for one cluster. `more` replaces its results of linkerd_check and mesh_prerequisites_info."""
+    one = {"certificates": given, **GOOD, **(more or {})}
+    return plan.plan({"one": one}, vault(*names), Options(target, **options), at)
 
 
 @pytest.mark.parametrize(
@@ -119,21 +129,20 @@ FROM_GIT = {"gitops": "Flux Kustomization flux-system/mesh"}
     ],
 )
 def test_objects_of_others_are_not_changed(found, options, codes):
-    answer = planned(reading(*BEFORE), components={"one": {"objects": [{**BUNDLE, **found}]}}, **options)
+    answer = planned(reading(*BEFORE), more={"components": {"objects": [{**BUNDLE, **found}]}}, **options)
     assert [(one["code"], one["cluster"]) for one in answer["problems"]] == [(code, "one") for code in codes]
 
 
 def test_a_cluster_whose_objects_cannot_be_read():
-    answer = planned(reading(*BEFORE), components={"one": {"failed": True, "msg": "forbidden"}})
+    answer = planned(reading(*BEFORE), more={"components": {"failed": True, "msg": "forbidden"}})
     assert [one["code"] for one in answer["problems"]] == ["components_unreadable"]
 
 
 @pytest.mark.parametrize(("adopt", "phase"), [(True, "create"), (False, "unknown")])
 @pytest.mark.parametrize("code", ["mount_not_found", "login_required"])
 def test_a_mesh_is_adopted_by_a_vault_without_engine(adopt, phase, code):
-    found = plan.plan(
-        {"one": of_the_cli(*BEFORE)}, {"failed": True, "code": code}, {}, {}, Options(NEW_NAME, adopt=adopt), NOW
-    )
+    one = {"certificates": of_the_cli(*BEFORE), **GOOD}
+    found = plan.plan({"one": one}, {"failed": True, "code": code}, Options(NEW_NAME, adopt=adopt), NOW)
     assert found["phase_name"] == phase
 
 
@@ -172,7 +181,7 @@ STALE = (NEXT.pem, NEXT_ISSUER, BOTH, NEXT_ISSUER)  # a pod that still carries t
     ],
 )
 def test_a_root_is_retired_only_when_nothing_trusts_it(world, name, codes):
-    assert [one["code"] for one in planned(reading(*world), retired=(name,))["problems"]] == codes
+    assert [one["code"] for one in planned(reading(*world), retired_roots=(name,))["problems"]] == codes
 
 
 def test_durations_of_phases():
@@ -293,20 +302,27 @@ def test_problems_of_a_cluster_are_named(more, code):
 
 def test_an_unreachable_cluster_stops_the_fleet():
     failed = {"failed": True, "msg": "The cluster does not respond."}
-    found = plan.plan({"one": reading(*BEFORE), "two": failed}, vault(OLD_NAME), {}, {}, Options(NEW_NAME), NOW)
+    clusters = {"one": {"certificates": reading(*BEFORE), **GOOD}, "two": {"certificates": failed, **GOOD}}
+    found = plan.plan(clusters, vault(OLD_NAME), Options(NEW_NAME), NOW)
     assert codes(found) == ["cluster_unreadable"] and found["phase"] is None
     assert found["problems"][0]["cluster"] == "two"
 
 
 def test_a_vault_that_cannot_be_read_stops_the_rotation():
-    found = plan.plan({"one": reading(*BEFORE)}, {"failed": True, "msg": "sealed"}, {}, {}, Options(NEW_NAME), NOW)
+    one = {"certificates": reading(*BEFORE), **GOOD}
+    found = plan.plan({"one": one}, {"failed": True, "msg": "sealed"}, Options(NEW_NAME), NOW)
     assert codes(found) == ["vault_unreadable"]
 
 
 def test_a_broken_mesh_is_refused_unless_forced():
-    checks = {"one": {"passed": False, "msg": "linkerd-identity is missing"}}
-    assert codes(planned(reading(*BEFORE), checks=checks)) == ["linkerd_check_failed"]
-    assert codes(planned(reading(*BEFORE), checks=checks, force=True)) == []
+    more = {"check": {"passed": False, "msg": "linkerd-identity is missing"}}
+    assert codes(planned(reading(*BEFORE), more=more)) == ["linkerd_check_failed"]
+    assert codes(planned(reading(*BEFORE), more=more, force=True)) == []
+
+
+def test_what_was_not_read_is_a_problem():
+    found = plan.plan({"one": {"certificates": reading(*BEFORE)}}, vault(OLD_NAME), Options(NEW_NAME), NOW)
+    assert codes(found) == ["components_unreadable", "linkerd_check_failed"]
 
 
 def test_pods_that_do_not_trust_each_other_are_refused_unless_forced():
@@ -350,6 +366,64 @@ def test_the_end_of_an_anchor_that_nothing_uses_any_more_is_no_problem():
 
 
 def test_the_guide_lists_every_problem():
-    guide = (Path(__file__).resolve().parents[3] / "docs/guides/rotation.md").read_text()
+    guide = (COLLECTION / "docs/guides/rotation.md").read_text()
     table = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|$", guide.partition("## Problems")[2], re.M))
     assert table == CODES
+
+
+OTHER = make("root.other.example", start=NOW - DAY, end=NOW + 300 * DAY)
+
+
+def test_variables_of_one_cluster_are_valid_for_all():
+    clusters = {
+        "one": {"certificates": reading(*BEFORE), **GOOD, "extra_anchors": [OTHER.pem]},
+        "two": {"certificates": reading(*BEFORE), **GOOD, "take_over": ["Bundle linkerd-identity-trust-roots"]},
+    }
+    clusters["one"]["components"] = {"objects": [{**BUNDLE, "managed": False}]}
+    options = rotation_options({"target": NEW_NAME, "wait": False, "ignored_pods": ["a/*"]}, clusters)
+    assert options.extra_anchors == {certs.fingerprint(OTHER.certificate)}
+    assert (options.target, options.wait, options.force, options.ignored_pods) == (NEW_NAME, False, False, ("a/*",))
+    assert rotation_plan(clusters, vault(OLD_NAME), {"target": NEW_NAME}, at=NOW.isoformat())["problems"] == []
+
+
+@pytest.mark.parametrize("options", [{}, {"target": NEW_NAME, "forced": True}, NEW_NAME])
+def test_unusable_options_are_an_error_of_the_filter(options):
+    with pytest.raises(AnsibleFilterError):
+        rotation_plan({}, vault(OLD_NAME), options)
+
+
+PLAY = """
+- hosts: vault:clusters
+  connection: local
+  gather_facts: false
+  vars:
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+    rotation_vault: vault-host
+    rotation_target: linkerd-root-2
+  tasks:
+    - ansible.builtin.import_tasks: ROOT/playbooks/tasks/rotate/plan.yml
+    - ansible.builtin.copy: {content: "{{ rotation | to_json }}", dest: "{{ playbook_dir }}/{{ inventory_hostname }}"}
+"""
+
+
+def test_the_playbook_plans_with_what_the_hosts_have_read(tmp_path):
+    """Stand-ins of registered results, in an inventory in which variables refer to others."""
+    results = {"linkerd_check_result": GOOD["check"], "rotation_components": {"objects": [{**BUNDLE, **FROM_GIT}]}}
+    read = {"rotation_certificates": reading(BOTH, ISSUER, ROOT.pem, ISSUER), **results}
+    clusters = {
+        "one": {**read, "pki_take_over": ["{{ bundle }}"], "bundle": "Bundle linkerd-identity-trust-roots"},
+        "two": {**read, "linkerd_check_result": {"passed": False}, "linkerd_extra_trust_anchors": ["{{ other }}"],
+                "other": OTHER.pem},
+    }  # fmt: skip
+    vault_host = {"vault-host": {"rotation_issuers": vault(OLD_NAME, NEW_NAME)}}
+    inventory = {"vault": {"hosts": vault_host}, "clusters": {"hosts": clusters}}
+    (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
+    (tmp_path / "play.yml").write_text(PLAY.replace("ROOT", str(COLLECTION)))
+    program = Path(sys.executable).parent / "ansible-playbook"
+    command = [program, "-i", tmp_path / "inventory.yml", tmp_path / "play.yml", "-e", "rotation_force=false"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=COLLECTION, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    plans = [json.loads((tmp_path / name).read_text()) for name in ("vault-host", "one", "two")]
+    assert plans[0] == plans[1] == plans[2]
+    assert [(one["code"], one["cluster"]) for one in plans[0]["problems"]] == [("linkerd_check_failed", "two")]
+    assert plans[0]["phase_name"] == "distribute"  # both clusters lack the other trust anchor
