@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure the collection on this machine: python -m bench [--only PART] [--dry].
+"""Measure the collection on this machine: python -m bench [--only PART] [--dry] [--rounds N].
 
 Everything runs in the lab with its own names, and is removed afterwards. The results are printed and, without --dry,
 written to docs/guides/performance.md and docs/figures.
@@ -46,36 +46,38 @@ def run_modules() -> None:
                 module.main()
 
 
-def measure(part: str, dry: bool, **settings: int) -> None:
-    """Measure a part, print its tables and, unless `dry`, store the results."""
+def measure(part: str, dry: bool, rounds: int | None, measured: dict) -> None:
+    """Measure a part, print its tables, add its results to `measured` and, unless `dry`, store them."""
     print(f"\n{sys.modules[f'bench.{part}'].__doc__.splitlines()[0]}", flush=True)
-    results = MEASURES[part](**settings)
-    print(f"\n{report.PARTS[part](results)}", flush=True)
+    measured[part] = MEASURES[part](**settings(part, rounds, measured))
+    print(f"\n{report.PARTS[part](measured[part])}", flush=True)
     if not dry:
-        report.store(part, describe_machine(), results)
+        report.store(part, describe_machine(), measured[part])
 
 
-def settings(part: str, rounds: int | None) -> dict[str, int]:
-    """Arguments of the function that measures a part."""
-    return {"rounds": rounds} if part in ("workshop", "clusters") and rounds else {}
+def settings(part: str, rounds: int | None, measured: dict) -> dict:
+    """Arguments of the function that measures a part. `measured` has the results of the parts before it."""
+    if part == "fleet":
+        return {"programs": (measured.get("workshop") or report.stored("workshop"))["programs"]}
+    return {"rounds": rounds} if rounds else {}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=[*MEASURES, "modules"], help="measure one part only")
     parser.add_argument("--dry", action="store_true", help="print the results, and do not change docs/")
-    parser.add_argument("--rounds", type=int, help="rounds of workshop (default 5) and clusters (default 3)")
+    parser.add_argument("--rounds", type=int, help="rounds of workshop and clusters (default 3)")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that objects are removed
     print(describe_machine(), flush=True)
-    failed = 0
+    failed, measured = 0, {}
     for part in (*MEASURES, "modules"):
         if arguments.only in (None, part):
             try:
                 if part == "modules":
                     run_modules()
                 else:
-                    measure(part, arguments.dry, **settings(part, arguments.rounds))
+                    measure(part, arguments.dry, arguments.rounds, measured)
             except (BenchError, LabError) as error:
                 failed = 1
                 print(f"bench {part}: {error}", file=sys.stderr, flush=True)

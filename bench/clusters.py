@@ -1,15 +1,16 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""site.yml for one and for three clusters, alternating. Each run creates the clusters, one Vault and one root."""
+"""site.yml for one and three clusters, in alternating order. Each run creates the clusters, one Vault and one root."""
 
 from __future__ import annotations
 
 import statistics
 
+from bench.ratios import ratios
 from bench.sandbox import timed_sandbox
 from bench.usage import BenchError
-from bench.workshop import changed, durations, medians
+from bench.workshop import changed, durations, medians, order
 
 ROUNDS = 3
 COUNTS = (1, 3)
@@ -20,7 +21,7 @@ def measure(rounds: int = ROUNDS) -> dict:
     runs: dict[int, list] = {count: [] for count in COUNTS}
     tasks: dict[int, list] = {count: [] for count in COUNTS}
     for number in range(rounds):
-        for count in COUNTS:
+        for count in order(COUNTS, number):
             with timed_sandbox(count) as sandbox:
                 first, times = sandbox.play("site", f"--forks={count + 1}")
                 second = sandbox.play("site", f"--forks={count + 1}")[0]
@@ -28,13 +29,14 @@ def measure(rounds: int = ROUNDS) -> dict:
                     raise BenchError(f"The second run of site.yml changed something:\n{second.output[-3000:]}")
             runs[count].append((first, second))
             tasks[count].append(times)
-        print(
-            f"  round {number + 1}: " + ", ".join(f"{count}: {runs[count][-1][0].seconds:.1f} s" for count in COUNTS),
-            flush=True,
-        )
+        seconds = {count: runs[count][-1][0].seconds for count in COUNTS}
+        shown = ", ".join(f"{count}: {seconds[count]:.1f} s" for count in COUNTS)
+        ratio = ratios([seconds[3]], [seconds[1]])[0]
+        print(f"  round {number + 1}: {shown}; three are {ratio:.2f} times one", flush=True)
     return {
         str(count): {
-            "seconds": [round(first.seconds, 1) for first, _ in runs[count]],
+            "seconds": [round(first.seconds, 2) for first, _ in runs[count]],
+            "again_seconds": [round(second.seconds, 2) for _, second in runs[count]],
             "median": round(statistics.median(first.seconds for first, _ in runs[count]), 1),
             "again_median": round(statistics.median(second.seconds for _, second in runs[count]), 1),
             "cpu_seconds": round(statistics.median(first.cpu_seconds for first, _ in runs[count]), 1),

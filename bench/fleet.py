@@ -4,7 +4,8 @@
 """The load of many clusters on the controller: site.yml with a real OpenBao and stand-ins for the clusters.
 
 Ansible, the modules and OpenBao (behind the proxy of counter.py) are real. The API servers (stand_in_api.py) and the
-programs helm and linkerd (stand_ins/) are stand-ins, which wait as long as the real ones but use no processor time.
+programs helm and linkerd (stand_ins/) are stand-ins, which wait as long as the measurement of the workshop found for
+the real ones (programs.py), but use no processor time.
 The results show the work of the controller, not the time that a cluster takes.
 """
 
@@ -34,7 +35,6 @@ CASES = (
     (SITE, 10, 2),
     (SITE, 10, 10),
 )
-DELAY = 0.01  # seconds before each response of an API server
 
 
 def write_inventory(folder: Path, count: int, api: str, vault: str) -> None:
@@ -68,7 +68,12 @@ def write_inventory(folder: Path, count: int, api: str, vault: str) -> None:
     (folder / "hosts.json").write_text(json.dumps({"all": {"vars": common, "children": groups}}))
 
 
-def measure_one(playbook: str, count: int, forks: int) -> dict:
+def stand_in_env(programs: dict[str, float]) -> dict[str, str]:
+    """The environment variables with the seconds that the stand-ins of programs sleep."""
+    return {f"STAND_IN_{name.upper()}": str(programs[name]) for name in ("helm", "helm_upgrade", "linkerd_check")}
+
+
+def measure_one(playbook: str, count: int, forks: int, programs: dict[str, float]) -> dict:
     """Run a playbook for a number of clusters. Raises BenchError if clusters received different numbers of requests."""
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "integration" / "vault")]
     import conftest  # noqa: F401 makes the checkout importable as a collection
@@ -77,7 +82,8 @@ def measure_one(playbook: str, count: int, forks: int) -> dict:
     vault = vault_server.start()
     try:
         temporary = tempfile.TemporaryDirectory(prefix="servicemesh-pki-bench-")
-        with CountingProxy(vault.url) as proxy, Clusters(DELAY) as clusters, temporary as name:
+        api = Clusters(programs["api_response"])
+        with CountingProxy(vault.url) as proxy, api as clusters, temporary as name:
             folder = Path(name)
             write_inventory(folder, count, clusters.url, proxy.url)
             env = {
@@ -86,6 +92,7 @@ def measure_one(playbook: str, count: int, forks: int) -> dict:
                 "TMPDIR": name,
                 "PATH": f"{ROOT / 'bench' / 'stand_ins'}:{os.environ['PATH']}",
                 "STAND_IN_STATE": str(folder / "helm"),
+                **stand_in_env(programs),
                 "VAULT_TOKEN": vault.token,
             }
             command = ["ansible-playbook", playbook, "-i", str(folder / "hosts.json"), f"--forks={forks}"]
@@ -108,10 +115,10 @@ def measure_one(playbook: str, count: int, forks: int) -> dict:
     }
 
 
-def measure() -> list[dict]:
-    """Measure all CASES."""
+def measure(programs: dict[str, float]) -> dict:
+    """Measure all CASES with stand-ins that take the seconds of `programs`, which the part workshop measured."""
     results = []
     for playbook, count, forks in CASES:
-        results.append(measure_one(playbook, count, forks))
+        results.append(measure_one(playbook, count, forks, programs))
         print(f"  {results[-1]}", flush=True)
-    return results
+    return {"programs": programs, "runs": results}

@@ -17,6 +17,7 @@ DARK = {INK: "#e6edf3", SOFT: "#30363d"}
 WORK, WAIT, SCRIPT = "#2f81f7", "#bf8700", "#8250df"  # readable on light and dark pages
 WAITING = ("k8s_condition", "linkerd_check", "uri")
 STEPS = ("#8250df", "#a475f9")
+SCRIPTS = {"script": "the workshop's script", "script_values": "with the chart values of site.yml"}
 
 plt.rcParams.update(
     {
@@ -51,44 +52,51 @@ def save(figure, path: Path) -> None:
 
 
 def runs(results: dict, path: Path) -> None:
-    """Draw the steps of the script and the tasks of site.yml on one time axis."""
-    timeline = results["site"]["timeline"]
-    hosts = list(dict.fromkeys(entry["host"] for entry in timeline))
-    lanes = ["the workshop's script", *(f"site.yml, host {host}" for host in hosts)]
+    """Draw the steps of the scripts and the tasks of site.yml on one time axis."""
+    timelines = {
+        f"site.yml, {connection}, {host}": [entry for entry in timeline if entry["host"] == host]
+        for connection in ("local", "forkserver")
+        for timeline in [results[connection]["timeline"]]
+        for host in dict.fromkeys(entry["host"] for entry in timeline)
+    }
+    lanes = [*SCRIPTS.values(), *timelines]
     figure, axes = plt.subplots(figsize=(9, 0.9 + 0.62 * len(lanes)))
-    start = 0.0
-    for number, (name, seconds) in enumerate(results["script"]["steps"].items()):
-        axes.barh(0, seconds, left=start, color=STEPS[number % 2], height=0.6)
-        if seconds > 2.5:
-            axes.text(start + seconds / 2, 0, name, ha="center", va="center", color="#ffffff", fontsize=7.5)
-        start += seconds
-    for entry in timeline:
-        color = WAIT if entry["module"].rsplit(".", 1)[-1] in WAITING else WORK
-        lane = 1 + hosts.index(entry["host"])
-        axes.barh(
-            lane,
-            entry["to"] - entry["from"],
-            left=entry["from"],
-            color=color,
-            height=0.6,
-            edgecolor="#ffffff",
-            linewidth=0.3,
-        )
+    for lane, name in enumerate(SCRIPTS):
+        draw_steps(axes, lane, results[name]["steps"])
+    for lane, timeline in enumerate(timelines.values(), len(SCRIPTS)):
+        draw_tasks(axes, lane, timeline)
     axes.set_yticks(range(len(lanes)), lanes)
     axes.invert_yaxis()
     axes.set_xlabel("seconds since the start of the program (the run nearest to the median)")
     axes.grid(axis="x", color=SOFT, linewidth=0.6)
     axes.set_axisbelow(True)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=color) for color in (WORK, WAIT)]
     axes.legend(
-        handles,
+        [plt.Rectangle((0, 0), 1, 1, color=color) for color in (WORK, WAIT)],
         ["a task works", "a task waits or checks"],
-        loc="upper center",
-        bbox_to_anchor=(0.5, 1.22),
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1),
         ncols=2,
         frameon=False,
     )
     save(figure, path)
+
+
+def draw_steps(axes, lane: int, steps: dict[str, float]) -> None:
+    """Draw the steps of a script one after another, with the names of the long ones."""
+    start = 0.0
+    for number, (name, seconds) in enumerate(steps.items()):
+        axes.barh(lane, seconds, left=start, color=STEPS[number % 2], height=0.6)
+        if seconds > 2.5:
+            axes.text(start + seconds / 2, lane, name, ha="center", va="center", color="#ffffff", fontsize=7.5)
+        start += seconds
+
+
+def draw_tasks(axes, lane: int, timeline: list[dict]) -> None:
+    """Draw the tasks of a host at their times."""
+    for entry in timeline:
+        color = WAIT if entry["module"].rsplit(".", 1)[-1] in WAITING else WORK
+        seconds = entry["to"] - entry["from"]
+        axes.barh(lane, seconds, left=entry["from"], color=color, height=0.6, edgecolor="#ffffff", linewidth=0.3)
 
 
 def fleet(results: list[dict], path: Path) -> None:

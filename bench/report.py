@@ -10,16 +10,29 @@ import re
 from pathlib import Path
 
 from bench import plots
-from bench.usage import ROOT
+from bench.ratios import ratios, spread
+from bench.usage import ROOT, BenchError
 
 GUIDE = ROOT / "docs" / "guides" / "performance.md"
 FIGURES = ROOT / "docs" / "figures"
 MEASURED = FIGURES / "measured.json"
+FORMAT = (
+    2  # of the results in MEASURED. The tables of parts with another format stay as they are until they are measured
+)
 TITLES = {
     "script": "the workshop's commands as a script",
-    "site": "`site.yml` from nothing",
-    "again": "`site.yml` again, `changed=0`",
-    "verify": "`verify.yml`",
+    "script_values": "the script with the chart values of `site.yml`",
+    "local": "`site.yml` from nothing, `local`",
+    "forkserver": "`site.yml` from nothing, `forkserver`",
+    "local_again": "`site.yml` again, `changed=0`, `local`",
+    "forkserver_again": "`site.yml` again, `changed=0`, `forkserver`",
+    "verify": "`verify.yml`, `local`",
+}
+PROGRAMS = {
+    "helm": "`helm`, a command that reads (mean)",
+    "helm_upgrade": "`helm upgrade --install` (mean)",
+    "linkerd_check": "`linkerd check`",
+    "api_response": "a GET request to the API server (median)",
 }
 
 
@@ -31,63 +44,78 @@ def table(head: list[str], rows: list[list]) -> str:
 
 def workshop(results: dict) -> str:
     """The tables of the workshop's script, site.yml and verify.yml."""
-    rows = [
-        [
-            title,
-            results[name]["minimum"],
-            results[name]["median"],
-            results[name]["cpu_seconds"],
-            results[name]["memory_mib"],
-            results[name]["processes"],
-        ]
-        for name, title in TITLES.items()
-    ]
-    head = ["", "minimum, s", "median, s", "processor, s", "memory, MiB", "processes"]
-    script, site = results["script"], results["site"]
-    ratio = {name: f"{site[name] / script[name]:.2f} of its {name}" for name in ("median", "minimum")}
-    comparison = f"`site.yml` beside the script: {ratio['median']}, {ratio['minimum']}."
-    containers = table(
-        ["container, after the run", "MiB"], [[f"`{name}`", used] for name, used in results["containers_mib"].items()]
-    )
+    columns = ("minimum", "median", "maximum", "cpu_seconds", "memory_mib", "processes")
+    rows = [[title, *(results[name][column] for column in columns)] for name, title in TITLES.items()]
+    head = ["", "minimum, s", "median, s", "maximum, s", "processor, s", "memory, MiB", "processes"]
+    containers = [[f"`{name}`", used] for name, used in results["containers_mib"].items()]
+    steps = results["script"]["steps"], results["script_values"]["steps"]
     return "\n\n".join(
         [
+            comparison(results),
             table(head, rows),
-            f"{len(script['seconds'])} runs each, in turns. {comparison}",
             "![Where the time goes](../figures/runs.svg)",
-            containers,
-            table(["the script's step", "median, s"], [list(pair) for pair in script["steps"].items()]),
+            table(["container, after the run", "MiB"], containers),
+            table(
+                ["the script's step", "as it is, median s", "with the values of `site.yml`, median s"],
+                [[name, seconds, steps[1].get(name, "-")] for name, seconds in steps[0].items()],
+            ),
             tasks(results),
+            table(["program", "s"], programs(results["programs"])),
         ]
     )
+
+
+def comparison(results: dict) -> str:
+    """The table of ratios of each run to the two scripts of the same round."""
+    bases = [results["script"]["seconds"], results["script_values"]["seconds"]]
+    rows = [
+        [title, *(spread(ratios(results[name]["seconds"], base)) for base in bases)]
+        for name, title in TITLES.items()
+        if name != "script"
+    ]
+    rows[0][2] = "1"
+    head = ["ratio to the script of the same round", "as it is", "with the chart values of `site.yml`"]
+    rounds = f"Median of {len(bases[0])} rounds, with minimum and maximum. The order of the runs alternates."
+    return f"{table(head, rows)}\n\n{rounds}"
+
+
+def programs(seconds: dict[str, float]) -> list[list]:
+    """Rows with the seconds of the programs that site.yml starts."""
+    return [[title, seconds[name]] for name, title in PROGRAMS.items()]
 
 
 def tasks(results: dict) -> str:
     """The tables of tasks, with the slowest first, and of waits."""
-    first, again = results["site"]["tasks"], results["again"]["tasks"]
-    names = sorted(first.keys() | again.keys(), key=lambda name: (-first.get(name, 0), name))
-    shown = [
-        [name, first.get(name, "-"), again.get(name, "-")]
-        for name in names
-        if max(first.get(name, 0), again.get(name, 0)) >= 0.2
+    runs = [results[name]["tasks"] for name in ("local", "forkserver", "local_again", "forkserver_again")]
+    longest: dict[str, float] = {}
+    for run in runs:
+        longest |= {name: max(seconds, longest.get(name, 0)) for name, seconds in run.items()}
+    names = sorted(longest, key=lambda name: (-runs[0].get(name, 0), name))
+    shown = [[name, *(run.get(name, "-") for run in runs)] for name in names if longest[name] >= 0.2]
+    waits = [results[name]["waits"] for name in ("local", "forkserver")]
+    waited = [
+        [name, seconds, waits[1].get(name, "-")]
+        for name, seconds in waits[0].items()
+        if max(seconds, waits[1].get(name, 0)) >= 0.1
     ]
-    waits = [[name, seconds] for name, seconds in results["site"]["waits"].items() if seconds >= 0.1]
-    return "\n\n".join(
-        [
-            table(["task of `site.yml`", "from nothing, s", "again, s"], shown),
-            table(["waited for, from nothing", "s"], waits) if waits else "",
-        ]
-    ).strip()
+    head = ["task of `site.yml`", "`local`, s", "`forkserver`, s", "`local` again, s", "`forkserver` again, s"]
+    tables = [table(head, shown)]
+    if waited:
+        tables.append(table(["waited for, from nothing", "`local`, s", "`forkserver`, s"], waited))
+    return "\n\n".join(tables)
 
 
 def clusters(results: dict) -> str:
     """The tables of runs with one and three clusters."""
     one, three = results["1"], results["3"]
-    runs = len(one["seconds"])
+    first = spread(ratios(three["seconds"], one["seconds"]))
+    again = spread(ratios(three["again_seconds"], one["again_seconds"]))
+    rounds = f"median of {len(one['seconds'])} rounds, with minimum and maximum"
     rows = [[count, entry["median"], entry["again_median"], entry["cpu_seconds"]] for count, entry in results.items()]
     return "\n\n".join(
         [
+            f"Three at once take {first} times as long as one, and {again} times in a second run: {rounds}.",
             table(["clusters", "from nothing, median s", "again, median s", "processor, s"], rows),
-            f"Three at once: {three['median'] / one['median']:.2f} times one; {runs} runs each, in turns.",
             table(
                 ["done once, on the Vault host", "1 cluster, s", "3 clusters, s"],
                 [
@@ -100,7 +128,7 @@ def clusters(results: dict) -> str:
     )
 
 
-def fleet(results: list[dict]) -> str:
+def fleet(results: dict) -> str:
     """The table of runs with many clusters."""
     head = [
         "run",
@@ -121,10 +149,11 @@ def fleet(results: list[dict]) -> str:
             entry["memory_mib"], entry["processes"], entry["requests"], entry["vault_requests"],
             f"{entry['cpu_seconds'] / entry['clusters']:.2f}", f"{entry['requests'] / entry['clusters']:.1f}",
         ]
-        for entry in results
+        for entry in results["runs"]
     ]  # fmt: skip
     plot = "![What grows with the number of clusters](../figures/fleet.svg)"
-    return "\n\n".join([table(head, rows), *vault_requests(results), plot])
+    stand_ins = table(["stand-in", "s"], programs(results["programs"]))
+    return "\n\n".join([table(head, rows), *vault_requests(results["runs"]), plot, stand_ins])
 
 
 def vault_requests(results: list[dict]) -> list[str]:
@@ -139,20 +168,37 @@ def vault_requests(results: list[dict]) -> list[str]:
 
 
 PARTS = {"workshop": workshop, "clusters": clusters, "fleet": fleet}
+PLOTS = {"workshop": "runs.svg", "fleet": "fleet.svg"}
 
 
-def store(part: str, machine: str, results) -> None:
+def store(part: str, machine: str, results: dict) -> None:
     """Store the results of a part, and update the tables and plots."""
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
-    measured[part] = {"machine": machine, "results": results}
+    measured[part] = {"format": FORMAT, "machine": machine, "results": results}
     FIGURES.mkdir(parents=True, exist_ok=True)
     MEASURED.write_text(json.dumps(measured, indent=1, sort_keys=False) + "\n")
     write(measured)
 
 
+def current(measured: dict) -> dict:
+    """The parts whose results have the format of this version."""
+    return {part: entry for part, entry in measured.items() if entry.get("format") == FORMAT}
+
+
+def stored(part: str, path: Path = MEASURED) -> dict:
+    """The stored results of a part. Raises BenchError if this version has not measured it."""
+    measured = current(json.loads(path.read_text())) if path.exists() else {}
+    if part not in measured:
+        raise BenchError(
+            f"{path.name} has no results of {part} in format {FORMAT}. Run `python -m bench --only {part}` first."
+        )
+    return measured[part]["results"]
+
+
 def write(measured: dict, guide: Path = GUIDE, figures: Path = FIGURES) -> None:
     """Write the tables into the guide, between its comments `measured: PART` and `end`, and the plots."""
     text = guide.read_text()
+    measured = current(measured)
     for part, entry in measured.items():
         body = f"{PARTS[part](entry['results'])}\n\n{entry['machine']}"
         text = re.sub(
@@ -163,6 +209,6 @@ def write(measured: dict, guide: Path = GUIDE, figures: Path = FIGURES) -> None:
         )
     guide.write_text(text)
     if "workshop" in measured:
-        plots.runs(measured["workshop"]["results"], figures / "runs.svg")
+        plots.runs(measured["workshop"]["results"], figures / PLOTS["workshop"])
     if "fleet" in measured:
-        plots.fleet(measured["fleet"]["results"], figures / "fleet.svg")
+        plots.fleet(measured["fleet"]["results"]["runs"], figures / PLOTS["fleet"])

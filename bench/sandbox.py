@@ -13,15 +13,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.chart_values import chart_values
+from bench.programs import program_seconds, response_seconds, write_recorders
 from bench.usage import ROOT, Usage, run
 from lab.sandbox import Names, Sandbox
+
+FORKSERVER = "servicemesh.pki.forkserver"
 
 
 class TimedSandbox(Sandbox):
     """A sandbox of the lab whose runs are timed."""
 
-    def run_script(self, watch: bool = False) -> Usage:
-        """Run the commands of the workshop."""
+    def run_script(self, site_values: bool = False, watch: bool = False) -> Usage:
+        """Run the commands of the workshop, with the workshop's options of the charts or the values of site.yml."""
         values = self.home / "linkerd.json"
         values.write_text(json.dumps(self.parts["linkerd_values"]))
         charts = self.parts["charts"]
@@ -34,10 +38,22 @@ class TimedSandbox(Sandbox):
             "LINKERD_CRDS_CHART": charts["linkerd_crds"], "LINKERD_CHART": charts["linkerd_control_plane"],
             "LINKERD_VALUES": str(values), "LINKERD_VERSION": self.parts["linkerd_version"],
         }  # fmt: skip
+        if site_values:
+            names["CHART_VALUES"] = str(self.write_chart_values())
         return run(["bash", "bench/workshop.sh"], self.env | names, watch)
 
-    def play(self, name: str, *arguments: str, watch: bool = False) -> tuple[Usage, list[dict]]:
-        """Run a playbook of the collection. Returns its usage and the times of its tasks."""
+    def write_chart_values(self) -> Path:
+        """Write the values that site.yml uses to a file for each release. Returns their folder."""
+        folder = self.home / "values"
+        folder.mkdir(exist_ok=True)
+        for release, values in chart_values(self.parts["linkerd_values"]).items():
+            (folder / f"{release}.json").write_text(json.dumps(values))
+        return folder
+
+    def play(
+        self, name: str, *arguments: str, connection: str = FORKSERVER, watch: bool = False
+    ) -> tuple[Usage, list[dict]]:
+        """Run a playbook of the collection on a connection. Returns its usage and the times of its tasks."""
         times = self.home / "times.jsonl"
         times.unlink(missing_ok=True)
         extra = {
@@ -45,9 +61,25 @@ class TimedSandbox(Sandbox):
             "ANSIBLE_CALLBACKS_ENABLED": "task_times",
             "BENCH_TASK_TIMES": str(times),
         }
-        command = ["ansible-playbook", f"playbooks/{name}.yml", "-i", str(self.inventory), *arguments]
+        command = ["ansible-playbook", f"playbooks/{name}.yml", "-i", str(self.inventory)]
+        command += [f"--extra-vars=ansible_connection={connection}", *arguments]
         usage = run(command, self.playbook_env | extra, watch)
         return usage, [json.loads(line) for line in times.read_text().splitlines()]
+
+    def measure_programs(self) -> dict[str, float]:
+        """Run site.yml from nothing, and return the seconds that helm, linkerd check and the API server take."""
+        self.remove()
+        times = self.home / "program-times"
+        environment = {
+            **self.parts["environment"],
+            "PATH": f"{write_recorders(self.home / 'recorders')}:{self.env['PATH']}",
+            "BENCH_PROGRAMS": self.parts["path_prefix"],
+            "BENCH_PROGRAM_TIMES": str(times),
+        }
+        self.play("site", "--extra-vars", json.dumps({"pki_environment": environment}))
+        recorded = times.read_text() if times.exists() else ""
+        context = f"k3d-{self.names.clusters[0]}"
+        return program_seconds(recorded) | {"api_response": response_seconds(self.kubeconfig, context)}
 
     def remove(self) -> None:
         """Remove the objects of a run, and the kubeconfig that k3d writes in the script."""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The commands of the workshop as a script compared with site.yml, alternating, with a new cluster each time."""
+"""The commands of the workshop as a script compared with site.yml, in alternating order, each with a new cluster."""
 
 from __future__ import annotations
 
@@ -9,12 +9,21 @@ import itertools
 import re
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
 
-from bench.sandbox import TimedSandbox, timed_sandbox
+from bench.ratios import ratios
+from bench.sandbox import FORKSERVER, TimedSandbox, timed_sandbox
 from bench.usage import BenchError, Usage
 
-ROUNDS = 5
-RUNS = ("script", "site", "again", "verify")
+ROUNDS = 3
+SCRIPTS = ("script", "script_values")  # as it is, and with the chart values of site.yml
+# Connection of site.yml -> runs and their playbooks. Only the first run of each may change something.
+PLAYS = {
+    "local": {"local": "site", "local_again": "site", "verify": "verify"},
+    FORKSERVER: {"forkserver": "site", "forkserver_again": "site"},
+}
+VARIANTS = (*SCRIPTS, *PLAYS)
+RUNS = (*SCRIPTS, *(name for plays in PLAYS.values() for name in plays))
 STEP = re.compile(r"^@step (\d+[.,]\d+) (.+)$", re.MULTILINE)
 RECAP = re.compile(r"^\S+\s+: ok=\d+\s+changed=(\d+)", re.MULTILINE)
 
@@ -33,19 +42,39 @@ def changed(run: Usage) -> int:
     return sum(int(count) for count in recap)
 
 
-def run_round(sandbox: TimedSandbox, results: dict, watch: bool) -> None:
-    """Run the script, site.yml twice and verify.yml. Raises BenchError if anything changes after the first site.yml."""
+def order(variants: Sequence, number: int) -> Sequence:
+    """The order of a round: reversed in every second one, because a run can profit from the one before it."""
+    return variants[::-1] if number % 2 else variants
+
+
+def run_variant(sandbox: TimedSandbox, variant: str, results: dict, watch: bool) -> None:
+    """Run a script, or the playbooks on a connection. Raises BenchError if a run after site.yml changes something."""
     sandbox.remove()
-    results["script"].append(sandbox.run_script(watch))
-    sandbox.remove()
-    for name, playbook in (("site", "site"), ("again", "site"), ("verify", "verify")):
-        usage, tasks = sandbox.play(playbook, watch=watch)
-        if name != "site" and changed(usage):
+    if variant in SCRIPTS:
+        results[variant].append(sandbox.run_script(variant == "script_values", watch))
+        return
+    first = next(iter(PLAYS[variant]))
+    for name, playbook in PLAYS[variant].items():
+        usage, tasks = sandbox.play(playbook, connection=variant, watch=watch)
+        if name != first and changed(usage):
             raise BenchError(f"{playbook}.yml changed something after site.yml:\n{usage.output[-3000:]}")
         results[name].append(usage)
         results[f"{name} tasks"].append(tasks)
+
+
+def run_round(sandbox: TimedSandbox, results: dict, number: int, watch: bool = False) -> None:
+    """Run each variant once from nothing."""
+    for variant in order(VARIANTS, number):
+        run_variant(sandbox, variant, results, watch)
     if watch:
         results["containers"] = sandbox.container_memory()
+
+
+def describe_round(timed: dict) -> str:
+    """The seconds of the last round, and the ratios of site.yml to the script in it."""
+    seconds = {name: timed[name][-1].seconds for name in RUNS}
+    compared = {name: ratios([value], [seconds["script"]])[0] for name, value in seconds.items()}
+    return ", ".join(f"{name} {seconds[name]:.1f} s ({compared[name]:.2f})" for name in RUNS)
 
 
 def medians(runs: list[dict[str, float]]) -> dict[str, float]:
@@ -78,14 +107,15 @@ def summary(name: str, timed: dict, watched: dict) -> dict:
     runs: list[Usage] = timed[name]
     seconds = [usage.seconds for usage in runs]
     figures = {
-        "seconds": [round(value, 1) for value in seconds],
+        "seconds": [round(value, 2) for value in seconds],
         "minimum": round(min(seconds), 1),
         "median": round(statistics.median(seconds), 1),
+        "maximum": round(max(seconds), 1),
         "cpu_seconds": round(statistics.median(usage.cpu_seconds for usage in runs), 1),
         "memory_mib": round(watched[name][0].memory_mib),
         "processes": watched[name][0].processes,
     }
-    if name == "script":
+    if name in SCRIPTS:
         return figures | {"steps": medians([steps(usage.output) for usage in runs])}
     tasks = timed[f"{name} tasks"]
     middle = min(range(len(runs)), key=lambda n: abs(seconds[n] - statistics.median(seconds)))
@@ -112,15 +142,17 @@ def timeline(tasks: list[dict], zero: float) -> list[dict]:
 
 
 def measure(rounds: int = ROUNDS) -> dict:
-    """Run one round that is watched, which also fills caches, and then the timed rounds."""
+    """Measure programs in a run of site.yml, run a round that is watched and fills caches, and the timed rounds."""
     watched: dict = defaultdict(list)
     timed: dict = defaultdict(list)
     with timed_sandbox() as sandbox:
-        run_round(sandbox, watched, True)
+        programs = sandbox.measure_programs()
+        print(f"  programs: {programs}", flush=True)
+        run_round(sandbox, watched, 0, watch=True)
         for number in range(rounds):
-            run_round(sandbox, timed, False)
-            seconds = ", ".join(f"{name} {timed[name][-1].seconds:.1f} s" for name in RUNS)
-            print(f"  round {number + 1}: {seconds}", flush=True)
+            run_round(sandbox, timed, number)
+            print(f"  round {number + 1}: {describe_round(timed)}", flush=True)
     return {name: summary(name, timed, watched) for name in RUNS} | {
-        "containers_mib": {name: round(used) for name, used in watched["containers"].items()}
+        "containers_mib": {name: round(used) for name, used in watched["containers"].items()},
+        "programs": programs,
     }

@@ -8,6 +8,8 @@
 # and charts of the lab, and HOME. The lab cannot reach a chart repository, so the script omits `helm repo add` and
 # `helm repo update`, which would make it slower. The lab does not contain `step`, so openssl prints the certificates.
 # `until` and `kubectl wait` replace the participant who waits for an object before the next command.
+# With CHART_VALUES, a folder with the values that site.yml uses, the script installs the charts with these values instead
+# of the workshop's options, and asks cert-manager's webhook as site.yml does, because startupapicheck is off.
 set -euo pipefail
 : "${CLUSTER:=pki-cluster}" "${NETWORK:=pki-network}" "${VAULT_NAME:=vault}" "${VAULT_PORT:=8200}"
 : "${HTTP_PORT:=80}" "${HTTPS_PORT:=443}"
@@ -16,6 +18,15 @@ set -euo pipefail
 
 step() { echo "@step $EPOCHREALTIME $*"; }
 inspect_cert() { openssl x509 -noout -subject -issuer -ext subjectKeyIdentifier,authorityKeyIdentifier; }
+
+CERT_MANAGER_OPTIONS=(--set installCRDs=true)
+TRUST_MANAGER_OPTIONS=(--set app.trust.namespace=linkerd --set defaultPackage.enabled=false)
+LINKERD_OPTIONS=(-f "$LINKERD_VALUES" --set identity.issuer.scheme=kubernetes.io/tls --set identity.externalCA=true)
+if [ -n "${CHART_VALUES:-}" ]; then
+  CERT_MANAGER_OPTIONS=(-f "$CHART_VALUES/cert-manager.json")
+  TRUST_MANAGER_OPTIONS=(-f "$CHART_VALUES/trust-manager.json")
+  LINKERD_OPTIONS=(-f "$CHART_VALUES/linkerd-control-plane.json")
+fi
 
 step cluster
 k3d cluster delete "$CLUSTER"
@@ -48,12 +59,19 @@ CERT=$(vault write -field=certificate pki/root/generate/internal \
 inspect_cert <<< "$CERT"
 
 step cert-manager
-helm install cert-manager "$CERT_MANAGER_CHART" -n cert-manager --create-namespace --set installCRDs=true --wait
+helm install cert-manager "$CERT_MANAGER_CHART" -n cert-manager --create-namespace "${CERT_MANAGER_OPTIONS[@]}" --wait
+if [ -n "${CHART_VALUES:-}" ]; then
+  until kubectl create --dry-run=server -f - << YAML; do sleep 0.2; done
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: webhook-probe, namespace: cert-manager}
+spec: {selfSigned: {}}
+YAML
+fi
 
 step trust-manager
 kubectl create namespace linkerd
-helm install trust-manager "$TRUST_MANAGER_CHART" -n cert-manager \
-  --set app.trust.namespace=linkerd --set defaultPackage.enabled=false --wait
+helm install trust-manager "$TRUST_MANAGER_CHART" -n cert-manager "${TRUST_MANAGER_OPTIONS[@]}" --wait
 kubectl get pods -n cert-manager
 
 step certificates
@@ -109,8 +127,7 @@ issuer 'ca\.crt' | inspect_cert
 
 step linkerd
 helm install linkerd-crds -n linkerd "$LINKERD_CRDS_CHART"
-helm install linkerd-control-plane "$LINKERD_CHART" -n linkerd -f "$LINKERD_VALUES" \
-  --set identity.issuer.scheme=kubernetes.io/tls --set identity.externalCA=true
+helm install linkerd-control-plane "$LINKERD_CHART" -n linkerd "${LINKERD_OPTIONS[@]}"
 
 step check
 linkerd check --expected-version "$LINKERD_VERSION"

@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
-from bench import counter, report, stand_in_api, usage, workshop  # noqa: E402
+from bench import counter, fleet, report, stand_in_api, usage, workshop  # noqa: E402
 
 
 def entry(host: str, task: str, start: float, end: float, **more) -> dict:
@@ -29,6 +29,7 @@ def entry(host: str, task: str, start: float, end: float, **more) -> dict:
     )
 
 
+PROGRAMS = {"helm": 0.07, "helm_upgrade": 0.8, "linkerd_check": 3.02, "api_response": 0.004}
 TASKS = [
     {"mark": "start", "end": 100.5},
     entry("a", "role : Create", 101, 103),
@@ -82,13 +83,15 @@ def test_report_replaces_tables_and_preserves_text(tmp_path):
     )  # fmt: skip
     for dummy in range(2):
         single = one | dict(clusters=1, vault_requests=8)
-        report.write({"fleet": {"machine": "two cores", "results": [single, one]}}, guide, tmp_path)
+        results = {"programs": PROGRAMS, "runs": [single, one]}
+        report.write({"fleet": {"format": report.FORMAT, "machine": "two cores", "results": results}}, guide, tmp_path)
     text = guide.read_text()
     assert text.startswith("before\n<!-- measured: fleet -->\n")
     assert text.endswith("two cores\n\n<!-- end -->\nafter\n")
     assert "old" not in text
     assert "| `site.yml` | 10 | 5 | 1 | 20 | 3 | 4 | 50 | 35 | 2.00 | 5.0 |" in text
     assert "Of `site.yml`'s requests to Vault 5 are for the root and 3 for each cluster." in text
+    assert "| `linkerd check` | 3.02 |" in text
     assert "prefers-color-scheme" in (tmp_path / "fleet.svg").read_text()
 
 
@@ -159,8 +162,8 @@ def test_helm_stand_in_lists_installed_releases(tmp_path):
     (tmp_path / "values").write_text("a: 1\n")
 
     def helm(*arguments: str) -> str:
-        env = os.environ | {"STAND_IN_STATE": str(tmp_path), "STAND_IN_DELAY": "0", "STAND_IN_INSTALL_DELAY": "0"}
-        env["HELM_KUBECONTEXT"] = "c1"
+        seconds = fleet.stand_in_env({"helm": 0, "helm_upgrade": 0, "linkerd_check": 0})
+        env = os.environ | {"STAND_IN_STATE": str(tmp_path), "HELM_KUBECONTEXT": "c1"} | seconds
         command = [str(ROOT / "bench" / "stand_ins" / "helm"), *arguments]
         return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
 
@@ -172,8 +175,13 @@ def test_helm_stand_in_lists_installed_releases(tmp_path):
 
 
 def test_guide_and_figures_match_measurements(tmp_path):
-    """In two processes with different hash seeds, so that the order of sets does not matter."""
-    shown = {path.name: path.read_bytes() for path in (report.GUIDE, *report.FIGURES.glob("*.svg"))}
+    """In two processes with different hash seeds, so that the order of sets does not matter.
+
+    Figures of parts that an older version measured are not drawn.
+    """
+    parts = report.current(json.loads(report.MEASURED.read_text()))
+    drawn = [report.FIGURES / name for part, name in report.PLOTS.items() if part in parts]
+    shown = {path.name: path.read_bytes() for path in (report.GUIDE, *drawn)}
     program = (
         "import json, pathlib, sys; from bench import report; folder = pathlib.Path(sys.argv[1]);"
         "report.write(json.loads(report.MEASURED.read_text()), folder / report.GUIDE.name, folder)"
