@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 from bench.counter import CountingProxy
+from bench.programs import PROGRAMS
 from bench.stand_in_api import Clusters
 from bench.usage import ROOT, BenchError, run
 from lab.sandbox import environment_file
@@ -70,7 +71,7 @@ def write_inventory(folder: Path, count: int, api: str, vault: str) -> None:
 
 def stand_in_env(programs: dict[str, float]) -> dict[str, str]:
     """The environment variables with the seconds that the stand-ins of programs sleep."""
-    return {f"STAND_IN_{name.upper()}": str(programs[name]) for name in ("helm", "helm_upgrade", "linkerd_check")}
+    return {f"STAND_IN_{name.upper()}": str(programs[name]) for name in PROGRAMS}
 
 
 def measure_one(playbook: str, count: int, forks: int, programs: dict[str, float]) -> dict:
@@ -92,6 +93,7 @@ def measure_one(playbook: str, count: int, forks: int, programs: dict[str, float
                 "TMPDIR": name,
                 "PATH": f"{ROOT / 'bench' / 'stand_ins'}:{os.environ['PATH']}",
                 "STAND_IN_STATE": str(folder / "helm"),
+                "STAND_IN_LINKERD_VERSION": environment_file()["linkerd_version"],
                 **stand_in_env(programs),
                 "VAULT_TOKEN": vault.token,
             }

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long helm, linkerd check and an API server take in a run of site.yml. The stand-ins of fleet.py take as long."""
+"""How long helm, linkerd and an API server take in a run of site.yml. The stand-ins of fleet.py take as long."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bench.usage import ROOT, BenchError
 
 RECORDER = ROOT / "bench" / "recorder.sh"
 RECORDED = ("helm", "linkerd")
+PROGRAMS = ("helm", "helm_upgrade", "linkerd", "linkerd_check")  # helm and linkerd: with another command
 REQUESTS = 20
 
 
@@ -29,20 +30,16 @@ def program_seconds(times: str) -> dict[str, float]:
 
     The mean, because the number of starts times the mean is the time of all starts.
     """
-    seconds: dict[str, list[float]] = {"helm": [], "helm_upgrade": [], "linkerd_check": []}
+    seconds: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     for line in times.splitlines():
         start, end, name, *arguments = line.split()
-        command = name
-        if name == "helm" and "upgrade" in arguments:
-            command = "helm_upgrade"
-        if name == "linkerd" and "check" in arguments:
-            command = "linkerd_check"
-        if command in seconds:
-            seconds[command].append(float(end.replace(",", ".")) - float(start.replace(",", ".")))
-    missing = [command for command, values in seconds.items() if not values]
+        command = {"helm": "upgrade", "linkerd": "check"}[name]
+        program = f"{name}_{command}" if command in arguments else name
+        seconds[program].append(float(end.replace(",", ".")) - float(start.replace(",", ".")))
+    missing = [program for program, values in seconds.items() if not values]
     if missing:
         raise BenchError(f"The run of site.yml did not record {', '.join(missing)}. It recorded:\n{times}")
-    return {command: round(statistics.fmean(values), 3) for command, values in seconds.items()}
+    return {program: round(statistics.fmean(values), 3) for program, values in seconds.items()}
 
 
 def response_seconds(kubeconfig: Path, context: str) -> float:

@@ -31,6 +31,7 @@ TITLES = {
 PROGRAMS = {
     "helm": "`helm`, a command that reads (mean)",
     "helm_upgrade": "`helm upgrade --install` (mean)",
+    "linkerd": "`linkerd version`",
     "linkerd_check": "`linkerd check`",
     "api_response": "a GET request to the API server (median)",
 }

@@ -42,7 +42,7 @@ KINDS = {
 # The public key of service account tokens, which the auth method jwt reads.
 TOKEN_KEY = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
 CONDITIONS = [{"type": name, "status": "True", "observedGeneration": 1} for name in ("Ready", "Available", "Synced")]
-# Objects that controllers create: path -> path of the source, kind and keys.
+# Objects that controllers create: path -> path of the source, kind and keys. The data is that of the source, if any.
 CONTROLLER_OBJECTS = {
     "secrets/linkerd-identity-issuer": (
         "certificates/linkerd-identity-issuer",
@@ -50,7 +50,7 @@ CONTROLLER_OBJECTS = {
         ("tls.crt", "tls.key", "ca.crt"),
     ),
     "configmaps/linkerd-identity-trust-roots": (
-        "bundles/linkerd-identity-trust-roots",
+        "configmaps/linkerd-trust-anchors",
         "ConfigMap",
         ("ca-bundle.crt",),
     ),
@@ -117,8 +117,11 @@ class Clusters(LoopbackServer):
             return stored
         base, _, name = path.rpartition("/")
         for created, (source, kind, keys) in CONTROLLER_OBJECTS.items():
-            if path.endswith(created) and any(key.endswith(source) and same_cluster(key, path) for key in self.objects):
-                data = dict.fromkeys(keys, "c3RhbmQtaW4=")
+            if not path.endswith(created):
+                continue
+            sources = [key for key in self.objects if key.endswith(source) and same_cluster(key, path)]
+            if sources:
+                data = self.objects[sources[0]].get("data") or dict.fromkeys(keys, "c3RhbmQtaW4=")
                 return with_metadata({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": data})
         if name == "kube-root-ca.crt":
             return with_metadata(

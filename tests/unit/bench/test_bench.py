@@ -29,7 +29,7 @@ def entry(host: str, task: str, start: float, end: float, **more) -> dict:
     )
 
 
-PROGRAMS = {"helm": 0.07, "helm_upgrade": 0.8, "linkerd_check": 3.02, "api_response": 0.004}
+PROGRAMS = {"helm": 0.07, "helm_upgrade": 0.8, "linkerd": 0.1, "linkerd_check": 3.02, "api_response": 0.004}
 TASKS = [
     {"mark": "start", "end": 100.5},
     entry("a", "role : Create", 101, 103),
@@ -156,13 +156,17 @@ def test_api_stand_in_stores_objects_and_counts_requests(api):
         "tls.crt", "tls.key", "ca.crt",
     }  # fmt: skip
     assert dict(clusters.requests) == {"GET": 4, "POST": 2}
+    anchors = {"kind": "ConfigMap", "metadata": {"name": "linkerd-trust-anchors"}, "data": {"ca-bundle.crt": "PEM"}}
+    request_json(f"{address}/api/v1/namespaces/linkerd-trust/configmaps", "POST", anchors)
+    published = request_json(f"{address}/api/v1/namespaces/linkerd/configmaps/linkerd-identity-trust-roots")
+    assert published["data"] == {"ca-bundle.crt": "PEM"}
 
 
 def test_helm_stand_in_lists_installed_releases(tmp_path):
     (tmp_path / "values").write_text("a: 1\n")
 
     def helm(*arguments: str) -> str:
-        seconds = fleet.stand_in_env({"helm": 0, "helm_upgrade": 0, "linkerd_check": 0})
+        seconds = fleet.stand_in_env(dict.fromkeys(PROGRAMS, 0))
         env = os.environ | {"STAND_IN_STATE": str(tmp_path), "HELM_KUBECONTEXT": "c1"} | seconds
         command = [str(ROOT / "bench" / "stand_ins" / "helm"), *arguments]
         return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
@@ -172,6 +176,17 @@ def test_helm_stand_in_lists_installed_releases(tmp_path):
     assert "name: x" in helm("list", "--output=yaml", "--filter", "x")
     assert helm("get", "values", "--output=yaml", "x") == "a: 1\n"
     assert helm("--namespace", "n", "--kube-context", "c2", "list", "--pending") == "[]\n"
+
+
+def test_linkerd_stand_in_prints_its_version_or_a_check():
+    env = os.environ | {"STAND_IN_LINKERD_VERSION": "edge-1"} | fleet.stand_in_env(dict.fromkeys(PROGRAMS, 0))
+
+    def linkerd(*arguments: str) -> str:
+        command = [str(ROOT / "bench" / "stand_ins" / "linkerd"), *arguments]
+        return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+
+    assert linkerd("version", "--client", "--short") == "edge-1\n"
+    assert json.loads(linkerd("check", "--output=json"))["success"] is True
 
 
 def test_guide_and_figures_match_measurements(tmp_path):

@@ -90,7 +90,7 @@ def results() -> dict:
     workshop.run_round(recorded, watched, 0, watch=True)
     return {name: workshop.summary(name, timed, watched) for name in workshop.RUNS} | {
         "containers_mib": {name: round(used) for name, used in watched["containers"].items()},
-        "programs": {"helm": 0.07, "helm_upgrade": 0.8, "linkerd_check": 3.02, "api_response": 0.004},
+        "programs": {"helm": 0.07, "helm_upgrade": 0.8, "linkerd": 0.1, "linkerd_check": 3.02, "api_response": 0.004},
     }
 
 
@@ -233,15 +233,16 @@ def test_programs_are_recorded(tmp_path):
 
     assert start("helm", "list", "two\nlines").stdout == f"{real / 'helm'} 2\n"
     assert start("helm", "fail").returncode == 1
-    with pytest.raises(usage.BenchError, match="helm_upgrade, linkerd_check"):
+    with pytest.raises(usage.BenchError, match="helm_upgrade, linkerd, linkerd_check"):
         programs.program_seconds(times.read_text())
     start("helm", "--version=1", "upgrade", "-i", "x")
+    start("linkerd", "version", "--client")
     start("linkerd", "check")
     seconds = programs.program_seconds(times.read_text())
-    assert list(seconds) == ["helm", "helm_upgrade", "linkerd_check"]
+    assert list(seconds) == ["helm", "helm_upgrade", "linkerd", "linkerd_check"]
     assert all(0.2 <= value < 5 for value in seconds.values())
-    lines = "1,5 2,0 helm list\n3.0 3.1 helm get values\n1 2 helm upgrade\n1 4 linkerd check\n"
-    assert programs.program_seconds(lines) == {"helm": 0.3, "helm_upgrade": 1, "linkerd_check": 3}
+    lines = "1,5 2,0 helm list\n3.0 3.1 helm get values\n1 2 helm upgrade\n1 4 linkerd check\n1 2 linkerd version\n"
+    assert programs.program_seconds(lines) == {"helm": 0.3, "helm_upgrade": 1, "linkerd": 1, "linkerd_check": 3}
 
 
 def test_fleet_needs_the_measurement_of_programs(tmp_path, monkeypatch):
