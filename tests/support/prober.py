@@ -3,16 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Meshed workloads that send requests to each other all the time and count every failure.
 
-`web` and `api` have two pods each, so each of them opens 20 new connections a second to the other, and keeps two
-connections open. Their pods accept only connections with mutual TLS, and the lab's proxy sends nothing in plain text to
-a meshed pod, so a good answer was authenticated on both sides. Counts are in a folder of the node, which outlives the
-pods.
+`web` and `api` have two pods each, so each of them opens 20 new connections a second to the other, four to `db` or
+`agent`, and keeps a connection to each of them open. Their pods accept only connections with mutual TLS, and the lab's
+proxy sends nothing in plain text to a meshed pod, so a good answer was authenticated on both sides. Counts are in a
+folder of the node, which outlives the pods.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import chain
 
 from support.lab import until
 from support.mesh import Mesh
@@ -27,7 +28,13 @@ ANNOTATIONS = {
     "config.alpha.linkerd.io/proxy-wait-before-exit-seconds": "16",
 }
 WORKLOADS = {"web": "Deployment", "api": "Deployment", "db": "StatefulSet", "agent": "DaemonSet"}
-TARGETS: dict[str, list[str]] = {"web": ["api", "db"], "api": ["web", "agent"], "db": [], "agent": []}
+# The services that get requests, and the interval of new connections from each pod.
+TARGETS: dict[str, dict[str, str]] = {
+    "web": {"api": "100ms", "db": "500ms"},
+    "api": {"web": "100ms", "agent": "500ms"},
+    "db": {},
+    "agent": {},
+}
 # A busy machine must not take all pods out of their services.
 PATIENT = {"periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6}
 SETTLED = 100  # good requests that show that the mesh works
@@ -89,12 +96,12 @@ class Prober:
 
 def workload(kind: str, name: str, image: str) -> list[dict]:
     """A workload of two pods (one where the node limits it), its service account, and its service."""
-    urls = [f"http://{target}.{NAMESPACE}.svc.cluster.local." for target in TARGETS[name]]
+    streams = [(every, f"http://{target}.{NAMESPACE}.svc.cluster.local.") for target, every in TARGETS[name].items()]
     container = {
         "name": "app",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["/app", "probe", FOLDER, *urls],
+        "command": ["/app", "probe", FOLDER, *chain.from_iterable(streams)],
         "ports": [{"containerPort": 8080}],
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
         "readinessProbe": {"exec": {"command": ["/app", "get", "http://localhost:8080"]}, **PATIENT},

@@ -4,7 +4,7 @@
 
 // Command app is the test application: a web server on port 8080, an HTTP client
 // (`app get URL`), a DNS client (`app lookup NAME...`), and a server that also
-// sends requests to others until it ends (`app probe FOLDER URL...`).
+// sends requests to others until it ends (`app probe FOLDER [INTERVAL URL]...`).
 package main
 
 import (
@@ -41,9 +41,13 @@ func main() {
 	case "probe":
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
+		streams, err := parseStreams(os.Args[3:])
+		if err != nil {
+			log.Fatal(err)
+		}
 		ended := make(chan struct{})
 		go func() {
-			probe(ctx, args[1], os.Args[3:])
+			probe(ctx, args[1], streams)
 			close(ended)
 		}()
 		serve(ctx)

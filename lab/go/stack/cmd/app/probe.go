@@ -11,18 +11,37 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
 
-// Every URL gets 10 new connections a second, and 2 requests a second over a
-// connection that stays open. No more than 3 requests to a URL wait at the same
-// time: while a service has no endpoints, each one makes its proxy look for them.
+// Every URL gets 2 requests a second over a connection that stays open. No more than
+// 3 new connections to a URL wait at the same time: while a service has no endpoints,
+// each one makes its proxy look for them.
 const (
-	newInterval  = 100 * time.Millisecond
 	heldInterval = 500 * time.Millisecond
 	waiting      = 3
 )
+
+// stream is a URL that gets a new connection in each interval.
+type stream struct {
+	url      string
+	interval time.Duration
+}
+
+// parseStreams reads pairs of an interval and a URL.
+func parseStreams(args []string) ([]stream, error) {
+	var streams []stream
+	for pair := range slices.Chunk(args, 2) {
+		interval, err := time.ParseDuration(pair[0])
+		if err != nil || len(pair) < 2 || interval <= 0 {
+			return nil, fmt.Errorf("%q is not an interval and a URL", pair)
+		}
+		streams = append(streams, stream{pair[1], interval})
+	}
+	return streams, nil
+}
 
 // counts is a file that outlives the pod. It has a line "good URL" for each good
 // answer, and "failed 2026-11-26T12:00:00.000Z URL reason" for each failure.
@@ -54,16 +73,16 @@ func (c *counts) add(start time.Time, url string, err error) {
 	fmt.Fprintf(c.file, "good %s\n", url)
 }
 
-// probe sends requests to every URL until ctx ends.
-func probe(ctx context.Context, folder string, urls []string) {
+// probe sends requests until ctx ends.
+func probe(ctx context.Context, folder string, streams []stream) {
 	c := openCounts(folder)
 	held := &http.Client{Timeout: timeout}
-	var streams sync.WaitGroup
-	for _, url := range urls {
-		streams.Go(func() { repeat(ctx, newInterval, waiting, func() { c.send(newClient(), url) }) })
-		streams.Go(func() { repeat(ctx, heldInterval, 1, func() { c.send(held, url+"/held") }) })
+	var running sync.WaitGroup
+	for _, s := range streams {
+		running.Go(func() { repeat(ctx, s.interval, waiting, func() { c.send(newClient(), s.url) }) })
+		running.Go(func() { repeat(ctx, heldInterval, 1, func() { c.send(held, s.url+"/held") }) })
 	}
-	streams.Wait()
+	running.Wait()
 }
 
 func (c *counts) send(client *http.Client, url string) {
