@@ -15,7 +15,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import com
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan, problems
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import (
-    fingerprints,
+    by_fingerprint,
     readable,
     require_cryptography,
 )
@@ -51,7 +51,7 @@ def mesh_report(
             for name, result in certificates.items()
         ]
         report = comparison.report(comparison.vault_facts(vault), clusters, required, allowed or ())
-        options = problems.Options(root or "", fingerprints(extra_anchors), ignored_pods=tuple(ignored_pods or ()))
+        options = problems.Options(root or "", by_fingerprint(extra_anchors), ignored_pods=tuple(ignored_pods or ()))
         report["rotation"] = plan.progress(certificates, vault, options, required.at) if root else None
         return {**report, "table": table.table(report), "failures": table.failures(report)}
 

@@ -12,7 +12,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan, problems
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import (
-    fingerprints,
+    by_fingerprint,
     readable,
     require_cryptography,
 )
@@ -41,10 +41,9 @@ def rotation_options(options: Facts, clusters: dict[str, Facts]) -> problems.Opt
     if unknown := sorted({*options} - OPTIONS):
         names = ", ".join(sorted(OPTIONS))
         raise AnsibleFilterError(f"options contains unknown names: {', '.join(unknown)}. Choose from: {names}")
-    anchors = [fingerprints(found.get("extra_anchors")) for found in clusters.values()]
     return problems.Options(
         options["target"],
-        frozenset[str]().union(*anchors),
+        by_fingerprint([pem for found in clusters.values() for pem in found.get("extra_anchors", ())]),
         wait=options.get("wait", True),
         force=options.get("force", False),
         adopt=options.get("adopt", False),

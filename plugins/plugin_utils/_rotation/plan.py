@@ -42,7 +42,7 @@ class Position:
     @classmethod
     def derive(cls, readings: dict[str, Facts], vault: Facts, options: Options, at: datetime) -> Position:
         observed = ObservedState(readings, vault["issuers"], options.ignored_pods)
-        goal = Goal(observed.issuers.get(options.target), options.extra_anchors, observed.expired(at))
+        goal = Goal(observed.issuers.get(options.target), frozenset(options.extra_anchors), observed.expired(at))
         return cls(observed, goal, phases.steps(observed.clusters, goal))
 
     @property
@@ -85,10 +85,11 @@ def plan(clusters: dict[str, Facts], vault: Facts, options: Options, at: datetim
     if options.force:
         obstacles = [one for one in obstacles if one["code"] not in FORCED]
     summary = position.as_facts(options.target)
+    known = options.extra_anchors | {one: found["certificate"] for one, found in observed.facts.items()}
     return {
         **summary,
         "finished": now == Phase.DONE,
-        "clusters": {one.name: facts(observed, one, position.steps[one.name]) for one in observed.clusters},
+        "clusters": {one.name: facts(known, one, position.steps[one.name]) for one in observed.clusters},
         "problems": obstacles,
         "failures": [sentence(one) for one in obstacles],
         "table": [*table(position), f"Phase {now} of {Phase.DONE}, {summary['phase_name']}: {summary['next']}."],
@@ -133,14 +134,14 @@ def renewal(reading: Facts, issuers: list[Facts], target: str, ignored_pods: Seq
     return {"pods": len(cluster.pods), "waiting": waiting, "message": message}
 
 
-def facts(observed: ObservedState, cluster: Cluster, step: Step) -> Facts:
-    """The step of a cluster, for the playbook."""
+def facts(known: dict[str, str], cluster: Cluster, step: Step) -> Facts:
+    """The step of a cluster, for the playbook. `known` are the certificates in PEM by fingerprint."""
     return {
         "phase": int(step.phase),
         "phase_name": step.phase.name.lower(),
         "chart_has_identity": cluster.chart_has_identity,
         "issuer_from_secret": cluster.issuer_from_secret,
-        "anchors": [observed.facts[one]["certificate"] for one in sorted(step.anchors) if one in observed.facts],
+        "anchors": [known[one] for one in sorted(step.anchors)],
         "restart": list(step.restart),
         "stale": list(step.stale),
     }

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -45,7 +45,7 @@ class Options:
     """The variables of a rotation."""
 
     target: str  # name of the new root in Vault
-    extra_anchors: frozenset[str] = frozenset()  # trusted in addition to the new root
+    extra_anchors: dict[str, str] = field(default_factory=dict)  # PEM of those beside the new root, by fingerprint
     wait: bool = True  # until proxies have renewed their certificates; False restarts the workloads a second time
     force: bool = False
     adopt: bool = False  # take over anchors and issuer that come from Linkerd's chart or CLI

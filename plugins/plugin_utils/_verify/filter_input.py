@@ -13,7 +13,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import UNEXPECTED
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs, cryptography
-from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import x509
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import Encoding, x509
 
 
 def require_cryptography() -> None:
@@ -61,9 +61,10 @@ def parse(value: object, name: str) -> list[x509.Certificate]:
     return certificates
 
 
-def fingerprints(value: object) -> frozenset[str]:
-    """Return the SHA-256 fingerprints of the certificates of a PEM text or a list of them, which may be missing."""
-    return frozenset(certs.fingerprint(one) for one in pem_bundle(value)) if value else frozenset()
+def by_fingerprint(value: object) -> dict[str, str]:
+    """Return the certificates of a PEM text or a list of them, which may be missing, by SHA-256 fingerprint."""
+    certificates = pem_bundle(value) if value else []
+    return {certs.fingerprint(one): one.public_bytes(Encoding.PEM).decode() for one in certificates}
 
 
 def pem_bundle(value: object, name: str = "The input") -> list[x509.Certificate]:

@@ -381,7 +381,7 @@ def test_variables_of_one_cluster_are_valid_for_all():
     }
     clusters["one"]["components"] = {"objects": [{**BUNDLE, "managed": False}]}
     options = rotation_options({"target": NEW_NAME, "wait": False, "ignored_pods": ["a/*"]}, clusters)
-    assert options.extra_anchors == {certs.fingerprint(OTHER.certificate)}
+    assert options.extra_anchors == {certs.fingerprint(OTHER.certificate): OTHER.pem}
     assert (options.target, options.wait, options.force, options.ignored_pods) == (NEW_NAME, False, False, ("a/*",))
     assert rotation_plan(clusters, vault(OLD_NAME), {"target": NEW_NAME}, at=NOW.isoformat())["problems"] == []
 
@@ -412,7 +412,7 @@ def test_the_playbook_plans_with_what_the_hosts_have_read(tmp_path):
     read = {"rotation_certificates": reading(BOTH, ISSUER, ROOT.pem, ISSUER), **results}
     clusters = {
         "one": {**read, "pki_take_over": ["{{ bundle }}"], "bundle": "Bundle linkerd-identity-trust-roots"},
-        "two": {**read, "linkerd_check_result": {"passed": False}, "linkerd_extra_trust_anchors": ["{{ other }}"],
+        "two": {**read, "linkerd_check_result": {"passed": False}, "pki_extra_trust_anchors": ["{{ other }}"],
                 "other": OTHER.pem},
     }  # fmt: skip
     vault_host = {"vault-host": {"rotation_issuers": vault(OLD_NAME, NEW_NAME)}}
@@ -427,3 +427,5 @@ def test_the_playbook_plans_with_what_the_hosts_have_read(tmp_path):
     assert plans[0] == plans[1] == plans[2]
     assert [(one["code"], one["cluster"]) for one in plans[0]["problems"]] == [("linkerd_check_failed", "two")]
     assert plans[0]["phase_name"] == "distribute"  # both clusters lack the other trust anchor
+    for cluster in plans[0]["clusters"].values():
+        assert {*cluster["anchors"]} == {ROOT.pem, NEXT.pem, OTHER.pem}
