@@ -21,6 +21,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography
 )
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
 
+GROUP = "cert-manager.io"  # of the kinds Issuer and ClusterIssuer
 SHOWN = 3  # pods that a message names
 UNREAD = ("forbidden", "unreadable")
 Key = tuple[bytes, bytes]
@@ -39,19 +40,21 @@ class Plan:
     def of_run(cls, linkerd: Facts, vault: Facts | None) -> Plan:
         """The plan of a run, from what the role linkerd requests and from the roots in Vault.
 
-        `vault` is what the role vault_pki publishes, with `issuer_path`, which signs the identity issuer, and
-        `is_signer`, which is false if another issuer is used. None for a run of the role linkerd alone.
+        `vault` is what the role vault_pki publishes, with `issuer_name` and `issuer_path` of the issuer that uses
+        Vault, and `is_managed`, whether the run writes that issuer. None for a run of the role linkerd alone.
         """
         if vault is None:
             return cls(linkerd["anchors"] + linkerd["extra_anchors"], "", "")
         root, roots = vault["root"], vault["certificates"]
         name = (re.findall("/issuer/([^/]+)/", vault["issuer_path"]) or [""])[0]
         signer = roots.get(name, "")
+        issuer = linkerd["issuer"]
+        is_used = issuer["group"] == GROUP and issuer["name"] == vault["issuer_name"]
         own = linkerd["anchors"] if linkerd["trust_source"] == "anchors" else [signer] * bool(signer)
         return cls(
             own + linkerd["extra_anchors"],
             signer,
-            f"issuer {name} of Vault" if name and vault["is_signer"] else "",
+            f"issuer {name} of Vault" if name and is_used and vault["is_managed"] else "",
             "" if root in roots else f"The issuer {root} in mount {vault['mount']} of Vault",
         )
 

@@ -17,17 +17,23 @@ ISSUER, ISSUER_2, ISSUER_OTHER = (
 WEB = "shop/web-1"
 
 
-def plan(*anchors, signer=None, is_signer=True, root="linkerd-root", trust_source="anchors", extra=()):
+OWN_ISSUER = {"group": "cert-manager.io", "name": "vault"}
+
+
+def plan(
+    *anchors, signer=None, issuer=OWN_ISSUER, is_managed=True, root="linkerd-root", trust_source="anchors", extra=()
+):
     """A run whose Vault has at most the root linkerd-root."""
     vault = {
         "root": root,
         "mount": "pki",
         "certificates": {"linkerd-root": signer["certificate"]} if signer else {},
         "issuer_path": "pki/issuer/linkerd-root/sign-intermediate",
-        "is_signer": is_signer,
+        "issuer_name": "vault",
+        "is_managed": is_managed,
     }
     own, more = ([one["certificate"] for one in some] for some in (anchors, extra))
-    linkerd = {"anchors": own, "extra_anchors": more, "trust_source": trust_source}
+    linkerd = {"anchors": own, "extra_anchors": more, "trust_source": trust_source, "issuer": issuer}
     return {**requested(linkerd=linkerd), "vault": vault}
 
 
@@ -80,14 +86,16 @@ def test_the_plan_is_what_linkerd_requests_and_what_vault_has():
     from_secret = plan(TWO, signer=ONE, extra=(OTHER,), trust_source="secret")
     assert of(from_secret).anchors == [one, other]  # cert-manager writes the root of the signer into the Secret
     assert of(plan(extra=(OTHER,), trust_source="secret")).anchors == [other]
-    assert of(plan(signer=ONE, is_signer=False)) == Plan([], one, "")
+    assert of(plan(signer=ONE, is_managed=False)) == Plan([], one, "")
+    for change in ({"name": "other"}, {"group": "awspca.cert-manager.io"}):
+        assert of(plan(signer=ONE, issuer=OWN_ISSUER | change)) == Plan([], one, "")
     del asked["vault"]  # the role linkerd alone
     assert of(asked) == Plan([TWO["certificate"], other], "", "")
 
 
 def test_a_vault_without_the_root_is_named():
     found = running([OTHER], ISSUER_OTHER, [])
-    result = check(found, plan(root="linkerd-root-1", is_signer=False))
+    result = check(found, plan(root="linkerd-root-1", is_managed=False))
     assert codes(result) == ["anchors_disjoint"]
     assert "The issuer linkerd-root-1 in mount pki of Vault does not exist" in result["problems"][0]["message"]
 
@@ -159,7 +167,7 @@ def test_removal_of_anchor_with_unread_pod_certificates(code, expected):
 
 def test_an_issuer_that_the_run_does_not_configure_decides_who_signs():
     found = running([ONE], ISSUER, [pods(WEB, trust=(ONE,))])
-    assert codes(check(found, plan(ONE, signer=None, is_signer=False))) == []
+    assert codes(check(found, plan(ONE, signer=None, is_managed=False))) == []
 
 
 def test_with_the_secret_as_source_the_other_namespace_of_trust_manager_is_refused():
