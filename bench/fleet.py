@@ -38,21 +38,26 @@ CASES = (
 )
 
 
+def write_kubeconfig(path: Path, name: str, server: str) -> None:
+    """Write a kubeconfig whose cluster, user and context have one name."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": {"server": server}}],
+        "users": [{"name": name, "user": {}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "current-context": name,
+    }
+    path.write_text(json.dumps(config))
+
+
 def write_inventory(folder: Path, count: int, api: str, vault: str) -> None:
     """Write an inventory and kubeconfigs for clusters at the stand-in `api`, and a Vault at the address `vault`."""
     hosts = {}
     for number in range(count):
         name = f"cluster-{number}"
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": name, "cluster": {"server": f"{api}/clusters/{number}"}}],
-            "users": [{"name": name, "user": {}}],
-            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
-            "current-context": name,
-        }
         # One file for each cluster. Each host reads its whole file, so one file for all would cost quadratic time.
-        (folder / f"{name}.kubeconfig").write_text(json.dumps(config))
+        write_kubeconfig(folder / f"{name}.kubeconfig", name, f"{api}/clusters/{number}")
         hosts[name] = {"pki_kubernetes": {"kubeconfig": str(folder / f"{name}.kubeconfig"), "context": name}}
     environment = environment_file()
     common = {

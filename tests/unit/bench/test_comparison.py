@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
 from bench import __main__ as program  # noqa: E402
-from bench import chart_values, clusters, programs, ratios, report, sandbox, usage, workshop  # noqa: E402
+from bench import chart_values, clusters, fleet, programs, ratios, report, sandbox, stand_in_api, usage, workshop  # noqa: E402
 
 RECAP = "bench : ok=9    changed={}    unreachable=0"
 
@@ -245,7 +245,7 @@ def test_programs_are_recorded(tmp_path):
     assert programs.program_seconds(lines) == {"helm": 0.3, "helm_upgrade": 1, "linkerd": 1, "linkerd_check": 3}
 
 
-def test_fleet_needs_the_measurement_of_programs(tmp_path, monkeypatch):
+def test_fleet_needs_the_measurement_of_programs(tmp_path):
     stored = tmp_path / "measured.json"
     stored.write_text(json.dumps({"workshop": {"machine": "older", "results": {}}}))
     with pytest.raises(usage.BenchError, match="--only workshop"):
@@ -256,18 +256,54 @@ def test_fleet_needs_the_measurement_of_programs(tmp_path, monkeypatch):
     assert program.settings("workshop", 2, {}) == {"rounds": 2}
 
 
-def test_play_chooses_the_connection(tmp_path, monkeypatch):
-    commands = []
+@pytest.fixture
+def timed(tmp_path, monkeypatch) -> tuple[sandbox.TimedSandbox, list]:
+    """A sandbox that runs no program, and the commands that it would run, with their environment variables."""
+    started: list[tuple[list[str], dict[str, str]]] = []
 
     def run(command, env, watch=False):
-        commands.append(command)
-        Path(env["BENCH_TASK_TIMES"]).write_text('{"mark": "start"}\n')
+        started.append((command, env))
+        Path(env.get("BENCH_TASK_TIMES", os.devnull)).write_text('{"mark": "start"}\n')
         return usage.Usage(1, 1, "")
 
+    charts = dict.fromkeys(("cert_manager", "trust_manager", "linkerd_crds", "linkerd_control_plane"), "chart")
+    images = dict.fromkeys(("node_image", "vault_image", "linkerd_version"), "x")
+    parts = {"environment": {"A": "1"}, "path_prefix": "/tools", "charts": charts, "linkerd_values": {}, **images}
     monkeypatch.setattr(sandbox, "run", run)
-    monkeypatch.setattr("lab.sandbox.environment_file", lambda: {"environment": {}, "path_prefix": "/tools"})
-    timed = sandbox.TimedSandbox(tmp_path, sandbox.Names(("bench",), "network", "vault", 1, 2, 3))
-    timed.play("site")
-    timed.play("site", "--forks=4", connection="local")
-    assert "--extra-vars=ansible_connection=servicemesh.pki.forkserver" in commands[0]
-    assert commands[1][-2:] == ["--extra-vars=ansible_connection=local", "--forks=4"]
+    monkeypatch.setattr("lab.sandbox.environment_file", lambda: parts)
+    monkeypatch.setattr(sandbox.TimedSandbox, "remove", lambda self: None)
+    names = sandbox.Names(("bench",), "network", "vault", 1, 2, 3)
+    return sandbox.TimedSandbox(tmp_path, names), started
+
+
+def test_play_chooses_the_connection(timed):
+    timed[0].play("site")
+    timed[0].play("site", "--forks=4", connection="local")
+    assert "--extra-vars=ansible_connection=servicemesh.pki.forkserver" in timed[1][0][0]
+    assert timed[1][1][0][-2:] == ["--extra-vars=ansible_connection=local", "--forks=4"]
+
+
+def test_script_gets_a_file_of_values_for_each_release(timed):
+    timed[0].run_script()
+    timed[0].run_script(site_values=True)
+    (_, plain), (_, with_values) = timed[1]
+    assert "CHART_VALUES" not in plain
+    written = {path.stem: json.loads(path.read_text()) for path in Path(with_values["CHART_VALUES"]).iterdir()}
+    assert written == chart_values.chart_values({})
+
+
+def test_programs_of_the_lab_start_through_recorders(timed, tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox, "response_seconds", lambda kubeconfig, context: 0.01)
+    monkeypatch.setattr(sandbox, "program_seconds", lambda times: {"helm": 0.1})
+    assert timed[0].measure_programs() == {"helm": 0.1, "api_response": 0.01}
+    variables = json.loads(timed[1][0][0][-1])["pki_environment"]
+    assert variables["PATH"].startswith(f"{tmp_path / 'recorders'}:/tools:")
+    assert (variables["BENCH_PROGRAMS"], variables["A"]) == ("/tools", "1")
+
+
+def test_response_of_an_api_server_is_timed(tmp_path):
+    with stand_in_api.Clusters(0.02) as api:
+        fleet.write_kubeconfig(tmp_path / "kubeconfig", "cluster-0", f"{api.url}/clusters/0")
+        api.objects["/clusters/0/api/v1/namespaces/kube-system"] = {"metadata": {"name": "kube-system"}}
+        assert 0.02 <= programs.response_seconds(tmp_path / "kubeconfig", "cluster-0") < 5
+    assert api.requests == {"GET": 1 + programs.REQUESTS}
