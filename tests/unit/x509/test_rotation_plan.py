@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -390,42 +387,3 @@ def test_variables_of_one_cluster_are_valid_for_all():
 def test_unusable_options_are_an_error_of_the_filter(options):
     with pytest.raises(AnsibleFilterError):
         rotation_plan({}, vault(OLD_NAME), options)
-
-
-PLAY = """
-- hosts: vault:clusters
-  connection: local
-  gather_facts: false
-  vars:
-    ansible_python_interpreter: "{{ ansible_playbook_python }}"
-    rotation_vault: vault-host
-    rotation_target: linkerd-root-2
-  tasks:
-    - ansible.builtin.import_tasks: ROOT/playbooks/tasks/rotate/plan.yml
-    - ansible.builtin.copy: {content: "{{ rotation | to_json }}", dest: "{{ playbook_dir }}/{{ inventory_hostname }}"}
-"""
-
-
-def test_the_playbook_plans_with_what_the_hosts_have_read(tmp_path):
-    """Stand-ins of registered results, in an inventory in which variables refer to others."""
-    results = {"linkerd_check_result": GOOD["check"], "rotation_components": {"objects": [{**BUNDLE, **FROM_GIT}]}}
-    read = {"rotation_certificates": reading(BOTH, ISSUER, ROOT.pem, ISSUER), **results}
-    clusters = {
-        "one": {**read, "pki_take_over": ["{{ bundle }}"], "bundle": "Bundle linkerd-identity-trust-roots"},
-        "two": {**read, "linkerd_check_result": {"passed": False}, "pki_extra_trust_anchors": ["{{ other }}"],
-                "other": OTHER.pem},
-    }  # fmt: skip
-    vault_host = {"vault-host": {"rotation_issuers": vault(OLD_NAME, NEW_NAME)}}
-    inventory = {"vault": {"hosts": vault_host}, "clusters": {"hosts": clusters}}
-    (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
-    (tmp_path / "play.yml").write_text(PLAY.replace("ROOT", str(COLLECTION)))
-    program = Path(sys.executable).parent / "ansible-playbook"
-    command = [program, "-i", tmp_path / "inventory.yml", tmp_path / "play.yml", "-e", "rotation_force=false"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=COLLECTION, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    plans = [json.loads((tmp_path / name).read_text()) for name in ("vault-host", "one", "two")]
-    assert plans[0] == plans[1] == plans[2]
-    assert [(one["code"], one["cluster"]) for one in plans[0]["problems"]] == [("linkerd_check_failed", "two")]
-    assert plans[0]["phase_name"] == "distribute"  # both clusters lack the other trust anchor
-    for cluster in plans[0]["clusters"].values():
-        assert {*cluster["anchors"]} == {ROOT.pem, NEXT.pem, OTHER.pem}

@@ -1,0 +1,67 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The start of rotate_trust_anchor.yml, and its plan from what the hosts have read, in runs of ansible-playbook."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from readings import ISSUER, NEXT, ROOT
+from test_rotation_plan import BOTH, BUNDLE, FROM_GIT, GOOD, NEW_NAME, OLD_NAME, OTHER, reading, vault
+
+COLLECTION = Path(__file__).resolve().parents[3]
+PLAY = """
+- hosts: vault:clusters
+  connection: local
+  gather_facts: false
+  vars:
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+    rotation_vault: vault-host
+    rotation_target: linkerd-root-2
+  tasks:
+    - ansible.builtin.import_tasks: ROOT/playbooks/tasks/rotate/plan.yml
+    - ansible.builtin.copy: {content: "{{ rotation | to_json }}", dest: "{{ playbook_dir }}/{{ inventory_hostname }}"}
+"""
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ansible-playbook with the inventory in the folder."""
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(folder / "inventory.yml"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=COLLECTION, check=False)
+
+
+def test_the_playbook_plans_with_what_the_hosts_have_read(tmp_path):
+    """Stand-ins of registered results, in an inventory in which variables refer to others."""
+    results = {"linkerd_check_result": GOOD["check"], "rotation_components": {"objects": [{**BUNDLE, **FROM_GIT}]}}
+    read = {"rotation_certificates": reading(BOTH, ISSUER, ROOT.pem, ISSUER), **results}
+    clusters = {
+        "one": {**read, "pki_take_over": ["{{ bundle }}"], "bundle": "Bundle linkerd-identity-trust-roots"},
+        "two": {**read, "linkerd_check_result": {"passed": False}, "pki_extra_trust_anchors": ["{{ other }}"],
+                "other": OTHER.pem},
+    }  # fmt: skip
+    vault_host = {"vault-host": {"rotation_issuers": vault(OLD_NAME, NEW_NAME)}}
+    inventory = {"vault": {"hosts": vault_host}, "clusters": {"hosts": clusters}}
+    (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
+    (tmp_path / "play.yml").write_text(PLAY.replace("ROOT", str(COLLECTION)))
+    done = run(tmp_path, str(tmp_path / "play.yml"), "-e", "rotation_force=false")
+    assert done.returncode == 0, done.stdout + done.stderr
+    plans = [json.loads((tmp_path / name).read_text()) for name in ("vault-host", "one", "two")]
+    assert plans[0] == plans[1] == plans[2]
+    assert [(one["code"], one["cluster"]) for one in plans[0]["problems"]] == [("linkerd_check_failed", "two")]
+    assert plans[0]["phase_name"] == "distribute"  # both clusters lack the other trust anchor
+    for cluster in plans[0]["clusters"].values():
+        assert {*cluster["anchors"]} == {ROOT.pem, NEXT.pem, OTHER.pem}
+
+
+@pytest.mark.parametrize(("limit", "left_out"), [("one", "two, vault-host"), ("vault-host", "one, two")])
+def test_a_run_that_leaves_out_hosts_is_refused(tmp_path, limit, left_out):
+    inventory = {"vault": {"hosts": {"vault-host": {}}}, "clusters": {"hosts": {"one": {}, "two": {}}}}
+    (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
+    done = run(tmp_path, "playbooks/rotate_trust_anchor.yml", "--limit", limit)
+    assert done.returncode != 0 and f"leaves out {left_out}." in " ".join(done.stdout.split())
+    assert "changed=0" in done.stdout
