@@ -73,9 +73,21 @@ func (c *counts) add(start time.Time, url string, err error) {
 	fmt.Fprintf(c.file, "good %s\n", url)
 }
 
+// awaitProxy waits until Linkerd's proxy of the pod is ready. The kubelet starts the
+// application without it if the postStart hook fails that waits for it, and runc
+// sometimes fails to run a hook right after the start of a container.
+func awaitProxy(ctx context.Context) {
+	const ready = "http://localhost:4191/ready"
+	client := &http.Client{Timeout: time.Second}
+	for _, err := get(client, ready); err != nil && ctx.Err() == nil; _, err = get(client, ready) {
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // probe sends requests until ctx ends.
 func probe(ctx context.Context, folder string, streams []stream) {
 	c := openCounts(folder)
+	awaitProxy(ctx)
 	held := &http.Client{Timeout: timeout}
 	var running sync.WaitGroup
 	for _, s := range streams {
