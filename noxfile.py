@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All checks and tests, one session each. `nox --list` shows them.
 
-The sessions use the environment that `make venv` creates, so run them with `make`. Arguments after `--` are passed to
-pytest.
+The sessions use the environment that `make venv` creates, so run them with `make`. pytest gets arguments after `--`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent))
 from lab.places import cache_root
-from lab.prometheus import program
+from lab.prometheus import operator, program
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "none"
@@ -71,7 +70,7 @@ LONG = tuple(
         *("site_failures", "site_lifecycle", "vault_dev_tls"),
     )
 )
-ALERTS = "tests/end_to_end/test_alerts.py"
+ALERTS = ("tests/end_to_end/test_alerts.py", "tests/end_to_end/test_prometheus_operator.py")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -213,7 +212,7 @@ def webpki(session: nox.Session) -> None:
 def lab(session: nox.Session) -> None:
     """Build the lab and run the end-to-end tests in it, without those of `lab_long` and `prometheus`."""
     session.run("python", "-m", "lab", "up")
-    session.run("pytest", "tests/end_to_end", *(f"--ignore={path}" for path in (*LONG, ALERTS)), *session.posargs)
+    session.run("pytest", "tests/end_to_end", *(f"--ignore={path}" for path in (*LONG, *ALERTS)), *session.posargs)
 
 
 @nox.session
@@ -227,8 +226,8 @@ def lab_long(session: nox.Session) -> None:
 def chaos(session: nox.Session) -> None:
     """Rotate the trust anchor seven times, and end a run with SIGKILL 24 times. Takes about an hour."""
     session.run("python", "-m", "lab", "up")
-    env = {"SERVICEMESH_PKI_TEST_ROTATIONS": "7"}
-    session.run("pytest", "-s", "tests/end_to_end/test_killed_runs.py", *session.posargs, env=env)
+    test, env = "tests/end_to_end/test_killed_runs.py", {"SERVICEMESH_PKI_TEST_ROTATIONS": "7"}
+    session.run("pytest", "-s", test, *session.posargs, env=env)
 
 
 @nox.session
@@ -293,11 +292,12 @@ def alerts(session: nox.Session) -> None:
 
 @nox.session
 def prometheus(session: nox.Session) -> None:
-    """Run the alerts in a real Prometheus, with reports made for the tests and with a mesh of the lab."""
-    env = {"SERVICEMESH_PKI_PROMETHEUS": str(program("prometheus"))}
+    """Run Prometheus with reports made for the tests and with a mesh of the lab, and the Prometheus operator."""
+    programs = {"PROMETHEUS": program("prometheus"), "PROMTOOL": program("promtool"), "PROMETHEUS_OPERATOR": operator()}
+    env = {f"SERVICEMESH_PKI_{name}": str(path) for name, path in programs.items()}
     session.run("python", "-m", "lab", "up")
     session.run("pytest", "tests/prometheus", *session.posargs, env=env)
-    session.run("pytest", ALERTS, *session.posargs, env=env)
+    session.run("pytest", *ALERTS, *session.posargs, env=env)
 
 
 @nox.session

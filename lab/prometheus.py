@@ -28,6 +28,8 @@ from lab.progress import Progress
 
 VERSION, RELEASE = "v0.316.0", "3.16"
 MODULE = "github.com/prometheus/prometheus/cmd/{}@" + VERSION
+OPERATOR_VERSION = "v0.85.0"
+OPERATOR_MODULE = "github.com/prometheus-operator/prometheus-operator"
 ADDRESS = "127.0.0.1:9090"
 INVENTORY = "inventories/lab"
 INTERVAL = 30  # seconds between the alerts of a verification and the next one
@@ -46,6 +48,41 @@ def program(name: str) -> Path:
         if built.returncode:
             raise LabError(f"{name} cannot be built. The output of go is above.")
     return path
+
+
+def operator() -> Path:
+    """Build the Prometheus operator in the cache, if it is missing, and return its path. Raises LabError."""
+    path = cache_root() / f"prometheus-operator-{OPERATOR_VERSION}" / "operator"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # `go install` refuses a module that replaces others, and these two are those that it replaces.
+        modules = (f"{OPERATOR_MODULE}{part}" for part in ("", "/pkg/apis/monitoring", "/pkg/client"))
+        required = "".join(f"\nrequire {module} {OPERATOR_VERSION}" for module in modules)
+        (path.parent / "go.mod").write_text(f"module operator\n\ngo 1.24.0\n{required}\n")
+        command = ["nice", "-n", "10", "go", "build", "-mod=mod", "-o", str(path), f"{OPERATOR_MODULE}/cmd/operator"]
+        with Progress(cache() / "timings.json", 1).step("the Prometheus operator"):
+            built = subprocess.run(command, cwd=path.parent, check=False)
+        if built.returncode:
+            raise LabError("The Prometheus operator cannot be built. The output of go is above.")
+    return path
+
+
+class DefinitionLoader(yaml.SafeLoader):
+    """Reads `=` as text. PyYAML knows it as a special value of YAML 1.1."""
+
+
+DefinitionLoader.add_constructor("tag:yaml.org,2002:value", yaml.SafeLoader.construct_yaml_str)
+
+
+def operator_definitions() -> dict[str, dict[str, Any]]:
+    """The custom resource definitions of the Prometheus operator by name, from its Go module. Raises LabError."""
+    command = ["go", "mod", "download", "-json", f"{OPERATOR_MODULE}@{OPERATOR_VERSION}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(f"The Go module of the Prometheus operator cannot be downloaded: {done.stdout}{done.stderr}")
+    folder = Path(json.loads(done.stdout)["Dir"]) / "example/prometheus-operator-crd"
+    found = [yaml.load(path.read_text(), DefinitionLoader) for path in sorted(folder.glob("*.yaml"))]
+    return {one["metadata"]["name"]: one for one in found}
 
 
 def monitor(env: dict[str, str]) -> None:

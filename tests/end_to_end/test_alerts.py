@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -112,10 +113,18 @@ def anchors(mesh: Mesh) -> int:
     return mesh.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt").count("BEGIN CERTIFICATE")
 
 
+def token_of_cert_manager(mesh: Mesh) -> str:
+    return base64.b64decode(mesh.data("secret", "vault-token", "token", "cert-manager")).decode()
+
+
+def revoke(mesh: Mesh) -> None:
+    token = token_of_cert_manager(mesh)
+    assert mesh.vault("POST", "auth/token/revoke", {"token": token}, token=mesh.root_token())[0] == 204
+
+
 def test_a_token_that_was_revoked(watched):
     mesh = watched.mesh
-    token = base64.b64decode(mesh.data("secret", "vault-token", "token", "cert-manager")).decode()
-    assert mesh.vault("POST", "auth/token/revoke", {"token": token}, token=mesh.root_token())[0] == 204
+    revoke(mesh)
     renewed = mesh.play("playbooks/renew_issuer.yml", variables={"linkerd_timeout": 20})
     assert renewed.rc != 0, renewed.output[-2000:]
     found = watched.fire(("MeshCertificateRequestRefused", "warning"))
@@ -123,6 +132,40 @@ def test_a_token_that_was_revoked(watched):
     for playbook, *arguments in (("site", "--tags", "vault_issuer"), ("renew_issuer",)):
         done = mesh.play(f"playbooks/{playbook}.yml", *arguments)
         assert done.rc == 0, done.output[-2000:]
+    watched.fire()
+
+
+def test_a_vault_that_is_sealed_at_renewal(watched):
+    mesh = watched.mesh
+    [key] = re.findall(r"Unseal Key: (\S+)", mesh.run("docker", "logs", mesh.names.vault))
+    assert mesh.vault("PUT", "sys/seal", {}, token=mesh.root_token())[0] == 204
+    renewed = mesh.play("playbooks/renew_issuer.yml", variables={"linkerd_timeout": 20})
+    assert renewed.rc != 0, renewed.output[-2000:]
+    watched.verify()  # fails, because it cannot read the sealed Vault
+    expected = {ALWAYS, ("MeshCertificateRequestRefused", "warning"), ("MeshVerificationFailed", "warning")}
+    watched.prometheus.wait(lambda: set(watched.prometheus.firing()) == expected)
+    assert mesh.vault("PUT", "sys/unseal", {"key": key})[1]["sealed"] is False
+    done = mesh.play("playbooks/renew_issuer.yml")
+    assert done.rc == 0, done.output[-2000:]
+    watched.fire()
+
+
+def test_a_token_that_expires_soon(watched):
+    """The run of a schedule replaces it before that, and nothing else."""
+    mesh = watched.mesh
+    scheduled = ("playbooks/site.yml", "--tags", "vault_issuer")
+    revoke(mesh)
+    short = mesh.play(*scheduled, variables={"vault_issuer_token_ttl": "200h", "vault_issuer_minimum_ttl": "100h"})
+    assert short.rc == 0, short.output[-2000:]
+    found = watched.fire(("MeshVaultCredentialExpires", "warning"))
+    assert mesh.cluster in found["MeshVaultCredentialExpires", "warning"]
+    before = token_of_cert_manager(mesh)
+    run = mesh.play(*scheduled)
+    assert run.rc == 0 and token_of_cert_manager(mesh) != before, run.output[-2000:]
+    found = mesh.vault("GET", "auth/token/lookup-self", None, token_of_cert_manager(mesh))[1]["data"]
+    assert found["ttl"] > 384 * 3600
+    again = mesh.play(*scheduled)
+    assert (again.rc, again.changed) == (0, 0), again.output[-2000:]
     watched.fire()
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""monitoring.yml with a real API server. The kinds of the Prometheus operator are stand-ins without validation."""
+"""monitoring.yml with a real API server and the custom resource definitions of the Prometheus operator."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from lab.prometheus import operator_definitions
 
 ROOT = Path(__file__).resolve().parents[3]
 GROUP = "monitoring.coreos.com"
@@ -73,30 +75,15 @@ def playbook(kubernetes, tmp_path, request):
 
 @pytest.fixture
 def operator(kubernetes):
-    for kind, plural in OPERATOR.items():
-        kubernetes.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition(kind, plural))
+    """The API of the Prometheus operator, which is not running."""
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    names = [f"{plural}.{GROUP}" for plural in OPERATOR.values()]
+    definitions = operator_definitions()
+    for name in names:
+        kubernetes.call("POST", path, definitions[name])
     yield
-    for plural in OPERATOR.values():
-        kubernetes.call("DELETE", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.{GROUP}")
-
-
-def definition(kind: str, plural: str) -> dict:
-    anything = {
-        "type": "object",
-        "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-    }
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced",
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
-            "versions": [version],
-        },
-    }
+    for name in names:
+        kubernetes.call("DELETE", f"{path}/{name}")
 
 
 def test_config_map_without_the_operator(playbook):
@@ -163,7 +150,7 @@ def test_api_server_accepts_objects_of_the_guide(playbook):
         playbook.kubernetes.call("POST", f"{path}?dryRun=All&fieldValidation=Strict", one)
 
 
-def test_files_for_a_prometheus_elsewhere(playbook, tmp_path):
+def test_files_for_a_prometheus_elsewhere(playbook, operator, tmp_path):
     task = {"ansible.builtin.import_role": {"name": "servicemesh.pki.monitoring", "tasks_from": "render"}}
     play = {
         "hosts": "clusters",
@@ -177,7 +164,10 @@ def test_files_for_a_prometheus_elsewhere(playbook, tmp_path):
     assert done.returncode == 0, done.stdout
     written = {path.name: path.read_text() for path in (tmp_path / "monitoring").iterdir()}
     assert set(written) == {"rules.yml", "scrape.yml", "dashboard.json", "operator.yaml"}
-    kinds = [one["kind"] for one in yaml.safe_load_all(written["operator.yaml"])]
-    assert kinds == ["PrometheusRule", *["PodMonitor"] * 3]
+    objects = list(yaml.safe_load_all(written["operator.yaml"]))
+    assert [one["kind"] for one in objects] == ["PrometheusRule", *["PodMonitor"] * 3]
+    for one in objects:
+        path = f"/apis/{GROUP}/v1/namespaces/{one['metadata']['namespace']}/{OPERATOR[one['kind']]}"
+        playbook.kubernetes.call("POST", f"{path}?dryRun=All&fieldValidation=Strict", one)
     assert "{{ $labels.cluster }}" in written["rules.yml"]
     assert json.loads(written["dashboard.json"])["uid"] == "servicemesh-pki"
