@@ -15,7 +15,7 @@ $(VENV)/.complete:
 	@mkdir -p $(CACHE)
 	@python3 -m venv --clear $(VENV)
 	@$(VENV)/bin/pip install --quiet --no-compile uv
-	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --require-hashes -r requirements.txt
+	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python --no-deps --require-hashes -r requirements.txt
 	$(if $(CORE),@$(VENV)/bin/pip install --quiet --no-deps 'ansible-core==$(CORE).*')
 	@touch $@
 
