@@ -25,7 +25,6 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernet
 
 try:
     from kubernetes import watch
-    from kubernetes.client import CoreV1Api
     from kubernetes.client.exceptions import ApiException
     from kubernetes.config import ConfigException
     from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
@@ -249,6 +248,8 @@ class Cluster:
         return replace(cause, message=f"{cause.message}, last log line: {line}") if line else cause
 
     def last_log_line(self, cause: kubernetes_pods.Cause, namespace: str) -> str:
+        from kubernetes.client import CoreV1Api  # here, because it loads hundreds of models, for a second
+
         read = CoreV1Api(self.client.client.client).read_namespaced_pod_log
         options: dict[str, Any] = {"container": cause.container, "tail_lines": LOG_LINES, "limit_bytes": LOG_BYTES}
         for previous in (False, True):  # previous=False is the crashed run until the next one starts
