@@ -20,9 +20,7 @@ WEB = "shop/web-1"
 OWN_ISSUER = {"group": "cert-manager.io", "name": "vault"}
 
 
-def plan(
-    *anchors, signer=None, issuer=OWN_ISSUER, is_managed=True, root="linkerd-root", trust_source="anchors", extra=()
-):
+def plan(*anchors, signer=None, issuer=None, is_managed=True, root="linkerd-root", trust_source="anchors", extra=()):
     """A run whose Vault has at most the root linkerd-root."""
     vault = {
         "root": root,
@@ -33,7 +31,7 @@ def plan(
         "is_managed": is_managed,
     }
     own, more = ([one["certificate"] for one in some] for some in (anchors, extra))
-    linkerd = {"anchors": own, "extra_anchors": more, "trust_source": trust_source, "issuer": issuer}
+    linkerd = {"anchors": own, "extra_anchors": more, "trust_source": trust_source, "issuer": issuer or OWN_ISSUER}
     return {**requested(linkerd=linkerd), "vault": vault}
 
 
