@@ -16,9 +16,8 @@ from bench.usage import ROOT, BenchError
 GUIDE = ROOT / "docs" / "guides" / "performance.md"
 FIGURES = ROOT / "docs" / "figures"
 MEASURED = FIGURES / "measured.json"
-FORMAT = (
-    2  # of the results in MEASURED. The tables of parts with another format stay as they are until they are measured
-)
+# Format of the results in MEASURED. The tables of parts with another format stay as they are until they are measured.
+FORMAT = 2
 TITLES = {
     "script": "the workshop's commands as a script",
     "script_values": "the script with the chart values of `site.yml`",

@@ -41,12 +41,7 @@ def program(name: str) -> Path:
     """Build a program of Prometheus in the cache, if it is missing, and return its path. Raises LabError."""
     path = cache_root() / f"{name}-{VERSION}" / name
     if not path.exists():
-        cache().mkdir(parents=True, exist_ok=True)
-        command = ["nice", "-n", "10", "go", "install", MODULE.format(name)]
-        with Progress(cache() / "timings.json", 1).step(f"{name} of Prometheus {RELEASE}"):
-            built = subprocess.run(command, env={**os.environ, "GOBIN": str(path.parent)}, check=False)
-        if built.returncode:
-            raise LabError(f"{name} cannot be built. The output of go is above.")
+        build(f"{name} of Prometheus {RELEASE}", path, "install", MODULE.format(name))
     return path
 
 
@@ -59,12 +54,19 @@ def operator() -> Path:
         modules = (f"{OPERATOR_MODULE}{part}" for part in ("", "/pkg/apis/monitoring", "/pkg/client"))
         required = "".join(f"\nrequire {module} {OPERATOR_VERSION}" for module in modules)
         (path.parent / "go.mod").write_text(f"module operator\n\ngo 1.24.0\n{required}\n")
-        command = ["nice", "-n", "10", "go", "build", "-mod=mod", "-o", str(path), f"{OPERATOR_MODULE}/cmd/operator"]
-        with Progress(cache() / "timings.json", 1).step("the Prometheus operator"):
-            built = subprocess.run(command, cwd=path.parent, check=False)
-        if built.returncode:
-            raise LabError("The Prometheus operator cannot be built. The output of go is above.")
+        build("the Prometheus operator", path, "build", "-mod=mod", "-o", str(path), f"{OPERATOR_MODULE}/cmd/operator")
     return path
+
+
+def build(title: str, path: Path, *arguments: str) -> None:
+    """Run `go` in the folder of the program that it builds, with progress. Raises LabError."""
+    for folder in (path.parent, cache()):
+        folder.mkdir(parents=True, exist_ok=True)
+    command = ["nice", "-n", "10", "go", *arguments]
+    with Progress(cache() / "timings.json", 1).step(title):
+        built = subprocess.run(command, cwd=path.parent, env={**os.environ, "GOBIN": str(path.parent)}, check=False)
+    if built.returncode:
+        raise LabError(f"{title} cannot be built. The output of go is above.")
 
 
 class DefinitionLoader(yaml.SafeLoader):

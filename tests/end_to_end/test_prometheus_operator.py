@@ -73,12 +73,9 @@ def test_prometheus_gets_the_jobs_and_rules(mesh, tmp_path: Path):
     assert done.rc == 0, done.output[-3000:]
     names = ("cert-manager", "trust-manager", "linkerd-identity")
     expected = {f"podMonitor/{NAMESPACE}/servicemesh-pki-{name}/0" for name in names}
+    written = (f"secret/prometheus-{NAME}", f"configmap/prometheus-{NAME}-rulefiles-0")
+    mesh.kubectl("wait", *written, "-n", NAMESPACE, "--for=create", "--timeout=120s")
     until(lambda: {job["job_name"] for job in configuration(mesh)["scrape_configs"]} == expected)
-    until(
-        lambda: mesh.kubectl(
-            "get", "configmap", f"prometheus-{NAME}-rulefiles-0", "-n", NAMESPACE, "--ignore-not-found"
-        )
-    )
     files = mesh.get("configmap", f"prometheus-{NAME}-rulefiles-0", "-n", NAMESPACE)["data"]
     [found] = [yaml.safe_load(text) for text in files.values()]
     assert alerts(found) == alerts(alert_rules.rules())
