@@ -46,6 +46,8 @@ def evaluate(cluster: str, found: Facts, requested: Facts, leaves: Facts | None 
     _objects(result, found, requested.get("take_over") or [])
     _programs(result, found, requested)
     _namespaces(result, found)
+    if "linkerd" in requested:
+        _missing_namespaces(result, found, requested["linkerd"])
     for one in found["unreadable"]:
         result.problem(
             "not_readable",
@@ -213,12 +215,18 @@ def _namespace(found: Facts, requested: Facts, is_written: bool) -> Facts:
 
 def _left_over(result: Result, found: Facts, requested: Facts) -> list[str]:
     """Namespaces with a ConfigMap of trust anchors of this collection that the Bundle does not read any more."""
-    trust = result.decisions.get("trust_manager", {}).get("trust_namespace") or requested["trust_namespace"]
+    trust = _trust_namespace(result, requested)
     return [
         one["namespace"]
         for one in found["anchor_sources"]
         if one["managed"] and not (requested["has_configmap"] and one["namespace"] == trust)
     ]
+
+
+def _trust_namespace(result: Result, requested: Facts) -> str:
+    """The trust namespace of a trust-manager that is left alone, or else the configured one."""
+    found = result.decisions.get("trust_manager", {}).get("trust_namespace")
+    return str(found or requested["trust_namespace"])
 
 
 def _pod_security(result: Result, found: Facts, requested: Facts, is_written: bool) -> None:
@@ -345,4 +353,19 @@ def _namespaces(result: Result, found: Facts) -> None:
                 f"namespace {name}",
                 f"The namespace {name} is terminating, so nothing can be created in it. Wait until it is removed. "
                 f"Reason: {' '.join(one['held_by']) or 'not reported'}",
+            )
+
+
+def _missing_namespaces(result: Result, found: Facts, requested: Facts) -> None:
+    """Namespaces that the run needs and does not create, because others install the charts."""
+    if requested["creates_namespaces"]:
+        return
+    trust = {_trust_namespace(result, requested)} if requested["has_configmap"] else set()
+    for name in sorted({requested["namespace"], *trust}):
+        if not (found["namespaces"].get(name) or {}).get("exists"):
+            result.problem(
+                "namespace_missing",
+                f"namespace {name}",
+                f"The namespace {name} does not exist, and pki_manage=certificates creates no namespace. Create it "
+                "with the charts.",
             )

@@ -27,6 +27,7 @@ CHECKS = {
     "identity_in_release": "Linkerd takes its issuer and trust anchors from cert-manager and trust-manager.",
     "linkerd_cli_missing": "The linkerd CLI is installed, if the run calls linkerd check.",
     "linkerd_cli_version": "The linkerd CLI has the version of the control plane.",
+    "namespace_missing": "The namespaces exist, if others install the charts.",
     "namespace_terminating": "No namespace of the mesh is terminating.",
     "not_readable": "The credential permits reading everything that is checked.",
     "object_in_git": "No GitOps controller applies an object that the run would change.",

@@ -86,6 +86,18 @@ def test_a_namespace_that_is_terminating_stops_the_run():
     ]
 
 
+@pytest.mark.parametrize(
+    ("has_configmap", "missing"),
+    [(True, ["namespace linkerd", "namespace linkerd-trust"]), (False, ["namespace linkerd"])],
+)
+def test_without_charts_the_namespaces_must_exist(has_configmap, missing):
+    configuration = requested(linkerd={"creates_namespaces": False, "has_configmap": has_configmap})
+    found = [one["object"] for one in check(empty(), configuration)["problems"] if one["code"] == "namespace_missing"]
+    assert found == missing
+    present = empty(namespaces=dict.fromkeys(("linkerd", "linkerd-trust"), namespace()))
+    assert "namespace_missing" not in codes(check(present, configuration))
+
+
 def thing(**changes):
     return {"kind": "Certificate", "name": "linkerd-identity-issuer", "namespace": "linkerd", "exists": True,
             "managed": False, "matches": False, "owner": "", "gitops": "", **changes}  # fmt: skip

@@ -143,6 +143,7 @@ def requested(**changes: Facts) -> Facts:
         },
         "linkerd": {
             "manage": "auto", "required": True, "namespace": "linkerd", "values": {}, "crds_values": {}, "cni": False,
+            "creates_namespaces": True,
             "labels": {"linkerd.io/is-control-plane": "true"}, "annotations": {"linkerd.io/inject": "disabled"},
             "gateway_api": {"source": "install.yaml", "version": "1.5.1", "upgrade": False}, "has_configmap": True,
             "trust_source": "anchors", "trust_namespace": "linkerd-trust", "anchors": [], "extra_anchors": [],
