@@ -32,7 +32,8 @@ options:
   expected_version:
     description:
       - Expected version of Linkerd, such as V(edge-26.8.3).
-      - Without it, the CLI requests the newest version from a server on the internet.
+      - The default is the version of the running control plane, or that of the CLI if there is none. So the check needs
+        no connection to the internet, where the CLI would look up the newest version.
     type: str
   data_plane:
     description: Whether to check the data plane instead of what concerns the control plane only.
@@ -174,7 +175,7 @@ def run_check(module: AnsibleModule) -> tuple[int, str, str]:
         )
     options = {
         "output": "json",
-        "expected-version": params["expected_version"],
+        "expected-version": params["expected_version"] or cli.running_version(module),
         "namespace": params["namespace"],
         "wait": f"{1 if module.check_mode else params['wait']}s",
         "proxy": "true" if params["data_plane"] else "",

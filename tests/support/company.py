@@ -112,7 +112,6 @@ class Company(Mesh):
             "linkerd_values": parts["linkerd_values"],
             "linkerd_gateway_api_crds": parts["gateway_api_crds"],
             "linkerd_gateway_api_version": parts["versions"]["gateway-api"].removeprefix("v"),
-            "linkerd_check_expected_version": parts["linkerd_version"],
         }
 
     def vault(self, method: str, path: str, data: dict | None = None, token: str = "") -> tuple[int, dict]:

@@ -37,3 +37,14 @@ def run(module: AnsibleModule, command: str, options: Mapping[str, Any]) -> tupl
         flags = [f"--{name}={value}" for name, value in {**place, **options}.items() if value]
         rc, out, err = module.run_command([program, command, *flags], pass_fds=cluster.descriptors)
         return rc, out, err
+
+
+def running_version(module: AnsibleModule) -> str:
+    """Version of the running control plane, or that of the CLI if there is none. Empty if the CLI prints neither.
+
+    Has the requirements and errors of `run`. The CLI prints its own version first, and "unavailable" for a control
+    plane that it cannot read (Linkerd: cli/cmd/version.go).
+    """
+    out = run(module, "version", {"short": "true"})[1]
+    found = [version for version in out.split() if version != "unavailable"]
+    return found[-1] if found else ""

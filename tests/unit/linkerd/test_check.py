@@ -189,17 +189,37 @@ def test_all_text_of_table_is_returned(lines):
 
 
 @pytest.fixture
-def run(make_standin, result_of):
-    """Run linkerd_check with a stand-in that prints the given output."""
-    standin = make_standin("linkerd", Path(__file__).parent / "standin_linkerd.py")
+def standin(make_standin):
+    return make_standin("linkerd", Path(__file__).parent / "standin_linkerd.py")
 
-    def call(stdout: str, code: int = 0, stderr: str = "", **options) -> dict:
+
+@pytest.fixture
+def run(standin, result_of):
+    """Run linkerd_check with a stand-in that prints the given output."""
+
+    def call(stdout: str, code: int = 0, stderr: str = "", versions: str = "", **options) -> dict:
+        standin.write("versions", versions)
         standin.write("stdout", stdout)
         standin.write("stderr", stderr)
         standin.write("code", str(code))
         return result_of("linkerd_check", **options)
 
     return call
+
+
+@pytest.mark.parametrize(
+    ("versions", "options", "expected"),
+    [
+        ("edge-26.8.3\nedge-26.6.3\n", {}, "edge-26.6.3"),
+        ("edge-26.8.3\nunavailable\n", {}, "edge-26.8.3"),
+        ("edge-26.8.3\nedge-26.6.3\n", {"expected_version": "edge-26.7.1"}, "edge-26.7.1"),
+        ("", {}, None),
+    ],
+)
+def test_expected_version_is_that_of_the_control_plane(run, standin, versions, options, expected):
+    assert run(document(PASSED), versions=versions, **options)["passed"]
+    found = [argument for argument in standin.calls()[-1] if argument.startswith("--expected-version=")]
+    assert found == ([f"--expected-version={expected}"] if expected else [])
 
 
 def test_warning_of_extension_with_exit_code_0_is_failure(run):
