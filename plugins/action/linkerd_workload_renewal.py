@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waits until pods have new certificates, and shows how many have. It is documented in the module of its name."""
+"""Waits until all pods have new certificates, and prints the progress. The module of its name has the documentation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ display = Display()
 
 
 class ActionModule(ActionBase):
-    """Reads the certificates again and again with linkerd_certificates_info, which runs on the target."""
+    """Polls linkerd_certificates_info, which runs on the target."""
 
     _supports_check_mode = True
     _requires_connection = True
@@ -43,16 +43,16 @@ class ActionModule(ActionBase):
         shown = ""
         while True:
             reading = self._execute_module(READ, module_args={**others, "leaves": True}, task_vars=task_vars)
-            if reading.get("failed") and not shown:  # later failures can be outages, which end
+            if reading.get("failed") and not shown:  # later failures may be temporary outages
                 return dict(reading)
-            renewal = {"message": reading["msg"]} if reading.get("failed") else judged(reading, options)
+            renewal = {"message": reading["msg"]} if reading.get("failed") else evaluate_reading(reading, options)
             if renewal["message"] != shown:
                 shown = renewal["message"]
                 display.display(f"{host}: {shown}")
             if renewal.get("waiting") == [] or self._task.check_mode:
                 return {"changed": False, **renewal}
             if time.monotonic() >= deadline:
-                return {"failed": True, "code": "pods_not_renewed", "msg": late(shown, options), **renewal}
+                return {"failed": True, "code": "pods_not_renewed", "msg": timeout_message(shown, options), **renewal}
             time.sleep(min(options["interval"], max(0.0, deadline - time.monotonic())))
 
 
@@ -64,10 +64,10 @@ def own_options(args: dict[str, Any]) -> dict[str, Any]:
     return dict(result.validated_parameters)
 
 
-def judged(reading: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def evaluate_reading(reading: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     with readable("linkerd_workload_renewal", "the issuers that vault_pki_issuer_info returns"):
         return plan.renewal(reading, options["issuers"], options["issuer_name"], options["ignored_pods"])
 
 
-def late(message: str, options: dict[str, Any]) -> str:
+def timeout_message(message: str, options: dict[str, Any]) -> str:
     return f"After {options['timeout']} seconds: {message} Restart these pods, or wait longer."

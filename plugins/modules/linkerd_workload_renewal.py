@@ -12,9 +12,9 @@ version_added: 0.3.0
 description:
   - Waits until every running meshed pod presents a certificate that chains to a root in Vault. Proxies renew their
     certificates on their own, by default within 24 hours.
-  - Reads the certificates at regular intervals. Each time the number of renewed pods changes, it prints the number and
-    the pods that have the longest to wait.
-  - If the cluster cannot be read for a while, the wait continues.
+  - Reads the certificates at regular intervals. Prints the number of renewed pods, and the pods whose certificates
+    expire last, whenever this changes.
+  - Fails if the first reading fails. After that, it continues to wait if the cluster temporarily cannot be read.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - servicemesh.pki._attributes
@@ -88,13 +88,13 @@ pods:
   type: int
   sample: 40
 waiting:
-  description: The pods whose certificates do not chain to the root, those that have the longest to wait first.
+  description: The pods whose certificates do not chain to the root, in descending order of expiry.
   returned: when the certificates could be read
   type: list
   elements: str
   sample: [emojivoto/web-5f86686c4d-2xkwv]
 message:
-  description: The same as a sentence.
+  description: The progress in one sentence, with the pods that renew last.
   returned: when the certificates could be read
   type: str
 code:

@@ -24,7 +24,7 @@ def run(monkeypatch):
     """Run the action with readings in this order; a number is a reading with that many pods that wait."""
     shown: list[str] = []
 
-    def judgement(reading, options):
+    def evaluation(reading, options):
         return {"pods": 3, "waiting": ["app/web"] * reading["left"], "message": f"{reading['left']} wait."}
 
     def run(*readings, check_mode=False, **args):
@@ -32,7 +32,7 @@ def run(monkeypatch):
         calls = []
         remaining = list(readings)
         shown.clear()
-        monkeypatch.setattr(action, "judged", judgement)
+        monkeypatch.setattr(action, "evaluate_reading", evaluation)
         monkeypatch.setattr(action.display, "display", shown.append)
         monkeypatch.setattr(action.time, "monotonic", lambda: clock[0])
         monkeypatch.setattr(action.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
