@@ -80,7 +80,7 @@ certificate:
     - Facts of the first certificate in the Secret, with the keys of P(servicemesh.pki.x509_certificates#filter).
     - In check mode, those of the certificate that would be replaced.
     - Empty without a certificate, or if it cannot be read.
-  returned: success
+  returned: success, and failure with RV(code) V(issuer_rejected) or V(usage_unknown)
   type: dict
 in_use:
   description: Whether Linkerd reported that it uses the new certificate. False in check mode.
@@ -98,7 +98,8 @@ code:
   description:
     - V(issuance_failed) when cert-manager reports a failed attempt. Linkerd still uses the old certificate.
     - V(outcome_unknown) when the new certificate was requested and it is not known whether it will be issued.
-    - V(issuer_rejected) when Linkerd rejects the new certificate, V(usage_unknown) when its events cannot be read.
+    - V(issuer_rejected) when Linkerd rejects the new certificate, V(usage_unknown) when its events cannot be read. The
+      Secret contains the new certificate then.
     - V(certificate_not_found), V(kind_not_found), V(namespace_not_found) or V(namespace_terminating) when there is no
       Certificate.
     - V(missing_library) when C(cryptography) cannot be imported.
@@ -261,7 +262,11 @@ def renew(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
     request_renewal(cluster, certificate)
     new = wait_for_certificate(cluster, expected, certificate, params["timeout"])
     issued = time.monotonic() - started
-    in_use = wait_for_linkerd(cluster, namespace, known, params["event_timeout"])
+    try:
+        in_use = wait_for_linkerd(cluster, namespace, known, params["event_timeout"])
+    except ClusterError as exc:
+        exc.details |= {"changed": True, "certificate": new}
+        raise
     return dict(
         changed=True,
         certificate=new,

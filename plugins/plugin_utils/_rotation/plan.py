@@ -89,7 +89,7 @@ def plan(clusters: dict[str, Facts], vault: Facts, options: Options, at: datetim
     return {
         **summary,
         "finished": now == Phase.DONE,
-        "clusters": {one.name: facts(known, one, position.steps[one.name]) for one in observed.clusters},
+        "clusters": {one.name: facts(known, one, position) for one in observed.clusters},
         "problems": obstacles,
         "failures": [sentence(one) for one in obstacles],
         "table": [*table(position), f"Phase {now} of {Phase.DONE}, {summary['phase_name']}: {summary['next']}."],
@@ -134,13 +134,15 @@ def renewal(reading: Facts, issuers: list[Facts], target: str, ignored_pods: Seq
     return {"pods": len(cluster.pods), "waiting": waiting, "message": message}
 
 
-def facts(known: dict[str, str], cluster: Cluster, step: Step) -> Facts:
+def facts(known: dict[str, str], cluster: Cluster, position: Position) -> Facts:
     """The step of a cluster, for the playbook. `known` are the certificates in PEM by fingerprint."""
+    step = position.steps[cluster.name]
     return {
         "phase": int(step.phase),
         "phase_name": step.phase.name.lower(),
         "chart_has_identity": cluster.chart_has_identity,
         "issuer_from_secret": cluster.issuer_from_secret,
+        "signer_expired": cluster.signer in position.goal.expired,
         "anchors": [known[one] for one in sorted(step.anchors)],
         "restart": list(step.restart),
         "stale": list(step.stale),

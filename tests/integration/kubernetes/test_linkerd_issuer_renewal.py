@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -23,6 +24,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "x509"))
 
 from readings import ISSUER, NEXT, encoded
 
+COLLECTION = Path(__file__).resolve().parents[3]
 CORE = "/api/v1/namespaces/renewal"
 CERTIFICATES = "/apis/cert-manager.io/v1/namespaces/renewal/certificates"
 CERTIFICATE = f"{CERTIFICATES}/linkerd-identity-issuer"
@@ -165,3 +167,65 @@ def test_usage_is_unknown_without_events(mesh, renew, forwarder):
     with mesh.reacts(DONE):
         answer = renew(timeout=900, event_timeout=900)
     assert answer["code"] == "usage_unknown" and "Events of renewal" in answer["msg"]
+
+
+def test_rejected_certificate_is_returned_with_the_failure(mesh, renew):
+    with mesh.reacts(DONE, "IssuerUpdateSkipped"):
+        answer = renew(timeout=900, event_timeout=900)
+    assert (answer["code"], answer["changed"]) == ("issuer_rejected", True)
+    assert answer["certificate"]["subject"] == NEXT.certificate.subject.rfc4514_string()
+
+
+DEPLOYMENTS = "/apis/apps/v1/namespaces/renewal/deployments"
+CONTROLLER = f"{DEPLOYMENTS}/linkerd-identity"
+ROLLED_OUT = {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
+PLAY = [{
+    "hosts": "localhost",
+    "gather_facts": False,
+    "tasks": [
+        {"ansible.builtin.include_role": {"name": "servicemesh.pki.linkerd", "tasks_from": "renew"}},
+        {"ansible.builtin.assert": {"that": "linkerd_identity_issuer.subject == expected_subject"}},
+    ],
+}]  # fmt: skip
+
+
+@pytest.fixture
+def controller(kinds, mesh):
+    """The Deployment of Linkerd's identity controller, for which no pods are created."""
+    labels = {"app": "identity"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "identity", "image": "none"}]}}
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    kinds.call("POST", DEPLOYMENTS, {"metadata": {"name": "linkerd-identity"}, "spec": spec})
+    kinds.status(CONTROLLER, ROLLED_OUT)  # the rollout after a restart, too
+    yield lambda: kinds.call("GET", CONTROLLER)["metadata"]["generation"]
+    kinds.call("DELETE", CONTROLLER)
+
+
+@pytest.mark.parametrize(
+    ("event", "restart", "succeeds", "generation"),
+    [
+        ("IssuerUpdated", True, True, 1),
+        ("IssuerUpdateSkipped", False, False, 1),
+        ("IssuerUpdateSkipped", True, True, 2),
+    ],
+)
+def test_role_restarts_a_controller_that_rejects_the_issuer_only_on_request(
+    mesh, controller, tmp_path, event, restart, succeeds, generation
+):
+    """An identity controller that started before a root was distributed rejects an issuer below it."""
+    variables = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "expected_subject": NEXT.certificate.subject.rfc4514_string(),
+        "linkerd_kubernetes": {"kubeconfig": str(mesh.api.kubeconfig)},
+        "linkerd_namespace": "renewal",
+        "linkerd_renewal_restart_if_rejected": restart,
+    }
+    (tmp_path / "play.json").write_text(json.dumps(PLAY))
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", str(tmp_path / "play.json")]
+    with mesh.reacts(DONE, event):
+        done = subprocess.run(
+            [*command, "-e", json.dumps(variables)], cwd=COLLECTION, capture_output=True, text=True, check=False
+        )
+    assert (done.returncode == 0) is succeeds, done.stdout + done.stderr
+    assert controller() == generation, done.stdout
