@@ -18,7 +18,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_inp
 )
 
 RESULTS = "what was read from each cluster, the result of vault_pki_issuer_info, and the options with their target"
-OPTIONS = {"target", "wait", "force", "adopt", "ignored_pods", "retired_roots"}
+OPTIONS = {"target", "wait", "force", "adopt", "ignored_pods", "retired_roots", "final_restart"}
 Facts = dict[str, Any]
 
 
@@ -50,6 +50,7 @@ def rotation_options(options: Facts, clusters: dict[str, Facts]) -> problems.Opt
         ignored_pods=tuple(options.get("ignored_pods", ())),
         take_over=tuple(name for found in clusters.values() for name in found.get("take_over", ())),
         retired_roots=tuple(options.get("retired_roots", ())),
+        final_restart=options.get("final_restart", True),
     )
 
 

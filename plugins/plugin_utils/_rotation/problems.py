@@ -52,6 +52,7 @@ class Options:
     ignored_pods: tuple[str, ...] = ()  # patterns of namespace/name
     take_over: tuple[str, ...] = ()  # objects that may be changed though others created them
     retired_roots: tuple[str, ...] = ()  # names of roots that lose the permission to sign when the rotation is done
+    final_restart: bool = True  # pods that carry removed anchors restart before roots are retired
 
 
 def problem(code: str, cluster: str, message: str) -> Facts:
@@ -156,7 +157,10 @@ def expiries(observed: ObservedState, goal: Goal, options: Options, at: datetime
 
 
 def retirement(observed: ObservedState, options: Options) -> Iterator[Facts]:
-    """Roots that must not lose the permission to sign yet. Checked when the rotation is finished."""
+    """Roots that must not lose the permission to sign yet. Checked when the rotation is finished.
+
+    A pod that still carries a root is a problem only if it does not restart before.
+    """
     for name in options.retired_roots:
         root = observed.issuers.get(name)
         if root is None:
@@ -167,7 +171,8 @@ def retirement(observed: ObservedState, options: Options) -> Iterator[Facts]:
             yield from (
                 problem("root_in_use", cluster.name, f"The cluster still trusts {name}, so it cannot be retired.")
                 for cluster in observed.clusters
-                if root in cluster.anchors or any(root in (pod.anchors or ()) for pod in cluster.pods)
+                if root in cluster.anchors
+                or (not options.final_restart and any(root in (pod.anchors or ()) for pod in cluster.pods))
             )
 
 

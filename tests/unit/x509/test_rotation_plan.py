@@ -168,17 +168,20 @@ STALE = (NEXT.pem, NEXT_ISSUER, BOTH, NEXT_ISSUER)  # a pod that still carries t
 
 
 @pytest.mark.parametrize(
-    ("world", "name", "codes"),
+    ("world", "name", "restart", "codes"),
     [
-        (BEFORE, OLD_NAME, []),  # long before the end nothing is retired, so nothing is refused
-        (AFTER, OLD_NAME, []),
-        (STALE, OLD_NAME, ["root_in_use"]),
-        (AFTER, NEW_NAME, ["root_in_use"]),
-        (AFTER, "misspelt", ["root_unknown"]),
+        (BEFORE, OLD_NAME, True, []),  # long before the end nothing is retired, so nothing is refused
+        (AFTER, OLD_NAME, True, []),
+        (AFTER, OLD_NAME, False, []),
+        (STALE, OLD_NAME, True, []),  # the pod restarts before
+        (STALE, OLD_NAME, False, ["root_in_use"]),
+        (AFTER, NEW_NAME, True, ["root_in_use"]),
+        (AFTER, "misspelt", True, ["root_unknown"]),
     ],
 )
-def test_a_root_is_retired_only_when_nothing_trusts_it(world, name, codes):
-    assert [one["code"] for one in planned(reading(*world), retired_roots=(name,))["problems"]] == codes
+def test_a_root_is_retired_only_when_nothing_trusts_it(world, name, restart, codes):
+    found = planned(reading(*world), retired_roots=(name,), final_restart=restart)
+    assert [one["code"] for one in found["problems"]] == codes
 
 
 def test_durations_of_phases():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from readings import ISSUER, NEXT, ROOT
-from test_rotation_plan import BOTH, BUNDLE, FROM_GIT, GOOD, NEW_NAME, OLD_NAME, OTHER, reading, vault
+from test_rotation_plan import BOTH, BUNDLE, FROM_GIT, GOOD, NEW_NAME, OLD_NAME, OTHER, STALE, reading, vault
 
 COLLECTION = Path(__file__).resolve().parents[3]
 PLAY = """
@@ -65,3 +65,45 @@ def test_a_run_that_leaves_out_hosts_is_refused(tmp_path, limit, left_out):
     done = run(tmp_path, "playbooks/rotate_trust_anchor.yml", "--limit", limit)
     assert done.returncode != 0 and f"leaves out {left_out}." in " ".join(done.stdout.split())
     assert "changed=0" in done.stdout
+
+
+@pytest.mark.parametrize(("variables", "codes"), [((), []), (("-e", "rotation_has_restarted=true"), ["root_in_use"])])
+def test_pods_that_carry_a_retired_root_are_a_problem_only_after_the_last_restart(tmp_path, variables, codes):
+    read = {"rotation_certificates": reading(*STALE), "linkerd_check_result": GOOD["check"], "rotation_components": {}}
+    inventory = {
+        "vault": {"hosts": {"vault-host": {"rotation_issuers": vault(OLD_NAME, NEW_NAME)}}},
+        "clusters": {"hosts": {"one": {**read, "rotation_retired_roots": [OLD_NAME]}}},
+    }
+    inventory["vault"]["hosts"]["vault-host"]["rotation_retired_roots"] = [OLD_NAME]
+    (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
+    (tmp_path / "play.yml").write_text(PLAY.replace("ROOT", str(COLLECTION)))
+    done = run(tmp_path, str(tmp_path / "play.yml"), *variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "one").read_text())
+    assert (found["phase_name"], [one["code"] for one in found["problems"]]) == ("done", codes)
+
+
+def test_no_root_is_retired_if_the_mesh_cannot_be_read_after_the_last_restart(tmp_path):
+    finished = {"phase": 7, "finished": True, "durations": [], "clusters": {"one": {"phase": 7, "stale": []}}}
+    variables = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "linkerd_check_result": GOOD["check"],
+        "pki_kubernetes": {"kubeconfig": str(tmp_path / "missing")},
+        "pki_vault_address": "http://127.0.0.1:1",
+        "rotation": finished,
+        "rotation_components": {},
+        "rotation_is_due": "{{ inventory_hostname == 'one' }}",
+        "rotation_retired_roots": [OLD_NAME],
+        "rotation_step": {"stale": []},
+        "rotation_target": NEW_NAME,
+        "rotation_vault": "vault-host",
+    }
+    hosts = {"vault": {"hosts": {"vault-host": {}}}, "clusters": {"hosts": {"one": {}}}}
+    (tmp_path / "inventory.yml").write_text(json.dumps({"all": {"children": hosts, "vars": variables}}))
+    tasks = [{"ansible.builtin.import_tasks": str(COLLECTION / "playbooks/tasks/rotate/done.yml")}]
+    play = [{"hosts": "vault:clusters", "gather_facts": False, "any_errors_fatal": True, "tasks": tasks}]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+    done = run(tmp_path, str(tmp_path / "play.yml"))
+    assert done.returncode != 0 and "one: The cluster cannot be read" in " ".join(done.stdout.split()), done.stdout
+    assert "Remove the permission to sign" not in done.stdout
