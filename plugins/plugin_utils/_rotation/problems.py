@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import ownership
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.observed import ObservedState
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Goal
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Goal, Phase
 
 Facts = dict[str, Any]
 CODES = {
@@ -32,12 +32,15 @@ CODES = {
     "pods_distrust": "A pod does not trust a certificate that is in use.",
     "anchor_expired": "A trust anchor in use has expired.",
     "anchor_expires_too_soon": "A trust anchor in use expires before the rotation can finish.",
+    "target_unusable": "The new root is not a self-signed CA, or expires too soon.",
     "root_unknown": "A root to retire is not in Vault.",
     "root_in_use": "A root to retire is still in use.",
 }
 FORCED = ("linkerd_check_failed", "pods_distrust", "anchor_expired")  # ignored with rotation_force
 LEAF_VALIDITY = timedelta(hours=24)  # identity.issuer.issuanceLifetime of Linkerd's chart
 MARGIN = timedelta(hours=1)  # for the restarts
+# Before a root signs: the rotation to it, the two days of an identity issuer, and time for a rotation to the next root.
+TARGET_VALIDITY = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,29 @@ def expiries(observed: ObservedState, goal: Goal, options: Options, at: datetime
                         "their certificates. Set rotation_restart_again to true to restart them instead of waiting"
                     )
                 yield problem("anchor_expires_too_soon", cluster.name, f"{message}.")
+
+
+def unusable_target(
+    observed: ObservedState, goal: Goal, phase: Phase, options: Options, at: datetime
+) -> Iterator[Facts]:
+    """A target that exists in Vault, but cannot sign the identity issuers for long enough.
+
+    Once it signs, the phases that are left need less time. The rotation must not remove the other anchors for a root
+    that expires.
+    """
+    if goal.target is None:
+        return
+    root = observed.facts[goal.target]
+    left = datetime.fromisoformat(root["not_after"]) - at
+    needed = TARGET_VALIDITY if phase <= Phase.SWITCH else MARGIN + LEAF_VALIDITY
+    advice = "Set pki_root_issuer_name to another root. If Vault has none of that name, the playbook creates it."
+    if not (root["self_signed"] and root["is_ca"]):
+        message = f"The issuer {options.target} is not a self-signed CA, so it cannot be the trust anchor. {advice}"
+        yield problem("target_unusable", "Vault", message)
+    elif left < needed:
+        expires = f"expired at {root['not_after']}" if left <= timedelta() else f"expires at {root['not_after']}"
+        message = f"The root {options.target} {expires}. It must be valid for {hours(needed)} or longer. {advice}"
+        yield problem("target_unusable", "Vault", message)
 
 
 def retirement(observed: ObservedState, options: Options) -> Iterator[Facts]:

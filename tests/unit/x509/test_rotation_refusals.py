@@ -5,10 +5,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
-from authority import DAY, NOW
-from readings import ISSUER, ROOT
-from test_rotation_plan import BOTH, planned, reading
+from authority import DAY, NOW, key, make
+from readings import ISSUER, NEXT, ROOT, leaf_of
+from test_rotation_plan import BOTH, GOOD, NEW_NAME, NEXT_ISSUER, OLD_NAME, codes, planned, reading, vault
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems import Options
 
 
 @pytest.mark.parametrize(("at", "expired"), [(NOW, False), (ROOT.certificate.not_valid_after_utc + DAY, True)])
@@ -16,3 +22,48 @@ def test_the_plan_shows_that_the_signer_has_expired(at, expired):
     """The running identity controller then rejects an issuer below the new root, until it restarts."""
     found = planned(reading(BOTH, ISSUER, ROOT.pem, ISSUER), at=at, force=True)
     assert found["clusters"]["one"]["signer_expired"] is expired
+
+
+BACK = (NEXT.pem, NEXT_ISSUER, NEXT.pem, NEXT_ISSUER)
+HALFWAY = (
+    BOTH,
+    ISSUER,
+    BOTH,
+    NEXT_ISSUER,
+)  # the old root signs again, but proxies have the certificates of the new one
+
+
+@pytest.mark.parametrize(
+    ("world", "left", "phase", "expected"),
+    [
+        (BACK, timedelta(hours=-1), "distribute", ["target_unusable"]),
+        (BACK, timedelta(hours=1), "distribute", ["target_unusable"]),
+        (BACK, timedelta(days=6), "distribute", ["target_unusable"]),
+        (BACK, timedelta(days=8), "distribute", []),
+        # A rotation that has begun continues as long as it can finish.
+        (HALFWAY, timedelta(days=6), "renew", []),
+        (HALFWAY, timedelta(hours=24), "renew", ["target_unusable"]),
+        ((BOTH, ISSUER, BOTH, ISSUER), timedelta(hours=24), "remove", ["target_unusable"]),
+        ((BOTH, ISSUER, BOTH, ISSUER), timedelta(days=6), "remove", []),
+    ],
+)
+@pytest.mark.parametrize("force", [False, True])
+def test_a_target_that_expires_soon_is_refused(world, left, phase, expected, force):
+    at = ROOT.certificate.not_valid_after_utc - left
+    found = planned(reading(*world), target=OLD_NAME, at=at, force=force)
+    assert (found["phase_name"], codes(found)) == (phase, expected)
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        make("intermediate.example", ROOT, own_key=key("p256", 46), start=NOW - DAY, end=NOW + 300 * DAY),
+        leaf_of("leaf.example", ROOT, end=NOW + 300 * DAY),
+    ],
+)
+def test_a_target_that_is_no_root_is_refused(credential):
+    issuers = [*vault(OLD_NAME)["issuers"], {**sources.with_pem(credential.certificate), "issuer_name": NEW_NAME}]
+    one = {"certificates": reading(ROOT.pem, ISSUER, ROOT.pem, ISSUER), **GOOD}
+    found = plan.plan({"one": one}, {"issuers": issuers}, Options(NEW_NAME, force=True), NOW)
+    assert (found["phase_name"], codes(found)) == ("distribute", ["target_unusable"])
+    assert NEW_NAME in found["problems"][0]["message"]
