@@ -137,6 +137,10 @@ other_output:
   returned: when linkerd check ran
   type: list
   elements: str
+rc:
+  description: Exit code of the CLI.
+  returned: when linkerd check ran
+  type: int
 stderr:
   description: Error output of the CLI. A warning or the error contains it, too.
   returned: when linkerd check ran, and failure with RV(code) V(unreadable_output)
@@ -211,6 +215,7 @@ def evaluate(module: AnsibleModule, rc: int, out: str, err: str) -> tuple[dict, 
         "warnings_found": [check.facts() for check in unexpected],
         "errors": [check.facts() for check in failed],
         "other_output": output.other_lines,
+        "rc": rc,
         "stderr": err,
     }
     return results, with_other_output(module, message, printed, output.other_lines)

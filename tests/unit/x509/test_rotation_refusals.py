@@ -67,3 +67,25 @@ def test_a_target_that_is_no_root_is_refused(credential):
     found = plan.plan({"one": one}, {"issuers": issuers}, Options(NEW_NAME, force=True), NOW)
     assert (found["phase_name"], codes(found)) == ("distribute", ["target_unusable"])
     assert NEW_NAME in found["problems"][0]["message"]
+
+
+def warning(description: str, result: str = "warning") -> dict:
+    return {"category": "linkerd-identity", "description": description, "result": result, "error": "", "hint": ""}
+
+
+EXPIRING = warning("trust anchors are valid for at least 60 days")
+FOUND = {"failed": True, "passed": False, "msg": "x", "rc": 0, "errors": [], "warnings_found": [EXPIRING]}
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, []),
+        ({"warnings_found": [EXPIRING, warning("cli is up-to-date")]}, ["linkerd_check_failed"]),
+        ({"errors": [warning("trust anchors are within their validity period", "error")]}, ["linkerd_check_failed"]),
+        ({"rc": 1}, ["linkerd_check_failed"]),
+    ],
+)
+def test_a_warning_about_the_end_of_the_old_root_does_not_stop_its_rotation(more, expected):
+    found = planned(reading(ROOT.pem, ISSUER, ROOT.pem, ISSUER), more={"check": {**FOUND, **more}})
+    assert codes(found) == expected
