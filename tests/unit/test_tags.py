@@ -32,5 +32,5 @@ def test_selected_roles_and_the_namespace_that_they_need(tags, skipped, roles, c
     [play] = [one for one in yaml.safe_load(PLAYBOOK.read_text()) if one.get("hosts") == "clusters"]
     variables = {**trusted(play["vars"]), "ansible_run_tags": tags, "ansible_skip_tags": skipped}
     templar = Templar(DataLoader(), variables=variables)
-    assert templar.template(trusted("{{ selected_roles }}")) == roles
+    assert set(templar.template(trusted("{{ selected_roles }}"))) == set(roles)
     assert templar.template(trusted("{{ needs_namespace }}")) is creates_namespace
