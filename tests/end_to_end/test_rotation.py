@@ -59,11 +59,24 @@ def shorten_certificates(mesh) -> None:
     mesh.kubectl("rollout", "status", "deployment/linkerd-identity", "-n", "linkerd", "--timeout=300s")
 
 
+def issuer(mesh) -> dict:
+    """The settings of the old root in Vault."""
+    return mesh.vault("GET", f"pki/issuer/{OLD}", token=mesh.root_token())[1]["data"]
+
+
 def test_rotation_loses_no_request_and_is_done_once(expendable_mesh, prober, tmp_path):
-    """The playbook waits until the proxies have renewed their certificates, and shows how many have."""
+    """The playbook waits until the proxies have renewed their certificates, and shows how many have.
+
+    The old root is retired at the end of the same run. Afterwards it gets its usage back for the next test.
+    """
     shorten_certificates(expendable_mesh)
-    done = rotate(expendable_mesh, NEW, rotation_restart_again=False, rotation_poll_seconds=5)
+    old = issuer(expendable_mesh)
+    waiting = {"rotation_restart_again": False, "rotation_poll_seconds": 5}
+    done = rotate(expendable_mesh, NEW, **waiting, rotation_retired_roots=[OLD])
     assert done.rc == 0, done.output[-3000:]
+    assert "issuing-certificates" not in issuer(expendable_mesh)["usage"]
+    restored = {name: old[name] for name in ("issuer_name", "leaf_not_after_behavior", "usage")}
+    assert expendable_mesh.vault("POST", f"pki/issuer/{OLD}", restored, expendable_mesh.root_token())[0] == 200
     shown = re.findall(rf"(\d+) of (\d+) pods have certificates below {NEW}", done.flat)
     assert len(shown) > 1 and shown[0][0] != shown[0][1] and shown[-1][0] == shown[-1][1], shown
     assert_mesh_is_below(expendable_mesh, NEW, tmp_path)
