@@ -31,7 +31,8 @@ RENEWAL = (
     'certmanager_certificate_renewal_timestamp_seconds{cluster="c", namespace="n", name="linkerd-identity-issuer"}'
 )
 TTL = 'issuer_cert_ttl_seconds{cluster="c", pod="p"}'
-READY = 'certmanager_issuer_ready_status{cluster="c", namespace="n", name="vault", condition="True"}'
+READY = 'certmanager_issuer_ready_status{cluster="c", namespace="linkerd", name="vault", condition="True"}'
+REPORTED = 'servicemesh_pki_cert_manager_issuer_ready{cluster="c", object="Issuer linkerd/vault"}'
 CREDENTIAL = 'servicemesh_pki_credential_not_after_timestamp_seconds{cluster="c", object="o"}'
 VERIFIED = 'servicemesh_pki_verification_timestamp_seconds{vault="v"}'
 
@@ -74,6 +75,7 @@ OBJECT = {"cluster": "c", "object": "o"}
 NAMED = {**OBJECT, "subject": "s"}
 BY_EXPORTER = {**NAMED, "object": "ConfigMap n/linkerd-identity-trust-roots", "subject": "CN=s"}
 BY_VAULT = {"vault": "v"}
+ISSUER = {"cluster": "c", "object": "Issuer linkerd/vault"}
 CASES = {
     "anchor 90": Case("MeshTrustAnchorExpires", {ANCHOR: remaining((93, 91, 93))}, NAMED, "info"),
     "anchor 30": Case("MeshTrustAnchorExpires", {ANCHOR: remaining((400, 31, 400))}, NAMED),
@@ -114,16 +116,32 @@ CASES = {
         "MeshCertificateRequestRefused",
         {LOGIN: counter},
     ),
-    "Issuer": Case("MeshCertManagerIssuerNotReady", {READY: (1, 0, 1)}, {"cluster": "c", "object": "Issuer vault"}),
+    "Issuer": Case("MeshCertManagerIssuerNotReady", {READY: (1, 0, 1)}, ISSUER),
+    "Issuer without honor_labels": Case(
+        "MeshCertManagerIssuerNotReady",
+        {READY.replace('namespace="linkerd"', 'namespace="cert-manager", exported_namespace="linkerd"'): (1, 0, 1)},
+        ISSUER,
+    ),
+    "Issuer beside one of another namespace": Case(
+        "MeshCertManagerIssuerNotReady",
+        {READY: (1, 0, 1), READY.replace("linkerd", "team"): (1, 1, 1), REPORTED: (1, 0, 1)},
+        ISSUER,
+    ),
     "ClusterIssuer": Case(
         "MeshCertManagerIssuerNotReady",
         {'certmanager_clusterissuer_ready_status{cluster="c", name="vault", condition="True"}': (1, 0, 1)},
         {"cluster": "c", "object": "ClusterIssuer vault"},
     ),
-    "Issuer according to the report": Case(
+    "Issuer according to the report": Case("MeshCertManagerIssuerNotReady", {REPORTED: (1, 0, 1)}, ISSUER),
+    "Issuer according to the report, beside other issuers": Case(
         "MeshCertManagerIssuerNotReady",
-        {'servicemesh_pki_cert_manager_issuer_ready{cluster="c", object="o"}': (1, 0, 1)},
-        OBJECT,
+        {
+            REPORTED: (1, 0, 1),
+            READY.replace("linkerd", "team"): (1, 1, 1),
+            READY.replace('"linkerd"', '"linkerd", exported_namespace="team"'): (1, 1, 1),
+            'certmanager_clusterissuer_ready_status{cluster="c", name="letsencrypt", condition="True"}': (1, 1, 1),
+        },
+        ISSUER,
     ),
     "credential 10": Case("MeshVaultCredentialExpires", {CREDENTIAL: remaining((31, 9, 31))}, OBJECT),
     "credential 3": Case("MeshVaultCredentialExpires", {CREDENTIAL: remaining((31, 2, 31))}, OBJECT, "critical"),
