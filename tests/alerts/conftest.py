@@ -40,3 +40,11 @@ def rules_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rules") / "rules.yml"
     path.write_text(yaml.safe_dump(alert_rules.rules()))
     return path
+
+
+@pytest.fixture(scope="session")
+def plain_rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rules without annotations, which contain values. Their own test reads them."""
+    path = tmp_path_factory.mktemp("plain") / "rules.yml"
+    path.write_text(yaml.safe_dump(alert_rules.without_annotations(alert_rules.rules())))
+    return path

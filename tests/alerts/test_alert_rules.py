@@ -163,42 +163,13 @@ ALERTS = [rule for group in alert_rules.rules()["groups"] for rule in group["rul
 
 def test_of(case: Case, rules_file: Any) -> dict[str, Any]:
     """Return the input for `promtool test rules`: an alert in the second part, nothing in the others."""
-
-    def expect(minute: int, *labels: dict[str, str]) -> dict[str, Any]:
-        return {
-            "eval_time": f"{minute}m",
-            "alertname": case.alert,
-            "exp_alerts": [{"exp_labels": one} for one in labels],
-        }
-
+    series = {name: case.values(given) for name, given in case.series.items()}
     firing = {**case.labels, "severity": case.severity}
-    return {
-        "rule_files": [str(rules_file)],
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": [{"series": name, "values": case.values(given)} for name, given in case.series.items()],
-                "alert_rule_test": [expect(EVALUATED[0]), expect(EVALUATED[1], firing), expect(EVALUATED[2])],
-            }
-        ],
-    }
+    before, during, after = EVALUATED
+    return alert_rules.promtool_test(rules_file, case.alert, series, {before: [], during: [firing], after: []})
 
 
 test_of.__test__ = False
-
-
-@pytest.fixture(scope="session")
-def plain_rules(tmp_path_factory):
-    """The rules without annotations, which contain values. Their own test reads them."""
-    path = tmp_path_factory.mktemp("plain") / "rules.yml"
-    found = alert_rules.rules()
-    groups = [
-        {**group, "rules": [{key: rule[key] for key in rule if key != "annotations"} for rule in group["rules"]]}
-        for group in found["groups"]
-    ]
-    path.write_text(yaml.safe_dump({"groups": groups}))
-    return path
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -47,3 +47,28 @@ def evaluate(expression: str, **changed: Any) -> Any:
 def rules(**changed: Any) -> dict[str, Any]:
     found: dict[str, Any] = evaluate("__monitoring_rules", **changed)
     return found
+
+
+def without_annotations(found: dict[str, Any]) -> dict[str, Any]:
+    """The rules without what promtool would compare, too: summaries contain values."""
+    groups = [
+        {**group, "rules": [{key: rule[key] for key in rule if key != "annotations"} for rule in group["rules"]]}
+        for group in found["groups"]
+    ]
+    return {"groups": groups}
+
+
+def promtool_test(
+    rules_file: Any, alert: str, series: dict[str, str], expected: dict[int, list[dict[str, str]]]
+) -> dict[str, Any]:
+    """The input for `promtool test rules`: one value a minute, and the labels of what fires at some minutes."""
+    tests = [
+        {"eval_time": f"{minute}m", "alertname": alert, "exp_alerts": [{"exp_labels": labels} for labels in firing]}
+        for minute, firing in expected.items()
+    ]
+    values = [{"series": name, "values": given} for name, given in series.items()]
+    return {
+        "rule_files": [str(rules_file)],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": values, "alert_rule_test": tests}],
+    }

@@ -1,0 +1,104 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Alerts on series that need more than one evaluation: errors that are repeated, and series that vanish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from support import alert_rules
+
+MINUTE = 60
+LABELS = {"cluster": "c"}
+
+
+@dataclass
+class Expect:
+    """Runs promtool with series, and fails if an alert fires at other minutes than expected."""
+
+    promtool: Callable
+    rules: Path
+    folder: Path
+
+    def __call__(
+        self,
+        alert: str,
+        series: dict[str, Callable[[int], float | None]],
+        minutes: Iterable[int],
+        *firing: dict[str, str],
+    ) -> None:
+        expected = {minute: [{"severity": "warning", **labels} for labels in firing] for minute in minutes}
+        values = {
+            name: " ".join("_" if at(minute) is None else str(at(minute)) for minute in range(max(expected) + 1))
+            for name, at in series.items()
+        }
+        content = alert_rules.promtool_test(self.rules, alert, values, expected)
+        (self.folder / "test.yml").write_text(yaml.safe_dump(content))
+        done = self.promtool("test", "rules", str(self.folder / "test.yml"))
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def expect(promtool, plain_rules, tmp_path) -> Expect:
+    return Expect(promtool, plain_rules, tmp_path)
+
+
+@dataclass
+class Retries:
+    """An alert on the errors of a controller, which doubles the delay in seconds after each one up to a limit."""
+
+    alert: str
+    series: str
+    labels: dict[str, str]
+    first: float
+    limit: float
+
+    def counter(self, end: int) -> Callable[[int], int]:
+        """The number of errors when nothing succeeds from minute 60 to `end`."""
+        errors, delay = [60.0 * MINUTE], self.first
+        while errors[-1] + delay < end * MINUTE:
+            errors.append(errors[-1] + delay)
+            delay = min(2 * delay, self.limit)
+        return lambda minute: sum(error <= minute * MINUTE for error in errors)
+
+
+RETRIES = {
+    "trust-manager": Retries(
+        "MeshBundleNotSynced",
+        'controller_runtime_reconcile_errors_total{cluster="c", controller="bundles"}',
+        {**LABELS, "object": "the Bundles"},
+        0.005,
+        1000,
+    ),
+    "cert-manager": Retries(
+        "MeshCertificateRequestRefused",
+        'certmanager_controller_sync_error_count{cluster="c", controller="certificaterequests-issuer-vault"}',
+        LABELS,
+        5,
+        300,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RETRIES)
+def test_one_error_of_a_controller_fires_nothing(name, expect):
+    one = RETRIES[name]
+    expect(one.alert, {one.series: lambda minute: int(minute >= 60)}, range(60, 240))
+
+
+@pytest.mark.parametrize("name", RETRIES)
+def test_lasting_error_of_a_controller_fires_without_a_gap(name, expect):
+    one = RETRIES[name]
+    expect(one.alert, {one.series: one.counter(400)}, range(75, 400), one.labels)
+
+
+@pytest.mark.parametrize("name", RETRIES)
+def test_alert_on_errors_recovers_soon(name, expect):
+    """Although errors were frequent shortly before."""
+    one = RETRIES[name]
+    expect(one.alert, {one.series: one.counter(120)}, range(140, 200))
