@@ -157,6 +157,10 @@ CASES = {
         {**BY_VAULT, "code": "vault_unreadable"},
     ),
     "stale": Case("MeshVerificationStale", {VERIFIED: (0, -26 * HOUR, 3 * HOUR)}, BY_VAULT),
+    "stale cluster": Case(
+        "MeshVerificationStale",
+        {'servicemesh_pki_cluster_verification_timestamp_seconds{cluster="c"}': (-25 * HOUR, -25 * HOUR, 3 * HOUR)},
+    ),
 }
 ALERTS = [rule for group in alert_rules.rules()["groups"] for rule in group["rules"] if "alert" in rule]
 

@@ -48,6 +48,18 @@ def expect(promtool, plain_rules, tmp_path) -> Expect:
     return Expect(promtool, plain_rules, tmp_path)
 
 
+@pytest.fixture
+def expect_with(promtool, tmp_path) -> Callable[..., Expect]:
+    """The same for other variables of the role."""
+
+    def create(**variables: float) -> Expect:
+        path = tmp_path / "rules.yml"
+        path.write_text(yaml.safe_dump(alert_rules.without_annotations(alert_rules.rules(**variables))))
+        return Expect(promtool, path, tmp_path)
+
+    return create
+
+
 @dataclass
 class Retries:
     """An alert on the errors of a controller, which doubles the delay in seconds after each one up to a limit."""
@@ -102,3 +114,48 @@ def test_alert_on_errors_recovers_soon(name, expect):
     """Although errors were frequent shortly before."""
     one = RETRIES[name]
     expect(one.alert, {one.series: one.counter(120)}, range(140, 200))
+
+
+HOURS = 3  # after which a verification is stale here
+
+
+def verified(cluster: str) -> str:
+    return f'servicemesh_pki_cluster_verification_timestamp_seconds{{cluster="{cluster}"}}'
+
+
+@pytest.fixture
+def expect_stale(expect_with) -> Callable[..., None]:
+    """A function for series, minutes, and the clusters that are stale then."""
+    expect = expect_with(monitoring_verification_hours=HOURS)
+    return lambda series, minutes, *clusters: expect(
+        "MeshVerificationStale", series, minutes, *({"cluster": cluster} for cluster in clusters)
+    )
+
+
+def vanishes(minute: int) -> int | None:
+    return minute * MINUTE if minute <= 60 else None
+
+
+def test_cluster_that_vanished_is_stale_beside_another(expect_stale):
+    """The runner of b stops, or a run leaves b out, while a is verified every hour with the same Vault."""
+    series = {
+        verified("a"): lambda minute: minute // 60 * 3600,
+        verified("b"): vanishes,
+        'servicemesh_pki_verification_timestamp_seconds{vault="v"}': lambda minute: minute // 60 * 3600,
+    }
+    limit = 60 + HOURS * 60
+    expect_stale(series, range(limit))
+    expect_stale(series, range(limit + 11, limit + 400), "b")
+
+
+def test_series_of_all_clusters_that_vanish_are_stale(expect_stale):
+    """The Pushgateway restarts without its data."""
+    expect_stale({verified(name): vanishes for name in "ab"}, [60 + HOURS * 60 + 11], "a", "b")
+
+
+def test_cluster_that_is_verified_again_is_not_stale(expect_stale):
+    def with_a_gap(minute: int) -> int | None:
+        return minute * MINUTE if minute <= 60 or minute > 300 else None
+
+    expect_stale({verified("a"): with_a_gap}, [300], "a")
+    expect_stale({verified("a"): with_a_gap}, [302, 400])

@@ -29,6 +29,7 @@ HELP = {
     "rotation_phase": "Phase of the rotation to a root, from 1, create, to 7, done.",
     "disagreements": "Number of disagreements with this code.",
     "verification_timestamp_seconds": "Time of the last verification.",
+    "cluster_verification_timestamp_seconds": "Time of the last verification that read this cluster.",
     "verification_success": "Whether the last verification found no disagreement, except those that are allowed.",
 }
 
@@ -71,6 +72,9 @@ def _samples(report: Facts) -> Iterator[tuple[str, Sample]]:
         yield from _validity({**vault, "source": "vault", "object": where}, one)
     for cluster in report["clusters"]:
         yield from _cluster(cluster)
+        if not cluster["problem"]:
+            labels = {"cluster": str(cluster["name"])}
+            yield "cluster_verification_timestamp_seconds", (labels, timestamp(report["at"]))
     if report["rotation"]:
         yield "rotation_phase", ({**vault, "root": report["rotation"]["target"]}, report["rotation"]["phase"])
     yield from _disagreements(report, vault)

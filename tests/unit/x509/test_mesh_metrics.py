@@ -89,6 +89,7 @@ def test_result_and_times():
     text = mesh_metrics(report(berlin=reading()))
     assert one(text, "verification_success") == 1
     assert one(text, "verification_timestamp_seconds") == NOW.timestamp()
+    assert one(text, "cluster_verification_timestamp_seconds", cluster="berlin") == NOW.timestamp()
     assert one(text, "issuer_renewal_timestamp_seconds", cluster="berlin") == (NOW + DAY * 21 / 24).timestamp()
     assert one(text, "workload_certificates", cluster="berlin") == 3
     assert one(text, "workload_first_not_after_timestamp_seconds") == (NOW + DAY * 23 / 24).timestamp()
@@ -101,6 +102,12 @@ def test_what_is_not_known_has_no_sample():
     unknown = {"issuer_renewal_timestamp_seconds", "workload_certificates", "credential_not_after_timestamp_seconds"}
     assert not unknown & set(found)
     assert one(mesh_metrics(report(oslo=FAILED)), "disagreements", cluster="oslo", code="cluster_unreadable") == 1
+
+
+def test_cluster_that_was_not_read_has_no_time():
+    """So its last sample becomes old, although the other cluster is verified."""
+    samples = parsed(mesh_metrics(report(berlin=reading(), oslo=FAILED)))["cluster_verification_timestamp_seconds"]
+    assert samples == [({"cluster": "berlin"}, NOW.timestamp())]
 
 
 def test_every_code_has_a_gauge():
