@@ -144,6 +144,11 @@ renewal_time:
   returned: success
   type: str
   sample: "2026-11-25T11:00:00Z"
+certificate_missing:
+  description: Whether cert-manager wrote the Secret for a Certificate that does not exist, so nothing renews it.
+  returned: success
+  type: bool
+  version_added: 0.3.0
 failed_attempts:
   description: How often in a row cert-manager failed to issue the identity issuer. None without a Certificate.
   returned: success
@@ -317,7 +322,7 @@ def read(cluster: Cluster, reference: ObjectReference) -> tuple[dict[str, Any] |
         found = cluster.get(reference)
     except ClusterError as exc:
         return None, f"cannot be read: {exc}"
-    return found, "" if found else "does not exist"
+    return found, "" if found else sources.MISSING
 
 
 def meshed_pods(cluster: Cluster, namespace: str) -> tuple[list[dict[str, Any]], str]:
@@ -342,7 +347,8 @@ def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
     namespace = params["linkerd_namespace"]
     config_map, anchors_problem = read(cluster, ObjectReference("v1", "ConfigMap", sources.CONFIG_MAP, namespace))
     secret, issuer_problem = read(cluster, ObjectReference("v1", "Secret", sources.SECRET, namespace))
-    certificate = read(cluster, ObjectReference("cert-manager.io/v1", "Certificate", sources.SECRET, namespace))[0]
+    reference = ObjectReference(controllers.CERT_MANAGER, "Certificate", sources.SECRET, namespace)
+    certificate, certificate_problem = read(cluster, reference)
     values = sources.chart_values(read(cluster, ObjectReference("v1", "ConfigMap", sources.VALUES, namespace))[0])
     scheme = sources.issuer_scheme(values)
     issuer_key = sources.ISSUER_KEYS.get(scheme or "", "tls.crt")
@@ -359,6 +365,7 @@ def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
         "issuer_scheme": scheme,
         "signer": sources.secret_source(secret, namespace, "ca.crt", issuer_problem),
         "renewal_time": sources.renewal_time(certificate),
+        "certificate_missing": sources.certificate_missing(secret, certificate_problem),
         **controllers.states(lambda reference: read(cluster, reference)[0], certificate, anchors["bundle"]),
         "trust_domain": sources.trust_domain(values),
         "pods": sources.pod_groups(pods, anchors["changed_at"]),

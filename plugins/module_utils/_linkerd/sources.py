@@ -22,6 +22,8 @@ VALUES = "linkerd-config"
 CONFIG_MAP, BUNDLE_KEY = "linkerd-identity-trust-roots", "ca-bundle.crt"
 BUNDLE_LABEL = "trust.cert-manager.io/bundle"  # that trust-manager puts on what it writes
 SECRET = "linkerd-identity-issuer"  # noqa: S105 - its name
+CERTIFICATE_NAME = "cert-manager.io/certificate-name"  # the annotation of a Secret that cert-manager writes
+MISSING = "does not exist"
 # Keys of the issuer's certificate by scheme (linkerd2: pkg/issuercerts/issuercerts.go).
 ISSUER_KEYS = {"linkerd.io/tls": "crt.pem", "kubernetes.io/tls": "tls.crt"}
 PROXY, VARIABLE = "linkerd-proxy", "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"
@@ -49,7 +51,7 @@ def source(
     """
     certificates: list[dict[str, Any]] = []
     if not problem and not pem:
-        problem = "does not exist"
+        problem = MISSING
     if not problem and pem:
         try:
             certificates = [with_pem(certificate) for certificate in certs.parse_bundle(pem)]
@@ -98,6 +100,15 @@ def changed_at(found: Object) -> str:
 def renewal_time(found: Object | None) -> str | None:
     """When cert-manager will renew the issuer; None without a Certificate of cert-manager that can be read."""
     return ((found or {}).get("status") or {}).get("renewalTime")
+
+
+def certificate_missing(secret: Object | None, problem: str) -> bool:
+    """Whether cert-manager wrote the issuer's Secret for a Certificate that does not exist any more.
+
+    `problem` is the predicate of the Certificate. Without permission to read it, nothing is known about it.
+    """
+    annotations = ((secret or {}).get("metadata") or {}).get("annotations") or {}
+    return problem == MISSING and annotations.get(CERTIFICATE_NAME) == SECRET
 
 
 def chart_values(found: Object | None) -> dict[str, Any]:

@@ -37,6 +37,7 @@ CODES = frozenset(
         "expires_soon",
         "signer_not_in_anchors",
         "renewal_overdue",
+        "certificate_missing",
         "pod_anchors_unreadable",
         "pod_anchors_unknown",
         "pod_anchors_differ",
@@ -283,6 +284,14 @@ def _signer(disagree: Any, cluster: Cluster, anchors: list[Facts]) -> Iterator[D
 
 
 def _renewal(disagree: Any, cluster: Cluster, at: datetime) -> Iterator[Disagreement]:
+    if cluster.reading.get("certificate_missing"):
+        where = f"Certificate {_namespace(cluster)}/linkerd-identity-issuer"
+        yield disagree(
+            "certificate_missing",
+            where,
+            f"{where} of cert-manager does not exist, so nothing renews the identity issuer. "
+            "Run site.yml --tags linkerd, or restore it in the Git repository that it comes from.",
+        )
     due = cluster.reading.get("renewal_time")
     if due and at > datetime.fromisoformat(due) + OVERDUE:
         yield disagree(

@@ -34,6 +34,7 @@ MARKS = {
     "signer_unreadable": ("signer",),
     "signer_not_in_anchors": ("signer",),
     "renewal_overdue": ("issuer",),
+    "certificate_missing": ("issuer",),
     "pod_anchors_unreadable": ("pods", "trusted"),
     "pod_anchors_unknown": ("pods", "trusted"),
     "pod_anchors_differ": ("pods", "trusted"),

@@ -83,8 +83,22 @@ def test_certificates_without_private_key(read):
     assert found["trust_domain"] == "mesh.example"
     assert found["renewal_time"] is None  # this cluster has no kind Certificate
     assert {found[key] for key in ("failed_attempts", "cert_manager_issuer", "bundle", "credential")} == {None}
+    assert found["certificate_missing"] is False  # nor has the Secret been written by cert-manager
     assert encoded("private key") not in json.dumps(found)
     assert "private key" not in json.dumps(found)
+
+
+def test_certificate_that_was_deleted(api, read):
+    """The Secret that cert-manager wrote remains."""
+    path, name = f"{CORE}/linkerd/secrets/linkerd-identity-issuer", "linkerd-identity-issuer"
+    secret = api.call("GET", path)
+    secret["metadata"]["annotations"] = {"cert-manager.io/certificate-name": name}
+    api.call("PUT", path, secret)
+    assert read()["certificate_missing"] is True
+    secret = api.call("GET", path)
+    del secret["metadata"]["annotations"]
+    api.call("PUT", path, secret)
+    assert read()["certificate_missing"] is False
 
 
 def test_pods_of_mesh_by_their_anchors(read):

@@ -102,6 +102,11 @@ CASES = {
         {"renewal_overdue"},
         "kubectl get certificaterequests -n linkerd",
     ),
+    "Certificate that was deleted": (
+        {"berlin": {**reading(renewal=None), "certificate_missing": True}},
+        {"certificate_missing"},
+        "Certificate linkerd/linkerd-identity-issuer of cert-manager does not exist",
+    ),
     "pods lack an anchor": (
         {"vault_result": vault(ROOT, NEXT), "berlin": reading((ROOT, NEXT), pods=[pod("web", ROOT.pem)])},
         {"pod_anchors_differ"},

@@ -47,6 +47,23 @@ def test_problem_of_anchors(found, problem):
     assert not any(line in str(source) for line in KEY.splitlines()[1:-1])
 
 
+@pytest.mark.parametrize(
+    ("annotations", "problem", "missing"),
+    [
+        ({sources.CERTIFICATE_NAME: "linkerd-identity-issuer"}, "does not exist", True),
+        ({sources.CERTIFICATE_NAME: "linkerd-identity-issuer"}, "", False),
+        ({sources.CERTIFICATE_NAME: "linkerd-identity-issuer"}, "cannot be read: 403 Forbidden", False),
+        ({sources.CERTIFICATE_NAME: "another"}, "does not exist", False),
+        ({}, "does not exist", False),
+        (None, "does not exist", False),
+    ],
+)
+def test_certificate_is_missing_if_the_secret_names_it(annotations, problem, missing):
+    found = {**secret(ISSUER, ROOT), "metadata": {"annotations": annotations}}
+    assert sources.certificate_missing(found, problem) is missing
+    assert not sources.certificate_missing(None, problem)
+
+
 def test_problem_of_read_is_passed_on():
     assert sources.anchors_source(None, "linkerd", "does not exist")["problem"] == "does not exist"
 
