@@ -64,13 +64,14 @@ def schedule(kubernetes, issuers, server, tmp_path, request):
     }  # fmt: skip
     (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"berlin": variables}}}))
 
-    def run(token: str, **more: str) -> None:
+    def run(token: str, **more: str) -> str:
         command = ["ansible-playbook", "-i", tmp_path / "hosts.json", tmp_path / "play.yml", "--tags", "vault_issuer"]
         environment = {**os.environ, "VAULT_TOKEN": token}
         done = subprocess.run(
             [*command, "-e", json.dumps(more)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     yield run
     with contextlib.suppress(urllib.error.HTTPError):
@@ -98,3 +99,18 @@ def test_schedule_replaces_credential_with_the_policy_of_the_guide(schedule, kub
         assert server.client.auth.token.lookup(second[0])["data"]["policies"] == ["linkerd-identity-issuer-berlin"]
         other = hvac.Client(url=server.url, token=login).auth.token.create(policies=["another-policy"])
         assert "another-policy" in other["auth"]["policies"], "the guide warns of this"
+
+
+def test_date_is_removed_when_the_new_credential_does_not_expire(schedule, kubernetes, server):
+    """The alert would fire for it permanently."""
+
+    def date() -> str:
+        return kubernetes.call("GET", ISSUER)["metadata"]["annotations"]["servicemesh.pki/credential-expires"]
+
+    schedule(server.token, vault_issuer_auth="approle")
+    assert date() > "2026"
+    kubernetes.call("DELETE", f"{NAMESPACE}/vault-secret-id")
+    unlimited = {"vault_issuer_auth": "approle", "vault_issuer_secret_id_ttl": "0"}
+    schedule(server.token, **unlimited)
+    assert date() == ""
+    assert re.search(r"changed=0 .*failed=0", schedule(server.token, **unlimited))
