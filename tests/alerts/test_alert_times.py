@@ -159,3 +159,13 @@ def test_cluster_that_is_verified_again_is_not_stale(expect_stale):
 
     expect_stale({verified("a"): with_a_gap}, [300], "a")
     expect_stale({verified("a"): with_a_gap}, [302, 400])
+
+
+@pytest.mark.parametrize(
+    ("days", "severity"), [(1.1, None), (0.9, "warning"), (0.6, "warning"), (0.4, "critical"), (-1, "critical")]
+)
+def test_short_credential_has_its_own_limits(expect_with, days, severity):
+    expect = expect_with(monitoring_credential_days=1, monitoring_credential_critical_days=0.5)
+    labels = [{"cluster": "c", "object": "o", "severity": severity}] if severity else []
+    series = 'servicemesh_pki_credential_not_after_timestamp_seconds{cluster="c", object="o"}'
+    expect("MeshVaultCredentialExpires", {series: lambda minute: (60 + days * 1440) * MINUTE}, [60], *labels)
