@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
 import shutil
@@ -145,6 +146,47 @@ def test_bindings_name_roles_and_the_service_account_of_the_cron_job():
         "list",
     }
     assert account["metadata"]["namespace"] == job["metadata"]["namespace"]
+
+
+def lay_out(folder: Path, source: Path, volume: dict) -> None:
+    """Write the files of a ConfigMap as a kubelet does: in a hidden folder, with links to their first parts."""
+    [(name, files)] = re.findall(r"^kubectl create configmap (\S+) -n \S+ (.*)$", GUIDE, re.M)
+    assert name == volume["configMap"]["name"]
+    keys = {}
+    for given in re.findall(r"--from-file=(\S+)", files):
+        key, dummy, path = given.rpartition("=")
+        keys[key or Path(path).name] = (source / path).read_text()
+    assert all(re.fullmatch(r"[-._a-zA-Z0-9]+", key) for key in keys)
+    hidden = folder / "..2026_11_27"
+    for item in volume["configMap"]["items"]:
+        (hidden / item["path"]).parent.mkdir(parents=True, exist_ok=True)
+        (hidden / item["path"]).write_text(keys.pop(item["key"]))
+    assert keys == {}
+    (folder / "..data").symlink_to(hidden.name)
+    for one in hidden.iterdir():
+        (folder / one.name).symlink_to(Path("..data", one.name))
+
+
+def test_cron_job_reads_the_variables_of_the_inventory(tmp_path):
+    [job] = manifests("cronjob.yml")
+    [volume] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["volumes"]
+    source = ROOT / "inventories/existing"
+    lay_out(tmp_path, source, volume)
+    found = {}
+    for folder in (source, tmp_path):
+        command = [BIN / "ansible-inventory", "-i", folder, "--host", "production"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+        found[folder] = json.loads(done.stdout)
+    assert found[tmp_path]["pki_vault_address"] == "https://vault.example.com:8200"
+    assert found[tmp_path] == found[source]
+
+
+def test_cron_job_replaces_the_metrics_of_its_own_cluster():
+    """An upload to a group without the cluster would replace those of other clusters."""
+    [url] = re.findall(r"https?://\S+", text("cronjob.yml"))
+    inventory = yaml.safe_load((ROOT / "inventories/existing/hosts.yml").read_text())
+    [cluster] = inventory["all"]["children"]["clusters"]["hosts"]
+    assert url.endswith(f"/metrics/job/mesh-report/instance/{cluster}")
 
 
 class Pushgateway(BaseHTTPRequestHandler):
