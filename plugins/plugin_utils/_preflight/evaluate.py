@@ -5,49 +5,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import (
-    anchors,
-    gateway_api,
-    ownership,
-    releases,
-)
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import (
-    CONTROL_PLANE,
-    CRDS,
-    LEAVE,
-    Chart,
-)
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import anchors, linkerd, ownership, releases
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import LEAVE, Chart
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result, numbers
 
 HELM = ((3, 8), (4,))  # the first version with OCI charts, and the first that kubernetes.core does not support
 RETRY_LIMIT = (1, 21)  # cert-manager's certificateRequestMaximumBackoffDuration
-PRIVILEGED, RESTRICTED = "privileged", "restricted"
-ENFORCE = "pod-security.kubernetes.io/enforce"
-BUNDLE = "linkerd-identity-trust-roots"
-CERTIFICATE = "linkerd-identity-issuer"
-OWN_LABEL = {"app.kubernetes.io/managed-by": "servicemesh.pki"}
-BY_CHART = ("Helm release ", "linkerd/")
 
 
 def evaluate(cluster: str, found: Facts, requested: Facts, leaves: Facts | None = None) -> Facts:
     """Problems, notes and decisions for one cluster. Only the components in `requested` are checked."""
     result = Result(cluster)
-    parts = {"cert_manager": _cert_manager, "trust_manager": _trust_manager, "linkerd": _linkerd}
-    for name, part in parts.items():
-        if name in requested:
-            result.decisions[name] = part(result, found, requested[name])
+    if "cert_manager" in requested:
+        result.decisions["cert_manager"] = _cert_manager(result, found, requested["cert_manager"])
+    if "trust_manager" in requested:
+        result.decisions["trust_manager"] = _trust_manager(result, found, requested["trust_manager"])
+    if "linkerd" in requested:
+        result.decisions["linkerd"] = linkerd.decide(result, found, requested["linkerd"])
     if "issuer" in requested:
         _issuer(result, found, requested["issuer"])
     if "linkerd" in requested:
-        _identity(result, found, requested["linkerd"], requested.get("take_over") or [])
+        linkerd.check_identity(result, found, requested["linkerd"], requested.get("take_over") or [])
+        linkerd.check_namespaces(result, found, requested["linkerd"])
         anchors.check(result, found, anchors.Plan.of_run(requested["linkerd"], requested.get("vault")), leaves)
     _objects(result, found, requested.get("take_over") or [])
     _programs(result, found, requested)
     _namespaces(result, found)
-    if "linkerd" in requested:
-        _missing_namespaces(result, found, requested["linkerd"])
     for one in found["unreadable"]:
         result.problem(
             "not_readable",
@@ -73,14 +56,8 @@ def vault_problems(name: str, vault: Facts) -> list[Facts]:
     return result.facts()["problems"]  # type: ignore[no-any-return]
 
 
-def _chart(requested: Facts, **known: Any) -> Chart:
-    manage = str(requested["manage"]).lower()
-    switch = {"true": "true", "yes": "true", "false": "false", "no": "false"}.get(manage, "auto")
-    return Chart(manage=switch, release=requested["release"], namespace=requested["namespace"], **known)
-
-
 def _cert_manager(result: Result, found: Facts, requested: Facts) -> Facts:
-    chart = _chart(
+    chart = Chart.requested(
         requested,
         component="cert-manager",
         title="cert-manager",
@@ -90,7 +67,7 @@ def _cert_manager(result: Result, found: Facts, requested: Facts) -> Facts:
         values=requested["values"],
     )
     decision = releases.decide(result, found, chart)
-    version = _running(decision) if decision["release"] == LEAVE else requested["version"]
+    version = releases.running(decision) if decision["release"] == LEAVE else requested["version"]
     limited = not numbers(version) or numbers(version) >= RETRY_LIMIT
     if requested["retry_limit"] and (not limited or decision["release"] == LEAVE):
         why = "is managed elsewhere" if limited else "does not know the setting, which came with 1.21"
@@ -104,12 +81,8 @@ def _cert_manager(result: Result, found: Facts, requested: Facts) -> Facts:
     return {**decision, "version": version, "limits_retries": limited}
 
 
-def _running(decision: Facts) -> str:
-    return next((str(one["version"]) for one in decision["controllers"] if one["version"]), "")
-
-
 def _trust_manager(result: Result, found: Facts, requested: Facts) -> Facts:
-    chart = _chart(
+    chart = Chart.requested(
         requested,
         component="trust-manager",
         title="trust-manager",
@@ -121,7 +94,7 @@ def _trust_manager(result: Result, found: Facts, requested: Facts) -> Facts:
     decision = releases.decide(result, found, chart)
     trust_namespace = requested["trust_namespace"]
     present = next((one["trust_namespace"] for one in decision["controllers"]), trust_namespace)
-    others = [one["name"] for one in found["bundles"] if not one["managed"] and one["name"] != BUNDLE]
+    others = [one["name"] for one in found["bundles"] if not one["managed"] and one["name"] != linkerd.BUNDLE]
     is_left = decision["release"] == LEAVE
     if present != trust_namespace and is_left:
         result.note(
@@ -161,88 +134,6 @@ def _quota(result: Result, found: Facts, requested: Facts, name: str, is_left: b
     return {"namespace": creates, "quota": bool(requested["forbid_secrets"]) and not in_use}
 
 
-def _linkerd(result: Result, found: Facts, requested: Facts) -> Facts:
-    common = {
-        "component": "linkerd",
-        "title": "Linkerd",
-        "switch": "linkerd_manage_charts",
-        "names": "linkerd_namespace",
-    }
-    names = {"manage": requested["manage"], "namespace": requested["namespace"]}
-    control_plane = _chart(
-        {**names, "release": CONTROL_PLANE}, chart=CONTROL_PLANE, values=requested["values"], **common
-    )
-    decision = releases.decide(result, found, control_plane, requested["required"])
-    crds = _chart({**names, "release": CRDS}, chart=CRDS, values=requested["crds_values"], **common)
-    if decision["release"] == LEAVE:
-        crds_decision = releases.leave([])
-    else:
-        without = {**found, "deployments": []}  # the control plane is decided already
-        crds_decision = releases.decide(result, without, crds)
-    is_written = crds_decision["release"] != LEAVE
-    upstream = requested["gateway_api"]
-    action = gateway_api.decide(
-        result,
-        found,
-        gateway_api.Requested(upstream["source"], upstream["version"], upstream["upgrade"], is_written),
-    )
-    _pod_security(result, found, requested, decision["release"] != LEAVE)
-    return {
-        **decision,
-        "version": _running(decision) if decision["release"] == LEAVE else "",
-        "crds": crds_decision,
-        "protect": gateway_api.protect(result, found, crds.place, is_written),
-        "gateway_api": action,
-        "namespace": _namespace(found, requested, decision["release"] != LEAVE),
-        "remove_anchors": _left_over(result, found, requested),
-    }
-
-
-def _namespace(found: Facts, requested: Facts, is_written: bool) -> Facts:
-    """Labels and annotations to add. Existing ones stay. A namespace of others does not get the managed-by label."""
-    space = found["namespaces"].get(requested["namespace"]) or {"exists": False}
-    if not space["exists"]:
-        return {"labels": {**requested["labels"], **OWN_LABEL}, "annotations": requested["annotations"]}
-    labels = {**requested["labels"], **(OWN_LABEL if space["managed"] else {})} if is_written else {}
-    annotations = requested["annotations"] if is_written else {}
-    return {
-        "labels": {name: value for name, value in labels.items() if space["labels"].get(name, value) == value},
-        "annotations": {
-            name: value for name, value in annotations.items() if space["annotations"].get(name, value) == value
-        },
-    }
-
-
-def _left_over(result: Result, found: Facts, requested: Facts) -> list[str]:
-    """Namespaces with a ConfigMap of trust anchors of this collection that the Bundle does not read any more."""
-    trust = _trust_namespace(result, requested)
-    return [
-        one["namespace"]
-        for one in found["anchor_sources"]
-        if one["managed"] and not (requested["has_configmap"] and one["namespace"] == trust)
-    ]
-
-
-def _trust_namespace(result: Result, requested: Facts) -> str:
-    """The trust namespace of a trust-manager that is left alone, or else the configured one."""
-    found = result.decisions.get("trust_manager", {}).get("trust_namespace")
-    return str(found or requested["trust_namespace"])
-
-
-def _pod_security(result: Result, found: Facts, requested: Facts, is_written: bool) -> None:
-    name = requested["namespace"]
-    level = (found["namespaces"].get(name) or {}).get("labels", {}).get(ENFORCE)
-    needed = RESTRICTED if requested["cni"] else PRIVILEGED
-    if is_written and level and level != needed and needed == PRIVILEGED:
-        result.problem(
-            "pod_security",
-            f"namespace {name}",
-            f"The namespace {name} has the label {ENFORCE}={level}, and the control plane's init containers need "
-            f"{PRIVILEGED}. Change the label (kubectl label namespace {name} --overwrite {ENFORCE}={PRIVILEGED}), or "
-            "install Linkerd's CNI plugin and set cniEnabled in linkerd_values.",
-        )
-
-
 def _issuer(result: Result, found: Facts, requested: Facts) -> None:
     """The role binding of the issuer must name the service account of cert-manager."""
     running = [one for one in found["deployments"] if one["component"] == "cert-manager"]
@@ -257,37 +148,6 @@ def _issuer(result: Result, found: Facts, requested: Facts) -> None:
             f"cert-manager runs in namespace {one['namespace']} with service account {one['service_account']}, but the "
             f"issuer would give permissions to {account[0]}/{account[1]}. Set pki_cert_manager_namespace to "
             f"{one['namespace']} and vault_issuer_cert_manager_service_account to {one['service_account']}.",
-        )
-
-
-def _identity(result: Result, found: Facts, requested: Facts, take_over: list[str]) -> None:
-    """The Secret and the ConfigMap that cert-manager and trust-manager would overwrite."""
-    mesh, namespace = found["mesh"], requested["namespace"]
-    for kind, name, owner, exists, good in (
-        ("ConfigMap", BUNDLE, mesh["anchors_owner"], mesh["anchors_exist"], f"Bundle {BUNDLE}"),
-        ("Secret", CERTIFICATE, mesh["issuer_owner"], bool(mesh["issuer_type"]), f"Certificate {CERTIFICATE}"),
-    ):
-        if not exists or owner == good:
-            continue
-        item = f"{kind} {namespace}/{name}"
-        if owner.startswith(BY_CHART):
-            result.problem(
-                "identity_in_release",
-                item,
-                f"{item} was created by {owner}. Linkerd takes its identity from its chart's values, and cert-manager "
-                "and trust-manager would overwrite it under a running mesh. Run adopt.yml first, which moves the mesh "
-                "to certificates from Vault without an outage, or leave this cluster out of the inventory.",
-            )
-        elif item not in take_over:
-            result.problem("object_unmanaged", item, ownership.unmanaged(item, owner))
-    secret_is_read = requested["trust_source"] == "secret"
-    trust = result.decisions.get("trust_manager", {}).get("trust_namespace") or requested["trust_namespace"]
-    if secret_is_read and trust != namespace:
-        result.problem(
-            "trust_source_namespace",
-            f"namespace {trust}",
-            f"linkerd_trust_source is secret, but trust-manager reads the namespace {trust} and the Secret is in "
-            f"{namespace}. Set linkerd_trust_source to anchors, or pki_trust_namespace to {namespace}.",
         )
 
 
@@ -353,19 +213,4 @@ def _namespaces(result: Result, found: Facts) -> None:
                 f"namespace {name}",
                 f"The namespace {name} is terminating, so nothing can be created in it. Wait until it is removed. "
                 f"Reason: {' '.join(one['held_by']) or 'not reported'}",
-            )
-
-
-def _missing_namespaces(result: Result, found: Facts, requested: Facts) -> None:
-    """Namespaces that the run needs and does not create, because others install the charts."""
-    if requested["creates_namespaces"]:
-        return
-    trust = {_trust_namespace(result, requested)} if requested["has_configmap"] else set()
-    for name in sorted({requested["namespace"], *trust}):
-        if not (found["namespaces"].get(name) or {}).get("exists"):
-            result.problem(
-                "namespace_missing",
-                f"namespace {name}",
-                f"The namespace {name} does not exist, and pki_manage=certificates creates no namespace. Create it "
-                "with the charts.",
             )

@@ -35,6 +35,12 @@ class Chart:
     names: str  # the variables of release and namespace
     values: Facts = field(default_factory=dict)
 
+    @classmethod
+    def requested(cls, requested: Facts, **known: Any) -> Chart:
+        manage = str(requested["manage"]).lower()
+        switch = {"true": "true", "yes": "true", "false": "false", "no": "false"}.get(manage, "auto")
+        return cls(manage=switch, release=requested["release"], namespace=requested["namespace"], **known)
+
     @property
     def place(self) -> str:
         return f"{self.namespace}/{self.release}"
@@ -68,6 +74,11 @@ def decide(result: Result, found: Facts, chart: Chart, is_required: bool = True)
         return _other(result, chart, controllers, elsewhere)
     _left_behind(result, found, chart)
     return write(INSTALL, [], INSTALLED, {})
+
+
+def running(decision: Facts) -> str:
+    """The version of the controller that runs; empty if it is not known."""
+    return next((str(one["version"]) for one in decision["controllers"] if one["version"]), "")
 
 
 def write(action: str, controllers: list[Facts], mark: str, kept: Facts) -> Facts:

@@ -14,6 +14,7 @@ Facts = dict[str, Any]
 CHECKS = {
     "anchor_missing": "The new bundle contains every trust anchor that a certificate of the mesh still chains to.",
     "anchors_disjoint": "The new bundle shares a trust anchor with the running mesh.",
+    "anchors_not_selected": "The Bundle's selector matches the namespace of Linkerd.",
     "cert_manager_mismatch": "The issuer's permissions name the namespace and service account that cert-manager has.",
     "cluster_unreachable": "The cluster's API server responds, unless the inventory creates the cluster.",
     "component_missing": "A component that you manage elsewhere is installed.",
@@ -27,6 +28,7 @@ CHECKS = {
     "identity_in_release": "Linkerd takes its issuer and trust anchors from cert-manager and trust-manager.",
     "linkerd_cli_missing": "The linkerd CLI is installed, if the run calls linkerd check.",
     "linkerd_cli_version": "The linkerd CLI has the version of the control plane.",
+    "linkerd_elsewhere": "Linkerd runs in the configured namespace.",
     "namespace_missing": "The namespaces exist, if others install the charts.",
     "namespace_terminating": "No namespace of the mesh is terminating.",
     "not_readable": "The credential permits reading everything that is checked.",

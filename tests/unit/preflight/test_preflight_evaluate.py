@@ -49,6 +49,51 @@ def test_a_change_of_the_trust_namespace_breaks_no_other_bundle(bundles, expecte
     assert codes(check(found)) == expected
 
 
+def test_linkerd_in_another_namespace_is_not_overlooked():
+    found = empty(deployments=[deployment("linkerd", version="edge-26.6.3")])
+    elsewhere = requested(linkerd={"namespace": "mesh", "trust_selector": {}})
+    result = check(found, elsewhere)
+    assert [(one["code"], one["object"]) for one in result["problems"]] == [("linkerd_elsewhere", "namespace linkerd")]
+    assert "pki_linkerd_namespace to linkerd" in result["problems"][0]["message"]
+    assert codes(check(found)) == [] and codes(check(empty(), elsewhere)) == []
+    both = [*found["deployments"], deployment("linkerd", where="mesh", version="edge-26.6.3")]
+    assert codes(check(empty(deployments=both), elsewhere)) == []
+
+
+CONTROL_PLANE = {"matchLabels": {"linkerd.io/is-control-plane": "true"}}
+
+
+@pytest.mark.parametrize(("selector", "labels", "expected"), [
+    ({}, {}, True),
+    ({"matchLabels": {"kubernetes.io/metadata.name": "linkerd"}}, {}, True),
+    ({"matchLabels": {"kubernetes.io/metadata.name": "mesh"}}, {}, False),
+    (CONTROL_PLANE, {}, False),
+    (CONTROL_PLANE, {"linkerd.io/is-control-plane": "true"}, True),
+    ({"matchLabels": None, "matchExpressions": [{"key": "mesh", "operator": "Exists"}]}, {}, False),
+    ({"matchExpressions": [{"key": "mesh", "operator": "Exists"}]}, {"mesh": ""}, True),
+    ({"matchExpressions": [{"key": "mesh", "operator": "DoesNotExist"}]}, {"mesh": ""}, False),
+    ({"matchExpressions": [{"key": "mesh", "operator": "In", "values": ["a", "b"]}]}, {"mesh": "b"}, True),
+    ({"matchExpressions": [{"key": "mesh", "operator": "In", "values": ["a"]}]}, {}, False),
+    ({"matchExpressions": [{"key": "mesh", "operator": "NotIn", "values": ["a"]}]}, {}, True),
+    ({"matchExpressions": [{"key": "mesh", "operator": "NotIn", "values": ["a"]}]}, {"mesh": "a"}, False),
+])  # fmt: skip
+def test_the_bundle_selects_the_namespace_of_linkerd(selector, labels, expected):
+    """Nothing adds labels to the namespace of a Linkerd that others installed."""
+    found = empty(
+        deployments=[deployment("linkerd", version="edge-26.6.3")], namespaces={"linkerd": namespace(labels=labels)}
+    )
+    result = check(found, requested(linkerd={"trust_selector": selector}))
+    assert codes(result) == ([] if expected else ["anchors_not_selected"])
+
+
+def test_labels_that_the_run_adds_count_for_the_selector():
+    configuration = requested(linkerd={"trust_selector": CONTROL_PLANE})
+    assert codes(check(empty(), configuration)) == []
+    assert codes(check(empty(namespaces={"linkerd": namespace()}), configuration)) == []
+    without = requested(linkerd={"trust_selector": CONTROL_PLANE, "creates_namespaces": False})
+    assert "anchors_not_selected" not in codes(check(empty(), without))  # namespace_missing reports it
+
+
 def test_cert_managers_own_service_account_is_needed():
     found = empty(deployments=others(service_account="cm", where="security"))
     result = check(found)

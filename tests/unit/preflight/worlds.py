@@ -139,11 +139,13 @@ def requested(**changes: Facts) -> Facts:
         },
         "trust_manager": {
             "manage": "auto", "release": "trust-manager", "namespace": "cert-manager", "values": {},
-            "trust_namespace": "linkerd-trust", "make_namespace": True, "forbid_secrets": True,
+            "trust_namespace": "linkerd-trust", "make_namespace": True,
+            "forbid_secrets": True,
         },
         "linkerd": {
             "manage": "auto", "required": True, "namespace": "linkerd", "values": {}, "crds_values": {}, "cni": False,
             "creates_namespaces": True,
+            "trust_selector": {"matchLabels": {"kubernetes.io/metadata.name": "linkerd"}},
             "labels": {"linkerd.io/is-control-plane": "true"}, "annotations": {"linkerd.io/inject": "disabled"},
             "gateway_api": {"source": "install.yaml", "version": "1.5.1", "upgrade": False}, "has_configmap": True,
             "trust_source": "anchors", "trust_namespace": "linkerd-trust", "anchors": [], "extra_anchors": [],

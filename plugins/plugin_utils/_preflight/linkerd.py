@@ -1,0 +1,212 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compare a cluster with what the role linkerd requests: charts, namespace, identity, trust anchors. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import gateway_api, ownership, releases
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import (
+    CONTROL_PLANE,
+    CRDS,
+    LEAVE,
+    Chart,
+)
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
+
+PRIVILEGED, RESTRICTED = "privileged", "restricted"
+ENFORCE = "pod-security.kubernetes.io/enforce"
+NAME = "kubernetes.io/metadata.name"
+BUNDLE = "linkerd-identity-trust-roots"
+CERTIFICATE = "linkerd-identity-issuer"
+OWN_LABEL = {"app.kubernetes.io/managed-by": "servicemesh.pki"}
+BY_CHART = ("Helm release ", "linkerd/")
+
+
+def decide(result: Result, found: Facts, requested: Facts) -> Facts:
+    """What to install of Linkerd, and how to change its namespace."""
+    common = {
+        "component": "linkerd",
+        "title": "Linkerd",
+        "switch": "linkerd_manage_charts",
+        "names": "linkerd_namespace",
+    }
+    names = {key: requested[key] for key in ("manage", "namespace")}
+    control_plane = Chart.requested(
+        {**names, "release": CONTROL_PLANE},
+        chart=CONTROL_PLANE,
+        values=requested["values"],
+        **common,
+    )
+    decision = releases.decide(result, found, control_plane, requested["required"])
+    crds = Chart.requested(
+        {**names, "release": CRDS},
+        chart=CRDS,
+        values=requested["crds_values"],
+        **common,
+    )
+    if decision["release"] == LEAVE:
+        crds_decision = releases.leave([])
+    else:
+        without = {**found, "deployments": []}  # the control plane is decided already
+        crds_decision = releases.decide(result, without, crds)
+    is_written = crds_decision["release"] != LEAVE
+    upstream = requested["gateway_api"]
+    action = gateway_api.decide(
+        result,
+        found,
+        gateway_api.Requested(upstream["source"], upstream["version"], upstream["upgrade"], is_written),
+    )
+    _pod_security(result, found, requested, decision["release"] != LEAVE)
+    _elsewhere(result, decision["controllers"], requested["namespace"])
+    namespace = _namespace(found, requested, decision["release"] != LEAVE)
+    _selected(result, found, requested, namespace["labels"])
+    return {
+        **decision,
+        "version": releases.running(decision) if decision["release"] == LEAVE else "",
+        "crds": crds_decision,
+        "protect": gateway_api.protect(result, found, crds.place, is_written),
+        "gateway_api": action,
+        "namespace": namespace,
+        "remove_anchors": _left_over(result, found, requested),
+    }
+
+
+def _elsewhere(result: Result, controllers: list[Facts], namespace: str) -> None:
+    """A mesh in another namespace would neither be checked nor get the trust anchors."""
+    present = sorted({one["namespace"] for one in controllers})
+    if present and namespace not in present:
+        result.problem(
+            "linkerd_elsewhere",
+            f"namespace {present[0]}",
+            f"Linkerd runs in the namespace {present[0]}, but linkerd_namespace is {namespace}. The run would check "
+            f"and change the wrong namespace. Set pki_linkerd_namespace to {present[0]}.",
+        )
+
+
+def _selected(result: Result, found: Facts, requested: Facts, added: Facts) -> None:
+    """trust-manager removes the ConfigMap of trust anchors from namespaces that the Bundle does not select."""
+    name, selector = requested["namespace"], requested["trust_selector"]
+    space = found["namespaces"].get(name) or {"exists": False, "labels": {}}
+    is_created = not space["exists"] and requested["creates_namespaces"]
+    labels = {**added, **space["labels"], NAME: name}
+    if (space["exists"] or is_created) and not _matches(selector, labels):
+        result.problem(
+            "anchors_not_selected",
+            f"namespace {name}",
+            f"linkerd_trust_selector does not match the namespace {name}, so trust-manager would not write Linkerd's "
+            "trust anchors there, and would remove those that it has written. Correct the selector, or add the labels "
+            "to the namespace.",
+        )
+
+
+def _matches(selector: Facts, labels: Facts) -> bool:
+    """Whether a label selector of Kubernetes matches."""
+    return all(labels.get(key) == value for key, value in (selector.get("matchLabels") or {}).items()) and all(
+        _fulfils(one, labels) for one in selector.get("matchExpressions") or []
+    )
+
+
+def _fulfils(one: Facts, labels: Facts) -> bool:
+    key, values = one["key"], one.get("values") or []
+    match one["operator"]:
+        case "In":
+            return labels.get(key) in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case "DoesNotExist":
+            return key not in labels
+    return True  # the API server refuses another operator
+
+
+def _namespace(found: Facts, requested: Facts, is_written: bool) -> Facts:
+    """Labels and annotations to add. Existing ones stay. A namespace of others does not get the managed-by label."""
+    space = found["namespaces"].get(requested["namespace"]) or {"exists": False}
+    if not space["exists"]:
+        return {"labels": {**requested["labels"], **OWN_LABEL}, "annotations": requested["annotations"]}
+    labels = {**requested["labels"], **(OWN_LABEL if space["managed"] else {})} if is_written else {}
+    annotations = requested["annotations"] if is_written else {}
+    return {
+        "labels": {name: value for name, value in labels.items() if space["labels"].get(name, value) == value},
+        "annotations": {
+            name: value for name, value in annotations.items() if space["annotations"].get(name, value) == value
+        },
+    }
+
+
+def _left_over(result: Result, found: Facts, requested: Facts) -> list[str]:
+    """Namespaces with a ConfigMap of trust anchors of this collection that the Bundle does not read any more."""
+    trust = _trust_namespace(result, requested)
+    return [
+        one["namespace"]
+        for one in found["anchor_sources"]
+        if one["managed"] and not (requested["has_configmap"] and one["namespace"] == trust)
+    ]
+
+
+def _trust_namespace(result: Result, requested: Facts) -> str:
+    """The trust namespace of a trust-manager that is left alone, or else the configured one."""
+    found = result.decisions.get("trust_manager", {}).get("trust_namespace")
+    return str(found or requested["trust_namespace"])
+
+
+def _pod_security(result: Result, found: Facts, requested: Facts, is_written: bool) -> None:
+    name = requested["namespace"]
+    level = (found["namespaces"].get(name) or {}).get("labels", {}).get(ENFORCE)
+    needed = RESTRICTED if requested["cni"] else PRIVILEGED
+    if is_written and level and level != needed and needed == PRIVILEGED:
+        result.problem(
+            "pod_security",
+            f"namespace {name}",
+            f"The namespace {name} has the label {ENFORCE}={level}, and the control plane's init containers need "
+            f"{PRIVILEGED}. Change the label (kubectl label namespace {name} --overwrite {ENFORCE}={PRIVILEGED}), or "
+            "install Linkerd's CNI plugin and set cniEnabled in linkerd_values.",
+        )
+
+
+def check_identity(result: Result, found: Facts, requested: Facts, take_over: list[str]) -> None:
+    """The Secret and the ConfigMap that cert-manager and trust-manager would overwrite."""
+    mesh, namespace = found["mesh"], requested["namespace"]
+    for kind, name, owner, exists, good in (
+        ("ConfigMap", BUNDLE, mesh["anchors_owner"], mesh["anchors_exist"], f"Bundle {BUNDLE}"),
+        ("Secret", CERTIFICATE, mesh["issuer_owner"], bool(mesh["issuer_type"]), f"Certificate {CERTIFICATE}"),
+    ):
+        if not exists or owner == good:
+            continue
+        item = f"{kind} {namespace}/{name}"
+        if owner.startswith(BY_CHART):
+            result.problem(
+                "identity_in_release",
+                item,
+                f"{item} was created by {owner}. Linkerd takes its identity from its chart's values, and cert-manager "
+                "and trust-manager would overwrite it under a running mesh. Run adopt.yml first, which moves the mesh "
+                "to certificates from Vault without an outage, or leave this cluster out of the inventory.",
+            )
+        elif item not in take_over:
+            result.problem("object_unmanaged", item, ownership.unmanaged(item, owner))
+    secret_is_read = requested["trust_source"] == "secret"
+    trust = result.decisions.get("trust_manager", {}).get("trust_namespace") or requested["trust_namespace"]
+    if secret_is_read and trust != namespace:
+        result.problem(
+            "trust_source_namespace",
+            f"namespace {trust}",
+            f"linkerd_trust_source is secret, but trust-manager reads the namespace {trust} and the Secret is in "
+            f"{namespace}. Set linkerd_trust_source to anchors, or pki_trust_namespace to {namespace}.",
+        )
+
+
+def check_namespaces(result: Result, found: Facts, requested: Facts) -> None:
+    """Namespaces that the run needs and does not create, because others install the charts."""
+    if requested["creates_namespaces"]:
+        return
+    trust = {_trust_namespace(result, requested)} if requested["has_configmap"] else set()
+    for name in sorted({requested["namespace"], *trust}):
+        if not (found["namespaces"].get(name) or {}).get("exists"):
+            result.problem(
+                "namespace_missing",
+                f"namespace {name}",
+                f"The namespace {name} does not exist, and pki_manage=certificates creates no namespace. Create it "
+                "with the charts.",
+            )
