@@ -16,12 +16,13 @@ RETRY_LIMIT = (1, 21)  # cert-manager's certificateRequestMaximumBackoffDuration
 def evaluate(cluster: str, found: Facts, requested: Facts, leaves: Facts | None = None) -> Facts:
     """Problems, notes and decisions for one cluster. Only the components in `requested` are checked."""
     result = Result(cluster)
+    may_be_older = bool(requested.get("allow_downgrade"))
     if "cert_manager" in requested:
-        result.decisions["cert_manager"] = _cert_manager(result, found, requested["cert_manager"])
+        result.decisions["cert_manager"] = _cert_manager(result, found, requested["cert_manager"], may_be_older)
     if "trust_manager" in requested:
-        result.decisions["trust_manager"] = _trust_manager(result, found, requested["trust_manager"])
+        result.decisions["trust_manager"] = _trust_manager(result, found, requested["trust_manager"], may_be_older)
     if "linkerd" in requested:
-        result.decisions["linkerd"] = linkerd.decide(result, found, requested["linkerd"])
+        result.decisions["linkerd"] = linkerd.decide(result, found, requested["linkerd"], may_be_older)
     if "issuer" in requested:
         _issuer(result, found, requested["issuer"])
     if "linkerd" in requested:
@@ -56,13 +57,14 @@ def vault_problems(name: str, vault: Facts) -> list[Facts]:
     return result.facts()["problems"]  # type: ignore[no-any-return]
 
 
-def _cert_manager(result: Result, found: Facts, requested: Facts) -> Facts:
+def _cert_manager(result: Result, found: Facts, requested: Facts, may_be_older: bool) -> Facts:
     chart = Chart.requested(
         requested,
         component="cert-manager",
         title="cert-manager",
         chart="cert-manager",
         switch="cert_manager_manage_release",
+        may_be_older=may_be_older,
         names="cert_manager_release and cert_manager_namespace",
         values=requested["values"],
     )
@@ -81,13 +83,14 @@ def _cert_manager(result: Result, found: Facts, requested: Facts) -> Facts:
     return {**decision, "version": version, "limits_retries": limited}
 
 
-def _trust_manager(result: Result, found: Facts, requested: Facts) -> Facts:
+def _trust_manager(result: Result, found: Facts, requested: Facts, may_be_older: bool) -> Facts:
     chart = Chart.requested(
         requested,
         component="trust-manager",
         title="trust-manager",
         chart="trust-manager",
         switch="trust_manager_manage_release",
+        may_be_older=may_be_older,
         names="trust_manager_release and trust_manager_namespace",
         values=requested["values"],
     )

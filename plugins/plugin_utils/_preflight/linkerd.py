@@ -23,24 +23,25 @@ OWN_LABEL = {"app.kubernetes.io/managed-by": "servicemesh.pki"}
 BY_CHART = ("Helm release ", "linkerd/")
 
 
-def decide(result: Result, found: Facts, requested: Facts) -> Facts:
+def decide(result: Result, found: Facts, requested: Facts, may_be_older: bool) -> Facts:
     """What to install of Linkerd, and how to change its namespace."""
     common = {
         "component": "linkerd",
         "title": "Linkerd",
         "switch": "linkerd_manage_charts",
         "names": "linkerd_namespace",
+        "may_be_older": may_be_older,
     }
     names = {key: requested[key] for key in ("manage", "namespace")}
     control_plane = Chart.requested(
-        {**names, "release": CONTROL_PLANE},
+        {**names, "release": CONTROL_PLANE, "chart_version": requested["chart_version"]},
         chart=CONTROL_PLANE,
         values=requested["values"],
         **common,
     )
     decision = releases.decide(result, found, control_plane, requested["required"])
     crds = Chart.requested(
-        {**names, "release": CRDS},
+        {**names, "release": CRDS, "chart_version": requested["crds_chart_version"]},
         chart=CRDS,
         values=requested["crds_values"],
         **common,

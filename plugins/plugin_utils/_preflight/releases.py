@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
+from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites import helm
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result, numbers
 
 CRDS, CONTROL_PLANE = "linkerd-crds", "linkerd-control-plane"
 INSTALL, UPGRADE, LEAVE = "install", "upgrade", "leave"
@@ -34,16 +36,29 @@ class Chart:
     switch: str  # the variable of `manage`
     names: str  # the variables of release and namespace
     values: Facts = field(default_factory=dict)
+    version: str = ""  # empty if it is not known, because the chart is a local file
+    may_be_older: bool = False  # pki_allow_downgrade
 
     @classmethod
     def requested(cls, requested: Facts, **known: Any) -> Chart:
         manage = str(requested["manage"]).lower()
         switch = {"true": "true", "yes": "true", "false": "false", "no": "false"}.get(manage, "auto")
-        return cls(manage=switch, release=requested["release"], namespace=requested["namespace"], **known)
+        return cls(
+            manage=switch,
+            release=requested["release"],
+            namespace=requested["namespace"],
+            version=str(requested["chart_version"]),
+            **known,
+        )
 
     @property
     def place(self) -> str:
         return f"{self.namespace}/{self.release}"
+
+    @property
+    def version_name(self) -> str:
+        """The variable of `version`."""
+        return f"{self.component.replace('-', '_')}_chart_version"
 
 
 def decide(result: Result, found: Facts, chart: Chart, is_required: bool = True) -> Facts:
@@ -53,21 +68,15 @@ def decide(result: Result, found: Facts, chart: Chart, is_required: bool = True)
     elsewhere = [
         one for one in found["releases"] if one["chart"] == chart.chart and one is not own and one["status"] not in GONE
     ]
-    if own and own["chart"] and own["chart"] != chart.chart:
-        result.problem(
-            "release_name_taken",
-            f"release {chart.place}",
-            f"The Helm release {chart.place} has the chart {own['chart']}, not {chart.chart}. Choose another name or "
-            f"namespace with {chart.names}.",
-        )
-        return leave(controllers)
+    is_other_chart = bool(own and own["chart"] and own["chart"] != chart.chart)
     if chart.manage == "false":
-        if is_required and not controllers and not own:
+        if is_required and not controllers and (is_other_chart or not own):
             _missing(result, chart)
         return leave(controllers)
+    if own and is_other_chart:
+        return _other_chart(result, chart, own, controllers)
     if own and own["managed"]:
-        kept = kept_values(own) if own["managed"] == TAKEN_OVER else {}
-        return write(UPGRADE, controllers, own["managed"], kept)
+        return _managed(result, chart, own, controllers)
     if own:
         return _unmanaged(result, chart, own, controllers)
     if controllers or elsewhere:
@@ -89,6 +98,78 @@ def leave(controllers: list[Facts]) -> Facts:
     return {"release": LEAVE, "mark": "", "kept_values": {}, "controllers": controllers}
 
 
+def _other_chart(result: Result, chart: Chart, own: Facts, controllers: list[Facts]) -> Facts:
+    """A release with the configured name and another chart, such as one of a distributor."""
+    if controllers and chart.manage != "true":
+        _left(result, chart, own)
+        return leave(controllers)
+    result.problem(
+        "release_name_taken",
+        f"release {chart.place}",
+        f"The Helm release {chart.place} has the chart {own['chart']}, not {chart.chart}. Choose another name or "
+        f"namespace with {chart.names}.",
+    )
+    return leave(controllers)
+
+
+def _managed(result: Result, chart: Chart, own: Facts, controllers: list[Facts]) -> Facts:
+    """A release that this collection installed or has taken over."""
+    kept = kept_values(own) if own["managed"] == TAKEN_OVER else {}
+    _check_hidden(result, chart, kept)
+    _check_version(result, chart, own)
+    return write(UPGRADE, controllers, own["managed"], kept)
+
+
+def _check_hidden(result: Result, chart: Chart, kept: Facts) -> bool:
+    """Whether every value that the run writes is known. Secrets in the values of a release are not read."""
+    hidden = list(_hidden(merged(kept, chart.values)))
+    if hidden:
+        result.problem(
+            "release_hidden_values",
+            f"release {chart.place}",
+            f"The values of release {chart.place} contain secrets, which this collection does not read: "
+            f"{', '.join(hidden)}. Move them to Kubernetes Secrets that the values refer to, or leave the release "
+            f"alone with {chart.switch}: false.",
+        )
+    return not hidden
+
+
+def _hidden(value: Any, path: str = "") -> Iterator[str]:
+    """Paths of the values that stand for a secret."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _hidden(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _hidden(inner, f"{path}[{index}]")
+    elif value == helm.HIDDEN:
+        yield path
+
+
+def _check_version(result: Result, chart: Chart, own: Facts) -> None:
+    present, new = numbers(own["chart_version"]), numbers(chart.version)
+    if present and new and present > new and not chart.may_be_older:
+        result.problem(
+            "release_downgrade",
+            f"release {chart.place}",
+            f"The Helm release {chart.place} has the chart {own['chart']} {own['chart_version']}, which is newer than "
+            f"{chart.version}. Set {chart.version_name} to {own['chart_version']} or later. To return to an older "
+            "version on purpose, set pki_allow_downgrade to true for this run.",
+        )
+
+
+def _left(result: Result, chart: Chart, own: Facts) -> None:
+    """A release of others."""
+    same = own["chart"] in ("", chart.chart)
+    how = f" To manage it with this collection, set {chart.switch} to true." if same else ""
+    result.note(
+        "release_left",
+        f"release {chart.place}",
+        f"{chart.title} {own['app_version'] or own['chart_version']} was installed by others (release {chart.place}"
+        f"{'' if same else ', chart ' + own['chart']}) and is not changed.{how}",
+    )
+
+
 def _unmanaged(result: Result, chart: Chart, own: Facts, controllers: list[Facts]) -> Facts:
     """A release with the configured name that others installed."""
     if own["status"] in PENDING:
@@ -101,29 +182,22 @@ def _unmanaged(result: Result, chart: Chart, own: Facts, controllers: list[Facts
         )
         return leave(controllers)
     if chart.manage != "true":
-        result.note(
-            "release_left",
-            f"release {chart.place}",
-            f"{chart.title} {own['app_version'] or own['chart_version']} was installed by others (release "
-            f"{chart.place}) and is not changed. To manage it with this collection, set {chart.switch} to true.",
-        )
-        return leave(controllers)
-    hidden = [path for path in own["hidden_values"] if not _is_dropped(path)]
-    if hidden:
-        result.problem(
-            "release_hidden_values",
-            f"release {chart.place}",
-            f"The values of release {chart.place} contain secrets: {', '.join(hidden)}. Move them to Kubernetes "
-            f"Secrets that the values refer to before you set {chart.switch} to true.",
-        )
+        _left(result, chart, own)
         return leave(controllers)
     kept = kept_values(own)
-    changes = changed_values(own["values"], merged(kept, chart.values))
+    if not _check_hidden(result, chart, kept):
+        return leave(controllers)
+    _check_version(result, chart, own)
+    after, _secrets = helm.visible(merged(kept, chart.values))
+    changes = changed_values(own["values"], after)
+    version = own["chart_version"]
+    if chart.version.lstrip("v") not in ("", version.lstrip("v")):
+        version += f" -> {chart.version}"
     result.note(
         "release_taken_over",
         f"release {chart.place}",
-        f"{chart.switch} is true: this collection takes over release {chart.place} (chart {own['chart']} "
-        f"{own['chart_version']}) and keeps its values. Values that change: {'; '.join(changes) or 'none'}.",
+        f"{chart.switch} is true: this collection takes over release {chart.place} (chart {own['chart']} {version}) "
+        f"and keeps its values. Values that change: {'; '.join(changes) or 'none'}.",
     )
     return write(UPGRADE, controllers, TAKEN_OVER, kept)
 
@@ -196,10 +270,6 @@ def _without(values: Any, path: tuple[str, ...]) -> Any:
     if not isinstance(values, dict):
         return values
     return {key: _without(value, (*path, key)) for key, value in values.items() if (*path, key) not in DROPPED}
-
-
-def _is_dropped(path: str) -> bool:
-    return any(path == ".".join(one) or path.startswith(".".join(one) + ".") for one in DROPPED)
 
 
 def merged(one: Any, other: Any) -> Any:

@@ -78,9 +78,51 @@ def test_a_release_that_was_taken_over_keeps_its_values_in_later_runs(part, mana
 
 @PARTS
 def test_secrets_in_values_stop_a_takeover(part):
-    result = check(world(part, hidden_values=["app.password"]), requested(**{part: {"manage": "true"}}))
-    assert codes(result) == ["release_hidden_values"]
-    assert "app.password" in result["problems"][0]["message"]
+    hidden = {"values": {"app": {"password": "(hidden)"}}, "hidden_values": ["app.password"]}
+    for found, manage in ((world(part, **hidden), "true"), (world(part, **hidden, managed="taken-over"), "auto")):
+        result = check(found, requested(**{part: {"manage": manage}}))
+        assert codes(result) == ["release_hidden_values"]
+        assert "app.password" in result["problems"][0]["message"]
+        values = {"app": {"password": "s3cret"}}
+        known = check(found, requested(**{part: {"manage": manage, "values": values}}))
+        assert codes(known) == [] and "s3cret" not in str(known["notes"])
+    assert codes(check(world(part, **hidden, managed="installed"))) == []  # none of its values is used
+
+
+@PARTS
+@pytest.mark.parametrize(("managed", "manage"), [("installed", "auto"), ("taken-over", "auto"), ("", "true")])
+def test_a_newer_release_is_not_replaced_by_an_older_chart(part, managed, manage):
+    found = world(part, managed=managed, chart_version="v99.0.1")
+    result = check(found, requested(**{part: {"manage": manage}}))
+    assert codes(result) == ["release_downgrade"]
+    assert f"{part}_chart_version to v99.0.1" in result["problems"][0]["message"]
+    assert codes(check(found, requested(**{part: {"manage": manage, "chart_version": "99.0.1"}}))) == []
+    assert codes(check(found, requested(**{part: {"manage": manage, "chart_version": ""}}))) == []  # a local file
+    assert codes(check(found, {**requested(**{part: {"manage": manage}}), "allow_downgrade": True})) == []
+
+
+def test_a_newer_linkerd_is_not_replaced_by_older_charts():
+    charts = ("linkerd-control-plane", "linkerd-crds")
+    found = empty(
+        releases=[release(name, managed="installed", chart_version="2027.1.1") for name in charts],
+        deployments=[deployment("linkerd", version="edge-27.1.1")],
+    )
+    result = check(found)
+    assert [(one["code"], one["object"]) for one in result["problems"]] == [
+        ("release_downgrade", f"release linkerd/{name}") for name in charts
+    ]
+    assert "linkerd_chart_version to 2027.1.1" in result["problems"][0]["message"]
+    edge = requested(linkerd={"chart_version": "edge-26.6.3", "crds_chart_version": "edge-26.6.3"})
+    assert codes(check(found, edge)) == []  # a version that cannot be compared
+
+
+@PARTS
+def test_a_takeover_shows_both_versions_of_the_chart(part):
+    found = world(part, chart_version="v0.1.0")
+    note = check(found, requested(**{part: {"manage": "true", "chart_version": "v0.2.0"}}))["notes"][0]
+    assert note["code"] == "release_taken_over" and "v0.1.0 -> v0.2.0" in note["message"]
+    same = check(found, requested(**{part: {"manage": "true", "chart_version": "0.1.0"}}))["notes"][0]
+    assert "->" not in same["message"].partition("Values")[0]
 
 
 @PARTS
@@ -136,6 +178,25 @@ def test_another_chart_of_that_name_is_refused(part):
     assert codes(check(empty(releases=[release("nginx", COMPONENTS[part][0], "cert-manager")]))) == [
         "release_name_taken"
     ]
+
+
+def test_a_release_of_a_distribution_is_left_alone_though_it_has_the_configured_name():
+    found = empty(
+        releases=[release("linkerd-enterprise-control-plane", "linkerd-control-plane", "linkerd")],
+        deployments=[deployment("linkerd", version="edge-26.6.3")],
+    )
+    result = check(found)
+    assert codes(result) == [] and decided(result, "linkerd") == "leave"
+    note = next(one for one in result["notes"] if one["code"] == "release_left")
+    assert "linkerd-enterprise-control-plane" in note["message"] and "linkerd_manage_charts" not in note["message"]
+    assert codes(check(found, requested(linkerd={"manage": "false", "required": False}))) == []
+    assert codes(check(found, requested(linkerd={"manage": "true"}))) == ["release_name_taken"]
+
+
+@PARTS
+def test_another_chart_of_that_name_is_no_component(part):
+    found = empty(releases=[release("nginx", COMPONENTS[part][0], "cert-manager")])
+    assert codes(check(found, requested(**{part: {"manage": "false"}}))) == ["component_missing"]
 
 
 @PARTS

@@ -96,7 +96,7 @@ def empty(**changes: Any) -> Facts:
 def release(chart: str, name: str = "", where: str = "", **changes: Any) -> Facts:
     where = where or ("linkerd" if chart.startswith("linkerd") else "cert-manager")
     return {
-        "name": name or chart, "namespace": where, "chart": chart, "chart_version": "1.0.0", "app_version": "v1.0.0",
+        "name": name or chart, "namespace": where, "chart": chart, "chart_version": "0.1.0", "app_version": "v1.0.0",
         "status": "deployed", "revision": 1, "managed": "", "is_earlier": False,
         "values": {}, "hidden_values": [], "definitions": [],
         **changes,
@@ -135,16 +135,16 @@ def requested(**changes: Facts) -> Facts:
     parts: Facts = {
         "cert_manager": {
             "manage": "auto", "release": "cert-manager", "namespace": "cert-manager", "version": "v1.21.2",
-            "values": {"crds": {"enabled": True}}, "retry_limit": "1h",
+            "chart_version": "v1.21.2", "values": {"crds": {"enabled": True}}, "retry_limit": "1h",
         },
         "trust_manager": {
             "manage": "auto", "release": "trust-manager", "namespace": "cert-manager", "values": {},
-            "trust_namespace": "linkerd-trust", "make_namespace": True,
+            "chart_version": "v0.25.0", "trust_namespace": "linkerd-trust", "make_namespace": True,
             "forbid_secrets": True,
         },
         "linkerd": {
             "manage": "auto", "required": True, "namespace": "linkerd", "values": {}, "crds_values": {}, "cni": False,
-            "creates_namespaces": True,
+            "creates_namespaces": True, "chart_version": "2026.6.3", "crds_chart_version": "2026.6.3",
             "trust_selector": {"matchLabels": {"kubernetes.io/metadata.name": "linkerd"}},
             "labels": {"linkerd.io/is-control-plane": "true"}, "annotations": {"linkerd.io/inject": "disabled"},
             "gateway_api": {"source": "install.yaml", "version": "1.5.1", "upgrade": False}, "has_configmap": True,
