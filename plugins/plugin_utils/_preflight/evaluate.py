@@ -20,7 +20,10 @@ def evaluate(cluster: str, found: Facts, requested: Facts, leaves: Facts | None 
     if "cert_manager" in requested:
         result.decisions["cert_manager"] = _cert_manager(result, found, requested["cert_manager"], may_be_older)
     if "trust_manager" in requested:
-        result.decisions["trust_manager"] = _trust_manager(result, found, requested["trust_manager"], may_be_older)
+        stores_secrets = _stores_secrets(requested)
+        result.decisions["trust_manager"] = _trust_manager(
+            result, found, requested["trust_manager"], stores_secrets, may_be_older
+        )
     if "linkerd" in requested:
         result.decisions["linkerd"] = linkerd.decide(result, found, requested["linkerd"], may_be_older)
     if "issuer" in requested:
@@ -83,7 +86,16 @@ def _cert_manager(result: Result, found: Facts, requested: Facts, may_be_older: 
     return {**decision, "version": version, "limits_retries": limited}
 
 
-def _trust_manager(result: Result, found: Facts, requested: Facts, may_be_older: bool) -> Facts:
+def _stores_secrets(requested: Facts) -> set[str]:
+    """Namespaces in which the run stores Secrets: Helm its releases, cert-manager certificates, a role credentials."""
+    parts = [requested[name] for name in ("cert_manager", "trust_manager", "linkerd") if name in requested]
+    objects = requested.get("issuer", {}).get("objects") or []
+    return {one["namespace"] for one in parts} | {one["metadata"].get("namespace", "") for one in objects}
+
+
+def _trust_manager(
+    result: Result, found: Facts, requested: Facts, stores_secrets: set[str], may_be_older: bool
+) -> Facts:
     chart = Chart.requested(
         requested,
         component="trust-manager",
@@ -117,24 +129,30 @@ def _trust_manager(result: Result, found: Facts, requested: Facts, may_be_older:
     return {
         **decision,
         "trust_namespace": trust_namespace,
-        **_quota(result, found, requested, trust_namespace, is_left),
+        **_quota(result, found, requested, trust_namespace, is_left, stores_secrets),
     }
 
 
-def _quota(result: Result, found: Facts, requested: Facts, name: str, is_left: bool) -> Facts:
+def _quota(result: Result, found: Facts, requested: Facts, name: str, is_left: bool, stores_secrets: set[str]) -> Facts:
     """Whether the run creates the trust namespace, and the quota that forbids Secrets in it."""
     space = found["namespaces"].get(name) or {"exists": False, "managed": False, "secrets": 0, "releases": 0}
-    in_use = bool(is_left or space["secrets"] or space["releases"])
-    if requested["forbid_secrets"] and in_use:
-        holds = f"holds {space['secrets']} Secret(s) and {space['releases']} Helm release Secret(s)"
+    reasons = {
+        "belongs to a trust-manager that you manage elsewhere": is_left,
+        f"holds {space['secrets']} Secret(s) and {space['releases']} Helm release Secret(s)": (
+            space["secrets"] or space["releases"]
+        ),
+        "gets Secrets of this run": name in stores_secrets,
+    }
+    reason = next((text for text, applies in reasons.items() if applies), "")
+    if requested["forbid_secrets"] and reason:
         result.note(
             "quota_omitted",
             f"namespace {name}",
-            f"The namespace {name} {'belongs to a trust-manager that you manage elsewhere' if is_left else holds}, so "
-            "it gets no quota that forbids Secrets.",
+            f"The namespace {name} {reason}, so it gets no quota that forbids Secrets.",
         )
-    creates = bool(requested["make_namespace"]) and not is_left
-    return {"namespace": creates, "quota": bool(requested["forbid_secrets"]) and not in_use}
+    # A namespace of others does not get the label of this collection, with which a teardown could remove it.
+    creates = requested["make_namespace"] and not is_left and (not space["exists"] or space["managed"])
+    return {"namespace": bool(creates), "quota": bool(requested["forbid_secrets"]) and not reason}
 
 
 def _issuer(result: Result, found: Facts, requested: Facts) -> None:

@@ -49,6 +49,25 @@ def test_a_change_of_the_trust_namespace_breaks_no_other_bundle(bundles, expecte
     assert codes(check(found)) == expected
 
 
+@pytest.mark.parametrize("name", ["linkerd", "cert-manager", "issuer"])
+def test_a_namespace_that_gets_secrets_of_the_run_gets_no_quota(name):
+    issuer = {"objects": [{"kind": "Secret", "metadata": {"name": "vault-ca", "namespace": "issuer"}},
+                          {"kind": "ClusterIssuer", "metadata": {"name": "vault"}}]}  # fmt: skip
+    result = check(empty(), requested(trust_manager={"trust_namespace": name}, issuer=issuer))
+    decision = result["decisions"]["trust_manager"]
+    assert (decision["quota"], decision["namespace"]) == (False, True)
+    assert codes(result, "notes") == ["quota_omitted"]
+    assert check(empty())["decisions"]["trust_manager"]["quota"] is True
+
+
+@pytest.mark.parametrize(("space", "expected"), [
+    (namespace(), False), (namespace(managed=True), True), (namespace(exists=False), True),
+])  # fmt: skip
+def test_a_trust_namespace_of_others_is_not_written(space, expected):
+    decision = check(empty(namespaces={"linkerd-trust": space}))["decisions"]["trust_manager"]
+    assert (decision["namespace"], decision["quota"]) == (expected, True)
+
+
 def test_linkerd_in_another_namespace_is_not_overlooked():
     found = empty(deployments=[deployment("linkerd", version="edge-26.6.3")])
     elsewhere = requested(linkerd={"namespace": "mesh", "trust_selector": {}})

@@ -154,6 +154,7 @@ def requested(**changes: Facts) -> Facts:
         "issuer": {
             "cert_manager_namespace": "cert-manager", "cert_manager_service_account": "cert-manager",
             "needs_service_account": True,
+            "objects": [{"kind": "Issuer", "metadata": {"name": "vault", "namespace": "linkerd"}}],
         },
     }  # fmt: skip
     for name, change in changes.items():
