@@ -3,5 +3,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Checks of an existing cluster before a run changes it, and what the run may change. Private to this collection.
 
-May import: _prerequisites, _x509.
+May import: _common, _prerequisites, _verify, _x509.
 """

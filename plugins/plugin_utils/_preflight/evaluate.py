@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import anchors, linkerd, ownership, releases
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import LEAVE, Chart
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result, numbers
@@ -13,7 +15,9 @@ HELM = ((3, 8), (4,))  # the first version with OCI charts, and the first that k
 RETRY_LIMIT = (1, 21)  # cert-manager's certificateRequestMaximumBackoffDuration
 
 
-def evaluate(cluster: str, found: Facts, requested: Facts, leaves: Facts | None = None) -> Facts:
+def evaluate(
+    cluster: str, found: Facts, requested: Facts, leaves: Facts | None = None, now: datetime | None = None
+) -> Facts:
     """Problems, notes and decisions for one cluster. Only the components in `requested` are checked."""
     result = Result(cluster)
     may_be_older = bool(requested.get("allow_downgrade"))
@@ -30,6 +34,7 @@ def evaluate(cluster: str, found: Facts, requested: Facts, leaves: Facts | None 
         _issuer(result, found, requested["issuer"])
     if "linkerd" in requested:
         linkerd.check_identity(result, found, requested["linkerd"], requested.get("take_over") or [])
+        linkerd.check_lifetime(result, requested["linkerd"], requested.get("vault"), now)
         linkerd.check_namespaces(result, found, requested["linkerd"])
         anchors.check(result, found, anchors.Plan.of_run(requested["linkerd"], requested.get("vault")), leaves)
     _objects(result, found, requested.get("take_over") or [])
@@ -156,7 +161,22 @@ def _quota(result: Result, found: Facts, requested: Facts, name: str, is_left: b
 
 
 def _issuer(result: Result, found: Facts, requested: Facts) -> None:
-    """The role binding of the issuer must name the service account of cert-manager."""
+    """The addresses of the issuer, and the service account of cert-manager, which its role binding must name."""
+    for is_missing, name, what in (
+        (
+            not requested["server"],
+            "vault_issuer_server",
+            "Vault as pods reach it, such as https://vault.example.com:8200",
+        ),
+        (
+            requested["auth"] == "kubernetes" and not requested["kubernetes_host"],
+            "vault_issuer_kubernetes_host",
+            "the cluster's API server as Vault reaches it, or set vault_issuer_auth to jwt, for which Vault needs no "
+            "connection to the cluster",
+        ),
+    ):
+        if is_missing:
+            result.problem("address_missing", name, f"{name} is empty. Set it to the address of {what}.")
     running = [one for one in found["deployments"] if one["component"] == "cert-manager"]
     account = (requested["cert_manager_namespace"], requested["cert_manager_service_account"])
     if not requested["needs_service_account"] or not running:

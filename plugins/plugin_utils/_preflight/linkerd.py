@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.durations import DurationError
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import gateway_api, ownership, releases
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import (
     CONTROL_PLANE,
@@ -13,6 +17,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.release
     Chart,
 )
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import issuer_lifetime
 
 PRIVILEGED, RESTRICTED = "privileged", "restricted"
 ENFORCE = "pod-security.kubernetes.io/enforce"
@@ -164,6 +169,28 @@ def _pod_security(result: Result, found: Facts, requested: Facts, is_written: bo
             f"The namespace {name} has the label {ENFORCE}={level}, and the control plane's init containers need "
             f"{PRIVILEGED}. Change the label (kubectl label namespace {name} --overwrite {ENFORCE}={PRIVILEGED}), or "
             "install Linkerd's CNI plugin and set cniEnabled in linkerd_values.",
+        )
+
+
+def check_lifetime(result: Result, requested: Facts, vault: Facts | None, now: datetime | None) -> None:
+    """The limits of cert-manager on the validity of the identity issuer, and that of its trust anchor."""
+    texts = requested["anchors"]
+    if vault and vault["root"] not in vault["certificates"] and texts == vault.get("anchors"):
+        texts = []  # the root that signs does not exist yet, so the first anchor is the previous root
+    try:
+        problems = issuer_lifetime.lifetime(
+            [one for text in texts for one in certs.parse_bundle(text)],
+            requested["duration"],
+            requested["renew_before"],
+            now or datetime.now(UTC),
+        )["problems"]
+    except DurationError as exc:
+        problems = [str(exc)]
+    if problems:
+        result.problem(
+            "identity_lifetime",
+            f"Certificate {requested['namespace']}/{CERTIFICATE}",
+            f"{' '.join(problems)} See linkerd_identity_duration and linkerd_identity_renew_before.",
         )
 
 

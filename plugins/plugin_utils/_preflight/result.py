@@ -12,6 +12,7 @@ Facts = dict[str, Any]
 
 # Code: what is checked.
 CHECKS = {
+    "address_missing": "The addresses of Vault and of the API server are set, where the issuer needs them.",
     "anchor_missing": "The new bundle contains every trust anchor that a certificate of the mesh still chains to.",
     "anchors_disjoint": "The new bundle shares a trust anchor with the running mesh.",
     "anchors_not_selected": "The Bundle's selector matches the namespace of Linkerd.",
@@ -26,6 +27,7 @@ CHECKS = {
     "helm_missing": "Helm is installed, if the run installs or upgrades a release.",
     "helm_unsupported": "The collection kubernetes.core supports the version of Helm.",
     "identity_in_release": "Linkerd takes its issuer and trust anchors from cert-manager and trust-manager.",
+    "identity_lifetime": "The validity of the identity issuer is within the limits of cert-manager and its anchor.",
     "linkerd_cli_missing": "The linkerd CLI is installed, if the run calls linkerd check.",
     "linkerd_cli_version": "The linkerd CLI has the version of the control plane.",
     "linkerd_elsewhere": "Linkerd runs in the configured namespace.",

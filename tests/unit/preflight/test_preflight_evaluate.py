@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from worlds import CLUSTER, check, codes, deployment, empty, namespace, release, requested
+from worlds import CLUSTER, certificate, check, codes, deployment, empty, namespace, release, requested
 
 from ansible_collections.servicemesh.pki.plugins.filter.preflight import (
     preflight,
@@ -111,6 +111,41 @@ def test_labels_that_the_run_adds_count_for_the_selector():
     assert codes(check(empty(namespaces={"linkerd": namespace()}), configuration)) == []
     without = requested(linkerd={"trust_selector": CONTROL_PLANE, "creates_namespaces": False})
     assert "anchors_not_selected" not in codes(check(empty(), without))  # namespace_missing reports it
+
+
+@pytest.mark.parametrize(("changes", "part"), [
+    ({"renew_before": "48h"}, "less than the duration"),
+    ({"duration": "90d"}, "cannot read the duration 90d"),
+    ({"duration": "two days"}, "is not a duration"),
+])  # fmt: skip
+def test_a_validity_that_cert_manager_refuses(changes, part):
+    result = check(empty(), requested(linkerd=changes))
+    assert codes(result) == ["identity_lifetime"] and part in result["problems"][0]["message"]
+
+
+def test_the_identity_issuer_does_not_outlive_its_trust_anchor():
+    root = certificate("root")["certificate"]
+    configuration = requested(linkerd={"anchors": [root], "duration": "9000h"})
+    vault = {"root": "new", "mount": "pki", "anchors": [root], "certificates": {"old": root}, "is_managed": True,
+             "issuer_path": "pki/issuer/new/sign-intermediate", "issuer_name": "vault"}  # fmt: skip
+    configuration["linkerd"]["issuer"] = {"group": "cert-manager.io", "name": "vault"}
+    assert codes(check(empty(), configuration)) == ["identity_lifetime"]
+    # The anchor is the previous root, and the run creates another one.
+    assert codes(check(empty(), {**configuration, "vault": vault})) == []
+    exists = {**vault, "certificates": {"old": root, "new": root}}
+    assert codes(check(empty(), {**configuration, "vault": exists})) == ["identity_lifetime"]
+    given = {**vault, "anchors": []}  # the anchor is in the inventory
+    assert codes(check(empty(), {**configuration, "vault": given})) == ["identity_lifetime"]
+
+
+@pytest.mark.parametrize(("changes", "expected"), [
+    ({"server": ""}, ["vault_issuer_server"]), ({"auth": "kubernetes"}, ["vault_issuer_kubernetes_host"]),
+    ({"auth": "kubernetes", "kubernetes_host": "https://api.test"}, []), ({"auth": "token"}, []),
+])  # fmt: skip
+def test_the_addresses_of_the_issuer_are_set(changes, expected):
+    problems = check(empty(), requested(issuer=changes))["problems"]
+    assert [one["object"] for one in problems if one["code"] == "address_missing"] == expected
+    assert len(problems) == len(expected)
 
 
 def test_cert_managers_own_service_account_is_needed():

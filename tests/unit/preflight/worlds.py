@@ -21,6 +21,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.evaluat
 
 Facts = dict[str, Any]
 CLUSTER = "berlin"
+NOW = datetime(2026, 11, 27, tzinfo=UTC)
 
 
 @cache
@@ -146,6 +147,7 @@ def requested(**changes: Facts) -> Facts:
             "manage": "auto", "required": True, "namespace": "linkerd", "values": {}, "crds_values": {}, "cni": False,
             "creates_namespaces": True, "chart_version": "2026.6.3", "crds_chart_version": "2026.6.3",
             "trust_selector": {"matchLabels": {"kubernetes.io/metadata.name": "linkerd"}},
+            "duration": "48h", "renew_before": "25h",
             "labels": {"linkerd.io/is-control-plane": "true"}, "annotations": {"linkerd.io/inject": "disabled"},
             "gateway_api": {"source": "install.yaml", "version": "1.5.1", "upgrade": False}, "has_configmap": True,
             "trust_source": "anchors", "trust_namespace": "linkerd-trust", "anchors": [], "extra_anchors": [],
@@ -153,7 +155,7 @@ def requested(**changes: Facts) -> Facts:
         },
         "issuer": {
             "cert_manager_namespace": "cert-manager", "cert_manager_service_account": "cert-manager",
-            "needs_service_account": True,
+            "needs_service_account": True, "server": "https://vault.test:8200", "auth": "jwt", "kubernetes_host": "",
             "objects": [{"kind": "Issuer", "metadata": {"name": "vault", "namespace": "linkerd"}}],
         },
     }  # fmt: skip
@@ -163,7 +165,7 @@ def requested(**changes: Facts) -> Facts:
 
 
 def check(found: Facts, configuration: Facts | None = None, leaves: Facts | None = None) -> Facts:
-    return evaluate(CLUSTER, found, configuration or requested(), leaves)
+    return evaluate(CLUSTER, found, configuration or requested(), leaves, NOW)
 
 
 def codes(result: Facts, part: str = "problems") -> list[str]:
