@@ -9,6 +9,14 @@ from collections.abc import Collection
 from typing import Any
 
 Facts = dict[str, Any]
+# Names that cannot be changed. Linkerd requires them, except that of the ConfigMap linkerd-trust-anchors.
+OF_MESH = (
+    "Bundle linkerd-identity-trust-roots",
+    "Certificate linkerd-identity-issuer",
+    "ConfigMap linkerd-identity-trust-roots",
+    "ConfigMap linkerd-trust-anchors",
+    "Secret linkerd-identity-issuer",
+)
 
 
 def name_of(one: Facts) -> str:
@@ -35,8 +43,11 @@ def refusal(one: Facts, take_over: Collection[str] = ()) -> tuple[str, str] | No
 
 def unmanaged(item: str, owner: str) -> str:
     """The message about an object that this collection did not create."""
+    kind, _space, place = item.partition(" ")
+    is_of_mesh = f"{kind} {place.rpartition('/')[2]}" in OF_MESH
     return (
-        f"{item} exists, and this collection did not create it"
-        f"{f' (created by {owner})' if owner else ''}. Remove or rename it, configure another name, or add '{item}' to "
-        "pki_take_over to have the run change it."
+        f"{item} exists, and this collection did not create it{f' (created by {owner})' if owner else ''}. "
+        + ("A mesh may use it, so do not remove it. To" if is_of_mesh else "Configure another name. Or, to")
+        + f" have the run change it, add '{item}' to pki_take_over."
+        + (" The run still checks that no trust anchor in use is removed." if is_of_mesh else "")
     )

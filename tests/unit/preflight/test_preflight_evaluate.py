@@ -211,8 +211,21 @@ def test_an_object_of_others_is_changed_on_request_only():
     found = empty(objects=[thing(owner="argocd")])
     result = check(found)
     assert codes(result) == ["object_unmanaged"] and "argocd" in result["problems"][0]["message"]
+    assert "do not remove it" in result["problems"][0]["message"]
     item = result["problems"][0]["object"]
     assert codes(check(found, {**requested(), "take_over": [item]})) == []
+
+
+@pytest.mark.parametrize(("kind", "name", "where", "of_mesh"), [
+    ("Bundle", "linkerd-identity-trust-roots", "", True), ("Secret", "linkerd-identity-issuer", "mesh", True),
+    ("ConfigMap", "linkerd-trust-anchors", "linkerd-trust", True), ("Issuer", "vault", "linkerd", False),
+    ("ServiceAccount", "linkerd-identity-issuer", "linkerd", False),
+])  # fmt: skip
+def test_no_message_recommends_removal(kind, name, where, of_mesh):
+    result = check(empty(objects=[thing(kind=kind, name=name, namespace=where)]))
+    message = result["problems"][0]["message"]
+    assert ("do not remove it" in message) is of_mesh and ("another name" in message) is not of_mesh
+    assert "Remove" not in message and "pki_take_over" in message
 
 
 def test_an_object_from_git_is_not_changed_though_the_collection_rendered_it():
