@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether a run removes a trust anchor that a mesh needs, or signs with a root that the mesh does not trust. Pure.
 
-An anchor is needed when the identity issuer or the certificate of a pod chains to it, or when a pod trusts it and
-trusts none of the anchors of the new bundle.
+An anchor is needed when the identity issuer or the certificate of a pod chains to it, when a pod trusts it and
+trusts none of the anchors of the new bundle, or when the cluster has the extension multicluster: the certificates of
+linked clusters may chain to it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
 
 GROUP = "cert-manager.io"  # of the kinds Issuer and ClusterIssuer
+MULTICLUSTER = "links.multicluster.linkerd.io"  # CRD of the extension, which both sides of a link have
 SHOWN = 3  # pods that a message names
 UNREAD = ("forbidden", "unreadable")
 Key = tuple[bytes, bytes]
@@ -35,16 +37,19 @@ class Plan:
     signer: str  # PEM of the CA that will sign the identity issuer; empty when it does not exist yet
     signer_name: str  # for messages; empty when the run does not change the signer
     missing_root: str = ""  # name, for messages, of the root that Vault does not have yet
+    retired: frozenset[str] = frozenset()  # SHA-256 fingerprints of anchors that no linked cluster needs
 
     @classmethod
-    def of_run(cls, linkerd: Facts, vault: Facts | None) -> Plan:
+    def of_run(cls, requested: Facts) -> Plan:
         """The plan of a run, from what the role linkerd requests and from the roots in Vault.
 
         `vault` is what the role vault_pki publishes, with `issuer_name` and `issuer_path` of the issuer that uses
-        Vault, and `is_managed`, whether the run writes that issuer. None for a run of the role linkerd alone.
+        Vault, and `is_managed`, whether the run writes that issuer. A run of the role linkerd alone has none.
         """
+        linkerd, vault = requested["linkerd"], requested.get("vault")
+        retired = frozenset(one.replace(":", "").lower() for one in requested.get("retired_anchors") or [])
         if vault is None:
-            return cls(linkerd["anchors"] + linkerd["extra_anchors"], "", "")
+            return cls(linkerd["anchors"] + linkerd["extra_anchors"], "", "", retired=retired)
         root, roots = vault["root"], vault["certificates"]
         name = (re.findall("/issuer/([^/]+)/", vault["issuer_path"]) or [""])[0]
         signer = roots.get(name, "")
@@ -56,6 +61,7 @@ class Plan:
             signer,
             f"issuer {name} of Vault" if name and is_used and vault["is_managed"] else "",
             "" if root in roots else f"The issuer {root} in mount {vault['mount']} of Vault",
+            retired,
         )
 
 
@@ -116,12 +122,15 @@ def check(result: Result, found: Facts, plan: Plan, leaves: Facts | None = None)
     if not mesh.issuer and not (mesh.anchors and found["mesh"]["pods"]):
         return  # no mesh runs here; pods without any trust anchor are still waiting for one
     planned = {key(one): one for text in plan.anchors for one in certs.parse_bundle(text)}
-    _check_dropped(result, mesh, plan, planned)
+    is_linked = any(one["name"] == MULTICLUSTER for one in found["definitions"])
+    _check_dropped(result, mesh, plan, planned, is_linked)
     if plan.signer_name:
         _check_signer(result, mesh, plan)
 
 
-def _check_dropped(result: Result, mesh: Mesh, plan: Plan, planned: dict[Key, x509.Certificate]) -> None:
+def _check_dropped(
+    result: Result, mesh: Mesh, plan: Plan, planned: dict[Key, x509.Certificate], is_linked: bool
+) -> None:
     dropped = {one: certificate for one, certificate in mesh.anchors.items() if one not in planned}
     if not dropped:
         return
@@ -131,12 +140,18 @@ def _check_dropped(result: Result, mesh: Mesh, plan: Plan, planned: dict[Key, x5
         if carried and not carried & planned.keys():
             for one in carried:
                 needs.setdefault(one, f"{some(group['pods'])} trust it and none of the new anchors")
+    published = {key(one): one for one in parsed(mesh.found["anchors"]["certificates"]) if key(one) in dropped}
+    for one, certificate in published.items():
+        if is_linked and certs.fingerprint(certificate) not in plan.retired:
+            needs.setdefault(one, _of_linked(certificate))
     needed = {one: certificate for one, certificate in dropped.items() if one in needs}
     if not needed:
         unread = [one["pod"] for one in (mesh.leaves or {}).get("leaves_missing") or [] if one["code"] in UNREAD]
         result.needs_leaves = mesh.leaves is None and bool(mesh.found["pods"])
         needs.update(dict.fromkeys(dropped, f"the certificates of {some(unread)} could not be read"))
         needed = dropped if unread else {}
+    if not needed and not result.needs_leaves:
+        _note_dropped(result, mesh, published.values())
     disjoint = needed and not planned.keys() & mesh.anchors.keys()
     for one, certificate in needed.items():
         result.problem(
@@ -144,6 +159,23 @@ def _check_dropped(result: Result, mesh: Mesh, plan: Plan, planned: dict[Key, x5
             f"trust anchor {named(certificate)}",
             f"The run would remove the trust anchor {named(certificate)} from {mesh.found['anchors']['where']}, but "
             f"{needs[one]}. {_advice(plan)}",
+        )
+
+
+def _of_linked(certificate: x509.Certificate) -> str:
+    return (
+        "the cluster has the extension multicluster, so the certificates of linked clusters may chain to it. If none "
+        f"does, add its fingerprint {certs.fingerprint(certificate)} to pki_retired_trust_anchors"
+    )
+
+
+def _note_dropped(result: Result, mesh: Mesh, certificates: Iterable[x509.Certificate]) -> None:
+    for one in certificates:
+        result.note(
+            "anchor_dropped",
+            f"trust anchor {named(one)}",
+            f"The run removes the trust anchor {named(one)} from {mesh.found['anchors']['where']}. Nothing in this "
+            "cluster needs it.",
         )
 
 

@@ -36,7 +36,7 @@ def evaluate(
         linkerd.check_identity(result, found, requested["linkerd"], requested.get("take_over") or [])
         linkerd.check_lifetime(result, requested["linkerd"], requested.get("vault"), now)
         linkerd.check_namespaces(result, found, requested["linkerd"])
-        anchors.check(result, found, anchors.Plan.of_run(requested["linkerd"], requested.get("vault")), leaves)
+        anchors.check(result, found, anchors.Plan.of_run(requested), leaves)
     _objects(result, found, requested.get("take_over") or [])
     _programs(result, found, requested)
     _namespaces(result, found)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from worlds import certificate, check, codes, empty, mesh, pods, requested, source
+from worlds import certificate, check, codes, definition, deployment, empty, mesh, pods, requested, source
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.anchors import Plan
 
@@ -37,6 +37,12 @@ def plan(*anchors, signer=None, issuer=None, is_managed=True, root="linkerd-root
 
 def running(anchors, issuer, groups, **changes):
     return empty(mesh=mesh(anchors, issuer, groups, **changes))
+
+
+def link(found):
+    """Install the control plane and the extension multicluster."""
+    found["deployments"] = [deployment("linkerd", version="edge-26.6.3")]
+    found["definitions"] = [definition("links.multicluster.linkerd.io", "linkerd")]
 
 
 def leaves(leaf, *above, pod=WEB, missing=()):
@@ -76,7 +82,7 @@ def test_a_disjoint_set_is_refused_with_the_anchor_and_who_needs_it():
 
 def test_the_plan_is_what_linkerd_requests_and_what_vault_has():
     def of(given):
-        return Plan.of_run(given["linkerd"], given.get("vault"))
+        return Plan.of_run(given)
 
     one, other = ONE["certificate"], OTHER["certificate"]
     asked = plan(TWO, signer=ONE, extra=(OTHER,))
@@ -150,6 +156,32 @@ def test_unused_anchor_is_removed_after_pod_certificates_are_read():
     assert codes(old) == ["anchor_missing"] and WEB in old["problems"][0]["message"]
     new = check(found, configuration, leaves(certificate("web", "identity-2"), ISSUER_2))
     assert codes(new) == [] and not new["needs_leaves"]
+
+
+def test_an_anchor_that_linked_clusters_may_need_stays_until_it_is_retired():
+    """Nothing in this cluster chains to the root of the other one."""
+    found = running([ONE, OTHER], ISSUER, [pods(WEB, trust=(ONE, OTHER))])
+    alone = check(found, plan(ONE, signer=ONE), leaves(certificate("web", "identity-1"), ISSUER))
+    assert (codes(alone), codes(alone, "notes")) == ([], ["anchor_dropped"])
+    assert "CN=other" in alone["notes"][0]["message"]
+    link(found)
+    result = check(found, plan(ONE, signer=ONE))
+    assert codes(result) == ["anchor_missing"] and "CN=other" in result["problems"][0]["message"]
+    fingerprint = OTHER["fingerprint_sha256"].replace(":", "")
+    assert fingerprint in result["problems"][0]["message"]
+    assert codes(check(found, plan(ONE, OTHER, signer=ONE))) == []
+    for text in (fingerprint, ":".join(fingerprint[at : at + 2] for at in range(0, 64, 2)).upper()):
+        retired = check(found, {**plan(ONE, signer=ONE), "retired_anchors": [text]})
+        assert codes(retired) == [] and retired["needs_leaves"]
+    needed = {**plan(TWO, signer=TWO, is_managed=False), "retired_anchors": [ONE["fingerprint_sha256"]]}
+    assert "root-1" in str(check(found, needed)["problems"])  # the identity issuer chains to it
+
+
+def test_an_anchor_that_only_pods_still_have_is_not_removed_from_linked_clusters():
+    """After a rotation, pods that it ignored trust the old root until they restart."""
+    found = running([ONE], ISSUER, [pods(WEB, trust=(ONE, TWO))])
+    link(found)
+    assert codes(check(found, plan(ONE, signer=ONE))) == []
 
 
 @pytest.mark.parametrize(
