@@ -9,6 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import evaluate, removal, result
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import vault as vault_checks
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import (
     readable,
     require_cryptography,
@@ -29,7 +30,7 @@ def preflight(
 
 def preflight_vault(vault: dict[str, Any], name: str) -> list[dict[str, Any]]:
     with readable("preflight_vault", "what the role vault_pki publishes"):
-        return evaluate.vault_problems(name, vault)
+        return vault_checks.problems(name, vault)
 
 
 def preflight_problem(message: str, code: str, cluster: str) -> dict[str, Any]:

@@ -50,21 +50,6 @@ def evaluate(
     return result.facts()
 
 
-def vault_problems(name: str, vault: Facts) -> list[Facts]:
-    """Problems of Vault, which affect every cluster."""
-    result = Result(name)
-    if vault.get("problem"):
-        result.problem("vault_unreadable", name, str(vault["problem"]))
-    elif vault.get("previous") and vault["previous"] not in vault["names"]:
-        result.problem(
-            "vault_previous_root_missing",
-            f"issuer {vault['previous']}",
-            f"vault_pki_previous_root is {vault['previous']}, but the mount {vault['mount']} has no issuer of that "
-            f"name, only: {', '.join(vault['names']) or 'none'}. Correct the name, or leave it empty.",
-        )
-    return result.facts()["problems"]  # type: ignore[no-any-return]
-
-
 def _cert_manager(result: Result, found: Facts, requested: Facts, may_be_older: bool) -> Facts:
     chart = Chart.requested(
         requested,

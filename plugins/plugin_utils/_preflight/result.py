@@ -46,6 +46,7 @@ CHECKS = {
     "signer_untrusted": "Every meshed pod trusts the root that will sign the identity issuer.",
     "trust_namespace_in_use": "A change of trust-manager's trust namespace breaks no other Bundle.",
     "trust_source_namespace": "The Secret that the Bundle reads is in trust-manager's trust namespace.",
+    "vault_mount_in_use": "The PKI engine is empty, has the root, or has another issuer of this collection.",
     "vault_previous_root_missing": "The previous root is in Vault.",
     "vault_unreadable": "Vault responds and returns its issuers.",
 }

@@ -16,7 +16,6 @@ from ansible_collections.servicemesh.pki.plugins.filter.preflight import (
     preflight,
     preflight_message,
     preflight_problem,
-    preflight_vault,
 )
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import CHECKS, NOTES, Result, numbers
 
@@ -281,13 +280,6 @@ def test_what_cannot_be_read_is_a_problem():
 def test_only_the_requested_components_are_decided():
     result = check(empty(), {"cert_manager": requested()["cert_manager"]})
     assert set(result["decisions"]) == {"cert_manager"} and result["problems"] == []
-
-
-def test_vault():
-    good = {"names": ["linkerd-root-1"], "previous": "", "mount": "pki", "problem": ""}
-    assert preflight_vault(good, "v") == []
-    assert codes({"problems": preflight_vault({**good, "problem": "sealed"}, "v")}) == ["vault_unreadable"]
-    assert codes({"problems": preflight_vault({**good, "previous": "x"}, "v")}) == ["vault_previous_root_missing"]
 
 
 def test_every_problem_names_its_cluster_and_an_object():

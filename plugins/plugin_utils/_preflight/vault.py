@@ -1,0 +1,44 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Problems of Vault, which affect every cluster. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
+
+
+def problems(name: str, vault: Facts) -> list[Facts]:
+    """The problems of what the role vault_pki has read."""
+    result = Result(name)
+    if vault.get("problem"):
+        result.problem("vault_unreadable", name, str(vault["problem"]))
+    elif vault.get("previous") and vault["previous"] not in vault["names"]:
+        result.problem(
+            "vault_previous_root_missing",
+            f"issuer {vault['previous']}",
+            f"vault_pki_previous_root is {vault['previous']}, but the mount {vault['mount']} has no issuer of that "
+            f"name, only: {', '.join(vault['names']) or 'none'}. Correct the name, or leave it empty.",
+        )
+    elif vault.get("others"):
+        _check_owner(result, vault)
+    return result.facts()["problems"]  # type: ignore[no-any-return]
+
+
+def _check_owner(result: Result, vault: Facts) -> None:
+    """The run would configure the engine of others, if no issuer in it belongs to a mesh.
+
+    `others` are the names of the issuers that do not, empty for one without a name. `count` is the number of all.
+    """
+    item, others = f"Vault engine {vault['mount']}", vault["others"]
+    if vault["root"] in vault["names"] or len(others) < vault["count"] or item in vault["take_over"]:
+        return
+    listed = ", ".join(sorted({name or "one without a name" for name in others}))
+    result.problem(
+        "vault_mount_in_use",
+        item,
+        f"The PKI engine at {vault['mount']} has issuers that this collection did not create ({listed}), and none with "
+        f"the name {vault['root']}. The run would change the maximum TTL and the URLs of all certificates of this "
+        "engine, and create the root in it. Set pki_vault_mount to another path, set pki_root_issuer_name to the "
+        f"issuer that is your root, or add '{item}' to pki_take_over.",
+    )

@@ -1,0 +1,160 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role vault_pki does not change a PKI engine that others use. A real Vault, and runs of ansible-playbook."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+PLAY = """
+- hosts: v
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: servicemesh.pki.vault_pki, tasks_from: preflight}
+    - ansible.builtin.copy:
+        content: "{{ vault_pki_preflight | servicemesh.pki.preflight_vault('v') | map(attribute='code') | to_json }}"
+        dest: "{{ playbook_dir }}/codes.json"
+      check_mode: false
+      changed_when: false
+    - ansible.builtin.include_role: {name: servicemesh.pki.vault_pki}
+"""
+CN = "root.linkerd.cluster.local"
+URLS = {"issuing_certificates": ["http://run.test/ca"]}
+THEIRS = {"issuing_certificates": ["http://corp.test/ca"], "crl_distribution_points": [], "ocsp_servers": []}
+
+
+class Play:
+    def __init__(self, folder: Path, server, mount: str) -> None:
+        self.folder, self.server, self.mount = folder, server, mount
+        (folder / "play.yml").write_text(PLAY)
+        variables = {
+            "ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "pki_vault": {"url": server.url}, "pki_vault_mount": mount, "vault_pki_urls": URLS,
+            "vault_pki_max_lease_ttl": "9000h", "vault_pki_root_ttl": "9000h", "vault_pki_root_minimum_remaining": "",
+        }  # fmt: skip
+        (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": {"v": variables}}}))
+
+    def __call__(self, *arguments: str, **variables: object) -> subprocess.CompletedProcess[str]:
+        command = ["ansible-playbook", "-i", self.folder / "hosts.json", self.folder / "play.yml", *arguments]
+        environment = {**os.environ, "VAULT_TOKEN": self.server.token}
+        return subprocess.run(
+            [*command, "-e", json.dumps(variables)],
+            cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    def ok(self, *arguments: str, **variables: object) -> str:
+        done = self(*arguments, **variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def refused(self, *texts: str, **variables: object) -> None:
+        """The run fails and names the texts, and so does its check mode."""
+        for arguments in (("--check",), ()):
+            done = self(*arguments, **variables)
+            assert done.returncode != 0, done.stdout
+            flat = " ".join(done.stdout.split())
+            assert [text for text in texts if text not in flat] == [], done.stdout
+            assert "changed=0" in done.stdout
+
+    @property
+    def codes(self) -> list[str]:
+        return json.loads((self.folder / "codes.json").read_text())
+
+    @property
+    def names(self) -> set[str]:
+        found = self.server.client.list(f"{self.mount}/issuers")["data"]["key_info"].values()
+        return {one["issuer_name"] for one in found}
+
+    @property
+    def settings(self) -> tuple[dict, int]:
+        urls = self.server.client.read(f"{self.mount}/config/urls")["data"]
+        tuned = self.server.client.sys.read_mount_configuration(self.mount)["data"]
+        return {name: urls[name] for name in THEIRS}, tuned["max_lease_ttl"] // 3600
+
+
+@pytest.fixture
+def play(tmp_path, server, path):
+    return Play(tmp_path, server, path)
+
+
+@pytest.fixture
+def theirs(play, run):
+    """A function that creates an engine of others with an issuer."""
+
+    def create(name: str, common_name: str) -> None:
+        play.server.client.sys.enable_secrets_engine("pki", play.mount, config={"max_lease_ttl": "2160h"})
+        play.server.client.write_data(f"{play.mount}/config/urls", data={"issuing_certificates": "http://corp.test/ca"})
+        add(name, common_name)
+
+    def add(name: str, common_name: str) -> None:
+        data = {"common_name": common_name, "key_type": "ec", "ttl": "2000h", "max_path_length": 1}
+        data |= {"issuer_name": name} if name else {}
+        play.server.client.write_data(f"{play.mount}/root/generate/internal", data=data)
+
+    create.add = add
+    return create
+
+
+@pytest.mark.parametrize("name", ["corp", ""])
+def test_engine_of_others_is_not_changed(play, theirs, name):
+    theirs(name, "Company Root")
+    play.refused("[vault_mount_in_use]", name or "one without a name", f"'Vault engine {play.mount}' to pki_take_over")
+    assert play.codes == ["vault_mount_in_use"]
+    assert (play.settings, play.names) == ((THEIRS, 2160), {name})
+    play.ok(pki_take_over=[f"Vault engine {play.mount}"])
+    assert (play.settings[1], play.names) == (9000, {name, "linkerd-root-1"})
+
+
+def test_root_that_does_not_match_leaves_the_engine_unchanged(play, theirs):
+    theirs("corp", "Company Root")
+    play.refused("common_name", "Company Root", CN, pki_root_issuer_name="corp")
+    assert (play.codes, play.settings) == ([], (THEIRS, 2160))
+
+
+def test_root_that_exists_in_an_engine_with_other_issuers(play, theirs):
+    theirs("corp", "Company Root")
+    theirs.add("mesh", "Mesh Root")
+    options = {
+        "pki_root_issuer_name": "mesh", "vault_pki_root_common_name": "Mesh Root", "vault_pki_root_ttl": "2000h",
+    }  # fmt: skip
+    done = play.ok(**options)
+    assert "changed=0" in done and "(corp)" in done and play.settings == (THEIRS, 2160)
+    play.ok(**options, pki_take_over=[f"Vault engine {play.mount}"])
+    assert play.settings[1] == 9000 and play.settings[0]["issuing_certificates"] == URLS["issuing_certificates"]
+
+
+def test_own_engine_from_nothing_to_a_second_root(play):
+    assert "cannot be predicted" in play.ok("--check")
+    play.ok()
+    assert "changed=0" in play.ok()
+    more = {"pki_root_issuer_name": "another", "vault_pki_urls": {"issuing_certificates": ["http://new.test/ca"]}}
+    play.ok("--check", **more)
+    play.ok(**more)
+    assert "changed=0" in play.ok(**more)
+    assert play.names == {"linkerd-root-1", "another"}
+    assert play.settings[0]["issuing_certificates"] == ["http://new.test/ca"]
+    play.ok(pki_root_issuer_name="third", vault_pki_root_common_name="Another Name")
+    assert play.names == {"linkerd-root-1", "another", "third"}
+
+
+def test_engine_without_issuers_is_used(play, server):
+    server.client.sys.enable_secrets_engine("pki", play.mount)
+    play.ok()
+    assert play.names == {"linkerd-root-1"}
+
+
+def test_teardown_does_not_destroy_issuers_of_others(play, theirs):
+    play.ok()
+    theirs.add("corp", "Company Root")
+    absent = {"vault_pki_state": "absent", "vault_pki_destroy_root": True}
+    play.refused("(corp)", "not disabled", **absent)
+    assert play.names == {"linkerd-root-1", "corp"}
+    play.ok(**absent, pki_take_over=[f"Vault engine {play.mount}"])
+    assert "changed=0" in play.ok(**absent)
