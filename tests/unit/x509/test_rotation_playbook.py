@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from readings import ISSUER, NEXT, ROOT
 from test_rotation_plan import BOTH, BUNDLE, FROM_GIT, GOOD, NEW_NAME, OLD_NAME, OTHER, STALE, reading, vault
 
@@ -107,3 +108,27 @@ def test_no_root_is_retired_if_the_mesh_cannot_be_read_after_the_last_restart(tm
     done = run(tmp_path, str(tmp_path / "play.yml"))
     assert done.returncode != 0 and "one: The cluster cannot be read" in " ".join(done.stdout.split()), done.stdout
     assert "Remove the permission to sign" not in done.stdout
+
+
+@pytest.mark.parametrize(("anchors", "expected"), [
+    (BOTH, ["Bundle x", "Vault engine mesh-pki"]),
+    (OTHER.pem, ["Bundle x"]),  # an adoption: the roots of the mesh are not in Vault
+])  # fmt: skip
+def test_the_new_root_is_created_in_the_engine_of_the_old_one(tmp_path, anchors, expected):
+    """Also if neither its name nor its CN shows that it belongs to the mesh."""
+    [task] = yaml.safe_load((COLLECTION / "playbooks/tasks/rotate/create.yml").read_text())
+    clusters = {
+        name: {"rotation_reading": {"certificates": reading(one, ISSUER, ROOT.pem, ISSUER)}}
+        for name, one in {"one": OTHER.pem, "two": anchors}.items()
+    }
+    own = {"rotation_issuers": vault(OLD_NAME), "pki_vault_mount": "mesh-pki", "pki_take_over": ["Bundle x"]}
+    inventory = {"vault": {"hosts": {"vault-host": own}}, "clusters": {"hosts": clusters}}
+    (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
+    copied = {"content": "{{ vault_pki_take_over | to_json }}", "dest": str(tmp_path / "result")}
+    tasks = [{"ansible.builtin.copy": copied, "vars": task["vars"]}]
+    play = {"hosts": "vault-host", "connection": "local", "gather_facts": False, "tasks": tasks}
+    play["vars"] = {"ansible_python_interpreter": sys.executable, "rotation_target": NEW_NAME}
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    done = run(tmp_path, str(tmp_path / "play.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "result").read_text()) == expected
