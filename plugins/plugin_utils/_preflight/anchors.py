@@ -4,8 +4,8 @@
 """Whether a run removes a trust anchor that a mesh needs, or signs with a root that the mesh does not trust. Pure.
 
 An anchor is needed when the identity issuer or the certificate of a pod chains to it, when a pod trusts it and
-trusts none of the anchors of the new bundle, or when the cluster has the extension multicluster: the certificates of
-linked clusters may chain to it.
+trusts none of the anchors of the new bundle, or when the cluster has the extension linkerd-multicluster: the
+certificates of linked clusters may chain to it.
 """
 
 from __future__ import annotations
@@ -164,8 +164,8 @@ def _check_dropped(
 
 def _of_linked(certificate: x509.Certificate) -> str:
     return (
-        "the cluster has the extension multicluster, so the certificates of linked clusters may chain to it. If none "
-        f"does, add its fingerprint {certs.fingerprint(certificate)} to pki_retired_trust_anchors"
+        "the cluster has the extension linkerd-multicluster, so the certificates of linked clusters may chain to it. "
+        f"If none does, add its fingerprint {certs.fingerprint(certificate)} to pki_retired_trust_anchors"
     )
 
 

@@ -40,7 +40,7 @@ def running(anchors, issuer, groups, **changes):
 
 
 def link(found):
-    """Install the control plane and the extension multicluster."""
+    """Install the control plane and the extension linkerd-multicluster."""
     found["deployments"] = [deployment("linkerd", version="edge-26.6.3")]
     found["definitions"] = [definition("links.multicluster.linkerd.io", "linkerd")]
 
