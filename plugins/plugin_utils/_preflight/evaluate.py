@@ -80,7 +80,12 @@ def _stores_secrets(requested: Facts) -> set[str]:
     """Namespaces in which the run stores Secrets: Helm its releases, cert-manager certificates, a role credentials."""
     parts = [requested[name] for name in ("cert_manager", "trust_manager", "linkerd") if name in requested]
     objects = requested.get("issuer", {}).get("objects") or []
-    return {one["namespace"] for one in parts} | {one["metadata"].get("namespace", "") for one in objects}
+    # A run of the role trust_manager alone does not request Linkerd, but names its namespace.
+    return {
+        requested.get("linkerd_namespace", ""),
+        *(one["namespace"] for one in parts),
+        *(one["metadata"].get("namespace", "") for one in objects),
+    }
 
 
 def _trust_manager(

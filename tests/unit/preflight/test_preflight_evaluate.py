@@ -59,6 +59,14 @@ def test_a_namespace_that_gets_secrets_of_the_run_gets_no_quota(name):
     assert check(empty())["decisions"]["trust_manager"]["quota"] is True
 
 
+def test_the_role_trust_manager_alone_creates_no_quota_for_linkerd():
+    """In a cluster that the same run creates, each role is checked alone."""
+    alone = {"trust_manager": {**requested()["trust_manager"], "trust_namespace": "mesh"}}
+    assert check(empty(), alone)["decisions"]["trust_manager"]["quota"] is True
+    named = check(empty(), {**alone, "linkerd_namespace": "mesh"})
+    assert named["decisions"]["trust_manager"]["quota"] is False
+
+
 @pytest.mark.parametrize(("space", "expected"), [
     (namespace(), False), (namespace(managed=True), True), (namespace(exists=False), True),
 ])  # fmt: skip
