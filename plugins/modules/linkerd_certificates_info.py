@@ -157,7 +157,7 @@ failed_attempts:
 cert_manager_issuer:
   description:
     - The issuer of cert-manager that the Certificate names. C(where) is its kind and name, C(ready) whether it has the
-      condition C(Ready) for its current generation. None if it cannot be read.
+      condition C(Ready) for its current generation, C(path) the path in Vault that signs. None if it cannot be read.
   returned: success
   type: dict
   version_added: 0.3.0

@@ -58,6 +58,13 @@ def state(reference: ObjectReference | None, found: Object | None, condition: st
     return {"where": str(reference), "ready": conditions.unmet_reason(found, expected) is None}
 
 
+def issuer_state(reference: ObjectReference | None, issuer: Object | None) -> dict[str, Any] | None:
+    """Return whether an issuer of cert-manager is Ready, and the path in Vault that signs its certificates."""
+    found = state(reference, issuer, "Ready")
+    path = (((issuer or {}).get("spec") or {}).get("vault") or {}).get("path")
+    return found and {**found, "path": path}
+
+
 def states(
     read: Callable[[ObjectReference], Object | None], certificate: Object | None, bundle: str | None
 ) -> dict[str, Any]:
@@ -67,7 +74,7 @@ def states(
     source = ObjectReference(TRUST_MANAGER, "Bundle", bundle) if bundle else None
     return {
         "failed_attempts": failed_attempts(certificate),
-        "cert_manager_issuer": state(reference, issuer, "Ready"),
+        "cert_manager_issuer": issuer_state(reference, issuer),
         "bundle": state(source, read(source) if source else None, "Synced"),
         "credential": credential(issuer),
     }

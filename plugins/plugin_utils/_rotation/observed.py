@@ -38,11 +38,13 @@ class ObservedState:
     def _cluster(self, name: str, reading: Facts, issuers: list[Facts]) -> Cluster:
         pool = Pool(reading, issuers)
         signer = root(pool, pool.issuer[0], pool.issuer[1:]) if pool.issuer else None
+        path = (reading.get("cert_manager_issuer") or {}).get("path")
         found = Cluster(
             name,
             fingerprints(reading["anchors"]["certificates"]),
             signer,
             pods(reading, pool, self.ignored_pods),
+            next_signer=next((root_of(pool, one) for one in issuers if signs_at(one, path or "")), None),
             anchors_from_bundle=bool(reading["anchors"]["bundle"]),
             anchors_in_values=bool(reading["anchors"]["in_values"]),
             issuer_from_secret=reading["issuer_scheme"] != IN_VALUES,
@@ -57,6 +59,21 @@ def root(pool: Pool, certificate: Node, presented: list[Node]) -> str | None:
     if not path or not (path[-1] in pool.anchors or certs.is_self_signed(path[-1].certificate)):
         return None
     return certs.fingerprint(path[-1].certificate)
+
+
+def root_of(pool: Pool, issuer: Facts) -> str | None:
+    """Fingerprint of the root above an issuer of Vault, which can be the issuer itself."""
+    (node,) = pool.add([issuer])
+    return issuer["fingerprint_sha256"] if certs.is_self_signed(node.certificate) else root(pool, node, [])
+
+
+def signs_at(issuer: Facts, path: str) -> bool:
+    """Whether a path in Vault, such as `pki/issuer/linkerd-root-1/sign-intermediate`, signs with an issuer."""
+    names = [issuer["issuer_name"], issuer.get("issuer_id")]
+    prefixes = [f"{issuer.get('mount')}/issuer/{name}/" for name in names if name]
+    if issuer.get("is_default"):
+        prefixes += [f"{issuer.get('mount')}/{name}/" for name in ("issuer/default", "root")]
+    return path.lstrip("/").startswith(tuple(prefixes))
 
 
 def fingerprints(certificates: list[Facts]) -> Anchors:

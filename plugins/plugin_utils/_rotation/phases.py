@@ -25,7 +25,7 @@ class Phase(IntEnum):
     CREATE = 1  # the target root does not exist in Vault
     DISTRIBUTE = 2  # a ConfigMap lacks the target or an anchor that is in use, or trust-manager does not write it
     RESTART = 3  # a running pod does not carry the target
-    SWITCH = 4  # the target does not sign the identity issuer, or it or the anchors come from Linkerd's chart or CLI
+    SWITCH = 4  # the target does not sign this issuer or the next, or Linkerd's chart or CLI provides it or the anchors
     RENEW = 5  # a workload's certificate is not below the target
     REMOVE = 6  # a ConfigMap holds other anchors than the target
     DONE = 7
@@ -48,6 +48,7 @@ class Cluster:
     anchors: Anchors  # in the ConfigMap that Linkerd reads
     signer: str | None  # root of the identity issuer
     pods: tuple[Pod, ...] = ()
+    next_signer: str | None = None  # root from which cert-manager requests the next one; None if it is unknown
     anchors_from_bundle: bool = True  # False if Linkerd's chart or CLI wrote the ConfigMap
     anchors_in_values: bool = False  # an upgrade of Linkerd's chart or CLI would write the ConfigMap
     issuer_from_secret: bool = True  # False if the issuer was passed to Linkerd's chart or CLI
@@ -112,7 +113,8 @@ def step(cluster: Cluster, fleet: Sequence[Cluster], goal: Goal) -> Step:
     is_broken = cluster.signer in goal.expired
     if not is_broken and (restart := lacking(cluster.pods, target)):
         return Step(Phase.RESTART, anchors=cluster.anchors, restart=restart)
-    if cluster.signer != target or cluster.chart_has_identity:
+    # A run that stopped in this phase may have changed only where cert-manager requests the next issuer.
+    if {cluster.signer, cluster.next_signer or target} != {target} or cluster.chart_has_identity:
         return Step(Phase.SWITCH, anchors=cluster.anchors)
     if restart := not_below(cluster.pods, target):
         return Step(Phase.RENEW, anchors=cluster.anchors, restart=restart)

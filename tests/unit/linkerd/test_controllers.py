@@ -61,7 +61,8 @@ def test_condition_of_current_generation(found, expected):
 
 
 def issuer(auth: dict, **annotations: str) -> dict:
-    return {"metadata": {"namespace": "linkerd", "annotations": annotations}, "spec": {"vault": {"auth": auth}}}
+    found = {"path": "pki/root/sign-intermediate", "auth": auth}
+    return {"metadata": {"namespace": "linkerd", "annotations": annotations}, "spec": {"vault": found}}
 
 
 @pytest.mark.parametrize(
@@ -82,12 +83,18 @@ def test_annotation_of_an_earlier_auth_method_is_ignored():
     assert controllers.credential(None) is None
 
 
+def test_issuer_that_does_not_sign_with_vault_has_no_path():
+    reference = ObjectReference(controllers.CERT_MANAGER, "Issuer", "ca", "linkerd")
+    assert controllers.issuer_state(reference, {"metadata": {}, "spec": {"ca": {}}})["path"] is None
+    assert controllers.issuer_state(reference, None) is None
+
+
 def test_states_of_objects_that_can_be_read():
     objects = {"Issuer linkerd/vault": issuer({"tokenSecretRef": {"name": "one"}}), "Bundle roots": condition("True")}
     certificate = {**CERTIFICATE, "spec": {"issuerRef": {"name": "vault"}}}
     assert controllers.states(lambda reference: objects.get(str(reference)), certificate, "roots") == {
         "failed_attempts": 0,
-        "cert_manager_issuer": {"where": "Issuer linkerd/vault", "ready": False},
+        "cert_manager_issuer": {"where": "Issuer linkerd/vault", "ready": False, "path": "pki/root/sign-intermediate"},
         "bundle": {"where": "Bundle roots", "ready": True},
         "credential": None,
     }

@@ -42,6 +42,11 @@ def cluster(anchors=OLD_ONLY, signer=OLD, *pods: tuple) -> Cluster:
         # trust anchors and issuer that Linkerd's chart or CLI was given
         (replace(cluster(BOTH, OLD, (BOTH, OLD)), anchors_from_bundle=False), Goal(NEW), Phase.DISTRIBUTE),
         (replace(cluster(NEW_ONLY, NEW, (NEW_ONLY, NEW)), issuer_from_secret=False), Goal(NEW), Phase.SWITCH),
+        # a run stopped after it had set the path in Vault
+        (replace(cluster(BOTH, OLD, (BOTH, OLD)), next_signer=NEW), Goal(NEW), Phase.SWITCH),
+        (replace(cluster(BOTH, OLD, (BOTH, OLD)), next_signer=NEW), Goal(OLD), Phase.SWITCH),
+        (replace(cluster(BOTH, OLD, (BOTH, OLD)), next_signer=OLD), Goal(OLD), Phase.REMOVE),
+        (replace(cluster(NEW_ONLY, NEW, (NEW_ONLY, NEW)), next_signer=NEW), Goal(NEW), Phase.DONE),
         # back to the old root, from each phase
         (cluster(BOTH, OLD, (OLD_ONLY, OLD)), Goal(OLD), Phase.REMOVE),
         (cluster(BOTH, NEW, (BOTH, OLD)), Goal(OLD), Phase.SWITCH),

@@ -30,7 +30,8 @@ BOTH = ROOT.pem + NEXT.pem
 
 def vault(*names: str) -> dict:
     roots = {OLD_NAME: ROOT, NEW_NAME: NEXT}
-    return {"issuers": [{**sources.with_pem(roots[name].certificate), "issuer_name": name} for name in names]}
+    listed = ({**sources.with_pem(roots[name].certificate), "issuer_name": name, "mount": "pki"} for name in names)
+    return {"issuers": list(listed)}
 
 
 def reading(anchors: str, issuer, carried: str, leaf_issuer, **more) -> dict:
