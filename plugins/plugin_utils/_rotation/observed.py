@@ -86,6 +86,7 @@ def pods(reading: Facts, pool: Pool, ignored: Sequence[str]) -> tuple[Pod, ...]:
     `ignored` are patterns of names for fnmatch.
     """
     roots: dict[str, str | None] = {}
+    starting = {one["pod"] for one in reading.get("leaves_missing") or [] if one["code"] == "starting"}
     for group in reading.get("leaves") or []:
         presented = pool.add(group["certificates"])
         roots |= {leaf["pod"]: root(pool, parsed(leaf), presented) for leaf in group["leaves"]}
@@ -96,4 +97,4 @@ def pods(reading: Facts, pool: Pool, ignored: Sequence[str]) -> tuple[Pod, ...]:
         by_evidence = {"spec": fingerprints(group["certificates"]), "started_after": distributed}
         carried |= dict.fromkeys(group["pods"], by_evidence.get(group["evidence"]))
     names = sorted(name for name in carried if not any(fnmatchcase(name, pattern) for pattern in ignored))
-    return tuple(Pod(name, carried[name], roots.get(name)) for name in names)
+    return tuple(Pod(name, carried[name], roots.get(name), name in starting) for name in names)

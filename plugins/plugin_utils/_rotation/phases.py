@@ -38,6 +38,12 @@ class Pod:
     name: str  # namespace/name
     anchors: Anchors | None  # in its proxy
     root: str | None  # above the certificate that its proxy presents
+    starting: bool = False  # its proxy has not started, so it has no certificate yet
+
+    @property
+    def will_renew(self) -> bool:
+        """Whether it has a certificate. A proxy that starts requests its first one from the current issuer."""
+        return self.root is not None or not self.starting
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ def lacking(pods: Iterable[Pod], target: str) -> tuple[str, ...]:
 
 def not_below(pods: Iterable[Pod], target: str) -> tuple[str, ...]:
     """Pods whose certificate does not chain to the target, or is unknown."""
-    return tuple(pod.name for pod in pods if pod.root != target)
+    return tuple(pod.name for pod in pods if pod.will_renew and pod.root != target)
 
 
 def step(cluster: Cluster, fleet: Sequence[Cluster], goal: Goal) -> Step:

@@ -128,11 +128,12 @@ def renewal(reading: Facts, issuers: list[Facts], target: str, ignored_pods: Seq
     root = next((one["fingerprint_sha256"] for one in issuers if one["issuer_name"] == target), "")
     expiry = {leaf["pod"]: leaf["not_after"] for group in reading["leaves"] or [] for leaf in group["leaves"]}
     waiting = sorted(phases.not_below(cluster.pods, root), key=lambda pod: expiry.get(pod, ""), reverse=True)
-    message = f"{len(cluster.pods) - len(waiting)} of {len(cluster.pods)} pods have certificates below {target}."
+    pods = sum(pod.will_renew for pod in cluster.pods)
+    message = f"{pods - len(waiting)} of {pods} pods have certificates below {target}."
     if waiting:
         slowest = [f"{pod} ({expiry.get(pod, 'unreadable')})" for pod in waiting[:SLOWEST]]
         message += f" The last ones to renew, with the end of their certificates: {', '.join(slowest)}."
-    return {"pods": len(cluster.pods), "waiting": waiting, "message": message}
+    return {"pods": pods, "waiting": waiting, "message": message}
 
 
 def facts(known: dict[str, str], cluster: Cluster, position: Position) -> Facts:
@@ -155,7 +156,7 @@ def table(position: Position) -> Iterator[str]:
     observed, target = position.observed, position.goal.target or ""
     for cluster in observed.clusters:
         carrying = len(cluster.pods) - len(phases.lacking(cluster.pods, target))
-        below = len(cluster.pods) - len(phases.not_below(cluster.pods, target))
+        below = sum(pod.root == target for pod in cluster.pods)
         signer = observed.facts.get(cluster.signer or "", {}).get("subject", "unknown")
         yield (
             f"{cluster.name}: {position.steps[cluster.name].phase.name.lower()}. "

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import ownership
@@ -84,7 +85,7 @@ def refusals(observed: ObservedState, clusters: dict[str, Facts], options: Optio
     `clusters` are what was read from each cluster: `certificates`, `check`, `components`.
     """
     for name, found in clusters.items():
-        yield from forbidden(name, found["certificates"])
+        yield from forbidden(name, found["certificates"], observed.ignored_pods)
         yield from owned_elsewhere(name, found.get("components") or {}, options)
         yield from failed_check(name, found.get("check") or {})
     if not options.adopt:
@@ -118,8 +119,9 @@ def not_adopted(observed: ObservedState) -> Iterator[Facts]:
             yield problem("issuer_not_from_cert_manager", cluster.name, message)
 
 
-def forbidden(name: str, reading: Facts) -> Iterator[Facts]:
-    pods = [one["pod"] for one in reading.get("leaves_missing") or [] if one["code"] == "forbidden"]
+def forbidden(name: str, reading: Facts, ignored: Sequence[str]) -> Iterator[Facts]:
+    missing = [one["pod"] for one in reading.get("leaves_missing") or [] if one["code"] == "forbidden"]
+    pods = [pod for pod in missing if not any(fnmatchcase(pod, pattern) for pattern in ignored)]
     if pods:
         message = f"The certificates of {len(pods)} pod(s) cannot be read. Permit get and create on pods/portforward."
         yield problem("leaves_unreadable", name, message)

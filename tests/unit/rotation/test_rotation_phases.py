@@ -47,6 +47,10 @@ def cluster(anchors=OLD_ONLY, signer=OLD, *pods: tuple) -> Cluster:
         (replace(cluster(BOTH, OLD, (BOTH, OLD)), next_signer=NEW), Goal(OLD), Phase.SWITCH),
         (replace(cluster(BOTH, OLD, (BOTH, OLD)), next_signer=OLD), Goal(OLD), Phase.REMOVE),
         (replace(cluster(NEW_ONLY, NEW, (NEW_ONLY, NEW)), next_signer=NEW), Goal(NEW), Phase.DONE),
+        # a pod without a certificate holds up nothing if its proxy has not started
+        (cluster(BOTH, NEW, (BOTH, NEW), (BOTH, None, True)), Goal(NEW), Phase.REMOVE),
+        (cluster(BOTH, NEW, (BOTH, OLD, True)), Goal(NEW), Phase.RENEW),
+        (cluster(BOTH, OLD, (OLD_ONLY, None, True)), Goal(NEW), Phase.RESTART),
         # back to the old root, from each phase
         (cluster(BOTH, OLD, (OLD_ONLY, OLD)), Goal(OLD), Phase.REMOVE),
         (cluster(BOTH, NEW, (BOTH, OLD)), Goal(OLD), Phase.SWITCH),

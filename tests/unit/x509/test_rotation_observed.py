@@ -1,13 +1,13 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan after a run that stopped within a phase."""
+"""The plan after a run that stopped within a phase, and with pods that have no certificate."""
 
 from __future__ import annotations
 
 import pytest
 from authority import DAY, NOW, make
-from readings import ISSUER, NEXT
+from readings import ISSUER, LATER, NEXT, ROOT
 from test_rotation_plan import BOTH, GOOD, NEW_NAME, NEXT_ISSUER, OLD_NAME, planned, reading, vault
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
@@ -69,3 +69,25 @@ def test_a_path_of_an_intermediate_leads_to_its_root():
     issuers = [*vault(OLD_NAME, NEW_NAME)["issuers"], named]
     found = plan.plan({"one": {"certificates": given, **GOOD}}, {"issuers": issuers}, Options(NEW_NAME), NOW)
     assert found["finished"]
+
+
+@pytest.mark.parametrize(("code", "waiting"), [("starting", []), ("refused", ["emojivoto/new-0"])])
+def test_a_pod_whose_proxy_has_not_started_holds_nothing_up(code, waiting):
+    given = reading(BOTH, NEXT_ISSUER, BOTH, NEXT_ISSUER)
+    group = next(one for one in given["pods"] if one["evidence"] == "spec")
+    group["pods"] = [*group["pods"], "emojivoto/new-0"]
+    given["leaves_missing"] = [{"pod": "emojivoto/new-0", "started_at": None, "code": code, "problem": "x"}]
+    found = planned(given)
+    assert (found["phase_name"], found["clusters"]["one"]["restart"]) == ("renew" if waiting else "remove", waiting)
+    assert "2 have a certificate below it" in found["table"][0]
+    wait = plan.renewal(given, vault(OLD_NAME, NEW_NAME)["issuers"], NEW_NAME)
+    assert (wait["waiting"], wait["pods"]) == (waiting, 2 + len(waiting))
+
+
+@pytest.mark.parametrize(
+    ("ignored", "codes"), [((), ["leaves_unreadable"]), (("db/*",), []), (("x/*",), ["leaves_unreadable"])]
+)
+def test_ignored_pods_need_no_permission(ignored, codes):
+    missing = [{"pod": "db/x", "started_at": LATER, "code": "forbidden", "problem": "x"}]
+    found = planned(reading(ROOT.pem, ISSUER, ROOT.pem, ISSUER, leaves_missing=missing), ignored_pods=ignored)
+    assert [one["code"] for one in found["problems"]] == codes
