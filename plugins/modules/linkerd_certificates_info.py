@@ -123,6 +123,13 @@ issuer:
     where: *where
     certificates: *certificates
     problem: *problem
+    evidence:
+      description:
+        - V(started_after) if the pods of the identity controller started after the last change of the Secret. They use
+          this issuer, because they read it when they start. Otherwise V(started_before). None without a Secret.
+      type: str
+      returned: always
+      version_added: 0.3.0
 issuer_scheme:
   description:
     - Type of the issuer's Secret in the values of Linkerd's chart. V(linkerd.io/tls) when the chart or the CLI was
@@ -351,7 +358,6 @@ def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
     certificate, certificate_problem = read(cluster, reference)
     values = sources.chart_values(read(cluster, ObjectReference("v1", "ConfigMap", sources.VALUES, namespace))[0])
     scheme = sources.issuer_scheme(values)
-    issuer_key = sources.ISSUER_KEYS.get(scheme or "", "tls.crt")
     anchors = sources.anchors_source(config_map, namespace, anchors_problem)
     anchors["in_values"] = sources.anchors_in_values(values)
     pods, pods_problem = meshed_pods(cluster, namespace)
@@ -361,7 +367,7 @@ def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
     return {
         "changed": False,
         "anchors": anchors,
-        "issuer": sources.secret_source(secret, namespace, issuer_key, issuer_problem),
+        "issuer": sources.issuer_source(secret, namespace, scheme, pods, issuer_problem),
         "issuer_scheme": scheme,
         "signer": sources.secret_source(secret, namespace, "ca.crt", issuer_problem),
         "renewal_time": sources.renewal_time(certificate),

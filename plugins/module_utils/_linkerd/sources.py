@@ -28,6 +28,7 @@ MISSING = "does not exist"
 ISSUER_KEYS = {"linkerd.io/tls": "crt.pem", "kubernetes.io/tls": "tls.crt"}
 PROXY, VARIABLE = "linkerd-proxy", "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"
 CONTROLLER = "identity"  # its container also reads the anchors only when it starts
+COMPONENT = "linkerd.io/control-plane-component"
 SELECTOR = "linkerd.io/control-plane-ns={namespace}"
 
 with contextlib.suppress(ImportError):  # the client of Kubernetes needs it, and modules report that it is missing
@@ -85,6 +86,24 @@ def secret_source(found: Object | None, namespace: str, key: str, problem: str =
     except binascii.Error:
         pem, problem = None, "is not base64"
     return source(where, pem, problem)
+
+
+def issuer_source(
+    found: Object | None, namespace: str, scheme: str | None, pods: list[Object], problem: str = ""
+) -> dict[str, Any]:
+    """The issuer that Linkerd reads, and what shows that it uses it."""
+    issuer = secret_source(found, namespace, ISSUER_KEYS.get(scheme or "", "tls.crt"), problem)
+    if found is None:
+        return {**issuer, "evidence": None}
+    changed = changed_at(found)
+    starts = {_evidence(pod, changed) for pod in pods if is_controller(pod, namespace) and not is_finished(pod)}
+    return {**issuer, "evidence": "started_after" if starts == {"started_after"} else "started_before"}
+
+
+def is_controller(pod: Object, namespace: str) -> bool:
+    """Whether a pod belongs to the identity controller."""
+    meta = pod["metadata"]
+    return meta["namespace"] == namespace and (meta.get("labels") or {}).get(COMPONENT) == CONTROLLER
 
 
 def changed_at(found: Object) -> str:

@@ -45,6 +45,7 @@ class ObservedState:
             signer,
             pods(reading, pool, self.ignored_pods),
             next_signer=next((root_of(pool, one) for one in issuers if signs_at(one, path or "")), None),
+            issuer_in_use=issuer_in_use(reading),
             anchors_from_bundle=bool(reading["anchors"]["bundle"]),
             anchors_in_values=bool(reading["anchors"]["in_values"]),
             issuer_from_secret=reading["issuer_scheme"] != IN_VALUES,
@@ -74,6 +75,23 @@ def signs_at(issuer: Facts, path: str) -> bool:
     if issuer.get("is_default"):
         prefixes += [f"{issuer.get('mount')}/{name}/" for name in ("issuer/default", "root")]
     return path.lstrip("/").startswith(tuple(prefixes))
+
+
+def issuer_in_use(reading: Facts) -> bool:
+    """Whether the identity controller has loaded the issuer in the Secret.
+
+    It has if it started after the last change of the Secret, or if the issuer signed the newest certificates.
+    """
+    if reading["issuer"].get("evidence") == "started_after":
+        return True
+    signed = [
+        (leaf["not_before"], [one["fingerprint_sha256"] for one in group["certificates"][:1]])
+        for group in reading.get("leaves") or []
+        for leaf in group["leaves"]
+    ]
+    newest = max((time for time, dummy in signed), default="")
+    current = [one["fingerprint_sha256"] for one in reading["issuer"]["certificates"][:1]]
+    return bool(signed) and all(issuer == current for time, issuer in signed if time == newest)
 
 
 def fingerprints(certificates: list[Facts]) -> Anchors:

@@ -26,7 +26,7 @@ class Phase(IntEnum):
     DISTRIBUTE = 2  # a ConfigMap lacks the target or an anchor that is in use, or trust-manager does not write it
     RESTART = 3  # a running pod does not carry the target
     SWITCH = 4  # the target does not sign this issuer or the next, or Linkerd's chart or CLI provides it or the anchors
-    RENEW = 5  # a workload's certificate is not below the target
+    RENEW = 5  # a workload's certificate is not below the target, or will not be
     REMOVE = 6  # a ConfigMap holds other anchors than the target
     DONE = 7
 
@@ -55,6 +55,7 @@ class Cluster:
     signer: str | None  # root of the identity issuer
     pods: tuple[Pod, ...] = ()
     next_signer: str | None = None  # root from which cert-manager requests the next one; None if it is unknown
+    issuer_in_use: bool = True  # False if it is unknown whether the identity controller has loaded the issuer
     anchors_from_bundle: bool = True  # False if Linkerd's chart or CLI wrote the ConfigMap
     anchors_in_values: bool = False  # an upgrade of Linkerd's chart or CLI would write the ConfigMap
     issuer_from_secret: bool = True  # False if the issuer was passed to Linkerd's chart or CLI
@@ -87,6 +88,7 @@ class Step:
     anchors: Anchors = frozenset()  # to distribute in the ConfigMap
     restart: tuple[str, ...] = ()  # pods to restart
     stale: tuple[str, ...] = ()  # pods that still carry anchors that the ConfigMap no longer contains
+    restart_controller: bool = False  # so that it loads the issuer
 
 
 def roots_in_use(fleet: Sequence[Cluster]) -> Anchors:
@@ -122,11 +124,15 @@ def step(cluster: Cluster, fleet: Sequence[Cluster], goal: Goal) -> Step:
     # A run that stopped in this phase may have changed only where cert-manager requests the next issuer.
     if {cluster.signer, cluster.next_signer or target} != {target} or cluster.chart_has_identity:
         return Step(Phase.SWITCH, anchors=cluster.anchors)
-    if restart := not_below(cluster.pods, target):
-        return Step(Phase.RENEW, anchors=cluster.anchors, restart=restart)
     final = goal.extra | {target}
+    is_final = cluster.anchors == final
+    restart = not_below(cluster.pods, target)
+    # A controller that has not loaded the issuer still signs with the one before, and may do so below another root.
+    if restart or not (is_final or cluster.issuer_in_use):
+        restart_controller = not cluster.issuer_in_use
+        return Step(Phase.RENEW, anchors=cluster.anchors, restart=restart, restart_controller=restart_controller)
     stale = tuple(pod.name for pod in cluster.pods if pod.anchors is None or pod.anchors - final)
-    if cluster.anchors != final:
+    if not is_final:
         return Step(Phase.REMOVE, anchors=final, stale=stale)
     return Step(Phase.DONE, anchors=final, stale=stale)
 

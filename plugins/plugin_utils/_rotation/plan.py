@@ -58,9 +58,10 @@ class Position:
 def plan(clusters: dict[str, Facts], vault: Facts, options: Options, at: datetime) -> Facts:
     """The plan as facts: `phase`, `clusters`, `problems`, `table`.
 
-    `clusters` are what was read from each cluster: `certificates`, `check`, `components`.
+    `clusters` are what was read from each cluster: `certificates`, `check`, `components`, and `switched`, whether this
+    run has switched Linkerd to the current issuer.
     """
-    readings = {name: found["certificates"] for name, found in clusters.items()}
+    readings = {name: certificates_of(found) for name, found in clusters.items()}
     if options.adopt and vault.get("code") in WITHOUT_ENGINE:
         vault = {"issuers": []}
     obstacles = list(problems.unreadable(readings, vault))
@@ -95,6 +96,14 @@ def plan(clusters: dict[str, Facts], vault: Facts, options: Options, at: datetim
         "failures": [sentence(one) for one in obstacles],
         "table": [*table(position), f"Phase {now} of {Phase.DONE}, {summary['phase_name']}: {summary['next']}."],
     }
+
+
+def certificates_of(found: Facts) -> Facts:
+    """The certificates of a cluster. After a switch they are as after a restart: the controller uses the issuer."""
+    reading: Facts = found["certificates"]
+    if not found.get("switched") or "issuer" not in reading:
+        return reading
+    return {**reading, "issuer": {**reading["issuer"], "evidence": "started_after"}}
 
 
 def progress(readings: dict[str, Facts], vault: Facts, options: Options, at: datetime) -> Facts | None:
@@ -148,6 +157,7 @@ def facts(known: dict[str, str], cluster: Cluster, position: Position) -> Facts:
         "anchors": [known[one] for one in sorted(step.anchors)],
         "restart": list(step.restart),
         "stale": list(step.stale),
+        "restart_controller": step.restart_controller,
     }
 
 
@@ -158,10 +168,12 @@ def table(position: Position) -> Iterator[str]:
         carrying = len(cluster.pods) - len(phases.lacking(cluster.pods, target))
         below = sum(pod.root == target for pod in cluster.pods)
         signer = observed.facts.get(cluster.signer or "", {}).get("subject", "unknown")
+        restart = " The identity controller restarts, because nothing shows that it uses the identity issuer."
         yield (
             f"{cluster.name}: {position.steps[cluster.name].phase.name.lower()}. "
             f"{len(cluster.anchors)} trust anchor(s), identity issuer signed by {signer}. "
             f"{carrying} of {len(cluster.pods)} pods carry the new anchor, {below} have a certificate below it."
+            f"{restart if position.steps[cluster.name].restart_controller else ''}"
         )
 
 

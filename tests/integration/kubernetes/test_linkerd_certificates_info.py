@@ -35,6 +35,8 @@ def api(kubernetes):
     put(kubernetes, "secrets", "linkerd-identity-issuer", {"type": "kubernetes.io/tls", "data": data})
     for one in (pod("identity-0"), pod("web-0", ROOT.pem), pod("web-1", ROOT.pem, native=True), pod("web-2", NEXT.pem)):
         labels = {"linkerd.io/control-plane-ns": "linkerd"}
+        if one["metadata"]["name"] == "identity-0":
+            labels["linkerd.io/control-plane-component"] = "identity"
         run(kubernetes, one, labels, "2099-01-01T00:00:00Z")
     run(kubernetes, pod("other-mesh", NEXT.pem), {"linkerd.io/control-plane-ns": "other"}, "2099-01-01T00:00:00Z")
     return kubernetes
@@ -80,6 +82,7 @@ def test_certificates_without_private_key(read):
     assert [one["certificate"] for one in found["anchors"]["certificates"]] == [ROOT.pem]
     assert [one["certificate"] for one in found["issuer"]["certificates"]] == [ISSUER.pem]
     assert [one["certificate"] for one in found["signer"]["certificates"]] == [ROOT.pem]
+    assert found["issuer"]["evidence"] == "started_after"
     assert found["trust_domain"] == "mesh.example"
     assert found["renewal_time"] is None  # this cluster has no kind Certificate
     assert {found[key] for key in ("failed_attempts", "cert_manager_issuer", "bundle", "credential")} == {None}

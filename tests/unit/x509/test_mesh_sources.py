@@ -86,6 +86,40 @@ def test_problem_of_secret(data, problem):
     assert source["certificates"] == []
 
 
+def issuer_secret(**data: str) -> dict:
+    fields = [{"manager": "cert-manager", "time": WRITTEN, "fieldsV1": {"f:data": {}}}]
+    found = secret(ISSUER, ROOT)
+    return {"metadata": {"managedFields": fields}, "data": {**found["data"], **data}}
+
+
+def controller(number: int, started: str, namespace: str = "linkerd", component: str = "identity", **more) -> dict:
+    found = pod(f"identity-{number}", started=started, labels={sources.COMPONENT: component}, **more)
+    found["metadata"]["namespace"] = namespace
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pods", "evidence"),
+    [
+        ([], "started_before"),
+        ([controller(0, LATER)], "started_after"),
+        ([controller(0, WRITTEN)], "started_before"),
+        ([controller(0, LATER), controller(1, EARLIER)], "started_before"),
+        ([controller(0, LATER), controller(1, EARLIER, deletionTimestamp=LATER)], "started_after"),
+        ([controller(0, LATER), controller(1, EARLIER, "other")], "started_after"),
+        ([controller(0, EARLIER), controller(1, LATER, component="destination")], "started_before"),
+    ],
+)
+def test_evidence_that_the_controller_uses_the_issuer(pods, evidence):
+    found = sources.issuer_source(issuer_secret(), "linkerd", "kubernetes.io/tls", pods)
+    assert (found["evidence"], found["problem"]) == (evidence, "")
+
+
+def test_issuer_that_does_not_exist():
+    found = sources.issuer_source(None, "linkerd", None, [], "does not exist")
+    assert (found["problem"], found["evidence"]) == ("does not exist", None)
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [

@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import pytest
 from authority import DAY, NOW, make
-from readings import ISSUER, LATER, NEXT, ROOT
+from readings import ISSUER, LATER, NEXT, ROOT, leaf_of, pod, presented
 from test_rotation_plan import BOTH, GOOD, NEW_NAME, NEXT_ISSUER, OLD_NAME, planned, reading, vault
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import leaves, sources
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import observed, plan
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems import Options
+
+SWITCHED = (BOTH, NEXT_ISSUER, BOTH, ISSUER)  # and no pod has a new certificate
 
 
 def with_path(root: str, *world) -> dict:
     """A mesh in which cert-manager requests the next issuer from a root in Vault."""
     path = f"pki/issuer/{root}/sign-intermediate"
     return reading(*world, cert_manager_issuer={"where": "Issuer linkerd/vault", "ready": True, "path": path})
+
+
+def with_issuer(given: dict, **more) -> dict:
+    return {**given, "issuer": {**given["issuer"], **more}}
 
 
 @pytest.mark.parametrize(
@@ -69,6 +75,44 @@ def test_a_path_of_an_intermediate_leads_to_its_root():
     issuers = [*vault(OLD_NAME, NEW_NAME)["issuers"], named]
     found = plan.plan({"one": {"certificates": given, **GOOD}}, {"issuers": issuers}, Options(NEW_NAME), NOW)
     assert found["finished"]
+
+
+def controller_restarts(given: dict, **more) -> bool:
+    clusters = {"one": {"certificates": given, **GOOD, **more}}
+    found = plan.plan(clusters, vault(OLD_NAME, NEW_NAME), Options(NEW_NAME), NOW)
+    assert (found["phase_name"], found["problems"]) == ("renew", [])
+    assert ("identity controller" in found["table"][0]) is found["clusters"]["one"]["restart_controller"]
+    return found["clusters"]["one"]["restart_controller"]
+
+
+def test_a_controller_is_restarted_unless_something_shows_that_it_uses_the_issuer():
+    given = reading(*SWITCHED)
+    assert controller_restarts(given)
+    assert controller_restarts(with_issuer(given, evidence="started_before"), switched=False)
+    assert not controller_restarts(with_issuer(given, evidence="started_after"))
+    assert not controller_restarts(given, switched=True)  # the run has waited for Linkerd's event
+
+
+@pytest.mark.parametrize(("newest", "in_use"), [("api", True), ("web", False), (None, False)])
+def test_the_newest_certificates_show_which_issuer_the_controller_uses(newest, in_use):
+    """With several controllers, one of them can still use the old issuer."""
+    shown = []
+    for name, issuer in (("api", NEXT_ISSUER), ("web", ISSUER)):
+        start = NOW - DAY / 24 if name == newest or newest is None else NOW - DAY / 12
+        shown.append(presented(pod(name, BOTH), leaf_of(name, issuer, start=start), issuer))
+    assert controller_restarts(reading(*SWITCHED, leaves=leaves.groups(shown))) is not in_use
+
+
+def test_anchors_are_not_removed_while_the_controller_may_sign_below_them():
+    """All pods have certificates below the target from an earlier rotation, and the issuer is another one."""
+    earlier = make("identity.linkerd.cluster.local", NEXT, start=NOW - DAY / 12, end=NOW + DAY)
+    given = reading(BOTH, NEXT_ISSUER, BOTH, earlier)
+    found = planned(given)
+    assert found["phase_name"] == "renew" and found["clusters"]["one"]["restart"] == []
+    assert found["clusters"]["one"]["restart_controller"]
+    assert planned(with_issuer(given, evidence="started_after"))["phase_name"] == "remove"
+    finished = planned(reading(NEXT.pem, NEXT_ISSUER, NEXT.pem, earlier))
+    assert finished["finished"] and not finished["clusters"]["one"]["restart_controller"]
 
 
 @pytest.mark.parametrize(("code", "waiting"), [("starting", []), ("refused", ["emojivoto/new-0"])])
