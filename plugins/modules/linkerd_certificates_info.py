@@ -130,6 +130,11 @@ issuer:
       type: str
       returned: always
       version_added: 0.3.0
+    obsolete_key:
+      description: Whether the Secret also contains the key of an issuer that Linkerd no longer reads.
+      type: bool
+      returned: always
+      version_added: 0.3.0
 issuer_scheme:
   description:
     - Type of the issuer's Secret in the values of Linkerd's chart. V(linkerd.io/tls) when the chart or the CLI was
@@ -184,17 +189,13 @@ credential:
   type: dict
   version_added: 0.3.0
 trust_domain:
-  description:
-    - Trust domain of the mesh, from the values of Linkerd's chart in the ConfigMap C(linkerd-config).
-    - None if it cannot be read.
+  description: Trust domain of the mesh, from the values in the ConfigMap C(linkerd-config). None if it cannot be read.
   returned: success
   type: str
   sample: cluster.local
   version_added: 0.3.0
 pods:
-  description:
-    - Groups of pods with a proxy by their trust anchors, the largest group first.
-    - Empty if RV(pods_problem) is set.
+  description: Groups of pods with a proxy by their trust anchors, the largest first. Empty if RV(pods_problem) is set.
   returned: success
   type: list
   elements: dict

@@ -26,6 +26,8 @@ CERTIFICATE_NAME = "cert-manager.io/certificate-name"  # the annotation of a Sec
 MISSING = "does not exist"
 # Keys of the issuer's certificate by scheme (linkerd2: pkg/issuercerts/issuercerts.go).
 ISSUER_KEYS = {"linkerd.io/tls": "crt.pem", "kubernetes.io/tls": "tls.crt"}
+KEY_OF_CHART = "key.pem"  # that goes with crt.pem
+APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 PROXY, VARIABLE = "linkerd-proxy", "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"
 CONTROLLER = "identity"  # its container also reads the anchors only when it starts
 COMPONENT = "linkerd.io/control-plane-component"
@@ -91,13 +93,19 @@ def secret_source(found: Object | None, namespace: str, key: str, problem: str =
 def issuer_source(
     found: Object | None, namespace: str, scheme: str | None, pods: list[Object], problem: str = ""
 ) -> dict[str, Any]:
-    """The issuer that Linkerd reads, and what shows that it uses it."""
+    """The issuer that Linkerd reads, what shows that it uses it, and whether the key of an earlier one is left."""
     issuer = secret_source(found, namespace, ISSUER_KEYS.get(scheme or "", "tls.crt"), problem)
     if found is None:
-        return {**issuer, "evidence": None}
+        return {**issuer, "evidence": None, "obsolete_key": None}
     changed = changed_at(found)
     starts = {_evidence(pod, changed) for pod in pods if is_controller(pod, namespace) and not is_finished(pod)}
-    return {**issuer, "evidence": "started_after" if starts == {"started_after"} else "started_before"}
+    applied = (found["metadata"].get("annotations") or {}).get(APPLIED) or ""
+    has_old_key = KEY_OF_CHART in (found.get("data") or {}) or KEY_OF_CHART in applied or "tls.key" in applied
+    return {
+        **issuer,
+        "evidence": "started_after" if starts == {"started_after"} else "started_before",
+        "obsolete_key": has_old_key and scheme == "kubernetes.io/tls",
+    }
 
 
 def is_controller(pod: Object, namespace: str) -> bool:

@@ -46,6 +46,7 @@ class ObservedState:
             pods(reading, pool, self.ignored_pods),
             next_signer=next((root_of(pool, one) for one in issuers if signs_at(one, path or "")), None),
             issuer_in_use=issuer_in_use(reading),
+            obsolete_issuer=bool(reading["issuer"].get("obsolete_key")),
             anchors_from_bundle=bool(reading["anchors"]["bundle"]),
             anchors_in_values=bool(reading["anchors"]["in_values"]),
             issuer_from_secret=reading["issuer_scheme"] != IN_VALUES,

@@ -27,7 +27,7 @@ class Phase(IntEnum):
     RESTART = 3  # a running pod does not carry the target
     SWITCH = 4  # the target does not sign this issuer or the next, or Linkerd's chart or CLI provides it or the anchors
     RENEW = 5  # a workload's certificate is not below the target, or will not be
-    REMOVE = 6  # a ConfigMap holds other anchors than the target
+    REMOVE = 6  # a ConfigMap holds other anchors than the target, or the Secret an issuer that is not in use any more
     DONE = 7
 
 
@@ -56,6 +56,7 @@ class Cluster:
     pods: tuple[Pod, ...] = ()
     next_signer: str | None = None  # root from which cert-manager requests the next one; None if it is unknown
     issuer_in_use: bool = True  # False if it is unknown whether the identity controller has loaded the issuer
+    obsolete_issuer: bool = False  # the Secret also contains the key of an issuer that Linkerd does not read
     anchors_from_bundle: bool = True  # False if Linkerd's chart or CLI wrote the ConfigMap
     anchors_in_values: bool = False  # an upgrade of Linkerd's chart or CLI would write the ConfigMap
     issuer_from_secret: bool = True  # False if the issuer was passed to Linkerd's chart or CLI
@@ -125,7 +126,7 @@ def step(cluster: Cluster, fleet: Sequence[Cluster], goal: Goal) -> Step:
     if {cluster.signer, cluster.next_signer or target} != {target} or cluster.chart_has_identity:
         return Step(Phase.SWITCH, anchors=cluster.anchors)
     final = goal.extra | {target}
-    is_final = cluster.anchors == final
+    is_final = cluster.anchors == final and not cluster.obsolete_issuer
     restart = not_below(cluster.pods, target)
     # A controller that has not loaded the issuer still signs with the one before, and may do so below another root.
     if restart or not (is_final or cluster.issuer_in_use):

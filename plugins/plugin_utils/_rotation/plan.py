@@ -23,7 +23,7 @@ NEXT = {
     Phase.RESTART: "restart {pods} pod(s) that do not carry the trust anchor of {target}",
     Phase.SWITCH: "sign the identity issuers with {target}",
     Phase.RENEW: "wait until {pods} workload(s) have a certificate below {target}",
-    Phase.REMOVE: "remove the other trust anchors, and restart the workloads",
+    Phase.REMOVE: "remove the other trust anchors and the keys of earlier issuers, and restart the workloads",
     Phase.DONE: "nothing",
 }
 SLOWEST = 3  # pods that the wait for certificates names
@@ -158,6 +158,7 @@ def facts(known: dict[str, str], cluster: Cluster, position: Position) -> Facts:
         "restart": list(step.restart),
         "stale": list(step.stale),
         "restart_controller": step.restart_controller,
+        "obsolete_issuer": cluster.obsolete_issuer,
     }
 
 

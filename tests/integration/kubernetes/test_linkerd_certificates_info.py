@@ -82,7 +82,7 @@ def test_certificates_without_private_key(read):
     assert [one["certificate"] for one in found["anchors"]["certificates"]] == [ROOT.pem]
     assert [one["certificate"] for one in found["issuer"]["certificates"]] == [ISSUER.pem]
     assert [one["certificate"] for one in found["signer"]["certificates"]] == [ROOT.pem]
-    assert found["issuer"]["evidence"] == "started_after"
+    assert (found["issuer"]["evidence"], found["issuer"]["obsolete_key"]) == ("started_after", False)
     assert found["trust_domain"] == "mesh.example"
     assert found["renewal_time"] is None  # this cluster has no kind Certificate
     assert {found[key] for key in ("failed_attempts", "cert_manager_issuer", "bundle", "credential")} == {None}

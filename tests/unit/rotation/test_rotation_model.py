@@ -76,6 +76,7 @@ def fleets(draw) -> list[Model]:
             tuple(pods),
             next_signer=draw(st.sampled_from([None, *sorted(in_use)])),
             issuer_in_use=loaded == signer and draw(st.booleans()),
+            obsolete_issuer=draw(st.booleans()),
             anchors_from_bundle=draw(st.booleans()),
             issuer_from_secret=draw(st.booleans()),
         )
@@ -93,7 +94,7 @@ def advanced(model: Model, step: Step, target: str, waits: bool, is_killed: bool
     if step.phase == Phase.SWITCH:
         return switched(model, target, draw(st.integers(1, 3)) if is_killed else 4)
     if step.phase == Phase.REMOVE:
-        return model.changed(next_signer=target, anchors=step.anchors)
+        return model.changed(next_signer=target, anchors=step.anchors, obsolete_issuer=False)
     if step.restart_controller:
         model = model.restarted(CONTROLLER)
     if step.phase == Phase.RENEW and waits:
@@ -181,7 +182,7 @@ def test_no_pod_ever_meets_a_certificate_that_it_does_not_trust(fleet, data):
         cluster = one.cluster
         assert cluster.anchors == {target} and {one.loaded, cluster.signer, cluster.next_signer or target} == {target}
         assert all(pod.root == target or pod.starting for pod in cluster.pods)
-        assert cluster.anchors_from_bundle and cluster.issuer_from_secret
+        assert cluster.anchors_from_bundle and cluster.issuer_from_secret and not cluster.obsolete_issuer
 
 
 def test_a_switch_before_the_restarts_would_be_noticed():

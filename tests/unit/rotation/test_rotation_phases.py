@@ -40,6 +40,8 @@ def cluster(anchors=OLD_ONLY, signer=OLD, *pods: tuple) -> Cluster:
         # trust anchors and issuer that Linkerd's chart or CLI was given
         (replace(cluster(BOTH, OLD, (BOTH, OLD)), anchors_from_bundle=False), Goal(NEW), Phase.DISTRIBUTE),
         (replace(cluster(NEW_ONLY, NEW, (NEW_ONLY, NEW)), issuer_from_secret=False), Goal(NEW), Phase.SWITCH),
+        # the key of the issuer before an adoption is still in the Secret
+        (replace(cluster(NEW_ONLY, NEW, (NEW_ONLY, NEW)), obsolete_issuer=True), Goal(NEW), Phase.REMOVE),
         # a run stopped after it had set the path in Vault
         (replace(cluster(BOTH, OLD, (BOTH, OLD)), next_signer=NEW), Goal(NEW), Phase.SWITCH),
         (replace(cluster(BOTH, OLD, (BOTH, OLD)), next_signer=NEW), Goal(OLD), Phase.SWITCH),
@@ -66,6 +68,7 @@ def test_phase_of_a_cluster(world, goal, expected):
         (cluster(BOTH, NEW, (BOTH, OLD)), Phase.RENEW, ("app/0",)),
         # It signed no certificate, so nothing shows that it does not sign with another root.
         (cluster(BOTH, NEW, (BOTH, NEW)), Phase.RENEW, ()),
+        (replace(cluster(NEW_ONLY, NEW, (NEW_ONLY, NEW)), obsolete_issuer=True), Phase.RENEW, ()),
         (cluster(NEW_ONLY, NEW, (NEW_ONLY, NEW)), Phase.DONE, ()),
     ],
 )

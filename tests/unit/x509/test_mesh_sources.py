@@ -112,12 +112,35 @@ def controller(number: int, started: str, namespace: str = "linkerd", component:
 )
 def test_evidence_that_the_controller_uses_the_issuer(pods, evidence):
     found = sources.issuer_source(issuer_secret(), "linkerd", "kubernetes.io/tls", pods)
-    assert (found["evidence"], found["problem"]) == (evidence, "")
+    assert (found["evidence"], found["obsolete_key"], found["problem"]) == (evidence, False, "")
+
+
+OLD_KEYS = {"crt.pem": encoded(ISSUER.pem), "key.pem": encoded("the old key")}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "data", "applied", "expected"),
+    [
+        ("kubernetes.io/tls", {}, None, False),
+        ("kubernetes.io/tls", OLD_KEYS, None, True),
+        ("linkerd.io/tls", OLD_KEYS, None, False),  # Linkerd reads it
+        (None, OLD_KEYS, None, False),  # it may read it
+        ("kubernetes.io/tls", {}, '{"data":{"key.pem":"eA=="}}', True),
+        ("kubernetes.io/tls", {}, '{"data":{"tls.key":"eA=="}}', True),
+        ("kubernetes.io/tls", {}, '{"metadata":{}}', False),
+    ],
+)
+def test_key_of_an_earlier_issuer(scheme, data, applied, expected):
+    given = issuer_secret(**data)
+    given["metadata"]["annotations"] = {sources.APPLIED: applied} if applied else {}
+    found = sources.issuer_source(given, "linkerd", scheme, [])
+    assert found["obsolete_key"] is expected and "the old key" not in str(found)
+    assert found["certificates"][0]["certificate"] == ISSUER.pem
 
 
 def test_issuer_that_does_not_exist():
     found = sources.issuer_source(None, "linkerd", None, [], "does not exist")
-    assert (found["problem"], found["evidence"]) == ("does not exist", None)
+    assert (found["problem"], found["evidence"], found["obsolete_key"]) == ("does not exist", None, None)
 
 
 @pytest.mark.parametrize(

@@ -135,3 +135,12 @@ def test_ignored_pods_need_no_permission(ignored, codes):
     missing = [{"pod": "db/x", "started_at": LATER, "code": "forbidden", "problem": "x"}]
     found = planned(reading(ROOT.pem, ISSUER, ROOT.pem, ISSUER, leaves_missing=missing), ignored_pods=ignored)
     assert [one["code"] for one in found["problems"]] == codes
+
+
+def test_the_key_of_the_issuer_before_an_adoption_is_removed():
+    given = with_issuer(reading(NEXT.pem, NEXT_ISSUER, NEXT.pem, NEXT_ISSUER), obsolete_key=True)
+    for adopt in (True, False):
+        found = planned(given, adopt=adopt)
+        assert (found["phase_name"], found["problems"]) == ("remove", [])
+        assert found["clusters"]["one"]["obsolete_issuer"]
+    assert not planned(with_issuer(given, obsolete_key=False))["clusters"]["one"]["obsolete_issuer"]
