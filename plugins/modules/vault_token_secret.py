@@ -104,7 +104,7 @@ code:
     - Kind of the failure. It does not change when the text of the message does. The notes describe the codes of the
       connection.
     - "Of the request: V(invalid_option), V(invalid_duration), V(validity_too_short), V(validity_too_long)."
-    - "Of the credential: V(unknown_credential)."
+    - "Of the credential: V(unknown_credential), V(credential_unmanaged)."
     - "Of the cluster: V(ambiguous_cluster), V(no_login), V(no_host), V(invalid_kubeconfig), V(kubernetes_refused),
       V(kubernetes_namespace_not_found), V(outcome_unknown), V(missing_library). V(unreachable) and V(answer_lost) can
       be about the cluster, too; the message names the server."

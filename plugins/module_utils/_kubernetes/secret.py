@@ -26,6 +26,7 @@ except ImportError:
 PAUSES = (0.5, 1, 2, 4, 8)  # seconds before a change is sent again whose response was lost
 GATEWAY_STATUS = (502, 504)  # of a proxy before the API server, which may have forwarded the request
 REQUEST_TIMEOUT = 30  # seconds
+MANAGED_BY, COLLECTION = "app.kubernetes.io/managed-by", "servicemesh.pki"
 
 # What kubernetes.core passes to its client without a module. Environment variables and the default kubeconfig are the
 # fallback. kubernetes.core masks the path of the kubeconfig, which messages need.
@@ -40,6 +41,7 @@ SECRET_OPTIONS = dict(
     secret_name=dict(type="str", required=True, no_log=False),
     secret_namespace=dict(type="str", required=True, no_log=False),
     state=dict(type="str", choices=["present", "absent"], default="present"),
+    take_over=dict(type="bool", default=False),
 )
 
 
@@ -124,6 +126,14 @@ class SecretValue:
         self.object = self.call_secret("read", "get", name=self.name)
         value = ((self.object or {}).get("data") or {}).get(self.key)
         return base64.b64decode(value).decode(errors="replace").strip() if value else None
+
+    @property
+    def owner(self) -> str:
+        """Who manages the Secret according to its metadata, empty for a Secret without such metadata."""
+        metadata = (self.object or {}).get("metadata") or {}
+        owners = [f"{one.get('kind')} {one.get('name')}" for one in metadata.get("ownerReferences") or []]
+        managers = [(metadata.get("labels") or {}).get(MANAGED_BY) or ""]
+        return ", ".join(owners) or "".join(one for one in managers if one != COLLECTION)
 
     def has_namespace(self) -> bool:
         return self.object is not None or self.call("read", "get", "Namespace", name=self.namespace) is not None

@@ -86,6 +86,10 @@ class Credential(ABC):
         """The accessor of a credential that was looked up."""
 
     @abstractmethod
+    def is_ours(self, found: dict[str, Any]) -> bool:
+        """Whether this collection created a credential that was looked up."""
+
+    @abstractmethod
     def check_created(self, found: dict[str, Any]) -> None:
         """Raise VaultError for a new credential that does not match the request."""
 
@@ -237,11 +241,30 @@ def check_validity(credential: Credential, found: dict[str, Any]) -> None:
         )
 
 
+def check_owner(module: Any, credential: Credential, secret: SecretValue, found: dict[str, Any]) -> None:
+    """Fail if others created the credential, because a change would take it from the clients that use it.
+
+    Vault does not know an expired credential any more. Without an owner it can be replaced, because nothing can use it.
+    """
+    owner = "" if found else secret.owner
+    if module.params["take_over"] or not (owner or (found and not credential.is_ours(found))):
+        return
+    raise VaultError(
+        f"{secret.title} contains a {credential.title} that this collection did not create"
+        f"{f' (managed by {owner})' if owner else ''}. It was not changed or revoked. Use another Secret "
+        "(vault_issuer_secret_name of the role vault_issuer), or permit the change: set take_over, or add "
+        f"'{secret.title}' to pki_take_over.",
+        code="credential_unmanaged",
+    )
+
+
 def present(module: Any, credential: Credential, secret: SecretValue, value: str | None) -> dict[str, Any]:
     found = credential.look_up(value) if value else {}
     credential.check_options()
     check_namespace(module, secret)
     action, reasons = choose_action(credential, value, found)
+    if action not in ("none", "created"):
+        check_owner(module, credential, secret, found)
     before = after = credential.facts(found)
     if action != "none":
         now = apply(module, credential, secret, action, value or "", found)
@@ -290,6 +313,7 @@ def absent(module: Any, credential: Credential, secret: SecretValue, value: str 
     if not value:
         return result("none", {}, {}, {})
     found = credential.look_up(value)
+    check_owner(module, credential, secret, found)
     if must_revoke(credential, value, found):
         credential.vault.check_capabilities(*credential.capabilities("revoke"))
         if not module.check_mode:

@@ -85,5 +85,10 @@ class SecretId(Credential):
                 self.vault.request("POST", f"{path}/destroy", data)
                 return
 
+    def is_ours(self, found: dict[str, Any]) -> bool:
+        """Its metadata contains a mark. Earlier versions of this collection set no metadata."""
+        metadata = found.get("metadata") or {}
+        return not metadata or MARK in metadata
+
     def accessor(self, found: dict[str, Any]) -> str:
         return str(found.get("secret_id_accessor"))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift, durations
@@ -112,6 +113,11 @@ class Token(Credential):
             if status == 200 and str(body["data"].get("display_name")).endswith(f"-{mark}"):
                 self.vault.request("POST", "auth/token/revoke-accessor", {"accessor": accessor})
                 return
+
+    def is_ours(self, found: dict[str, Any]) -> bool:
+        """Its display name is that of create(), as Vault stores it. Earlier versions of this collection set no mark."""
+        name = re.sub("[^a-zA-Z0-9-]", "-", self.params["secret_name"])
+        return bool(re.fullmatch(f"token-{name}(-[0-9a-f]{{16}})?", found.get("display_name") or ""))
 
     def accessor(self, found: dict[str, Any]) -> str:
         return str(found.get("accessor"))

@@ -72,3 +72,21 @@ def test_invalid_request_is_refused_before_the_first_change(run, kube, arguments
     names = [f"update {role}/secret-id", "policy"]
     run.error("vault_approle_secret", code="permission_denied", names=names, **arguments, token=token)
     assert kube.secrets == {}
+
+
+@pytest.mark.parametrize(("metadata", "is_ours"), [({"team": "x"}, False), (None, True)])
+def test_secret_id_of_others_is_not_destroyed(run, kube, arguments, server, path, metadata, is_ours):
+    """Secret IDs of versions up to 0.2.0 have no metadata."""
+    created = server.client.auth.approle.generate_secret_id("r", mount_point=path, metadata=metadata)
+    theirs = created["data"]["secret_id"]
+    value = base64.b64encode(theirs.encode()).decode()
+    kube.secrets[PLACE] = {"metadata": {"name": PLACE[1], "resourceVersion": "1"}, "data": {"secretId": value}}
+    server.client.auth.approle.create_or_update_approle("r", mount_point=path, secret_id_ttl="200h")
+    options = {**arguments, "minimum_ttl": "150h"}
+    if not is_ours:
+        run.error("vault_approle_secret", code="credential_unmanaged", names=["vault-approle"], **options)
+        run.error("vault_approle_secret", code="credential_unmanaged", **options, state="absent")
+        assert secret_id(kube) == theirs and logs_in(server, path, theirs)
+        options["take_over"] = True
+    assert run.four_ways("vault_approle_secret", **options)["action"] == "replaced"
+    assert not logs_in(server, path, theirs)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import time
 
 import pytest
@@ -27,6 +28,12 @@ def arguments(kube):
 
 def token_in(kube) -> str:
     return base64.b64decode(kube.secrets[PLACE]["data"]["token"]).decode()
+
+
+def put(kube, token: str, **metadata) -> None:
+    """A Secret that was not created by the module."""
+    metadata = {"name": PLACE[1], "resourceVersion": "1", **metadata}
+    kube.secrets[PLACE] = {"metadata": metadata, "data": {"token": base64.b64encode(token.encode()).decode()}}
 
 
 def is_valid(server, token: str) -> bool:
@@ -158,3 +165,61 @@ def test_check_mode_predicts_a_refusal_of_kubernetes(run, kube, arguments, serve
     change = {"ttl": "200h"} if method == "PUT" else {"state": "absent"}
     result = run("vault_token_secret", check=True, **{**arguments, **change})
     expect_error(result, "kubernetes_refused", f"{action} Secret cert-manager/vault-token", "forbidden")
+
+
+@pytest.mark.parametrize("change", [{}, {"state": "absent"}])
+def test_token_of_others_is_neither_replaced_nor_revoked(run, kube, arguments, server, change):
+    """The name of their token begins with that of the Secret."""
+    names = {"policies": ["theirs"], "display_name": "vault-token-of-team-x"}
+    theirs = server.client.auth.token.create(**names)["auth"]["client_token"]
+    put(kube, theirs)
+    before = copy.deepcopy(kube.secrets)
+    expected = dict(code="credential_unmanaged", names=["'Secret cert-manager/vault-token' to pki_take_over"])
+    result = run.error("vault_token_secret", **expected, **arguments, **change)
+    assert theirs not in str(result)
+    assert kube.secrets == before and is_valid(server, theirs)
+    run.four_ways("vault_token_secret", **arguments, **change, take_over=True)
+    assert not is_valid(server, theirs)
+
+
+def test_token_of_others_that_needs_no_change_is_used(run, kube, arguments, server):
+    put(kube, server.client.auth.token.create(policies=["signer"], ttl="100h")["auth"]["client_token"])
+    assert run.ok("vault_token_secret", **arguments)["action"] == "none"
+
+
+def test_token_of_an_earlier_version_is_replaced(run, kube, arguments, server):
+    """Up to 0.2.0 its display name had no mark."""
+    names = {"policies": ["signer"], "display_name": PLACE[1], "ttl": "50h"}
+    old = server.client.auth.token.create(**names)["auth"]["client_token"]
+    put(kube, old)
+    assert run.four_ways("vault_token_secret", **arguments)["action"] == "replaced"
+    assert not is_valid(server, old)
+
+
+@pytest.mark.parametrize("name", ["a.b-c", "vault-token"])
+def test_own_token_is_recognized_by_the_name_that_vault_stores(run, kube, arguments, name):
+    arguments["secret_name"] = name
+    run.ok("vault_token_secret", **arguments)
+    assert run.ok("vault_token_secret", **{**arguments, "ttl": "200h"})["action"] == "replaced"
+    assert run.ok("vault_token_secret", **arguments, state="absent")["action"] == "removed"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "owner"),
+    [
+        ({"ownerReferences": [{"kind": "ExternalSecret", "name": "login"}]}, "ExternalSecret login"),
+        ({"labels": {"app.kubernetes.io/managed-by": "Helm"}}, "Helm"),
+    ],
+)
+def test_unknown_token_in_a_secret_with_an_owner_is_not_replaced(run, kube, arguments, metadata, owner):
+    """It may be a token of another Vault."""
+    put(kube, "unknown", **metadata)
+    before = copy.deepcopy(kube.secrets)
+    run.error("vault_token_secret", code="credential_unmanaged", names=[owner], **arguments)
+    assert kube.secrets == before
+    assert run.four_ways("vault_token_secret", **arguments, take_over=True)["action"] == "replaced"
+
+
+def test_unknown_token_without_an_owner_is_replaced(run, kube, arguments):
+    put(kube, "expired", labels={"app.kubernetes.io/managed-by": "servicemesh.pki"})
+    assert run.four_ways("vault_token_secret", **arguments)["action"] == "replaced"
