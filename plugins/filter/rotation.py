@@ -49,6 +49,9 @@ def rotation_options(options: Facts, clusters: dict[str, Facts]) -> problems.Opt
         adopt=options.get("adopt", False),
         ignored_pods=tuple(options.get("ignored_pods", ())),
         take_over=tuple(name for found in clusters.values() for name in found.get("take_over", ())),
+        retired_anchors=tuple(
+            one.replace(":", "").lower() for found in clusters.values() for one in found.get("retired_anchors", ())
+        ),
         retired_roots=tuple(options.get("retired_roots", ())),
         final_restart=options.get("final_restart", True),
     )

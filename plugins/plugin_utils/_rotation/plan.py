@@ -79,6 +79,7 @@ def plan(clusters: dict[str, Facts], vault: Facts, options: Options, at: datetim
     observed, now = position.observed, position.phase
     if now != Phase.DONE:
         obstacles = list(problems.refusals(observed, clusters, options))
+        obstacles += problems.linked(observed, clusters, position.goal, options)
         obstacles += problems.unusable_target(observed, position.goal, now, options, at)
     if now <= Phase.RENEW:
         obstacles += problems.expiries(observed, position.goal, options, at)

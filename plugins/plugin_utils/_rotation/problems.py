@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import ownership
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.anchors import MULTICLUSTER
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.observed import ObservedState
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Goal, Phase
@@ -33,6 +34,7 @@ CODES = {
     "pods_distrust": "A pod does not trust a certificate that is in use.",
     "anchor_expired": "A trust anchor in use has expired.",
     "anchor_expires_too_soon": "A trust anchor in use expires before the rotation can finish.",
+    "anchor_of_linked_clusters": "A cluster is linked, and trusts an anchor that may be of a linked cluster.",
     "target_unusable": "The new root is not a self-signed CA, or expires too soon.",
     "root_unknown": "A root to retire is not in Vault.",
     "root_in_use": "A root to retire is still in use.",
@@ -56,6 +58,7 @@ class Options:
     adopt: bool = False  # take over anchors and issuer that come from Linkerd's chart or CLI
     ignored_pods: tuple[str, ...] = ()  # patterns of namespace/name
     take_over: tuple[str, ...] = ()  # objects that may be changed though others created them
+    retired_anchors: tuple[str, ...] = ()  # fingerprints of trust anchors that no linked cluster needs
     retired_roots: tuple[str, ...] = ()  # names of roots that lose the permission to sign when the rotation is done
     final_restart: bool = True  # pods that carry removed anchors restart before roots are retired
 
@@ -136,6 +139,25 @@ def warns_only_of_expiring_anchors(check: Facts) -> bool:
     """Whether the only problem is that a trust anchor expires within 60 days, which the rotation solves."""
     warnings = {one["description"] for one in check.get("warnings_found") or []}
     return warnings == {EXPIRING} and check["rc"] == 0 and not check["errors"]
+
+
+def linked(observed: ObservedState, clusters: dict[str, Facts], goal: Goal, options: Options) -> Iterator[Facts]:
+    """Trust anchors of unknown origin that the rotation would remove from a cluster with the extension multicluster.
+
+    The certificates of linked clusters that are not in the inventory may chain to them.
+    """
+    known = {*phases.roots_in_use(observed.clusters), goal.target, *goal.extra, *observed.issuers.values()}
+    for cluster in observed.clusters:
+        definitions = (clusters[cluster.name].get("components") or {}).get("definitions") or []
+        if not any(one["name"] == MULTICLUSTER for one in definitions):
+            continue
+        for fingerprint in sorted(cluster.anchors - known - {*options.retired_anchors}):
+            message = (
+                "The cluster has the extension linkerd-multicluster, and nothing in the clusters of the inventory needs "
+                f"the trust anchor {subject(observed, fingerprint)}, but linked clusters may. Add it to "
+                f"pki_extra_trust_anchors, or its fingerprint {fingerprint} to pki_retired_trust_anchors."
+            )
+            yield problem("anchor_of_linked_clusters", cluster.name, message)
 
 
 def distrust(observed: ObservedState) -> Iterator[Facts]:

@@ -13,6 +13,7 @@ from readings import ISSUER, NEXT, ROOT, leaf_of
 from test_rotation_plan import BOTH, GOOD, NEW_NAME, NEXT_ISSUER, OLD_NAME, codes, planned, reading, vault
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems import Options
 
@@ -89,3 +90,25 @@ FOUND = {"failed": True, "passed": False, "msg": "x", "rc": 0, "errors": [], "wa
 def test_a_warning_about_the_end_of_the_old_root_does_not_stop_its_rotation(more, expected):
     found = planned(reading(ROOT.pem, ISSUER, ROOT.pem, ISSUER), more={"check": {**FOUND, **more}})
     assert codes(found) == expected
+
+
+OTHER = make("root.other.example", start=NOW - DAY, end=NOW + 300 * DAY)
+FINGERPRINT = certs.fingerprint(OTHER.certificate)
+LINKED = {"components": {"objects": [], "definitions": [{"name": "links.multicluster.linkerd.io"}]}}
+
+
+@pytest.mark.parametrize(
+    ("more", "options", "expected"),
+    [
+        (LINKED, {}, ["anchor_of_linked_clusters"]),
+        (LINKED, {"force": True}, ["anchor_of_linked_clusters"]),
+        (LINKED, {"retired_anchors": (FINGERPRINT,)}, []),
+        (LINKED, {"extra_anchors": {FINGERPRINT: OTHER.pem}}, []),
+        ({}, {}, []),
+    ],
+)
+def test_anchors_of_linked_clusters_are_not_removed_by_chance(more, options, expected):
+    given = reading(BOTH + OTHER.pem, NEXT_ISSUER, BOTH + OTHER.pem, NEXT_ISSUER)
+    found = planned(given, more=more, **options)
+    assert (found["phase_name"], codes(found)) == ("remove", expected)
+    assert all(FINGERPRINT in one["message"] for one in found["problems"])
