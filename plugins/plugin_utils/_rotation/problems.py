@@ -153,8 +153,8 @@ def linked(observed: ObservedState, clusters: dict[str, Facts], goal: Goal, opti
             continue
         for fingerprint in sorted(cluster.anchors - known - {*options.retired_anchors}):
             message = (
-                "The cluster has the extension linkerd-multicluster, and nothing in the clusters of the inventory needs "
-                f"the trust anchor {subject(observed, fingerprint)}, but linked clusters may. Add it to "
+                "The cluster has the extension linkerd-multicluster, and nothing in the clusters of the inventory "
+                f"needs the trust anchor {subject(observed, fingerprint)}, but linked clusters may. Add it to "
                 f"pki_extra_trust_anchors, or its fingerprint {fingerprint} to pki_retired_trust_anchors."
             )
             yield problem("anchor_of_linked_clusters", cluster.name, message)
