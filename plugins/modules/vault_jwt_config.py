@@ -74,6 +74,12 @@ options:
       - Role of the auth method. With it, the module sends a login that must fail, and reads from the refusal whether
         Vault can fetch the keys that the discovery document names. Without it, only the document is tried.
     type: str
+  take_over:
+    description:
+      - Whether to change an auth method that is configured for tokens of another issuer, and so of another cluster.
+        With V(false), the module fails with the code V(auth_method_of_other_cluster) and changes nothing.
+    type: bool
+    default: false
 seealso:
   - module: servicemesh.pki.service_account_issuer_info
 author:
@@ -119,6 +125,7 @@ code:
     - Kind of the failure. It does not change when the text of the message does. The notes describe the codes of the
       connection.
     - V(no_keys), when there is no source of keys, or Vault accepts none.
+    - V(auth_method_of_other_cluster), when the auth method is configured for tokens of another issuer.
   returned: failure
   type: str
   sample: no_keys
@@ -149,6 +156,7 @@ def main() -> None:
             ca_certificate=dict(type="str", default=""),
             public_keys=dict(type="list", elements="str", default=[], no_log=False),
             role=dict(type="str"),
+            take_over=dict(type="bool", default=False),
         ),
     )
 

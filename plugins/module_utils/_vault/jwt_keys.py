@@ -75,6 +75,21 @@ def _source(params: dict[str, Any], kind: str, url: str, **data: Any) -> Source:
     return Source(kind, {**EMPTY, "bound_issuer": params["issuer"], **data}, url)
 
 
+def check_owner(params: dict[str, Any], found: dict[str, Any]) -> None:
+    """Fail if the auth method verifies tokens of another cluster, which could not log in any more."""
+    other = str(found.get("bound_issuer") or "")
+    if other.rstrip("/") in ("", params["issuer"].rstrip("/")) or params["take_over"]:
+        return
+    path = params["path"].strip("/")
+    raise VaultError(
+        f"The auth method {path} is configured for another cluster: its tokens have the issuer {other}, and those of "
+        f"this cluster {params['issuer']}. It was not changed. Use another path (set vault_issuer_cluster of the role "
+        "vault_issuer to a name that no other cluster has), or, if the other cluster does not exist any more, set "
+        f"take_over, or add 'Vault auth method {path}' to pki_take_over.",
+        code="auth_method_of_other_cluster",
+    )
+
+
 def configure(module: Any, vault: Vault) -> dict[str, Any]:
     params = module.params
     path = f"auth/{params['path'].strip('/')}/config"
@@ -86,6 +101,7 @@ def configure(module: Any, vault: Vault) -> dict[str, Any]:
             code="no_keys",
         )
     found = vault.read(path) or {}
+    check_owner(params, found)
     current = next((source for source in candidates if not drift.differences(source.data, found)), None)
     keeps_static = params["keys"] == "static" or candidates == [current] or module.check_mode
     if current and (current.kind != "static" or keeps_static):

@@ -257,3 +257,25 @@ def test_missing_capability(run, server, method, kubernetes):
     names = [f'path "auth/{method}/config" {{ capabilities = ["update"] }}']
     options = dict(path=method, token=token, **cluster(kubernetes))
     run.error("vault_jwt_config", code="permission_denied", names=names, **options)
+
+
+@pytest.mark.parametrize("keys", ["static", "auto"])
+def test_auth_method_of_another_cluster_is_not_changed(run, server, method, kubernetes, public_issuer, keys):
+    """Two inventories with one Vault name their clusters alike."""
+    configured(run, method, **of_public(public_issuer))
+    before = server.client.read(f"auth/{method}/config")["data"]
+    names = [method, public_issuer.url, f"'Vault auth method {method}' to pki_take_over"]
+    options = dict(path=method, keys=keys, **cluster(kubernetes))
+    run.error("vault_jwt_config", code="auth_method_of_other_cluster", names=names, **options)
+    assert server.client.read(f"auth/{method}/config")["data"] == before
+    assert can_login(server, method, public_issuer.token())
+    taken_over = run("vault_jwt_config", **options, take_over=True)
+    assert taken_over["changed"] and not can_login(server, method, public_issuer.token())
+
+
+def test_recreated_cluster_with_the_same_issuer_replaces_the_keys(run, server, method, kubernetes):
+    options = {**cluster(kubernetes), "keys": "static"}
+    key = new_key().public_key()
+    pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    configured(run, method, **{**options, "public_keys": [pem], "issuer": f"{options['issuer']}/"})
+    assert configured(run, method, **options)["changed"]

@@ -1,0 +1,115 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role vault_issuer does not change the access of another cluster with the same name.
+
+A real Vault and a real API server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+MAPS = "/api/v1/namespaces/kube-system/configmaps"
+PLAY = """
+- hosts: production
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: servicemesh.pki.vault_issuer, tasks_from: vault}
+"""
+
+
+@pytest.fixture
+def play(kubernetes, server, tmp_path):
+    """A function that configures Vault for the host `production` and returns the output of a run."""
+    root_ca = {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": kubernetes.ca_file.read_text()}}
+    path = f"{MAPS}/kube-root-ca.crt?fieldManager=test&force=true"  # another test may have left one
+    kubernetes.call("PATCH", path, {"apiVersion": "v1", "kind": "ConfigMap", **root_ca}, "application/apply-patch+yaml")
+    (tmp_path / "play.yml").write_text(PLAY)
+    variables = {
+        "ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)}, "pki_vault": {"url": server.url},
+        "pki_vault_server": server.url, "vault_issuer_kubernetes_host": "https://production:6443",
+        "pki_vault_jwt_keys": "static",
+    }  # fmt: skip
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"production": variables}}}))
+
+    def run(*arguments: str, **more: object) -> str:
+        command = ["ansible-playbook", "-i", tmp_path / "hosts.json", tmp_path / "play.yml", *arguments]
+        environment = {**os.environ, "VAULT_TOKEN": server.token}
+        done = subprocess.run(
+            [*command, "-e", json.dumps(more)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        return " ".join(done.stdout.split())
+
+    yield run
+    kubernetes.call("DELETE", f"{MAPS}/kube-root-ca.crt")
+    for name in ("jwt-production", "kubernetes-production"):
+        server.client.sys.disable_auth_method(name)
+    server.client.sys.delete_policy("linkerd-identity-issuer-production")
+
+
+def access(server, method: str) -> list:
+    """What Vault stores for the cluster."""
+    paths = (
+        f"auth/{method}/config",
+        f"auth/{method}/role/linkerd-identity-issuer-production",
+        "sys/policies/acl/linkerd-identity-issuer-production",
+    )
+    return [(server.client.read(path) or {}).get("data") for path in paths]
+
+
+def of_another_cluster(auth: str, kubernetes, folder: Path) -> dict:
+    """The configuration of an auth method, the name or address of the other cluster first."""
+    if auth == "jwt":
+        return {"bound_issuer": "https://oidc.example.com/other", "jwt_validation_pubkeys": [kubernetes.token_key]}
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=other",
+        "-keyout",
+        folder / "k",
+    ]
+    ca = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return {"kubernetes_host": "https://other:6443", "kubernetes_ca_cert": ca}
+
+
+@pytest.mark.parametrize("auth", ["jwt", "kubernetes"])
+def test_access_of_another_cluster_with_the_same_name_is_not_changed(play, server, kubernetes, tmp_path, auth):
+    assert "failed=0" in play(pki_vault_auth=auth), "from nothing"
+    assert "changed=0 unreachable=0 failed=0" in play(pki_vault_auth=auth)
+    method, other = f"{auth}-production", of_another_cluster(auth, kubernetes, tmp_path)
+    server.client.write_data(f"auth/{method}/config", data=other)
+    before = access(server, method)
+    changed = {"pki_vault_auth": auth, "pki_root_issuer_name": "another-root"}  # another policy
+    for arguments in (("--check",), ()):
+        output = play(*arguments, **changed)
+        assert "failed=1" in output and "changed=0" in output, output
+        assert f"'Vault auth method {method}' to pki_take_over" in output
+        assert next(iter(other.values())) in output
+    assert access(server, method) == before
+    assert "failed=0" in play(**changed, pki_take_over=[f"Vault auth method {method}"])
+    assert access(server, method) != before
+
+
+def test_same_cluster_with_another_address_is_changed(play, server):
+    assert "failed=0" in play(pki_vault_auth="kubernetes")
+    output = play(pki_vault_auth="kubernetes", vault_issuer_kubernetes_host="https://moved:6443")
+    assert "failed=0" in output, output
+    assert access(server, "kubernetes-production")[0]["kubernetes_host"] == "https://moved:6443"
+
+
+def test_new_cluster_is_predicted(play):
+    output = play("--check")
+    assert "failed=0" in output, output
