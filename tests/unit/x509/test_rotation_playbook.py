@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from readings import ISSUER, NEXT, ROOT
+from test_rotation_observed import SWITCHED
 from test_rotation_plan import BOTH, BUNDLE, FROM_GIT, GOOD, NEW_NAME, OLD_NAME, OTHER, STALE, reading, vault
 
 COLLECTION = Path(__file__).resolve().parents[3]
@@ -132,3 +133,20 @@ def test_the_new_root_is_created_in_the_engine_of_the_old_one(tmp_path, anchors,
     done = run(tmp_path, str(tmp_path / "play.yml"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((tmp_path / "result").read_text()) == expected
+
+
+def test_only_clusters_that_the_run_has_not_switched_restart_their_controller(tmp_path):
+    read = {"rotation_certificates": reading(*SWITCHED), "linkerd_check_result": GOOD["check"]}
+    clusters = {name: {**read, "rotation_components": {"objects": []}} for name in ("one", "two")}
+    clusters["one"]["rotation_is_switched"] = True
+    inventory = {
+        "vault": {"hosts": {"vault-host": {"rotation_issuers": vault(OLD_NAME, NEW_NAME)}}},
+        "clusters": {"hosts": clusters},
+    }
+    (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
+    (tmp_path / "play.yml").write_text(PLAY.replace("ROOT", str(COLLECTION)))
+    done = run(tmp_path, str(tmp_path / "play.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    plan = json.loads((tmp_path / "one").read_text())
+    assert (plan["phase_name"], plan["problems"]) == ("renew", [])
+    assert {name: one["restart_controller"] for name, one in plan["clusters"].items()} == {"one": False, "two": True}
