@@ -8,6 +8,7 @@ A real Vault and a real API server.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -21,7 +22,7 @@ PLAY = """
 - hosts: production
   gather_facts: false
   tasks:
-    - ansible.builtin.include_role: {name: servicemesh.pki.vault_issuer, tasks_from: vault}
+    - ansible.builtin.include_role: {name: servicemesh.pki.vault_issuer, tasks_from: "{{ part | default('vault') }}"}
 """
 
 
@@ -113,3 +114,24 @@ def test_same_cluster_with_another_address_is_changed(play, server):
 def test_new_cluster_is_predicted(play):
     output = play("--check")
     assert "failed=0" in output, output
+
+
+def test_removal_leaves_the_access_and_the_token_of_others(play, server, kubernetes, tmp_path):
+    absent = {"part": "main", "vault_issuer_state": "absent"}
+    assert "failed=0" in play()
+    server.client.write_data("auth/jwt-production/config", data=of_another_cluster("jwt", kubernetes, tmp_path))
+    output = play(**absent)
+    assert "failed=1" in output and "'Vault auth method jwt-production' to pki_take_over" in output, output
+    assert all(access(server, "jwt-production"))
+    output = play(**absent, pki_take_over=["Vault auth method jwt-production"])
+    assert "failed=0" in output and not any(access(server, "jwt-production")[1:]), output
+
+    token = server.client.auth.token.create(policies=["theirs"])["auth"]["client_token"]
+    secrets = "/api/v1/namespaces/linkerd/secrets"
+    body = {"metadata": {"name": "vault-token"}, "data": {"token": base64.b64encode(token.encode()).decode()}}
+    kubernetes.namespace("linkerd")
+    kubernetes.call("POST", secrets, body)
+    output = play(**absent, pki_vault_auth="token")
+    assert "failed=0" in output and "Secret linkerd/vault-token contains a token" in output, output
+    assert server.client.auth.token.lookup(token)["data"]["policies"] == ["default", "theirs"]
+    assert kubernetes.call("DELETE", f"{secrets}/vault-token")["status"] == "Success"
