@@ -61,6 +61,14 @@ def test_linkerd_of_its_cli_is_not_touched_and_every_decision_is_listed_at_once(
     print(f"{traffic.sent} requests, {len(traffic.failed)} failed")
 
 
+def test_a_wrong_namespace_of_linkerd_is_found(in_use):
+    """The webhooks of Linkerd show where it runs."""
+    run = in_use.play("playbooks/site.yml", variables={"pki_linkerd_namespace": "mesh"})
+    assert (run.rc != 0, run.changed) == (True, 0), run.output[-4000:]
+    assert "linkerd_elsewhere" in codes(run), run.output[-4000:]
+    assert "mesh" not in in_use.kubectl("get", "namespaces", "-o", "name").replace("namespace/", "").split()
+
+
 def test_teardown_leaves_all_of_it_and_says_so(in_use):
     before = in_use.settled()
     with in_use.traffic() as traffic:
