@@ -111,18 +111,19 @@ def test_no_root_is_retired_if_the_mesh_cannot_be_read_after_the_last_restart(tm
     assert "Remove the permission to sign" not in done.stdout
 
 
-@pytest.mark.parametrize(("anchors", "expected"), [
-    (BOTH, ["Bundle x", "Vault engine mesh-pki"]),
-    (OTHER.pem, ["Bundle x"]),  # an adoption: the roots of the mesh are not in Vault
+@pytest.mark.parametrize(("anchors", "issuers", "expected"), [
+    (BOTH, vault(OLD_NAME), ["Bundle x", "Vault engine mesh-pki"]),
+    (OTHER.pem, vault(OLD_NAME), ["Bundle x"]),  # an adoption: the roots of the mesh are not in Vault
+    (OTHER.pem, {"failed": True, "code": "mount_not_found"}, ["Bundle x"]),  # an adoption without an engine
 ])  # fmt: skip
-def test_the_new_root_is_created_in_the_engine_of_the_old_one(tmp_path, anchors, expected):
+def test_the_new_root_is_created_in_the_engine_of_the_old_one(tmp_path, anchors, issuers, expected):
     """Also if neither its name nor its CN shows that it belongs to the mesh."""
     [task] = yaml.safe_load((COLLECTION / "playbooks/tasks/rotate/create.yml").read_text())
     clusters = {
         name: {"rotation_reading": {"certificates": reading(one, ISSUER, ROOT.pem, ISSUER)}}
         for name, one in {"one": OTHER.pem, "two": anchors}.items()
     }
-    own = {"rotation_issuers": vault(OLD_NAME), "pki_vault_mount": "mesh-pki", "pki_take_over": ["Bundle x"]}
+    own = {"rotation_issuers": issuers, "pki_vault_mount": "mesh-pki", "pki_take_over": ["Bundle x"]}
     inventory = {"vault": {"hosts": {"vault-host": own}}, "clusters": {"hosts": clusters}}
     (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
     copied = {"content": "{{ vault_pki_take_over | to_json }}", "dest": str(tmp_path / "result")}
