@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd.sources import BUNDLE_LABEL, CERTIFICATE_NAME
+
 Facts = dict[str, Any]
 Object = dict[str, Any]
 
@@ -21,7 +23,6 @@ RELEASE_NAME, RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/rel
 POLICY = "helm.sh/resource-policy"
 BUNDLE_VERSION, CHANNEL = "gateway.networking.k8s.io/bundle-version", "gateway.networking.k8s.io/channel"
 CREATED_BY, PROXY_VERSION = "linkerd.io/created-by", "linkerd.io/proxy-version"
-BUNDLE_LABEL, CERTIFICATE_NAME = "trust.cert-manager.io/bundle", "cert-manager.io/certificate-name"
 # What GitOps controllers put on the objects that they apply. By default, Argo CD before 3.0 only puts
 # app.kubernetes.io/instance on them, which Helm does as well, so that is no evidence.
 ARGO_TRACKING, ARGO_INSTANCE = "argocd.argoproj.io/tracking-id", "argocd.argoproj.io/instance"

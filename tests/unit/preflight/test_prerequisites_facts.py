@@ -11,6 +11,7 @@ import json
 
 import pytest
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites import facts, helm
 
 MANIFEST = """---
@@ -205,8 +206,8 @@ def test_includes(found, definition, expected):
     ("meta", "expected"),
     [
         ({"annotations": {facts.RELEASE_NAME: "r", facts.RELEASE_NAMESPACE: "n"}}, "Helm release n/r"),
-        ({"labels": {facts.BUNDLE_LABEL: "b"}}, "Bundle b"),
-        ({"annotations": {facts.CERTIFICATE_NAME: "c"}}, "Certificate c"),
+        ({"labels": {sources.BUNDLE_LABEL: "b"}}, "Bundle b"),
+        ({"annotations": {sources.CERTIFICATE_NAME: "c"}}, "Certificate c"),
         ({"annotations": {facts.CREATED_BY: "linkerd/cli x"}}, "linkerd/cli x"),
         ({}, ""),
     ],
