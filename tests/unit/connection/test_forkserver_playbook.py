@@ -156,10 +156,12 @@ def test_fork_is_logged_before_its_module_ends(project):
     )
     arguments, env = command(project, "servicemesh.pki.forkserver", "-vvv")
     with subprocess.Popen(arguments, cwd=project, env=env, stdout=subprocess.PIPE, text=True) as run:
+        output = []
         for line in run.stdout:
+            output.append(line)
             if "> FORK " in line:
                 (project / "plays/seen").touch()
-    assert run.returncode == 0
+    assert run.returncode == 0, "".join(output)
 
 
 def test_lost_server_fails_only_the_running_task(project):
