@@ -215,7 +215,7 @@ def check_identity(result: Result, found: Facts, requested: Facts, take_over: li
         elif item not in take_over:
             result.problem("object_unmanaged", item, ownership.unmanaged(item, owner))
     secret_is_read = requested["trust_source"] == "secret"
-    trust = result.decisions.get("trust_manager", {}).get("trust_namespace") or requested["trust_namespace"]
+    trust = _trust_namespace(result, requested)
     if secret_is_read and trust != namespace:
         result.problem(
             "trust_source_namespace",
