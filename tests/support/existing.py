@@ -22,6 +22,7 @@ SHORT_ROOT = "short.root.linkerd.cluster.local"
 RESTLESS = ("events", "events.events.k8s.io", "leases.coordination.k8s.io", "nodes", "endpoints",
             "endpointslices.discovery.k8s.io", "componentstatuses")  # fmt: skip
 WORKLOADS = ("Pod", "Deployment", "ReplicaSet")
+HELM_WAIT = ("--wait", "--timeout=540s")  # for a busy machine, below COMMAND_SECONDS
 TEAM_BUNDLE = {
     "apiVersion": "trust.cert-manager.io/v1alpha1",
     "kind": "Bundle",
@@ -79,21 +80,33 @@ class Existing(Company):
         self.kubectl("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
     def helm(self, *arguments: str, values: dict | None = None) -> str:
+        """Run Helm. A failure of an installation comes with what the pods wait for."""
         file = self.home / "values.json"
         file.write_text(json.dumps(values or {}))
         given = ("--values", str(file)) if values is not None else ()
-        return self.run("helm", *arguments, *given)
+        done = self.execute("helm", *arguments, *given)
+        assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stderr}{self.waiting()}"
+        return done.stdout
+
+    def waiting(self) -> str:
+        """Pods, certificates that are not issued, and the last events."""
+        wanted = (
+            ("get", "pods", "-A", "-o", "wide"),
+            ("get", "certificates,certificaterequests,issuers", "-A"),
+            ("get", "events", "-A", "--sort-by=.metadata.creationTimestamp"),
+        )
+        return "\n".join(self.execute("kubectl", *arguments).stdout[-8000:] for arguments in wanted)
 
     def install_managers(self) -> None:
         """cert-manager with values of its own, and trust-manager with its default trust namespace and a Bundle."""
         charts = self.parts["charts"]
         self.helm(
-            "install", "cert-manager", charts["cert_manager"], "-n", "cert-manager", "--create-namespace", "--wait",
+            "install", "cert-manager", charts["cert_manager"], "-n", "cert-manager", "--create-namespace", *HELM_WAIT,
             values={"crds": {"enabled": True}, "replicaCount": 2, "podLabels": {"team": "platform"},
                     "startupapicheck": {"enabled": False}},
         )  # fmt: skip
         self.helm(
-            "install", "trust-manager", charts["trust_manager"], "-n", "cert-manager", "--wait",
+            "install", "trust-manager", charts["trust_manager"], "-n", "cert-manager", *HELM_WAIT,
             values={"defaultPackage": {"enabled": False}},
         )  # fmt: skip
         pem = (self.home / "ca.pem").read_text()
