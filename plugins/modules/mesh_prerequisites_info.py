@@ -192,7 +192,7 @@ definitions:
   contains:
     name: *name
     component:
-      description: V(cert-manager), V(trust-manager), V(linkerd) or V(gateway-api).
+      description: V(cert-manager), V(trust-manager), V(linkerd), V(linkerd-multicluster) or V(gateway-api).
       type: str
       returned: always
     release: *release

@@ -31,7 +31,8 @@ FLUX = (("Kustomization", "kustomize.toolkit.fluxcd.io"), ("HelmRelease", "helm.
 GROUPS = {
     "cert-manager": ("cert-manager.io", "acme.cert-manager.io"),
     "trust-manager": ("trust.cert-manager.io", "trust-manager.io"),
-    "linkerd": ("linkerd.io", "policy.linkerd.io", "workload.linkerd.io", "multicluster.linkerd.io"),
+    "linkerd": ("linkerd.io", "policy.linkerd.io", "workload.linkerd.io"),
+    "linkerd-multicluster": ("multicluster.linkerd.io",),  # of a chart of its own
     "gateway-api": ("gateway.networking.k8s.io",),
 }
 TRUST_NAMESPACE = "--trust-namespace="

@@ -42,7 +42,7 @@ def running(anchors, issuer, groups, **changes):
 def link(found):
     """Install the control plane and the extension linkerd-multicluster."""
     found["deployments"] = [deployment("linkerd", version="edge-26.6.3")]
-    found["definitions"] = [definition("links.multicluster.linkerd.io", "linkerd")]
+    found["definitions"] = [definition("links.multicluster.linkerd.io", "linkerd-multicluster")]
 
 
 def leaves(leaf, *above, pod=WEB, missing=()):

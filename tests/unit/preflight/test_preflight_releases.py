@@ -8,6 +8,8 @@ from __future__ import annotations
 import pytest
 from worlds import check, codes, definition, deployment, empty, release, requested
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites import facts
+
 COMPONENTS = {
     "cert_manager": ("cert-manager", "certificates.cert-manager.io"),
     "trust_manager": ("trust-manager", "bundles.trust.cert-manager.io"),
@@ -159,6 +161,12 @@ def test_definitions_of_an_earlier_installation_are_handed_over_with_commands(pa
     assert codes(result) == ["definitions_left_behind"]
     message = result["problems"][0]["message"]
     assert f"kubectl annotate crd {name} " in message and f"meta.helm.sh/release-name={component}" in message
+
+
+def test_a_definition_of_multicluster_does_not_block_linkerd():
+    """The chart linkerd-crds does not contain it."""
+    crd = {"metadata": {"name": "links.multicluster.linkerd.io"}}
+    assert codes(check(empty(definitions=facts.definition_facts([crd])))) == []
 
 
 @PARTS
