@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
@@ -77,10 +76,10 @@ class Mesh(Lab):
         assert deprecations(self.runs[-1].output) == []
         return self.runs[-1]
 
-    def kill(self, playbook: str, number: int, variables: dict | None = None) -> str:
-        """End a run with SIGKILL when its task of this number begins. Return the name of the task.
+    def kill(self, playbook: str, at: int | str, variables: dict | None = None) -> str:
+        """End a run with SIGKILL when its task of this number or name begins. Return the name of the task.
 
-        A run that has fewer tasks runs to its end, and then the name is empty.
+        A run without such a task runs to its end, and then the name is empty.
         """
         run = subprocess.Popen(
             self.command(playbook, variables=variables), cwd=ROOT, env=self.command_env, stdin=subprocess.DEVNULL,
@@ -89,7 +88,8 @@ class Mesh(Lab):
         assert run.stdout
         with run, run.stdout as output:
             tasks = (line for line in output if line.startswith("TASK ["))
-            name = next(itertools.islice(tasks, number - 1, None), "")
+            named = isinstance(at, str)
+            name = next((line for number, line in enumerate(tasks, 1) if (at in line if named else number == at)), "")
             if name:
                 os.killpg(run.pid, signal.SIGKILL)
         return name.strip(" *\n")
