@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 sys.path.append(str(Path(__file__).resolve().parents[1] / "unit" / "x509"))
 
 from authority import Credential, key, make
-from corpus import ODDITIES, usages
+from oddities import ODDITIES, usages
 
 now = datetime.now(UTC).replace(microsecond=0)
 create = partial(make, start=now - timedelta(days=1), end=now + timedelta(days=30))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import corpus
 import forge
+import oddities
 import oracles
 import pytest
 import verdicts
@@ -176,7 +177,7 @@ def test_unusual_chain_that_all_accept_is_verified(name, code):
 
 
 def test_name_constraints_apply_to_name_of_workload():
-    root = make("root", **corpus.limits([x509.DNSName("mesh.example")]))
+    root = make("root", **oddities.limits([x509.DNSName("mesh.example")]))
     issuer = make("identity", root, own_key=corpus.key("p256", 1))
     options = {"at": NOW.isoformat(), "profile": "linkerd"}
     assert x509_chain(issuer.pem, root.pem, **options)["refused_by"] == [PROXIES]
@@ -191,20 +192,20 @@ def worst() -> dict[str, corpus.Case]:
     kinds = {
         "DNS": ([*trees, x509.DNSName("cluster.local")], many),
         "directories": (
-            [corpus.directory(f"x{one}") for one in range(2000)],
-            [corpus.directory(f"y{one}") for one in range(1000)],
+            [oddities.directory(f"x{one}") for one in range(2000)],
+            [oddities.directory(f"y{one}") for one in range(1000)],
         ),
         "mails": (
-            [corpus.mail(f"x@d{one}.example") for one in range(2000)],
-            [corpus.mail(f"a@b{one}.example") for one in range(1000)],
+            [oddities.mail(f"x@d{one}.example") for one in range(2000)],
+            [oddities.mail(f"a@b{one}.example") for one in range(1000)],
         ),
         "URIs": (
-            [corpus.uri(f"d{one}.example") for one in range(2000)],
-            [corpus.uri(f"a://b{one}.example") for one in range(1000)],
+            [oddities.uri(f"d{one}.example") for one in range(2000)],
+            [oddities.uri(f"a://b{one}.example") for one in range(1000)],
         ),
     }
     limited = {
-        f"1000 names under 2000 {kind}": corpus.limited_issuer(corpus.limits(trees), *names)
+        f"1000 names under 2000 {kind}": corpus.limited_issuer(oddities.limits(trees), *names)
         for kind, (trees, names) in kinds.items()
     }
     return {**limited, **{f"1001 anchors, {with_}": corpus.same_names(1001, with_) for with_ in (True, False)}}
