@@ -17,6 +17,8 @@ extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - servicemesh.pki._attributes
   - servicemesh.pki._attributes.info_module
+requirements:
+  - cryptography >= 42.0.0
 options:
   linkerd_path:
     description:
@@ -29,7 +31,11 @@ options:
     type: str
     default: linkerd
   values:
-    description: Values of the chart to change, each by its path, such as V(identity.externalCA).
+    description:
+      - Values of the chart to change, each by its path, such as V(identity.externalCA).
+      - If V(identity.externalCA) becomes V(true) and V(identity.issuer.scheme) becomes V(kubernetes.io/tls), the trust
+        anchors, the issuer and its key that the CLI was given are removed from the values, because with them every
+        later C(linkerd upgrade) fails. They may have expired.
     type: dict
     default: {}
 notes:
@@ -69,6 +75,7 @@ manifest:
 code:
   description:
     - V(upgrade_refused) when C(linkerd upgrade) fails, for example because its CLI did not install the control plane.
+    - V(missing_library) when C(cryptography) cannot be imported.
     - V(linkerd_missing) when the CLI is not installed.
     - V(ambiguous_cluster), V(no_login), V(no_host), V(invalid_kubeconfig) or V(unsupported_platform) when the options
       and the environment do not name one cluster.
@@ -81,12 +88,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import errors
 from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import access
-from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import cli
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import upgrade
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
 
 
 def work(module: AnsibleModule) -> dict:
-    values = ",".join(f"{name}={value}" for name, value in module.params["values"].items())
-    rc, out, err = cli.run(module, "upgrade", {"set": values})
+    rc, out, err = upgrade.render(module)
     if rc != 0:
         raise PkiError(
             f"linkerd upgrade fails with exit code {rc}: {' '.join(err.split()) or 'no error output'}. Check that the "
@@ -112,6 +119,7 @@ def main() -> None:
         ),
         supports_check_mode=True,
     )
+    cryptography.require(module)
     errors.run(module, lambda: work(module), unexpected_failure)
 
 

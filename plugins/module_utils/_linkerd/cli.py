@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -14,11 +14,14 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors imp
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import access
 
 
-def run(module: AnsibleModule, command: str, options: Mapping[str, Any]) -> tuple[int, str, str]:
+def run(
+    module: AnsibleModule, command: str, options: Mapping[str, Any], descriptors: Sequence[int] = ()
+) -> tuple[int, str, str]:
     """Run a command of the CLI. Return its exit code, output and error output.
 
     The module has the options of `access.AUTH_ARG_SPEC`, linkerd_path and linkerd_namespace. `options` become
-    `--name=value`, and are left out without a value. Raises PkiError if the CLI is not installed, and AccessError.
+    `--name=value`, and are left out without a value. The CLI inherits `descriptors`. Raises PkiError if the CLI is not
+    installed, and AccessError.
     """
     params = module.params
     program = module.get_bin_path(params["linkerd_path"])
@@ -35,7 +38,7 @@ def run(module: AnsibleModule, command: str, options: Mapping[str, Any]) -> tupl
             "linkerd-namespace": params["linkerd_namespace"],
         }
         flags = [f"--{name}={value}" for name, value in {**place, **options}.items() if value]
-        rc, out, err = module.run_command([program, command, *flags], pass_fds=cluster.descriptors)
+        rc, out, err = module.run_command([program, command, *flags], pass_fds=(*cluster.descriptors, *descriptors))
         return rc, out, err
 
 

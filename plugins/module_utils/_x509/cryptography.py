@@ -19,7 +19,7 @@ try:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
     from cryptography.x509 import verification
     from cryptography.x509.oid import ExtensionOID, NameOID
     from cryptography.x509.verification import VerificationError
@@ -36,7 +36,8 @@ except ImportError:
         """Stands for the exceptions of cryptography, which nothing raises without it."""
 
     x509 = hashes = dsa = ec = ed448 = ed25519 = padding = rsa = verification = Missing()  # type: ignore[assignment]
-    Encoding = PublicFormat = ExtensionOID = NameOID = Missing()  # type: ignore[assignment, misc]
+    Encoding = NoEncryption = PrivateFormat = PublicFormat = Missing()  # type: ignore[assignment, misc]
+    ExtensionOID = NameOID = Missing()  # type: ignore[assignment, misc]
     InvalidSignature = UnsupportedAlgorithm = VerificationError = NeverRaised  # type: ignore[assignment, misc]
 
 __all__ = [
@@ -44,6 +45,8 @@ __all__ = [
     "ExtensionOID",
     "InvalidSignature",
     "NameOID",
+    "NoEncryption",
+    "PrivateFormat",
     "PublicFormat",
     "UnsupportedAlgorithm",
     "VerificationError",
