@@ -46,12 +46,13 @@ def mesh_report(
     with readable("mesh_report", RESULTS):
         required = chains.requirements(at, "linkerd", None, issuer_min_days, anchor_min_days)
         required = replace(required, trust_domain=trust_domain)
+        extra = by_fingerprint(extra_anchors)
         clusters = [
-            comparison.Cluster.from_results(name, result, (checks or {}).get(name) or {})
+            comparison.Cluster.from_results(name, result, (checks or {}).get(name) or {}, extra)
             for name, result in certificates.items()
         ]
         report = comparison.report(comparison.vault_facts(vault), clusters, required, allowed or ())
-        options = problems.Options(root or "", by_fingerprint(extra_anchors), ignored_pods=tuple(ignored_pods or ()))
+        options = problems.Options(root or "", extra, ignored_pods=tuple(ignored_pods or ()))
         report["rotation"] = plan.progress(certificates, vault, options, required.at) if root else None
         return {**report, "table": table.table(report), "failures": table.failures(report)}
 

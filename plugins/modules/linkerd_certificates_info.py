@@ -108,8 +108,8 @@ anchors:
       type: bool
       returned: always
       version_added: 0.3.0
-    changed_at:
-      description: When its data was last written, according to its managed fields. None without a ConfigMap.
+    changed_at: &changed_at
+      description: When its data was last written, according to its managed fields. None if it does not exist.
       type: str
       returned: always
       sample: "2026-11-24T12:00:00Z"
@@ -123,6 +123,7 @@ issuer:
     where: *where
     certificates: *certificates
     problem: *problem
+    changed_at: *changed_at
     evidence:
       description:
         - V(started_after) if the pods of the identity controller started after the last change of the Secret. They use
@@ -230,9 +231,7 @@ leaves:
   elements: dict
   contains:
     certificates:
-      description:
-        - The certificates above that of the proxy, starting with the identity issuer that signed it. Keys as in
-          RV(anchors).
+      description: The certificates above that of the proxy, from the identity issuer that signed it. As in RV(anchors).
       type: list
       elements: dict
       returned: always
@@ -287,11 +286,11 @@ leaves_missing:
       description: When the proxy started. None before its first start.
       type: str
       returned: always
+    read_at: *time
     code:
       description:
-        - V(refused) when the pod presents no certificate, V(starting) when its proxy has not started, V(forbidden) when
-          the API server does not permit the connection, V(unreadable) when the pod was not reached, or presents a
-          certificate that cannot be parsed.
+        - V(refused) when the pod presents no certificate, V(starting) when its proxy had not started, V(forbidden) when
+          the API server refuses the connection, V(unreadable) when the pod or its certificate could not be read.
       type: str
       returned: always
     problem:

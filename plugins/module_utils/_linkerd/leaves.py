@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
@@ -112,7 +113,8 @@ def leaf(target: Target, presented: list[bytes]) -> tuple[Facts, list[Facts]]:
 
 def missing_leaf(target: Target, code: str, problem: str) -> Facts:
     """An entry of leaves_missing."""
-    return {"pod": target.name, "started_at": target.started_at, "code": code, "problem": problem}
+    read = certs.iso(datetime.now(UTC))
+    return {"pod": target.name, "started_at": target.started_at, "read_at": read, "code": code, "problem": problem}
 
 
 def groups(leaves: Iterable[tuple[Facts, list[Facts]]]) -> list[Facts]:

@@ -96,13 +96,14 @@ def issuer_source(
     """The issuer that Linkerd reads, what shows that it uses it, and whether the key of an earlier one is left."""
     issuer = secret_source(found, namespace, ISSUER_KEYS.get(scheme or "", "tls.crt"), problem)
     if found is None:
-        return {**issuer, "evidence": None, "obsolete_key": None}
+        return {**issuer, "changed_at": None, "evidence": None, "obsolete_key": None}
     changed = changed_at(found)
     starts = {_evidence(pod, changed) for pod in pods if is_controller(pod, namespace) and not is_finished(pod)}
     applied = (found["metadata"].get("annotations") or {}).get(APPLIED) or ""
     has_old_key = KEY_OF_CHART in (found.get("data") or {}) or KEY_OF_CHART in applied or "tls.key" in applied
     return {
         **issuer,
+        "changed_at": changed,
         "evidence": "started_after" if starts == {"started_after"} else "started_before",
         "obsolete_key": has_old_key and scheme == "kubernetes.io/tls",
     }

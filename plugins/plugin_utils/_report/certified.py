@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which issuer and root certified which workloads, and which of their certificates are a problem. Private.
 
-A proxy renews its certificate after 70 % of its validity (linkerd2-proxy: linkerd/proxy/identity-client). If more than
-OVERDUE has passed, several renewals have failed.
+A proxy renews its certificate after 70 % of its validity, and after a failure when 70 % of the rest have passed, which
+is after 91 % (linkerd2-proxy: linkerd/proxy/identity-client/src/certify.rs). So after OVERDUE two attempts have failed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ CODES = frozenset(
         "pod_leaf_untrusted",
         "pod_leaf_expired",
         "pod_leaf_near_end",
+        "pod_identity_differs",
+        "issuer_not_in_use",
         "pod_without_leaf",
         "pod_leaf_unreadable",
     }
 )
-OVERDUE = 0.85  # of the validity of a certificate
+OVERDUE = 0.92  # of the validity of a certificate
+UPDATE = timedelta(minutes=10)  # in which the kubelets update the Secret in the pods of the identity controller
 GRACE = timedelta(minutes=2)  # from the start of a proxy to its first certificate
 MAX_NAMES = 3  # pods in a message
 LOGS = "kubectl logs -n <namespace> <pod> -c linkerd-proxy"
@@ -105,7 +108,7 @@ def accept_long_names() -> Iterator[None]:
 def _evaluate(reading: Facts, vault_issuers: list[Facts], at: datetime) -> Facts:
     pool = Pool(reading, vault_issuers)
     groups: dict[tuple[Any, ...], Facts] = {}
-    expired, near_end = [], []
+    found: dict[str, list[Facts]] = {"expired": [], "near_end": [], "differs": [], "not_in_use": []}
     for presented in reading["leaves"]:
         above = pool.add(presented["certificates"])
         for leaf in presented["leaves"]:
@@ -113,14 +116,19 @@ def _evaluate(reading: Facts, vault_issuers: list[Facts], at: datetime) -> Facts
             key = (group["issuer_fingerprint"], group["root_fingerprint"], tuple(str(one) for one in group["reasons"]))
             groups.setdefault(key, group)["leaves"].append(leaf)
             if not leaf["not_before"] <= certs.iso(at) <= leaf["not_after"]:
-                expired.append(leaf)
+                found["expired"].append(validity(leaf))
             elif elapsed(leaf, at) > OVERDUE:
-                near_end.append(leaf)
+                found["near_end"].append(validity(leaf))
+            if not leaf["identity"].endswith(identities(reading)):
+                found["differs"].append({"pod": leaf["pod"], "identity": leaf["identity"]})
+            if is_of_former_issuer(leaf, group["issuer_fingerprint"], reading["issuer"]):
+                found["not_in_use"].append(validity(leaf))
     return {
         "certified": sum(len(group["leaves"]) for group in groups.values()),
         "groups": [summary(pool, group) for group in sorted(groups.values(), key=lambda one: -len(one["leaves"]))],
-        "expired": [validity(leaf) for leaf in expired],
-        "near_end": [validity(leaf) for leaf in near_end],
+        "identities": identities(reading),
+        "issuer_since": reading["issuer"].get("changed_at"),
+        **found,
         **missing(reading["leaves_missing"], at),
     }
 
@@ -164,19 +172,49 @@ def validity(leaf: Facts) -> Facts:
     return {key: leaf[key] for key in ("pod", "not_before", "not_after")}
 
 
+def identities(reading: Facts) -> str:
+    """Return how the identity of every workload ends (linkerd2: charts/partials/templates/_proxy.tpl).
+
+    It is empty if the trust domain could not be read.
+    """
+    domain, namespace = reading.get("trust_domain"), namespace_of(reading)
+    return f".serviceaccount.identity.{namespace}.{domain}" if domain else ""
+
+
+def namespace_of(reading: Facts) -> str:
+    """Return the namespace of Linkerd."""
+    where: str = reading["issuer"]["where"]
+    return where.removeprefix("Secret ").partition("/")[0]
+
+
+def is_of_former_issuer(leaf: Facts, signer: str | None, issuer: Facts) -> bool:
+    """Return whether another issuer signed a leaf after the controller should have read the one in the Secret."""
+    since, current = issuer.get("changed_at"), issuer["certificates"]
+    if not (since and current and signer) or signer == current[0]["fingerprint_sha256"]:
+        return False
+    return datetime.fromisoformat(leaf["not_before"]) > datetime.fromisoformat(since) + UPDATE
+
+
+def leads_to_anchor(certificate: Facts, reading: Facts, vault_issuers: list[Facts]) -> bool:
+    """Return whether a certificate is a trust anchor, or is signed by one, directly or through others."""
+    pool = Pool(reading, vault_issuers)
+    (node,) = pool.add([certificate])
+    return any(one in pool.anchors for one in (node, *pool.signers(node, [])))
+
+
 def missing(found: list[Facts], at: datetime) -> Facts:
     """Return the pods whose certificate was not read, by the cause."""
     parts: dict[str, list[Facts]] = {"without": [], "starting": [], "unreadable": [], "forbidden": []}
-    names = {"refused": "without", "unreadable": "unreadable", "forbidden": "forbidden"}
+    names = {"refused": "without", "unreadable": "unreadable", "forbidden": "forbidden", "starting": "starting"}
     for one in found:
-        started = one["started_at"]
-        young = started is None or at - datetime.fromisoformat(started) < GRACE
+        started, read = one["started_at"], datetime.fromisoformat(one.get("read_at") or certs.iso(at))
+        young = started is None or read - datetime.fromisoformat(started) < GRACE
         part = "starting" if young and one["code"] != "forbidden" else names[one["code"]]
         parts[part].append({"pod": one["pod"], "problem": one["problem"]})
     return parts
 
 
-def disagreements(disagree: Callable[..., Any], found: Facts) -> Iterator[Any]:
+def disagreements(disagree: Callable[..., Any], found: Facts, namespace: str, at: datetime) -> Iterator[Any]:
     """Yield the problems with the certificates of workloads."""
     for group in found["groups"]:
         pods, where, details = join(group["pods"], ", "), f"{len(group['pods'])} pod(s)", {"pods": group["pods"]}
@@ -199,24 +237,49 @@ def disagreements(disagree: Callable[..., Any], found: Facts) -> Iterator[Any]:
                 reasons=group["reasons"],
                 **details,
             )
-    yield from _expiring(disagree, found)
+    yield from _differing(disagree, found, namespace)
+    yield from _expiring(disagree, found, at)
     yield from _missing(disagree, found)
 
 
-def _expiring(disagree: Callable[..., Any], found: Facts) -> Iterator[Any]:
-    for part, code, message in (
-        ("expired", "pod_leaf_expired", "present a certificate that is expired or not yet valid"),
-        (
-            "near_end",
-            "pod_leaf_near_end",
-            f"present a certificate with less than {1 - OVERDUE:.0%} of its validity left",
-        ),
+def _differing(disagree: Callable[..., Any], found: Facts, namespace: str) -> Iterator[Any]:
+    if pods := [one["pod"] for one in found["differs"]]:
+        names = join([f"{one['pod']} is {one['identity']}" for one in found["differs"]])
+        yield disagree(
+            "pod_identity_differs",
+            f"{len(pods)} pod(s)",
+            f"Linkerd expects identities that end in {found['identities']}, but {names}. Meshed clients cannot connect "
+            "to these pods. Run `kubectl rollout restart` for their workloads, or set Linkerd's identityTrustDomain "
+            "back to the former value.",
+            pods=pods,
+        )
+    if pods := [one["pod"] for one in found["not_in_use"]]:
+        yield disagree(
+            "issuer_not_in_use",
+            f"{len(pods)} pod(s)",
+            f"{join(pods, ', ')} got a certificate from another issuer than that in the Secret, which is there since "
+            f"{found['issuer_since']}. So the identity controller, or one of its replicas, does not use the issuer in "
+            "the Secret, and no pod gets a certificate when its own has expired. Run "
+            f"`kubectl rollout restart deployment -n {namespace} linkerd-identity`.",
+            pods=pods,
+        )
+
+
+def _expiring(disagree: Callable[..., Any], found: Facts, at: datetime) -> Iterator[Any]:
+    log = f"Look for the cause in the log of the proxy: {LOGS}"
+    clock = f"The clock of this machine shows {certs.iso(at)}. Compare it with those of the nodes."
+    left = f"a certificate with less than {1 - OVERDUE:.0%} of its validity left"
+    early = [one for one in found["expired"] if one["not_before"] > certs.iso(at)]
+    expired = [one for one in found["expired"] if one not in early]
+    for items, code, what, limit, advice in (
+        (expired, "pod_leaf_expired", "an expired certificate", "until {not_after}", log),
+        (early, "pod_leaf_expired", "a certificate that is not yet valid", "from {not_before}", clock),
+        (found["near_end"], "pod_leaf_near_end", left, "until {not_after}", log),
     ):
-        pods = [one["pod"] for one in found[part]]
-        if pods:
-            ends = join([f"{one['pod']} until {one['not_after']}" for one in found[part]])
-            advice = f"Look for the cause in the log of the proxy: {LOGS}"
-            yield disagree(code, f"{len(pods)} pod(s)", f"{len(pods)} pod(s) {message}: {ends}. {advice}", pods=pods)
+        if pods := [one["pod"] for one in items]:
+            limits = join([f"{one['pod']} {limit.format(**one)}" for one in items])
+            message = f"{len(pods)} pod(s) present {what}: {limits}. {advice}"
+            yield disagree(code, f"{len(pods)} pod(s)", message, pods=pods)
 
 
 def _missing(disagree: Callable[..., Any], found: Facts) -> Iterator[Any]:

@@ -73,18 +73,23 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What was read from one cluster. If the reading is empty, problem is the cause."""
+    """What was read from one cluster. If the reading is empty, problem is the cause.
+
+    `extra_anchors` are the fingerprints of trust anchors that the inventory adds to those of Vault.
+    """
 
     name: str
     reading: Facts
     check: Facts
     problem: str
+    extra_anchors: frozenset[str] = frozenset()
 
     @classmethod
-    def from_results(cls, name: str, result: Facts, check: Facts) -> Cluster:
+    def from_results(cls, name: str, result: Facts, check: Facts, extra_anchors: Iterable[str] = ()) -> Cluster:
         """Create it from the results of linkerd_certificates_info and linkerd_check, which may have failed."""
         read = "anchors" in result
-        return cls(name, result if read else {}, check, "" if read else str(result.get("msg") or NOT_READ))
+        problem = "" if read else str(result.get("msg") or NOT_READ)
+        return cls(name, result if read else {}, check, problem, frozenset(extra_anchors))
 
     def certificates(self, part: str) -> list[Facts]:
         found: list[Facts] = self.reading.get(part, {}).get("certificates", [])
@@ -180,14 +185,15 @@ def of_cluster(
         ("signer", "signer_unreadable"),
     ):
         source = cluster.reading.get(part, {})
-        if source.get("problem"):
+        is_used = part != "signer" or cluster.reading.get("issuer_scheme") != "linkerd.io/tls"
+        if source.get("problem") and is_used:
             yield disagree(code, source["where"], f"{source['where']} {source['problem']}. {ADVICE[part]}")
     anchors = cluster.certificates("anchors")
     if anchors:
         yield from _anchors(disagree, cluster, anchors, vault, at)
     if found is not None and not found["verified"]:
         yield from _issuer(disagree, cluster, found)
-    yield from _signer(disagree, cluster, anchors)
+    yield from _signer(disagree, cluster, anchors, vault)
     yield from _renewal(disagree, cluster, at)
     if cluster.reading.get("pods_problem"):
         yield disagree(
@@ -198,7 +204,7 @@ def of_cluster(
     for group in cluster.reading.get("pods", []):
         yield from _pods(disagree, group, anchors)
     if leaves is not None:
-        yield from certified.disagreements(disagree, leaves)
+        yield from certified.disagreements(disagree, leaves, _namespace(cluster), at)
     yield from _check(disagree, cluster.check)
 
 
@@ -230,15 +236,15 @@ def _anchors(
             f"{'; '.join(f'''{one['subject']}, {one['not_before']} to {one['not_after']}''' for one in outside)}. "
             "Remove it when nothing signed by it is in use.",
         )
-    known = _fingerprints(vault["issuers"])
+    known = _fingerprints(vault["issuers"]) | cluster.extra_anchors
     unknown = [one for one in anchors if one["fingerprint_sha256"] not in known]
     if unknown and not vault["problem"]:
         yield disagree(
             "anchor_not_in_vault",
             where,
-            f"The cluster trusts {_subjects(unknown)}, which Vault at {vault['address']} does not have. Vault has: "
-            f"{_subjects(vault['issuers']) or 'no issuer'}. "
-            "Check pki_vault_address. A Vault in dev mode loses its data when it restarts.",
+            f"The cluster trusts {_subjects(unknown)}, which is neither in Vault at {vault['address']} nor in "
+            f"pki_extra_trust_anchors. Vault has: {_subjects(vault['issuers']) or 'no issuer'}. Check who added it to "
+            "the cluster, and pki_vault_address. A Vault in dev mode loses its data when it restarts.",
         )
 
 
@@ -269,15 +275,19 @@ def _issuer(disagree: Any, cluster: Cluster, found: Facts) -> Iterator[Disagreem
         )
 
 
-def _signer(disagree: Any, cluster: Cluster, anchors: list[Facts]) -> Iterator[Disagreement]:
-    others = [one for one in cluster.certificates("signer") if one["fingerprint_sha256"] not in _fingerprints(anchors)]
+def _signer(disagree: Any, cluster: Cluster, anchors: list[Facts], vault: Facts) -> Iterator[Disagreement]:
+    others = [
+        one
+        for one in cluster.certificates("signer")
+        if not certified.leads_to_anchor(one, cluster.reading, vault["issuers"])
+    ]
     if anchors and others:
         where, there = cluster.reading["signer"]["where"], cluster.reading["anchors"]["where"]
         secret, key = where.rsplit(", ", 1)
         yield disagree(
             "signer_not_in_anchors",
             where,
-            f"{key} of the {secret} ({_subjects(others)}) is not in the {there} ({_subjects(anchors)}). "
+            f"{key} of the {secret} ({_subjects(others)}) is not in the {there} ({_subjects(anchors)}), or below it. "
             "`linkerd check` reads the former, the mesh trusts the latter. "
             "Run site.yml --tags linkerd to update the anchors.",
         )
@@ -384,5 +394,4 @@ def _subjects(certificates: list[Facts]) -> str:
 
 
 def _namespace(cluster: Cluster) -> str:
-    where: str = cluster.reading["issuer"]["where"]
-    return where.removeprefix("Secret ").partition("/")[0]
+    return certified.namespace_of(cluster.reading)

@@ -42,6 +42,8 @@ MARKS = {
     "pod_leaf_untrusted": ("leaves", "certifies"),
     "pod_leaf_expired": ("leaves", "certifies"),
     "pod_leaf_near_end": ("leaves",),
+    "pod_identity_differs": ("leaves",),
+    "issuer_not_in_use": ("issuer", "leaves", "certifies"),
     "pod_without_leaf": ("leaves", "certifies"),
     "pod_leaf_unreadable": ("leaves",),
     "linkerd_check": ("check",),

@@ -121,7 +121,8 @@ def _controllers(labels: dict[str, str], cluster: Facts) -> Iterator[tuple[str, 
 def _workloads(labels: dict[str, str], certified: Facts | None) -> Iterator[tuple[str, Sample]]:
     if certified is None:
         return
-    yield "workload_certificates", (labels, certified["certified"])
+    if certified["certified"] or not (certified["forbidden"] or certified["unreadable"]):
+        yield "workload_certificates", (labels, certified["certified"])
     if certified["groups"]:
         first = min(timestamp(group["first_end"]) for group in certified["groups"])
         yield "workload_first_not_after_timestamp_seconds", (labels, first)

@@ -70,7 +70,10 @@ def pod(
     variable: dict[str, Any] = {"name": "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"}
     reference = {"name": "linkerd-identity-trust-roots", "key": "ca-bundle.crt"}
     variable |= {"value": pem} if pem else {"valueFrom": {"configMapKeyRef": reference}}
-    identity = {"name": linkerd_leaves.LOCAL_NAME, "value": "$(_pod_sa).$(_pod_ns).serviceaccount.identity.linkerd.cl"}
+    identity = {
+        "name": linkerd_leaves.LOCAL_NAME,
+        "value": "$(_pod_sa).$(_pod_ns).serviceaccount.identity.linkerd.cluster.local",
+    }
     env = [{"name": "OTHER", "value": "x"}, variable, field("_pod_sa", "spec.serviceAccountName")]
     env += [field("_pod_ns", "metadata.namespace"), identity]
     proxy = {"name": "linkerd-proxy", "env": env, "ports": [{"name": "linkerd-admin", "containerPort": 4191}]}

@@ -145,8 +145,8 @@ def test_leaf_is_verified_as_proxies_do(name):
     [
         (NOW - HOUR, ["pod_leaf_expired"]),
         (NOW + HOUR, ["pod_leaf_near_end"]),
-        (NOW + 3.59 * HOUR, ["pod_leaf_near_end"]),
-        (NOW + 3.61 * HOUR, []),  # 15 % of 24 h are 3.6 h
+        (NOW + 1.91 * HOUR, ["pod_leaf_near_end"]),
+        (NOW + 1.93 * HOUR, []),  # 8 % of 24 h are 1.92 h
         (NOW + 23 * HOUR, []),
     ],
 )
@@ -155,6 +155,52 @@ def test_leaf_that_expires_soon(end, expected):
     found = report(berlin=reading(leaves=[presented(web(), leaf, ISSUER)]))
     assert codes(found) == expected
     assert all(item["pods"] == ["emojivoto/web-0"] for item in found["disagreements"])
+
+
+def test_certificate_that_is_not_yet_valid_leads_to_the_clock():
+    leaf = leaf_of("web", start=NOW + HOUR / 60, end=NOW + 24 * HOUR)
+    [item] = report(berlin=reading(leaves=[presented(web(), leaf, ISSUER)]))["disagreements"]
+    assert item["code"] == "pod_leaf_expired" and "clock" in item["message"] and "log" not in item["message"]
+    assert "2026-11-24T12:01:00Z" in item["message"] and "2026-11-24T12:00:00Z" in item["message"]
+
+
+def since(changed: Any, *leaves: Any) -> dict[str, Any]:
+    """A reading in which the Secret has its issuer since then, with the leaves of a former issuer below the root."""
+    read = reading(leaves=[presented(web(number), leaf, FORMER) for number, leaf in enumerate(leaves)])
+    read["issuer"]["changed_at"] = changed.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return read
+
+
+FORMER = make("identity.linkerd.cluster.local", ROOT, own_key=key("p256", 52), end=NOW + HOUR / 10)
+
+
+def test_controller_that_does_not_use_the_issuer_in_the_secret():
+    """Its certificates are valid, and end with the former issuer."""
+    before = leaf_of("web", FORMER, start=NOW - 26 * HOUR, end=NOW + HOUR / 10)
+    after = leaf_of("web", FORMER, start=NOW - HOUR / 30, end=NOW + HOUR / 10)
+    found = report(berlin=since(NOW - 25 * HOUR, after, before))
+    assert "issuer_not_in_use" in codes(found) and not found["agreed"]
+    [item] = [one for one in found["disagreements"] if one["code"] == "issuer_not_in_use"]
+    assert item["pods"] == ["emojivoto/web-0"] and "deployment -n linkerd linkerd-identity" in item["message"]
+
+
+@pytest.mark.parametrize("minutes", [1, 9])
+def test_controller_has_time_to_read_the_secret(minutes):
+    leaf = leaf_of("web", FORMER, start=NOW - HOUR / 60, end=NOW + HOUR / 10)
+    found = report(berlin=since(NOW - minutes * HOUR / 60, leaf))
+    assert "issuer_not_in_use" not in codes(found)
+
+
+@pytest.mark.parametrize(
+    ("domain", "expected"), [("cluster.local", []), (None, []), ("other.example", ["pod_identity_differs"])]
+)
+def test_identity_of_another_trust_domain(domain, expected):
+    found = report(berlin=reading(leaves=[presented(web(), leaf_of("web"), ISSUER)], trust_domain=domain))
+    assert codes(found) == expected
+    for item in found["disagreements"]:
+        assert item["pods"] == ["emojivoto/web-0"]
+        assert "default.emojivoto.serviceaccount.identity.linkerd.cluster.local" in item["message"]
+        assert ".identity.linkerd.other.example" in item["message"]
 
 
 def unread(code: str, started: str | None = STARTED, name: str = "web-0") -> dict[str, Any]:
@@ -167,6 +213,8 @@ def unread(code: str, started: str | None = STARTED, name: str = "web-0") -> dic
         (unread("refused"), ["pod_without_leaf"], "without"),
         (unread("refused", YOUNG), [], "starting"),
         (unread("starting", None), [], "starting"),
+        (unread("starting"), [], "starting"),  # it started after the first list of pods
+        ({**unread("refused", "2026-11-24T11:50:00Z"), "read_at": "2026-11-24T11:51:00Z"}, [], "starting"),
         (unread("unreadable"), ["pod_leaf_unreadable"], "unreadable"),
         (unread("unreadable", YOUNG), [], "starting"),
         (unread("forbidden"), [], "forbidden"),
@@ -221,7 +269,7 @@ def test_leaves_without_anchors_are_not_compared():
 def test_target_of_pod(native):
     [target] = linkerd_leaves.targets([pod("web-0", ROOT.pem, native=native)])
     assert (target.name, target.uid, target.port) == ("emojivoto/web-0", "uid of web-0", 4191)
-    assert target.server_name == "default.emojivoto.serviceaccount.identity.linkerd.cl"
+    assert target.server_name == "default.emojivoto.serviceaccount.identity.linkerd.cluster.local"
     assert (target.started_at, target.obstacle) == (STARTED, "")
 
 

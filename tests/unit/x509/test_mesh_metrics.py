@@ -104,6 +104,13 @@ def test_what_is_not_known_has_no_sample():
     assert one(mesh_metrics(report(oslo=FAILED)), "disagreements", cluster="oslo", code="cluster_unreadable") == 1
 
 
+@pytest.mark.parametrize(("code", "samples"), [("forbidden", 0), ("unreadable", 0), ("refused", 1)])
+def test_certificates_that_could_not_be_read_are_not_counted(code, samples):
+    missing = {"pod": "emojivoto/web-0", "started_at": "2026-11-24T11:00:09Z", "code": code, "problem": "why not"}
+    found = parsed(mesh_metrics(report(berlin=reading(missing=[missing]))))
+    assert len(found.get("workload_certificates", [])) == samples
+
+
 def test_cluster_that_was_not_read_has_no_time():
     """So its last sample becomes old, although the other cluster is verified."""
     samples = parsed(mesh_metrics(report(berlin=reading(), oslo=FAILED)))["cluster_verification_timestamp_seconds"]

@@ -15,7 +15,8 @@ from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_report
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import comparison, html, table
 
 # Their cases are in test_mesh_certified.py.
-LEAVES = {"pod_leaf_unknown_issuer", "pod_leaf_untrusted", "pod_leaf_expired", "pod_leaf_near_end"}
+LEAVES = {"pod_leaf_unknown_issuer", "pod_leaf_untrusted", "pod_leaf_expired", "pod_leaf_near_end",
+          "pod_identity_differs", "issuer_not_in_use"}  # fmt: skip
 LEAVES |= {"pod_without_leaf", "pod_leaf_unreadable"}
 BY_NEXT = make("identity.linkerd.cluster.local", NEXT, own_key=key("p256", 41), end=NOW + DAY)
 EXPIRED = make("root.linkerd.cluster.local", own_key=key("p256", 42), start=NOW - 9 * DAY, end=NOW - DAY)
@@ -210,6 +211,39 @@ def test_table_has_format_of_workshop():
     assert "linkerd check: 39 passed, 1 expected warning" in text
     assert not lines[-1].endswith("disagreement(s)")
     assert max(map(len, lines)) <= 110
+
+
+def test_anchor_that_the_inventory_adds_is_known():
+    """A third one is not."""
+    both = reading((ROOT, NEXT, OTHER), pods=[])
+    assert codes_of(mesh_report({"berlin": both}, vault(), at=NOW.isoformat(), extra_anchors=[NEXT.pem])) == {
+        "anchor_not_in_vault": "another root"
+    }
+    both = reading((ROOT, NEXT), pods=[])
+    assert codes_of(mesh_report({"berlin": both}, vault(), at=NOW.isoformat(), extra_anchors=NEXT.pem)) == {}
+
+
+OTHER = make("another root", own_key=key("p256", 43), start=NOW - DAY, end=NOW + 89 * DAY)
+
+
+def codes_of(found):
+    """Each code, with the subject of the certificate that its message names."""
+    return {item["code"]: "another root" * ("another root" in item["message"]) for item in found["disagreements"]}
+
+
+def test_signer_below_an_anchor_agrees():
+    """An engine that has an intermediate CA, and not the root of the company above it."""
+    middle = make("middle", ROOT, own_key=key("p256", 44), end=NOW + 60 * DAY)
+    issuer = make("identity.linkerd.cluster.local", middle, own_key=key("p256", 41), end=NOW + DAY)
+    found = report(vault(ROOT, middle), berlin=reading(issuer=issuer, signer=middle, above=(middle,)))
+    assert "signer_not_in_anchors" not in [item["code"] for item in found["disagreements"]]
+
+
+def test_signer_is_not_required_of_an_issuer_of_the_chart():
+    """linkerd check reads the values there, not ca.crt."""
+    lacking = reading(signer=None)
+    assert [item["code"] for item in report(berlin=lacking)["disagreements"]] == ["signer_unreadable"]
+    assert report(berlin={**lacking, "issuer_scheme": "linkerd.io/tls"})["agreed"]
 
 
 def test_filter_with_results_of_modules():
