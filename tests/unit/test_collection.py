@@ -252,6 +252,19 @@ def test_links_between_pages_exist():
     assert broken == []
 
 
+def test_released_fragments_contain_nothing_new():
+    """antsibull-changelog reads a fragment for one release only, so an entry that is added later is never published."""
+    folder, added = ROOT / "changelogs", []
+    for version, release in yaml.safe_load((folder / "changelog.yaml").read_text())["releases"].items():
+        for fragment in release["fragments"]:
+            sections = yaml.safe_load((folder / "fragments" / fragment).read_text())
+            for section in set(sections) - {"trivial"}:
+                published = release["changes"].get(section, [])
+                entries = sections[section] if isinstance(sections[section], list) else [sections[section]]
+                added += [f"{version} {fragment}: {entry}" for entry in entries if entry not in published]
+    assert added == []
+
+
 def test_changelog_fragments_are_valid():
     done = run("antsibull-changelog", "lint")
     assert done.returncode == 0, done.stdout + done.stderr
