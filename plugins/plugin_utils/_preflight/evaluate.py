@@ -206,8 +206,8 @@ def _programs(result: Result, found: Facts, requested: Facts) -> None:
         result.problem(
             "helm_unsupported",
             "helm",
-            f"Helm {helm} is not supported: kubernetes.core works with Helm 3, and charts in OCI registries need 3.8 "
-            "or later. Install Helm 3 beside it and put it first in PATH.",
+            f"Helm {helm} is not supported: this collection is tested with Helm 3, and charts in OCI registries need "
+            "3.8 or later. Install Helm 3 beside it and put it first in PATH.",
         )
     if requested.get("linkerd", {}).get("check"):
         _linkerd_cli(result, programs.get("linkerd", ""), requested["linkerd"])

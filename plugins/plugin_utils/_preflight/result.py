@@ -25,7 +25,7 @@ CHECKS = {
     "gateway_api_policy": "The admission policy of the Gateway API permits the version to install.",
     "gateway_api_too_old": "The Gateway API has the version that Linkerd needs.",
     "helm_missing": "Helm is installed, if the run installs or upgrades a release.",
-    "helm_unsupported": "The collection kubernetes.core supports the version of Helm.",
+    "helm_unsupported": "This collection supports the version of Helm.",
     "identity_in_release": "Linkerd takes its issuer and trust anchors from cert-manager and trust-manager.",
     "identity_lifetime": "The validity of the identity issuer is within the limits of cert-manager and its anchor.",
     "linkerd_cli_missing": "The linkerd CLI is installed, if the run calls linkerd check.",
