@@ -93,6 +93,18 @@ def test_examples_use_existing_variables(block: Block):
         assert {key for key in content if key.startswith(prefixes)} <= known
 
 
+def test_examples_of_linkerd_pass_the_trust_anchors():
+    """Each of these entry points checks the whole role, and without trust anchors it refuses an existing mesh."""
+    without = []
+    for block in YAML_BLOCKS:
+        for node in nodes(yaml.safe_load(block.text)):
+            call = node.get("ansible.builtin.include_role") or node.get("ansible.builtin.import_role") or {}
+            is_checked = call.get("tasks_from", "main") in ("main", "namespace", "definitions", "mesh")
+            if call.get("name") == f"{COLLECTION}linkerd" and is_checked:
+                without += [] if "linkerd_trust_anchors" in node["vars"] else [str(block)]
+    assert without == []
+
+
 def test_example_plays_pass_a_syntax_check(tmp_path):
     texts = [block.text for block in YAML_BLOCKS if block.text.startswith("- hosts:")]
     assert len(texts) >= 9
