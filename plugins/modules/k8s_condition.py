@@ -41,7 +41,7 @@ options:
   namespace:
     description:
       - Namespace of the object. Leave it out for cluster-scoped objects.
-      - Required for an object of a namespaced kind, also in check mode.
+      - Required for an object of a namespaced kind, even in check mode.
     type: str
   condition:
     description:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: mesh_prerequisites_info
-short_description: Read what a cluster already has of cert-manager, trust-manager, Linkerd and the Gateway API
+short_description: Read the installed components that a mesh depends on
 version_added: 0.3.0
 description:
   - Reads from one cluster what a mesh is built on - Helm releases, controllers, custom resource definitions,
@@ -70,9 +70,11 @@ requirements:
   - kubernetes >= 24.2.0
   - cryptography >= 42.0.0
 notes:
-  - Needs C(list) on CustomResourceDefinitions, ValidatingWebhookConfigurations, Bundles, and on ConfigMaps and pods of
-    all namespaces; C(get) and C(list) on Deployments and Secrets in the namespaces of the components. What is not
-    permitted is listed in RV(unreadable).
+  - Requires C(list) on CustomResourceDefinitions, ValidatingWebhookConfigurations, Bundles, and on ConfigMaps and pods
+    of all namespaces; C(get) and C(list) on Secrets and C(list) on Deployments in the namespaces of the components;
+    C(get) on these namespaces, on the ConfigMap C(linkerd-config), on every object in O(objects), and on the
+    ValidatingAdmissionPolicy C(safe-upgrades.gateway.networking.k8s.io). O(count_objects) requires C(list) on the kinds
+    of all RV(definitions). What is not permitted is listed in RV(unreadable).
 author:
   - The servicemesh.pki authors (@servicemesh)
 """
@@ -250,11 +252,11 @@ objects:
       type: bool
       returned: always
     matches:
-      description: Whether it already has what the definition has.
+      description: Whether it matches the definition.
       type: bool
       returned: always
     owner:
-      description: What manages it, as far as it shows.
+      description: What manages it, if known.
       type: str
       returned: always
     gitops:

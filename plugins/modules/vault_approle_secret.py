@@ -17,7 +17,7 @@ description:
     contains it.
   - The module looks up the secret ID of the Secret in Vault. It replaces one that is not valid or expires too early,
     and destroys the replaced one.
-  - Every secret ID that this module creates is stored or destroyed, also when responses of Vault or Kubernetes are
+  - Every secret ID that this module creates is stored or destroyed, even when responses of Vault or Kubernetes are
     lost. If neither is possible, the failure names it by its accessor (RV(accessor), RV(left_behind)). If the module is
     killed between both requests, the secret ID remains valid until it expires.
   - The metadata C(servicemesh_pki_request) of a new secret ID is a random mark. With it, the module finds and destroys

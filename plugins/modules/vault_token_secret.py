@@ -17,7 +17,7 @@ description:
   - The module looks up the token of the Secret in Vault. It replaces a token that is not valid, has other policies or
     expires too early, and revokes the replaced one. A periodic token that only expires too early is renewed.
   - Vault revokes the child tokens of a revoked token, too.
-  - Every token that this module creates is stored or revoked, also when responses of Vault or Kubernetes are lost. If
+  - Every token that this module creates is stored or revoked, even when responses of Vault or Kubernetes are lost. If
     neither is possible, the failure names the token by its accessor (RV(accessor), RV(left_behind)). If the module is
     killed between both requests, the token remains valid until it expires.
   - The display name of a new token ends with a random mark. With it, the module finds and revokes a token when the
