@@ -305,10 +305,11 @@ from typing import Any
 
 from ansible.module_utils.common.process import get_bin_path
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import REQUEST_TIMEOUT, Cluster, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites.read import Reader
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
+    REQUEST_TIMEOUT,
     AnsibleK8SModule,
 )
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography

@@ -93,15 +93,12 @@ import json
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import jwk
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import (
-    REQUEST_TIMEOUT,
-    Cluster,
-    run,
-)
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import ClusterError
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
+    REQUEST_TIMEOUT,
     AnsibleK8SModule,
 )
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography

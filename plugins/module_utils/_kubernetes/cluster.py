@@ -17,6 +17,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Expectation, ObjectReference
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import BusyError, ClusterError
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
+    REQUEST_TIMEOUT,
     AnsibleK8SModule,
     CoreException,
     K8SClient,
@@ -32,7 +33,6 @@ try:
 except ImportError:
     pass  # AnsibleK8SModule reports it before any of these is used
 
-REQUEST_TIMEOUT = 15  # seconds
 WATCH_GRACE = 5  # seconds from the requested end of a watch until the client closes it
 RETRY_INTERVAL = 1  # seconds
 PAGE_SIZE = 500  # objects in one answer

@@ -10,11 +10,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import (
-    REQUEST_TIMEOUT,
-    Cluster,
-    read_error,
-)
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, read_error
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import ClusterError
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
@@ -95,7 +91,7 @@ class Reader:
 
     def _has_any(self, resource: Any) -> bool:
         try:
-            return bool(resource.get(limit=1, _request_timeout=REQUEST_TIMEOUT).to_dict()["items"])
+            return bool(resource.get(limit=1).to_dict()["items"])
         except DynamicApiError as exc:
             raise read_error(f"{resource.kind}s of the cluster", exc) from exc
 

@@ -84,14 +84,24 @@ def test_cron_file_has_path_and_one_line_of_user_and_command():
     minute, hour, day, month, weekday, user, command = line.split(maxsplit=6)
     assert (0 <= int(minute) < 60, hour, day, month, weekday) == (True, "*", "*", "*", "*")
     assert user == "mesh"
-    assert command.startswith("ansible-playbook ")
+    assert command.startswith("timeout 30m ansible-playbook ")
     assert "%" not in command, "cron replaces it with a line break"
 
 
 def test_schedules_run_the_same_command():
     service = unit_file("mesh-report.service")["Service"]
-    assert f"mesh {service['ExecStart']} >" in text("mesh-report.cron")
+    assert f"mesh timeout 30m {service['ExecStart']} >" in text("mesh-report.cron")
     assert f"/var/lib/{service['StateDirectory']}" in service["ExecStart"]
+
+
+def test_schedules_stop_a_run_that_hangs():
+    """Otherwise cron would start more runs beside it, and the CronJob none."""
+    [job] = manifests("cronjob.yml")
+    assert job["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] == 30 * 60
+    assert unit_file("mesh-report.service")["Service"]["TimeoutStartSec"] == "30min"
+    lines = [line for line in GUIDE.splitlines() if re.match(r"\d+ \d*\S* \* \* \* ", line)]
+    assert len(lines) == 2
+    assert [line for line in lines if not re.search(r" mesh timeout \d+[mh] ansible-playbook ", line)] == []
 
 
 def test_timer_starts_the_service():
