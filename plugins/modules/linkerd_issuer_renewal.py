@@ -17,8 +17,9 @@ description:
     certificate.
   - After a timeout, or when the API server stops responding, the outcome is unknown. cert-manager may still issue the
     certificate.
-  - Waits for the event C(IssuerUpdated) of Linkerd's identity controller. It occurs when the changed Secret reaches the
-    pod, usually within two minutes. The event C(IssuerUpdateSkipped) is an error with its message.
+  - Waits until every pod of Linkerd's identity controller has reported the event C(IssuerUpdated). It occurs when the
+    changed Secret reaches the pod, usually within two minutes. The event C(IssuerUpdateSkipped) of one of them is an
+    error with its message.
   - Each run renews the certificate, even if it is still valid for a long time.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
@@ -49,8 +50,9 @@ options:
     default: 120
   event_timeout:
     description:
-      - Seconds to wait for Linkerd's event. After that, RV(in_use) is false, and the task does not fail.
-      - If events cannot be read, the task fails before it renews the certificate.
+      - Seconds to wait for Linkerd's events. After that, RV(in_use) is false, and the task does not fail.
+      - If events or the pods of the identity controller cannot be listed, the task fails before it renews the
+        certificate.
     type: int
     default: 180
 requirements:
@@ -83,7 +85,9 @@ certificate:
   returned: success, and failure with RV(code) V(issuer_rejected) or V(usage_unknown)
   type: dict
 in_use:
-  description: Whether Linkerd reported that it uses the new certificate. False in check mode.
+  description:
+    - Whether every pod of the identity controller reported that it uses the new certificate. False in check mode.
+    - A pod that starts during the renewal reports nothing, so it can be false then.
   returned: success
   type: bool
 issued_after:
@@ -98,8 +102,8 @@ code:
   description:
     - V(issuance_failed) when cert-manager reports a failed attempt. Linkerd still uses the old certificate.
     - V(outcome_unknown) when the new certificate was requested and it is not known whether it will be issued.
-    - V(issuer_rejected) when Linkerd rejects the new certificate, V(usage_unknown) when its events cannot be read. The
-      Secret contains the new certificate then.
+    - V(issuer_rejected) when a pod of the identity controller rejects the new certificate, V(usage_unknown) when its
+      events or its pods cannot be listed. The Secret contains the new certificate then.
     - V(certificate_not_found), V(kind_not_found), V(namespace_not_found) or V(namespace_terminating) when there is no
       Certificate.
     - V(missing_library) when C(cryptography) cannot be imported.
@@ -119,6 +123,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluste
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Expectation, ObjectReference
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import ClusterError
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import events as linkerd_events
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
     AnsibleK8SModule,
@@ -221,8 +226,15 @@ def identity_events(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
     return cluster.list_objects("v1", "Event", namespace, field_selector=selector)
 
 
+def controller_pods(cluster: Cluster, namespace: str) -> int:
+    """The number of pods of the identity controller that are neither finished nor terminating."""
+    selector = f"{sources.COMPONENT}={sources.CONTROLLER}"
+    found = cluster.list_objects("v1", "Pod", namespace, label_selector=selector)
+    return sum(not sources.is_finished(pod) for pod in found)
+
+
 def wait_for_linkerd(cluster: Cluster, namespace: str, known: set[str], timeout: int) -> bool:
-    """Whether Linkerd uses the new issuer. Raises ClusterError if it rejects it.
+    """Whether all pods of the identity controller use the new issuer. Raises ClusterError if one of them rejects it.
 
     `known` are the resource versions of events from before the renewal.
     """
@@ -230,14 +242,15 @@ def wait_for_linkerd(cluster: Cluster, namespace: str, known: set[str], timeout:
     while True:
         try:
             events = cluster.retry_until(lambda: identity_events(cluster, namespace), deadline)
+            pods = cluster.retry_until(lambda: controller_pods(cluster, namespace), deadline)
         except ClusterError as exc:
             message = f"The new certificate was issued, but it is unknown whether Linkerd uses it: {exc}"
             raise ClusterError(message, code="usage_unknown") from exc
-        update = linkerd_events.update_since(events, known)
+        update = linkerd_events.update_since(events, known, pods)
         if update.rejection:
             raise ClusterError(
-                f"Linkerd does not use the new identity issuer and continues with the old one: {update.rejection}. "
-                "Check the chain with `ansible-playbook playbooks/verify.yml`.",
+                "A pod of the identity controller rejects the new identity issuer and continues with the old one: "
+                f"{update.rejection}. Check the chain with `ansible-playbook playbooks/verify.yml`.",
                 code="issuer_rejected",
             )
         if update.is_updated or time.monotonic() >= deadline:
@@ -257,6 +270,7 @@ def renew(module: AnsibleK8SModule, cluster: Cluster) -> dict[str, Any]:
     old = certificate_facts(cluster, certificate)
     diff = {"before": {name: old[name] for name in DIFF_FACTS if old}, "after": {"subject": "a new certificate"}}
     known = linkerd_events.resource_versions(identity_events(cluster, namespace))
+    controller_pods(cluster, namespace)  # fails before the renewal if it is not permitted
     if module.check_mode:
         return dict(changed=True, certificate=old, in_use=False, diff=diff)
     request_renewal(cluster, certificate)

@@ -125,7 +125,7 @@ def test_conditions(status, generation):
     )
 )
 def test_events(events):
-    assert isinstance(linkerd_events.update_since(events, set()).is_updated, bool)
+    assert isinstance(linkerd_events.update_since(events, set(), 1).is_updated, bool)
 
 
 @given(st.one_of(st.none(), st.text(), st.binary()))

@@ -15,7 +15,7 @@ UPDATED, SKIPPED = "IssuerUpdated", "IssuerUpdateSkipped"
 
 @dataclass(frozen=True)
 class IssuerUpdate:
-    """Whether the controller uses a new issuer, or the message with which it rejected one."""
+    """Whether all pods of the controller use a new issuer, or the messages with which they rejected one."""
 
     is_updated: bool
     rejection: str
@@ -26,9 +26,13 @@ def resource_versions(events: Iterable[dict[str, Any]]) -> set[str]:
     return {event["metadata"]["resourceVersion"] for event in events}
 
 
-def update_since(events: Iterable[dict[str, Any]], known: set[str]) -> IssuerUpdate:
-    """What events report that are not in `known`. An update counts even if a rejection preceded it."""
+def update_since(events: Iterable[dict[str, Any]], known: set[str], pods: int) -> IssuerUpdate:
+    """What events report that are not in `known`. Updates of all pods count even if a rejection preceded one of them.
+
+    An event does not name the pod that reports it. Each pod creates events of its own, and increases the count of one
+    that it repeats, so the number of events with this reason is the number of pods.
+    """
     new = [event for event in events if event["metadata"]["resourceVersion"] not in known]
-    is_updated = any(event.get("reason") == UPDATED for event in new)
+    is_updated = sum(event.get("reason") == UPDATED for event in new) >= max(1, pods)
     rejections = [" ".join((event.get("message") or "").split()) for event in new if event.get("reason") == SKIPPED]
-    return IssuerUpdate(is_updated, "" if is_updated else "; ".join(rejections).rstrip("."))
+    return IssuerUpdate(is_updated, "" if is_updated else "; ".join(dict.fromkeys(rejections)).rstrip("."))

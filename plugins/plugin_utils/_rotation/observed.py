@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -18,6 +18,9 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths impo
 
 Facts = dict[str, Any]
 IN_VALUES = "linkerd.io/tls"  # scheme of an identity issuer that was passed to Linkerd's chart or CLI
+# Time from the issue of an identity issuer until every identity controller has loaded it: the kubelet of each one
+# writes the changed Secret within two minutes.
+LOADED_AFTER = timedelta(minutes=5)
 
 
 class ObservedState:
@@ -81,7 +84,8 @@ def signs_at(issuer: Facts, path: str) -> bool:
 def issuer_in_use(reading: Facts) -> bool:
     """Whether the identity controller has loaded the issuer in the Secret.
 
-    It has if it started after the last change of the Secret, or if the issuer signed the newest certificates.
+    It has if it started after the last change of the Secret, or if the issuer signed all certificates of workloads
+    since a time at which every pod of the controller must have loaded it. The newest one shows this for one pod only.
     """
     if reading["issuer"].get("evidence") == "started_after":
         return True
@@ -90,9 +94,10 @@ def issuer_in_use(reading: Facts) -> bool:
         for group in reading.get("leaves") or []
         for leaf in group["leaves"]
     ]
-    newest = max((time for time, dummy in signed), default="")
-    current = [one["fingerprint_sha256"] for one in reading["issuer"]["certificates"][:1]]
-    return bool(signed) and all(issuer == current for time, issuer in signed if time == newest)
+    current = reading["issuer"]["certificates"][:1]
+    loaded = [datetime.fromisoformat(one["not_before"]) + LOADED_AFTER for one in current]
+    recent = [issuer for time, issuer in signed if loaded and datetime.fromisoformat(time) >= loaded[0]]
+    return bool(recent) and all(issuer == [current[0]["fingerprint_sha256"]] for issuer in recent)
 
 
 def fingerprints(certificates: list[Facts]) -> Anchors:

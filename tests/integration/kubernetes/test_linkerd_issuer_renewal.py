@@ -49,13 +49,21 @@ class Mesh:
         body = {"metadata": {"name": name}, "involvedObject": about, "reason": reason, "message": "by the test"}
         self.api.call("POST", f"{CORE}/events", body)
 
+    def controller_pods(self, *names: str) -> None:
+        """Create pods of the identity controller, which run as far as the API server knows."""
+        labels = {"linkerd.io/control-plane-component": "identity", "linkerd.io/control-plane-ns": "renewal"}
+        spec = {"containers": [{"name": "identity", "image": "none"}]}
+        for name in names:
+            self.api.call("POST", f"{CORE}/pods", {"metadata": {"name": name, "labels": labels}, "spec": spec})
+            self.api.status(f"{CORE}/pods/{name}", {"phase": "Running"})
+
     def renewal_requested(self) -> bool:
         conditions = self.api.call("GET", CERTIFICATE)["status"]["conditions"]
         return any((item["type"], item["status"]) == ("Issuing", "True") for item in conditions)
 
     @contextlib.contextmanager
-    def reacts(self, status: dict, event: str | None = None):
-        """Stands in for cert-manager, then for Linkerd."""
+    def reacts(self, status: dict, *events: str):
+        """Stands in for cert-manager, then for Linkerd, with one event for each pod of the identity controller."""
         stop = threading.Event()
 
         def react() -> None:
@@ -65,8 +73,8 @@ class Mesh:
             if status is DONE:
                 self.secret(NEXT.pem)
             self.api.status(CERTIFICATE, status)
-            if event:
-                self.event("new", event)
+            for number, event in enumerate(events):
+                self.event(f"new-{number}", event)
 
         thread = threading.Thread(target=react)
         thread.start()
@@ -84,7 +92,7 @@ def mesh(kinds):
     kinds.status(CERTIFICATE, {"revision": 1, "conditions": [READY]})
     kinds.call("POST", f"{CORE}/secrets", {"metadata": name, "data": {"tls.crt": encoded(ISSUER.pem)}})
     yield Mesh(kinds)
-    for path in (CERTIFICATE, SECRET, f"{CORE}/events"):
+    for path in (CERTIFICATE, SECRET, f"{CORE}/events", f"{CORE}/pods?gracePeriodSeconds=0"):
         kinds.call("DELETE", path)
 
 
@@ -174,6 +182,39 @@ def test_rejected_certificate_is_returned_with_the_failure(mesh, renew):
         answer = renew(timeout=900, event_timeout=900)
     assert (answer["code"], answer["changed"]) == ("issuer_rejected", True)
     assert answer["certificate"]["subject"] == NEXT.certificate.subject.rfc4514_string()
+
+
+PODS = ("identity-0", "identity-1", "identity-2")
+
+
+@pytest.mark.parametrize(
+    ("events", "in_use", "code"),
+    [
+        (["IssuerUpdated"] * 3, True, None),
+        (["IssuerUpdated"] * 2, False, None),
+        (["IssuerUpdated", "IssuerUpdateSkipped", "IssuerUpdateSkipped"], None, "issuer_rejected"),
+    ],
+)
+def test_every_pod_of_the_controller_must_use_the_issuer(mesh, renew, events, in_use, code):
+    """With several controllers, each loads the issuer at a time of its own, and verifies it with its own anchors."""
+    mesh.controller_pods(*PODS)
+    with mesh.reacts(DONE, *events):
+        answer = renew(timeout=900, event_timeout=8 if in_use is False else 900)
+    assert (answer.get("in_use"), answer.get("code"), answer["changed"]) == (in_use, code, True), answer
+
+
+def test_pods_that_have_finished_report_nothing(mesh, renew):
+    mesh.controller_pods(*PODS)
+    mesh.api.status(f"{CORE}/pods/identity-1", {"phase": "Failed"})
+    with mesh.reacts(DONE, "IssuerUpdated", "IssuerUpdated"):
+        assert renew(timeout=900, event_timeout=900)["in_use"] is True
+
+
+def test_unreadable_pods_are_an_error_before_renewal(mesh, renew, forwarder):
+    forwarder.fail("/pods", 403, times=1)
+    answer = renew(timeout=900, event_timeout=0)
+    assert answer["code"] == "refused" and "Pods of renewal" in answer["msg"]
+    assert not mesh.renewal_requested()
 
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/renewal/deployments"

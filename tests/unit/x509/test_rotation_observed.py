@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from authority import DAY, NOW, make
 from readings import ISSUER, LATER, NEXT, ROOT, leaf_of, pod, presented
@@ -93,12 +95,22 @@ def test_a_controller_is_restarted_unless_something_shows_that_it_uses_the_issue
     assert not controller_restarts(given, switched=True)  # the run has waited for Linkerd's event
 
 
-@pytest.mark.parametrize(("newest", "in_use"), [("api", True), ("web", False), (None, False)])
-def test_the_newest_certificates_show_which_issuer_the_controller_uses(newest, in_use):
-    """With several controllers, one of them can still use the old issuer."""
+@pytest.mark.parametrize(
+    ("new", "old", "in_use"),
+    [
+        (30, -30, True),
+        (30, 2, True),
+        (30, 20, False),  # one of several controllers still uses the old issuer, and another one has the newest leaf
+        (20, 30, False),
+        (30, 30, False),
+        (2, -30, False),  # one controller has loaded it, and nothing shows that the others have
+    ],
+)
+def test_certificates_issued_after_all_controllers_can_have_loaded_the_issuer_show_it(new, old, in_use):
+    """The times are minutes after the issuer was issued."""
     shown = []
-    for name, issuer in (("api", NEXT_ISSUER), ("web", ISSUER)):
-        start = NOW - DAY / 24 if name == newest or newest is None else NOW - DAY / 12
+    for name, issuer, minutes in (("api", NEXT_ISSUER, new), ("web", ISSUER, old)):
+        start = NEXT_ISSUER.certificate.not_valid_before_utc + timedelta(minutes=minutes)
         shown.append(presented(pod(name, BOTH), leaf_of(name, issuer, start=start), issuer))
     assert controller_restarts(reading(*SWITCHED, leaves=leaves.groups(shown))) is not in_use
 

@@ -40,7 +40,8 @@ def reading(anchors: str, issuer, carried: str, leaf_issuer, **more) -> dict:
     configuration = config_map(**{"ca-bundle.crt": anchors})
     configuration["metadata"]["labels"] = {"trust.cert-manager.io/bundle": "linkerd-identity-trust-roots"}
     found = [pod("web-0", carried), pod("identity-0", started=LATER.replace("09Z", "30Z"))]
-    shown = [presented(one, leaf_of("web", leaf_issuer), leaf_issuer) for one in found]
+    start = NOW - DAY / 48  # half an hour after NEXT_ISSUER was issued
+    shown = [presented(one, leaf_of("web", leaf_issuer, start=start), leaf_issuer) for one in found]
     source = sources.anchors_source(configuration, "linkerd")
     return {
         "anchors": {**source, "in_values": False},
