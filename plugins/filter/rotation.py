@@ -18,7 +18,10 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_inp
 )
 
 RESULTS = "what was read from each cluster, the result of vault_pki_issuer_info, and the options with their target"
-OPTIONS = {"target", "wait", "force", "adopt", "ignored_pods", "retired_roots", "final_restart"}
+OPTIONS = {
+    *("target", "wait", "force", "adopt"),
+    *("ignored_pods", "ignore_external_workloads", "retired_roots", "final_restart"),
+}
 Facts = dict[str, Any]
 
 
@@ -53,6 +56,7 @@ def rotation_options(options: Facts, clusters: dict[str, Facts]) -> problems.Opt
             one.replace(":", "").lower() for found in clusters.values() for one in found.get("retired_anchors", ())
         ),
         retired_roots=tuple(options.get("retired_roots", ())),
+        ignore_external_workloads=options.get("ignore_external_workloads", False),
         final_restart=options.get("final_restart", True),
     )
 

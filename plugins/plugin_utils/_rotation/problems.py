@@ -35,10 +35,12 @@ CODES = {
     "anchor_expired": "A trust anchor in use has expired.",
     "anchor_expires_too_soon": "A trust anchor in use expires before the rotation can finish.",
     "anchor_of_linked_clusters": "A cluster is linked, and trusts an anchor that may be of a linked cluster.",
+    "external_workloads": "Proxies outside of Kubernetes are part of the mesh, and the rotation cannot read them.",
     "target_unusable": "The new root is not a self-signed CA, or expires too soon.",
     "root_unknown": "A root to retire is not in Vault.",
     "root_in_use": "A root to retire is still in use.",
 }
+EXTERNAL_WORKLOADS = "externalworkloads.workload.linkerd.io"  # each object stands for a proxy outside of the cluster
 FORCED = ("linkerd_check_failed", "pods_distrust", "anchor_expired")  # ignored with rotation_force
 LEAF_VALIDITY = timedelta(hours=24)  # identity.issuer.issuanceLifetime of Linkerd's chart
 EXPIRING = "trust anchors are valid for at least 60 days"  # a warning of linkerd check
@@ -60,6 +62,7 @@ class Options:
     take_over: tuple[str, ...] = ()  # objects that may be changed though others created them
     retired_anchors: tuple[str, ...] = ()  # fingerprints of trust anchors that no linked cluster needs
     retired_roots: tuple[str, ...] = ()  # names of roots that lose the permission to sign when the rotation is done
+    ignore_external_workloads: bool = False  # proxies outside of Kubernetes are updated by others, or may fail
     final_restart: bool = True  # pods that carry removed anchors restart before roots are retired
 
 
@@ -91,6 +94,8 @@ def refusals(observed: ObservedState, clusters: dict[str, Facts], options: Optio
         yield from forbidden(name, found["certificates"], observed.ignored_pods)
         yield from owned_elsewhere(name, found.get("components") or {}, options)
         yield from failed_check(name, found.get("check") or {})
+        if not options.ignore_external_workloads:
+            yield from external_workloads(name, found.get("components") or {})
     if not options.adopt:
         yield from not_adopted(observed)
     yield from distrust(observed)
@@ -108,6 +113,19 @@ def owned_elsewhere(name: str, components: Facts, options: Options) -> Iterator[
         refused = ownership.refusal(one, options.take_over)
         if refused and not (options.adopt and refused[0] == "object_unmanaged"):
             yield problem(refused[0], name, refused[1])
+
+
+def external_workloads(name: str, components: Facts) -> Iterator[Facts]:
+    """Mesh expansion: proxies whose trust anchors and certificates no pod of the cluster shows."""
+    definitions = components.get("definitions") or []
+    if any(one["name"] == EXTERNAL_WORKLOADS and one.get("in_use") for one in definitions):
+        message = (
+            "The cluster has objects of the kind ExternalWorkload, or they cannot be listed. The rotation reads and "
+            "restarts pods only, so it cannot see whether proxies outside of Kubernetes trust the new root and have "
+            "certificates below it. Set rotation_ignore_external_workloads to true when you update them yourself: see "
+            "docs/guides/rotation.md."
+        )
+        yield problem("external_workloads", name, message)
 
 
 def not_adopted(observed: ObservedState) -> Iterator[Facts]:

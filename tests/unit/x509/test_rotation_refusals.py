@@ -8,10 +8,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import yaml
 from authority import DAY, NOW, key, make
 from readings import ISSUER, NEXT, ROOT, leaf_of
-from test_rotation_plan import BOTH, GOOD, NEW_NAME, NEXT_ISSUER, OLD_NAME, codes, planned, reading, vault
+from test_rotation_plan import BOTH, COLLECTION, GOOD, NEW_NAME, NEXT_ISSUER, OLD_NAME, codes, planned, reading, vault
 
+from ansible_collections.servicemesh.pki.plugins.filter.rotation import rotation_plan
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan
@@ -90,6 +92,42 @@ FOUND = {"failed": True, "passed": False, "msg": "x", "rc": 0, "errors": [], "wa
 def test_a_warning_about_the_end_of_the_old_root_does_not_stop_its_rotation(more, expected):
     found = planned(reading(ROOT.pem, ISSUER, ROOT.pem, ISSUER), more={"check": {**FOUND, **more}})
     assert codes(found) == expected
+
+
+def expanded(**definition) -> dict:
+    definitions = [{"name": "externalworkloads.workload.linkerd.io", **definition}]
+    return {"components": {"objects": [], "definitions": definitions}}
+
+
+@pytest.mark.parametrize(
+    ("definition", "options", "expected"),
+    [
+        ({"in_use": True}, {}, ["external_workloads"]),
+        ({"in_use": True}, {"force": True}, ["external_workloads"]),
+        ({"in_use": True}, {"ignore_external_workloads": True}, []),
+        ({"in_use": False}, {}, []),
+        ({}, {}, []),
+    ],
+)
+def test_proxies_outside_of_kubernetes_are_not_cut_off(definition, options, expected):
+    """Linkerd's chart of the CRDs always creates the kind, so only its objects count."""
+    found = planned(reading(ROOT.pem, ISSUER, ROOT.pem, ISSUER), more=expanded(**definition), **options)
+    assert codes(found) == expected
+    done = planned(reading(NEXT.pem, NEXT_ISSUER, NEXT.pem, NEXT_ISSUER), more=expanded(**definition), **options)
+    assert (done["finished"], codes(done)) == (True, [])
+
+
+def test_playbook_finds_out_whether_there_are_objects():
+    [task] = yaml.safe_load((COLLECTION / "playbooks/tasks/rotate/components.yml").read_text())
+    assert task["servicemesh.pki.mesh_prerequisites_info"]["count_objects"] is True
+
+
+def test_filter_passes_the_option():
+    given = {"one": {"certificates": reading(ROOT.pem, ISSUER, ROOT.pem, ISSUER), **GOOD, **expanded(in_use=True)}}
+    for ignore, expected in ((False, ["external_workloads"]), (True, [])):
+        options = {"target": NEW_NAME, "ignore_external_workloads": ignore}
+        found = rotation_plan(given, vault(OLD_NAME, NEW_NAME), options, at=NOW.isoformat())
+        assert codes(found) == expected
 
 
 OTHER = make("root.other.example", start=NOW - DAY, end=NOW + 300 * DAY)
