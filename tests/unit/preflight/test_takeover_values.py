@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The values that the role trust_manager writes into a release, by Ansible's own templates."""
+"""The values that roles write into a release, by Ansible's own templates."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
-ROLE = Path(__file__).resolve().parents[3] / "roles/trust_manager"
+ROLES = Path(__file__).resolve().parents[3] / "roles"
 THEIRS = {"defaultPackage": {"enabled": True}, "replicaCount": 2}
 
 
-def written(name: str, decision: dict, **given) -> dict:
-    """An internal variable of the role."""
+def written(name: str, decision: dict, role: str = "trust_manager", **given) -> dict:
+    """An internal variable of a role."""
     loader = DataLoader()
     files = [
-        loader.load_from_file(str(ROLE / part / "main.yml"), trusted_as_template=True) for part in ("defaults", "vars")
+        loader.load_from_file(str(ROLES / role / part / "main.yml"), trusted_as_template=True)
+        for part in ("defaults", "vars")
     ]
-    variables = files[0] | given | files[1] | {"preflight_result": {"decisions": {"trust_manager": decision}}}
+    variables = files[0] | given | files[1] | {"preflight_result": {"decisions": {role: decision}}}
     return Templar(loader=loader, variables=variables).template(variables[name])
 
 
@@ -43,3 +44,32 @@ def test_a_takeover_keeps_the_package_of_public_authorities(mark, kept, given, e
 def test_the_note_about_a_takeover_shows_the_same_values():
     requested = written("__trust_manager_requested", {}, ansible_skip_tags=[])
     assert "defaultPackage" not in requested["values"]
+
+
+@pytest.mark.parametrize("kept", [{}, {"fullnameOverride": "cm-of-others", "crds": {"enabled": False}}])
+def test_a_takeover_of_cert_manager_keeps_its_names_and_crds(kept):
+    decision = {"mark": "taken-over", "kept_values": {**kept, "replicaCount": 2}}
+    values = written("__cert_manager_release_values", decision, "cert_manager", cert_manager_release="cm")
+    names = ("fullnameOverride", "crds", "replicaCount")
+    assert {name: values[name] for name in names if name in values} == {**kept, "replicaCount": 2}
+    requested = written("__cert_manager_requested", decision, "cert_manager", ansible_skip_tags=[])["values"]
+    assert not {"fullnameOverride", "crds"} & set(requested)  # the note about the takeover
+
+
+def test_a_release_of_the_collection_has_its_name_and_the_crds():
+    decision = {"mark": "installed", "kept_values": {}}
+    values = written("__cert_manager_release_values", decision, "cert_manager", cert_manager_release="cm")
+    assert (values["fullnameOverride"], values["crds"]) == ("cm", {"enabled": True, "keep": True})
+
+
+@pytest.mark.parametrize(("release", "mark", "names"), [
+    ("leave", "", ["theirs"]),
+    ("upgrade", "taken-over", ["theirs"]),
+    ("upgrade", "installed", ["cm", "cm-webhook", "cm-cainjector"]),
+    ("install", "installed", ["cm", "cm-webhook", "cm-cainjector"]),
+])  # fmt: skip
+def test_the_role_waits_for_the_deployments_that_exist(release, mark, names):
+    controller = {"component": "cert-manager", "name": "theirs", "namespace": "tools"}
+    decision = {"release": release, "mark": mark, "kept_values": {}, "controllers": [controller]}
+    waited = written("__cert_manager_waited", decision, "cert_manager", cert_manager_release="cm")
+    assert [one["name"] for one in waited] == names
