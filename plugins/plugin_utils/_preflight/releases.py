@@ -75,6 +75,9 @@ def decide(result: Result, found: Facts, chart: Chart, is_required: bool = True)
         return leave(controllers)
     if own and is_other_chart:
         return _other_chart(result, chart, own, controllers)
+    if own and chart.chart == CRDS and _is_newer(chart, own) and (own["managed"] or chart.manage == "true"):
+        _newer_definitions(result, chart, own)
+        return leave(controllers)
     if own and own["managed"]:
         return _managed(result, chart, own, controllers)
     if own:
@@ -146,9 +149,23 @@ def _hidden(value: Any, path: str = "") -> Iterator[str]:
         yield path
 
 
-def _check_version(result: Result, chart: Chart, own: Facts) -> None:
+def _is_newer(chart: Chart, own: Facts) -> bool:
     present, new = numbers(own["chart_version"]), numbers(chart.version)
-    if present and new and present > new and not chart.may_be_older:
+    return bool(present and new and present > new)
+
+
+def _newer_definitions(result: Result, chart: Chart, own: Facts) -> None:
+    """Helm would delete the CRDs that the older chart does not contain, with every object of their kinds."""
+    result.note(
+        "definitions_newer",
+        f"release {chart.place}",
+        f"The Helm release {chart.place} has the chart {own['chart']} {own['chart_version']}, which is newer than "
+        f"{chart.version}. It is not changed, because Helm would delete CRDs that the older chart does not contain.",
+    )
+
+
+def _check_version(result: Result, chart: Chart, own: Facts) -> None:
+    if _is_newer(chart, own) and not chart.may_be_older:
         result.problem(
             "release_downgrade",
             f"release {chart.place}",

@@ -111,11 +111,28 @@ def test_a_newer_linkerd_is_not_replaced_by_older_charts():
     )
     result = check(found)
     assert [(one["code"], one["object"]) for one in result["problems"]] == [
-        ("release_downgrade", f"release linkerd/{name}") for name in charts
+        ("release_downgrade", "release linkerd/linkerd-control-plane")
     ]
     assert "linkerd_chart_version to 2027.1.1" in result["problems"][0]["message"]
     edge = requested(linkerd={"chart_version": "edge-26.6.3", "crds_chart_version": "edge-26.6.3"})
     assert codes(check(found, edge)) == []  # a version that cannot be compared
+
+
+@pytest.mark.parametrize(("managed", "manage"), [("installed", "auto"), ("taken-over", "auto"), ("", "true")])
+def test_a_downgrade_of_linkerd_keeps_the_newer_definitions(managed, manage):
+    """Helm deletes the CRDs that the older chart lacks. The next runs, without the permission, leave them as well."""
+    crds, control_plane = (release(f"linkerd-{name}", managed=managed) for name in ("crds", "control-plane"))
+    request = {**requested(linkerd={"manage": manage}), "allow_downgrade": True}
+    newer = [{**one, "chart_version": "2027.1.1"} for one in (crds, control_plane)]
+    downgraded = [newer[0], {**control_plane, "chart_version": "2026.6.3"}]
+    for found, permitted in ((newer, True), (downgraded, True), (downgraded, False)):
+        result = check(empty(releases=found), {**request, "allow_downgrade": permitted})
+        linkerd = result["decisions"]["linkerd"]
+        assert (codes(result), linkerd["release"], linkerd["crds"]["release"]) == ([], "upgrade", "leave")
+        [note] = [one for one in result["notes"] if one["code"] == "definitions_newer"]
+        assert note["object"] == "release linkerd/linkerd-crds"
+    same = check(empty(releases=[{**crds, "chart_version": "2026.6.3"}, control_plane]), request)
+    assert same["decisions"]["linkerd"]["crds"]["release"] == "upgrade"
 
 
 @PARTS
