@@ -10,11 +10,15 @@ module: helm_pending_release
 short_description: Clear pending Helm releases
 version_added: 0.1.0
 description:
-  - Clears releases with the status C(pending-install), C(pending-upgrade) or C(pending-rollback). A Helm process that
-    was interrupted leaves a release in such a status. Every later C(helm upgrade) then fails with I(another operation
-    is in progress), and M(kubernetes.core.helm) with it.
-  - Uninstalls a release that was never installed, and rolls back a release that was being upgraded. Afterwards
-    M(kubernetes.core.helm) works again. Releases with another status are not changed.
+  - Clears releases with the status C(pending-install), C(pending-upgrade), C(pending-rollback) or C(uninstalling). A
+    Helm process that was interrupted leaves a release in such a status. Every later C(helm upgrade) then fails, for
+    example with I(another operation is in progress), and M(kubernetes.core.helm) with it. A release that is
+    C(uninstalling) is not removed by M(kubernetes.core.helm) either.
+  - Rolls back a release that was being upgraded. A release that was being installed is rolled back to its own
+    revision, which creates its missing objects. It is not uninstalled, because that would also delete existing objects
+    that were handed over to the release, such as CRDs with every object of their kinds. A release that was being
+    uninstalled is uninstalled. Afterwards M(kubernetes.core.helm) works again. Releases with another status are not
+    changed.
   - A release is also pending while another Helm process works on it. If a release has been pending for less than
     O(grace) seconds, the task fails and changes nothing.
 extends_documentation_fragment:
@@ -61,11 +65,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 cleared:
-  description: Releases that were uninstalled or rolled back. In check mode, those that would be.
+  description: Releases that were rolled back or uninstalled. In check mode, those that would be.
   returned: success
   type: list
   elements: dict
-  sample: [{"release": "cert-manager", "status": "pending-install", "action": "uninstall", "age": 4000}]
+  sample: [{"release": "cert-manager", "status": "pending-upgrade", "action": "rollback", "revision": 2, "age": 4000}]
 pending:
   description: Releases that another Helm process may be working on, with the keys of RV(cleared).
   returned: failure with RV(code) V(release_in_progress)
@@ -92,7 +96,13 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._common import err
 from ansible_collections.servicemesh.pki.plugins.module_utils._common.errors import PkiError
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import access
 
-ACTIONS = {"pending-install": "uninstall", "pending-upgrade": "rollback", "pending-rollback": "rollback"}
+INSTALLING = "pending-install"
+ACTIONS = {
+    INSTALLING: "rollback",
+    "pending-upgrade": "rollback",
+    "pending-rollback": "rollback",
+    "uninstalling": "uninstall",
+}
 # Helm prefers these to the kubeconfig. An empty value is the same as none.
 UNSET_VARIABLES = dict.fromkeys(
     (
@@ -141,13 +151,15 @@ class Helm:
 
 def pending_releases(helm: Helm, releases: list[str]) -> list[dict[str, Any]]:
     """Those of the releases that are pending, with their age in seconds since Helm last updated them."""
-    found = json.loads(helm.run("list", "--pending", "--output", "json", "--time-format", "2006-01-02T15:04:05Z07:00"))
+    shown = ("--pending", "--uninstalling", "--output", "json", "--time-format", "2006-01-02T15:04:05Z07:00")
+    found = json.loads(helm.run("list", *shown))
     now = datetime.datetime.now(tz=datetime.UTC)
     return [
         {
             "release": entry["name"],
             "status": entry["status"],
             "action": ACTIONS[entry["status"]],
+            "revision": int(entry["revision"]),
             "age": round((now - datetime.datetime.fromisoformat(entry["updated"])).total_seconds()),
         }
         for entry in found or []
@@ -173,7 +185,8 @@ def unexpected_output(module: AnsibleModule, exc: Exception) -> PkiError:
     return PkiError(
         f"The output of helm list for namespace {module.params['namespace']} is not a list of releases "
         f"({type(exc).__name__}). "
-        f"Run `{module.params['helm_path']} list --pending --output json` and check the version of Helm.",
+        f"Run `{module.params['helm_path']} list --pending --uninstalling --output json` and check the version of "
+        "Helm.",
         code="unreadable_output",
     )
 
@@ -185,9 +198,16 @@ def work(module: AnsibleModule) -> dict:
         check_age(found, module.params["namespace"], module.params["grace"])
         if not module.check_mode:
             for entry in found:
-                helm.run(entry["action"], entry["release"], "--wait")
+                helm.run(*arguments(entry))
     before = {entry["release"]: entry["status"] for entry in found}
     return dict(changed=bool(found), cleared=found, diff={"before": before, "after": {}})
+
+
+def arguments(entry: dict[str, Any]) -> list[str]:
+    """Of the command that clears a release. After an installation that was killed, pods may never become ready."""
+    if entry["status"] == INSTALLING:
+        return [entry["action"], entry["release"], str(entry["revision"])]
+    return [entry["action"], entry["release"], "--wait"]
 
 
 def check_age(found: list[dict[str, Any]], namespace: str, grace: int) -> None:

@@ -29,7 +29,12 @@ def pending(helm, **releases):
         "pending",
         json.dumps(
             [
-                {"name": name.replace("_", "-"), "status": status, "updated": updated.strftime("%Y-%m-%dT%H:%M:%SZ")}
+                {
+                    "name": name.replace("_", "-"),
+                    "status": status,
+                    "revision": "4",
+                    "updated": updated.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                }
                 for name, status in releases.items()
             ]
         ),
@@ -48,10 +53,15 @@ def test_no_pending_release(helm, ok):
 
 
 @pytest.mark.parametrize(
-    ("status", "action"),
-    [("pending-install", "uninstall"), ("pending-upgrade", "rollback"), ("pending-rollback", "rollback")],
+    ("status", "action", "option"),
+    [
+        ("pending-install", "rollback", "4"),
+        ("pending-upgrade", "rollback", "--wait"),
+        ("pending-rollback", "rollback", "--wait"),
+        ("uninstalling", "uninstall", "--wait"),
+    ],
 )
-def test_pending_release_is_cleared(helm, ok, status, action):
+def test_pending_release_is_cleared(helm, ok, status, action, option):
     pending(helm, cert_manager=status)
     arguments = {"releases": ["cert-manager"], "namespace": "cert-manager", "grace": 30}
     predicted = ok("helm_pending_release", check=True, **arguments)
@@ -60,9 +70,9 @@ def test_pending_release_is_cleared(helm, ok, status, action):
     assert [one["action"] for one in predicted["cleared"]] == [action]
     age = done["cleared"][0].pop("age")
     assert 60 <= age < 90
-    assert done["cleared"] == [{"release": "cert-manager", "status": status, "action": action}]
+    assert done["cleared"] == [{"release": "cert-manager", "status": status, "action": action, "revision": 4}]
     assert (predicted["changed"], done["changed"], predicted["diff"]) == (True, True, done["diff"])
-    assert [call[2:] for call in actions(helm)] == [[action, "cert-manager", "--wait"]]
+    assert [call[2:] for call in actions(helm)] == [[action, "cert-manager", option]]
     for check in (False, True):
         assert not ok("helm_pending_release", check=check, **arguments)["changed"]
 
