@@ -73,3 +73,15 @@ def test_the_role_waits_for_the_deployments_that_exist(release, mark, names):
     decision = {"release": release, "mark": mark, "kept_values": {}, "controllers": [controller]}
     waited = written("__cert_manager_waited", decision, "cert_manager", cert_manager_release="cm")
     assert [one["name"] for one in waited] == names
+
+
+@pytest.mark.parametrize("role", ["cert_manager", "trust_manager", "linkerd"])
+@pytest.mark.parametrize(("release", "mark"), [("leave", ""), ("upgrade", "taken-over"), ("upgrade", "installed")])
+def test_upgrades_are_waited_for(role, release, mark):
+    """The condition Available of a Deployment is true although no pod of the new version starts."""
+    controller = {"component": role, "name": "theirs", "namespace": "tools"}
+    decision = {"release": release, "mark": mark, "kept_values": {}, "controllers": [controller]}
+    name = {"trust_manager": "__trust_manager_deployment"}.get(role, f"__{role}_waited")
+    waited = written(name, decision, role)
+    for one in waited if isinstance(waited, list) else [waited]:
+        assert (one["condition"], one["rollout"]) == ("Available", release != "leave")
