@@ -31,7 +31,8 @@ def evaluate(
     if "linkerd" in requested:
         result.decisions["linkerd"] = linkerd.decide(result, found, requested["linkerd"], may_be_older)
     if "issuer" in requested:
-        _issuer(result, found, requested["issuer"])
+        _addresses(result, requested["issuer"])
+        _permissions(result, found, requested["issuer"], requested.get("cert_manager"))
     if "linkerd" in requested:
         linkerd.check_identity(result, found, requested["linkerd"], requested.get("take_over") or [])
         linkerd.check_lifetime(result, requested["linkerd"], requested.get("vault"), now)
@@ -150,8 +151,8 @@ def _quota(result: Result, found: Facts, requested: Facts, name: str, is_left: b
     return {"namespace": bool(creates), "quota": bool(requested["forbid_secrets"]) and not reason}
 
 
-def _issuer(result: Result, found: Facts, requested: Facts) -> None:
-    """The addresses of the issuer, and the service account of cert-manager, which its role binding must name."""
+def _addresses(result: Result, requested: Facts) -> None:
+    """The addresses of the issuer."""
     for is_missing, name, what in (
         (
             not requested["server"],
@@ -167,19 +168,40 @@ def _issuer(result: Result, found: Facts, requested: Facts) -> None:
     ):
         if is_missing:
             result.problem("address_missing", name, f"{name} is empty. Set it to the address of {what}.")
+
+
+def _permissions(result: Result, found: Facts, requested: Facts, chart: Facts | None) -> None:
+    """The service account of cert-manager, which the role binding of the issuer must name.
+
+    cert-manager reads the Secrets of a ClusterIssuer in its own namespace, so that must be right without an account.
+    """
+    is_cluster_wide = any(one["kind"] == "ClusterIssuer" for one in requested["objects"])
     running = [one for one in found["deployments"] if one["component"] == "cert-manager"]
-    account = (requested["cert_manager_namespace"], requested["cert_manager_service_account"])
-    if not requested["needs_service_account"] or not running:
+    if not running and chart and result.decisions["cert_manager"]["release"] != LEAVE:
+        running = [_controller(chart)]
+    if not running or not (requested["needs_service_account"] or is_cluster_wide):
         return
-    if account not in {(one["namespace"], one["service_account"]) for one in running}:
+    named = (requested["cert_manager_namespace"], requested["cert_manager_service_account"])
+    count = len(named) if requested["needs_service_account"] else 1
+    if named[:count] not in {(one["namespace"], one["service_account"])[:count] for one in running}:
         one = running[0]
         result.problem(
             "cert_manager_mismatch",
             f"Deployment {one['namespace']}/{one['name']}",
-            f"cert-manager runs in namespace {one['namespace']} with service account {one['service_account']}, but the "
-            f"issuer would give permissions to {account[0]}/{account[1]}. Set pki_cert_manager_namespace to "
-            f"{one['namespace']} and vault_issuer_cert_manager_service_account to {one['service_account']}.",
+            f"cert-manager runs or will run in namespace {one['namespace']} with service account "
+            f"{one['service_account']}, but the issuer would give permissions to {named[0]}/{named[1]}. Set "
+            f"pki_cert_manager_namespace to {one['namespace']} and vault_issuer_cert_manager_service_account to "
+            f"{one['service_account']}.",
         )
+
+
+def _controller(chart: Facts) -> Facts:
+    """The controller that the run installs."""
+    values = chart["values"]
+    name = values.get("fullnameOverride") or chart["release"]
+    account = values.get("serviceAccount")
+    account_name = account.get("name") if isinstance(account, dict) else ""
+    return {"namespace": chart["namespace"], "name": name, "service_account": account_name or name}
 
 
 def _objects(result: Result, found: Facts, take_over: list[str]) -> None:

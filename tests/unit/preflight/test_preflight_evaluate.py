@@ -163,6 +163,24 @@ def test_cert_managers_own_service_account_is_needed():
     assert codes(check(found, requested(issuer={"needs_service_account": False}))) == []
     named = {"cert_manager_namespace": "security", "cert_manager_service_account": "cm"}
     assert codes(check(found, requested(issuer=named))) == []
+    cluster_wide = {"needs_service_account": False, "objects": [{"kind": "ClusterIssuer", "metadata": {"name": "v"}}]}
+    assert codes(check(found, requested(issuer=cluster_wide))) == ["cert_manager_mismatch"]
+    assert codes(check(found, requested(issuer={**cluster_wide, "cert_manager_namespace": "security"}))) == []
+
+
+@pytest.mark.parametrize(("chart", "account"), [
+    ({}, "cert-manager/cert-manager"),
+    ({"namespace": "certs"}, "certs/cert-manager"),
+    ({"release": "cm"}, "cert-manager/cm"),
+    ({"values": {"fullnameOverride": "cm"}}, "cert-manager/cm"),
+    ({"values": {"serviceAccount": {"name": "cm"}}}, "cert-manager/cm"),
+])  # fmt: skip
+def test_the_issuer_names_the_cert_manager_that_is_installed_first(chart, account):
+    space, dummy, name = account.partition("/")
+    named = {"cert_manager_namespace": space, "cert_manager_service_account": name}
+    assert codes(check(empty(), requested(cert_manager=chart, issuer=named))) == []
+    default = codes(check(empty(), requested(cert_manager=chart)))
+    assert default == ([] if not chart else ["cert_manager_mismatch"])
 
 
 @pytest.mark.parametrize(("version", "limits"), [("v1.20.3", False), ("v1.21.0", True), ("v1.22.1", True), ("", True)])

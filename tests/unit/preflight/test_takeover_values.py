@@ -85,3 +85,27 @@ def test_upgrades_are_waited_for(role, release, mark):
     waited = written(name, decision, role)
     for one in waited if isinstance(waited, list) else [waited]:
         assert (one["condition"], one["rollout"]) == ("Available", release != "leave")
+
+
+@pytest.mark.parametrize(("release", "namespace"), [("leave", "tools"), ("upgrade", "cert-manager")])
+def test_the_webhook_is_probed_in_a_namespace_that_exists(release, namespace):
+    controller = {"component": "cert-manager", "name": "theirs", "namespace": "tools"}
+    decision = {"release": release, "mark": "", "kept_values": {}, "controllers": [controller]}
+    assert written("__cert_manager_probe", decision, "cert_manager")["metadata"]["namespace"] == namespace
+
+
+@pytest.mark.parametrize(("role", "variable", "key"), [
+    ("cert_manager", "cert_manager_chart", "chart_version"),
+    ("trust_manager", "trust_manager_chart", "chart_version"),
+    ("linkerd", "linkerd_control_plane_chart", "chart_version"),
+    ("linkerd", "linkerd_crds_chart", "crds_chart_version"),
+])  # fmt: skip
+def test_the_version_of_a_chart_in_the_home_folder_is_not_compared(role, variable, key, tmp_path, monkeypatch):
+    """Helm expands the path as well."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "chart.tgz").touch()
+    versions = [
+        written(f"__{role}_requested", {}, role, ansible_skip_tags=[], **{variable: chart})[key]
+        for chart in ("~/chart.tgz", "~/absent.tgz")
+    ]
+    assert versions[0] == "" and versions[1]
