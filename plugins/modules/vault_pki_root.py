@@ -43,7 +43,10 @@ options:
     description: Name of the key of a new root. It is not compared.
     type: str
   default:
-    description: Whether to make it the default issuer of the mount. V(false) does not change the default.
+    description:
+      - Whether to make it the default issuer of the mount. V(false) does not change the default.
+      - If Vault makes every new issuer the default (C(default_follows_latest_issuer)), the module sets the previous
+        default again at once.
     type: bool
     default: false
   state:
@@ -140,6 +143,7 @@ differences:
   sample: {"minimum_remaining": {"expected": "30d", "found": "29d"}}
 """
 
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault import authority, pki
@@ -157,7 +161,9 @@ def check_request(vault: Vault, options: dict[str, Any], issuers: list[Issuer]) 
     authority.check_lifetime(options, mount, pki.check_mount(vault, mount))
     pki.check_key_name(vault, mount, options["key_name"], issuers)
     authority.check_supported(vault, f"{mount}/{GENERATE}", options)
-    sets_default = [("update", f"{mount}/config/issuers")] if options["default"] and issuers else []
+    sets_default = []
+    if issuers and (options["default"] or pki.default_follows(vault, mount)):
+        sets_default = [("update", f"{mount}/config/issuers")]
     vault.check_capabilities(("update", f"{mount}/{GENERATE}"), *sets_default)
 
 
@@ -177,6 +183,22 @@ def generate(vault: Vault, options: dict[str, Any]) -> tuple[bool, Issuer]:
     return is_ours, pki.read_new_issuer(vault, mount, name)
 
 
+def restore_default(vault: Vault, found: Issuer, issuers: list[Issuer]) -> Issuer:
+    """The new root, not as the default issuer. Vault makes it the default if default_follows_latest_issuer is set."""
+    previous = next((issuer for issuer in issuers if issuer.is_default), None)
+    if not found.is_default or previous is None:
+        return found
+    try:
+        pki.make_default(vault, previous)
+    except VaultError as exc:
+        exc.add(
+            f"The new root {found.title} is now the default issuer, because default_follows_latest_issuer is set in "
+            f"{found.mount}/config/issuers. Set default to {previous.issuer_name or previous.issuer_id} there."
+        )
+        raise
+    return replace(found, is_default=False)
+
+
 def present(module: Any, vault: Vault) -> dict[str, Any]:
     options = authority.validate_options(module.params)
     found, issuers = pki.read_issuer(vault, options["mount"], options["issuer_name"])
@@ -186,6 +208,8 @@ def present(module: Any, vault: Vault) -> dict[str, Any]:
         if module.check_mode:
             return authority.result(True, before, authority.predict_issuer(options, issuers), {})
         changed, found = generate(vault, options)
+        if changed and not options["default"]:
+            found = restore_default(vault, found, issuers)
     differing = authority.evaluate_drift(module, options, found, changed)
     after = found.facts()
     if options["default"] and not found.is_default:

@@ -240,6 +240,12 @@ def make_default(vault: Vault, issuer: Issuer) -> None:
     vault.write(f"{issuer.mount}/config/issuers", {"default": issuer.issuer_id})
 
 
+def default_follows(vault: Vault, mount: str) -> bool:
+    """Whether Vault makes each new issuer of the mount the default. False when the token may not read it."""
+    status, body = vault.exchange("GET", f"{mount}/config/issuers")
+    return status == 200 and isinstance(body, dict) and bool(body["data"].get("default_follows_latest_issuer"))
+
+
 def is_signed_by(issuer: Issuer, certificate: Any) -> bool:
     """Whether the issuer signed a certificate other than its own."""
     return certificate != issuer.certificate and certs.is_signed_by(certificate, issuer.certificate)

@@ -200,6 +200,30 @@ def test_default_issuer_changes_only_on_request(run, mount, server):
     assert config["default_follows_latest_issuer"], "the other setting of the same object was lost"
 
 
+def test_default_issuer_stays_when_it_follows_the_latest(run, mount, server):
+    """Others may have set it for their engine: a role without issuer_ref would sign with the new root."""
+    run.ok("vault_pki_root", mount=mount, **ROOT)
+    config = f"{mount}/config/issuers"
+    server.client.write_data(config, data={"default": "root-1", "default_follows_latest_issuer": True})
+    before = server.client.read(config)["data"]
+    done = run.four_ways("vault_pki_root", mount=mount, **{**ROOT, "issuer_name": "root-2"})
+    assert not done["issuer"]["is_default"]
+    assert server.client.read(config)["data"] == before
+    create = f'path "{mount}/issuers/generate/root/internal" {{ capabilities = ["update"] }}'
+    read = f'path "{config}" {{ capabilities = ["read"] }}'
+    third = {"mount": mount, **ROOT, "issuer_name": "root-3"}
+    names = ["update", config]
+    tune = f'path "sys/mounts/{mount}/tune" {{ capabilities = ["read"] }}'
+    run.error(
+        "vault_pki_root", code="permission_denied", names=names, **third, token=server.token_for(create, tune, read)
+    )
+    assert server.client.read(config)["data"] == before
+    login = server.token_for(create, tune)
+    names += ["root-1", "root-3"]
+    run.error("vault_pki_root", code="permission_denied", names=names, predicted=False, **third, token=login)
+    assert server.client.read(config)["data"]["default"] != before["default"], "the message names what must be restored"
+
+
 def test_existing_root_costs_two_requests(run, mount, monkeypatch):
     run.ok("vault_pki_root", mount=mount, **ROOT)
     send, count = requests.Session.send, []
