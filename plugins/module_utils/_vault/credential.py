@@ -144,6 +144,11 @@ def retry(call: Callable[[], T]) -> T:
     return result
 
 
+def is_forbidden(status: int, body: Any) -> bool:
+    """Whether a policy forbids the request. Vault also returns 403 for an accessor that has expired."""
+    return status == 403 and "permission denied" in str(body)
+
+
 def is_unanswered(exc: VaultError) -> bool:
     return exc.lost or exc.code == "unreachable"
 

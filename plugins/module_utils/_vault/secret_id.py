@@ -10,7 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift, durations
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault.credential import Credential, NewCredential
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.credential import (
+    Credential,
+    NewCredential,
+    is_forbidden,
+)
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
 
 MARK = "servicemesh_pki_request"  # in the metadata of a secret ID
@@ -18,6 +22,7 @@ MARK = "servicemesh_pki_request"  # in the metadata of a secret ID
 
 class SecretId(Credential):
     kind = "secret_id"
+    requested = 0  # seconds, the secret_id_ttl of the role
 
     @property
     def role(self) -> str:
@@ -29,7 +34,7 @@ class SecretId(Credential):
         if role is None:
             message = f"The role {name} does not exist in the auth method {mount}. Create it first (vault_resource)."
             raise VaultError(message, code="role_not_found")
-        ttl = durations.seconds(role.get("secret_id_ttl") or 0)
+        ttl = self.requested = durations.seconds(role.get("secret_id_ttl") or 0)
         if ttl and ttl <= self.minimum:
             raise VaultError(
                 f"The role {name} issues secret IDs for {durations.to_text(ttl)} (secret_id_ttl), not more than "
@@ -72,18 +77,30 @@ class SecretId(Credential):
         return NewCredential(str(data["secret_id"]), str(data["secret_id_accessor"]))
 
     def check_created(self, found: dict[str, Any]) -> None:
-        """The request contains nothing that Vault could shorten."""
+        """Warn if Vault shortened it to the maximum of the auth method, which it does without an error."""
+        start, end = (datetime.fromisoformat(found[name]) for name in ("creation_time", "expiration_time"))
+        created = round((end - start).total_seconds())
+        if 0 < created < self.requested:
+            self.vault.module.warn(
+                f"Vault issued the secret ID for {durations.to_text(created)}, not {durations.to_text(self.requested)} "
+                f"(secret_id_ttl of the role {self.params['role']}), because of the max_lease_ttl of the auth method "
+                f"{self.params['mount']}. Lower secret_id_ttl, or raise max_lease_ttl (vault_engine)."
+            )
 
     def revoke(self, value: str) -> None:
         self.vault.request("POST", f"{self.role}/secret-id/destroy", {"secret_id": value})
 
     def revoke_by_mark(self, mark: str) -> None:
+        path, forbidden = f"{self.role}/secret-id-accessor", False
         for accessor in self.vault.list(f"{self.role}/secret-id").get("keys") or []:
-            path, data = f"{self.role}/secret-id-accessor", {"secret_id_accessor": accessor}
+            data = {"secret_id_accessor": accessor}
             status, body = self.vault.exchange("POST", f"{path}/lookup", data)
+            forbidden = forbidden or is_forbidden(status, body)
             if status == 200 and (body["data"].get("metadata") or {}).get(MARK) == mark:
                 self.vault.request("POST", f"{path}/destroy", data)
                 return
+        if forbidden:
+            raise self.vault.permission_error("update", f"{path}/lookup")
 
     def is_ours(self, found: dict[str, Any]) -> bool:
         """Its metadata contains a mark. Earlier versions of this collection set no metadata."""

@@ -9,7 +9,11 @@ import re
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift, durations
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault.credential import Credential, NewCredential
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.credential import (
+    Credential,
+    NewCredential,
+    is_forbidden,
+)
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
 
 FACTS = ("policies", "renewable", "orphan", "period", "expire_time")
@@ -108,11 +112,15 @@ class Token(Credential):
 
     def revoke_by_mark(self, mark: str) -> None:
         """Vault cannot search by display name, so the login must be able to list and look up all accessors."""
+        path, forbidden = "auth/token/lookup-accessor", False
         for accessor in self.vault.list("auth/token/accessors").get("keys") or []:
-            status, body = self.vault.exchange("POST", "auth/token/lookup-accessor", {"accessor": accessor})
+            status, body = self.vault.exchange("POST", path, {"accessor": accessor})
+            forbidden = forbidden or is_forbidden(status, body)
             if status == 200 and str(body["data"].get("display_name")).endswith(f"-{mark}"):
                 self.vault.request("POST", "auth/token/revoke-accessor", {"accessor": accessor})
                 return
+        if forbidden:
+            raise self.vault.permission_error("update", path)
 
     def is_ours(self, found: dict[str, Any]) -> bool:
         """Its display name is that of create(), as Vault stores it. Earlier versions of this collection set no mark."""

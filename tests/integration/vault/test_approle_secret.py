@@ -74,6 +74,18 @@ def test_invalid_request_is_refused_before_the_first_change(run, kube, arguments
     assert kube.secrets == {}
 
 
+def test_secret_id_that_vault_shortens_is_reported(run, kube, arguments, server, path):
+    """Vault caps it at the maximum of the auth method, without an error."""
+    server.client.sys.tune_auth_method(path, max_lease_ttl="50h")
+    done = run("vault_approle_secret", **arguments, minimum_ttl="10h")
+    assert done["action"] == "created"
+    (warning,) = [str(one) for one in done["warnings"] if "secret_id_ttl" in str(one)]
+    assert [text for text in ("50h", "100h", path, "max_lease_ttl") if text not in warning] == []
+    server.client.sys.tune_auth_method(path, max_lease_ttl="200h")
+    done = run("vault_approle_secret", **arguments, minimum_ttl="60h")
+    assert done["action"] == "replaced" and not done.get("warnings")
+
+
 @pytest.mark.parametrize(("metadata", "is_ours"), [({"team": "x"}, False), (None, True)])
 def test_secret_id_of_others_is_not_destroyed(run, kube, arguments, server, path, metadata, is_ours):
     """Secret IDs of versions up to 0.2.0 have no metadata."""

@@ -220,6 +220,25 @@ def test_created_credential_that_cannot_be_searched_is_named(holder, vault, serv
     assert result["left_behind"] in result["msg"]
 
 
+def test_created_credential_that_can_be_listed_but_not_looked_up_is_named(holder, vault, server):
+    """The search must not end as if Vault had no such credential."""
+    create = f"{holder.role}/secret-id" if holder.role else CREATE
+    listed = create if holder.role else "auth/token/accessors"
+    rules = [f'path "{create}" {{ capabilities = ["update", "list"] }}']
+    rules += [f'path "{listed}" {{ capabilities = ["list", "sudo"] }}'] if not holder.role else []
+    rules += [f'path "{holder.role}" {{ capabilities = ["read"] }}'] if holder.role else []
+    server.client.sys.create_or_update_policy("signer", "\n".join(rules))
+    token = server.client.auth.token.create(policies=["signer"], ttl="1h")["auth"]["client_token"]
+    before = holder.accessors()
+    vault.breaks("POST", create, LOSE_ANSWER)
+    result = holder(token=token)
+    lookup = f"{holder.role}/secret-id-accessor/lookup" if holder.role else "auth/token/lookup-accessor"
+    expect_error(result, "answer_lost", f"update {lookup}")
+    left = holder.accessors() - before
+    assert len(left) == 1
+    assert result["left_behind"] in str(described(holder, left.pop()))
+
+
 def described(holder: Holder, accessor: str) -> dict:
     where, name = ("auth/token/lookup-accessor", "accessor")
     if holder.role:
