@@ -130,6 +130,38 @@ def test_root_that_exists_in_an_engine_with_other_issuers(play, theirs):
     assert play.settings[1] == 9000 and play.settings[0]["issuing_certificates"] == URLS["issuing_certificates"]
 
 
+def test_new_root_in_an_engine_with_other_issuers(play, theirs):
+    """The engine has a root of a mesh, too. A rotation creates the next one with the same role."""
+    theirs("corp", "Company Root")
+    theirs.add("linkerd-root-1", CN)
+    config = f"{play.mount}/config/issuers"
+    play.server.client.write_data(config, data={"default": "corp", "default_follows_latest_issuer": True})
+    before = play.server.client.read(config)["data"]
+    new = {"pki_root_issuer_name": "linkerd-root-2", "vault_pki_root_ttl": "2000h"}
+    for arguments in (("--check",), ()):
+        done = play.ok(*arguments, **new)
+        assert "changed=1" in done and "(corp)" in done and play.settings == (THEIRS, 2160)
+    assert "changed=0" in play.ok(**new)
+    assert (play.codes, play.names) == ([], {"corp", "linkerd-root-1", "linkerd-root-2"})
+    assert play.server.client.read(config)["data"] == before, "the roles of others sign with another issuer"
+    play.refused("90d", "375d", **{**new, "pki_root_issuer_name": "linkerd-root-3", "vault_pki_root_ttl": "9000h"})
+    play.ok(**new, pki_take_over=[f"Vault engine {play.mount}"])
+    assert play.settings[1] == 9000
+
+
+def test_issuers_that_a_mesh_trusts_are_not_those_of_others(play, theirs):
+    theirs("mesh", "Mesh Root")
+    (issuer,) = play.server.client.list(f"{play.mount}/issuers")["data"]["keys"]
+    pem = play.server.client.read(f"{play.mount}/issuer/{issuer}")["data"]["certificate"]
+    command = ["openssl", "x509", "-noout", "-fingerprint", "-sha256"]
+    shown = subprocess.run(command, input=pem, capture_output=True, text=True, check=True).stdout
+    fingerprint = shown.strip().partition("=")[2].replace(":", "").lower()
+    trusted = {"pki_root_issuer_name": "mesh-2", "vault_pki_trusted_roots": [fingerprint]}
+    theirs.add("corp", "Company Root")
+    play.ok(**trusted, vault_pki_root_ttl="2000h")
+    assert (play.codes, play.names, play.settings) == ([], {"mesh", "mesh-2", "corp"}, (THEIRS, 2160))
+
+
 def test_own_engine_from_nothing_to_a_second_root(play):
     assert "cannot be predicted" in play.ok("--check")
     play.ok()
@@ -145,9 +177,18 @@ def test_own_engine_from_nothing_to_a_second_root(play):
 
 
 def test_engine_without_issuers_is_used(play, server):
+    """Its maximum TTL is that of the server, 768 hours, until the run raises it."""
     server.client.sys.enable_secrets_engine("pki", play.mount)
+    assert "cannot be predicted" in " ".join(play.ok("--check").split())
     play.ok()
     assert play.names == {"linkerd-root-1"}
+    assert "changed=0" in play.ok()
+
+
+def test_limit_that_the_run_does_not_raise_fails_in_check_mode(play, theirs):
+    theirs("linkerd-root-1", CN)
+    theirs.add("corp", "Company Root")
+    play.refused("90d", "375d", pki_root_issuer_name="linkerd-root-2")
 
 
 def test_teardown_does_not_destroy_issuers_of_others(play, theirs):
