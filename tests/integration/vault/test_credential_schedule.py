@@ -64,8 +64,9 @@ def schedule(kubernetes, issuers, server, tmp_path, request):
     }  # fmt: skip
     (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"berlin": variables}}}))
 
-    def run(token: str, **more: str) -> str:
+    def run(token: str, *arguments: str, **more: str) -> str:
         command = ["ansible-playbook", "-i", tmp_path / "hosts.json", tmp_path / "play.yml", "--tags", "vault_issuer"]
+        command += arguments
         environment = {**os.environ, "VAULT_TOKEN": token}
         done = subprocess.run(
             [*command, "-e", json.dumps(more)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -99,6 +100,15 @@ def test_schedule_replaces_credential_with_the_policy_of_the_guide(schedule, kub
         assert server.client.auth.token.lookup(second[0])["data"]["policies"] == ["linkerd-identity-issuer-berlin"]
         other = hvac.Client(url=server.url, token=login).auth.token.create(policies=["another-policy"])
         assert "another-policy" in other["auth"]["policies"], "the guide warns of this"
+
+
+def test_check_mode_of_a_new_cluster_where_approle_is_enabled(schedule, server):
+    """The role of AppRole is predicted, so it cannot issue a secret ID."""
+    server.client.sys.enable_auth_method("approle")
+    assert "failed=0" in schedule(server.token, "--check", "--diff", vault_issuer_auth="approle")
+    schedule(server.token, vault_issuer_auth="approle")
+    changed = schedule(server.token, "--check", vault_issuer_auth="approle", vault_issuer_login_ttl="5m")
+    assert re.search(r"Create a secret ID .*\nok:", changed), "a role that changes still issues secret IDs"
 
 
 def test_date_is_removed_when_the_new_credential_does_not_expire(schedule, kubernetes, server):
