@@ -99,7 +99,7 @@ def test_policy_allows_one_identity_at_one_path(mesh):
     token = login_token(mesh)
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "/dev/null"]
     csr = mesh.run("openssl", "req", *key, "-subj", f"/CN={IDENTITY}")
-    good = {"csr": csr, "common_name": IDENTITY, "alt_names": IDENTITY, "ip_sans": "", "uri_sans": "", "ttl": "48h",
+    good = {"csr": csr, "common_name": IDENTITY, "alt_names": IDENTITY, "ip_sans": "", "uri_sans": "", "ttl": "48h0m0s",
             "exclude_cn_from_sans": "true"}  # fmt: skip
     status, answer = mesh.vault("POST", PATH, good, token)
     assert status == 200, answer
@@ -110,6 +110,7 @@ def test_policy_allows_one_identity_at_one_path(mesh):
         {"uri_sans": "spiffe://evil"},
         {"ip_sans": "10.0.0.1"},
         {"use_csr_values": True},
+        {"ttl": "87600h0m0s"},
         {"max_path_length": 3},
         {"permitted_dns_domains": "example.com"},
         {"exclude_cn_from_sans": "false"},

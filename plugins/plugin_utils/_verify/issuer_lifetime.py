@@ -20,7 +20,7 @@ MIN_DURATION, MIN_RENEW_BEFORE = 3600, 300
 def lifetime(anchors: Sequence[x509.Certificate], duration: str, renew_before: str, now: datetime) -> dict[str, Any]:
     """Return `problems` as sentences, and `last_issue`, the last time at which an issuer expires before its anchor.
 
-    The first anchor is the one that signs.
+    The first anchor is the one that signs. `ttl` is the duration as cert-manager sends it to Vault: as Go writes it.
     """
     seconds, seconds_before = durations.seconds(duration), durations.seconds(renew_before)
     problems = [
@@ -39,7 +39,8 @@ def lifetime(anchors: Sequence[x509.Certificate], duration: str, renew_before: s
         last = anchors[0].not_valid_after_utc - timedelta(seconds=seconds)
         if now > last:
             problems.append(_outlives(anchors[0], duration, now))
-    return {"problems": problems, "last_issue": certs.iso(last) if last else None}
+    ttl = f"{seconds // 3600}h{seconds % 3600 // 60}m{seconds % 60}s"
+    return {"problems": problems, "last_issue": certs.iso(last) if last else None, "ttl": ttl}
 
 
 def _outlives(anchor: x509.Certificate, duration: str, now: datetime) -> str:
