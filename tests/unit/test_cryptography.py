@@ -18,6 +18,7 @@ MODULES = {
     "linkerd_certificates_info": {},
     "linkerd_injected_anchors_info": {},
     "linkerd_issuer_renewal": {"name": "linkerd-identity-issuer"},
+    "linkerd_upgrade_manifest": {},
     "mesh_prerequisites_info": {},
     "service_account_issuer_info": {},
     "vault_pki_intermediate": {"mount": "pki", "issuer_name": "one", "common_name": "one", "ttl": "1h"},
