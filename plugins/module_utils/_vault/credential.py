@@ -87,7 +87,11 @@ class Credential(ABC):
 
     @abstractmethod
     def is_ours(self, found: dict[str, Any]) -> bool:
-        """Whether this collection created a credential that was looked up."""
+        """Whether this collection may have created a credential that was looked up."""
+
+    @abstractmethod
+    def has_mark(self, found: dict[str, Any]) -> bool:
+        """Whether it has a mark of create(), which earlier versions of this collection did not set."""
 
     @abstractmethod
     def check_created(self, found: dict[str, Any]) -> None:
@@ -249,9 +253,10 @@ def check_validity(credential: Credential, found: dict[str, Any]) -> None:
 def check_owner(module: Any, credential: Credential, secret: SecretValue, found: dict[str, Any]) -> None:
     """Fail if others created the credential, because a change would take it from the clients that use it.
 
-    Vault does not know an expired credential any more. Without an owner it can be replaced, because nothing can use it.
+    The owner of the Secret decides about a credential without a mark: an expired one, which Vault does not know any
+    more, or one that earlier versions of this collection or others created.
     """
-    owner = "" if found else secret.owner
+    owner = "" if found and credential.has_mark(found) else secret.owner
     if module.params["take_over"] or not (owner or (found and not credential.is_ours(found))):
         return
     raise VaultError(

@@ -104,8 +104,10 @@ class SecretId(Credential):
 
     def is_ours(self, found: dict[str, Any]) -> bool:
         """Its metadata contains a mark. Earlier versions of this collection set no metadata."""
-        metadata = found.get("metadata") or {}
-        return not metadata or MARK in metadata
+        return not found.get("metadata") or self.has_mark(found)
+
+    def has_mark(self, found: dict[str, Any]) -> bool:
+        return MARK in (found.get("metadata") or {})
 
     def accessor(self, found: dict[str, Any]) -> str:
         return str(found.get("secret_id_accessor"))

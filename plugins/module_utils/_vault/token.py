@@ -124,8 +124,15 @@ class Token(Credential):
 
     def is_ours(self, found: dict[str, Any]) -> bool:
         """Its display name is that of create(), as Vault stores it. Earlier versions of this collection set no mark."""
-        name = re.sub("[^a-zA-Z0-9-]", "-", self.params["secret_name"])
-        return bool(re.fullmatch(f"token-{name}(-[0-9a-f]{{16}})?", found.get("display_name") or ""))
+        return found.get("display_name") == self.display_name or self.has_mark(found)
+
+    def has_mark(self, found: dict[str, Any]) -> bool:
+        return bool(re.fullmatch(f"{self.display_name}-[0-9a-f]{{16}}", found.get("display_name") or ""))
+
+    @property
+    def display_name(self) -> str:
+        """The display name without the mark, as Vault stores it."""
+        return "token-" + re.sub("[^a-zA-Z0-9-]", "-", self.params["secret_name"])
 
     def accessor(self, found: dict[str, Any]) -> str:
         return str(found.get("accessor"))

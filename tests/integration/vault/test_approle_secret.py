@@ -86,13 +86,23 @@ def test_secret_id_that_vault_shortens_is_reported(run, kube, arguments, server,
     assert done["action"] == "replaced" and not done.get("warnings")
 
 
-@pytest.mark.parametrize(("metadata", "is_ours"), [({"team": "x"}, False), (None, True)])
-def test_secret_id_of_others_is_not_destroyed(run, kube, arguments, server, path, metadata, is_ours):
-    """Secret IDs of versions up to 0.2.0 have no metadata."""
+SYNCED = {
+    "ownerReferences": [{"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "name": "x", "uid": "u"}]
+}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "secret", "is_ours"),
+    [({"team": "x"}, {}, False), (None, {}, True), (None, SYNCED, False)],
+    ids=["metadata of others", "no metadata", "no metadata in a Secret of others"],
+)
+def test_secret_id_of_others_is_not_destroyed(run, kube, arguments, server, path, metadata, secret, is_ours):
+    """Secret IDs of versions up to 0.2.0 have no metadata, and neither have those of `vault write -f`."""
     created = server.client.auth.approle.generate_secret_id("r", mount_point=path, metadata=metadata)
     theirs = created["data"]["secret_id"]
     value = base64.b64encode(theirs.encode()).decode()
-    kube.secrets[PLACE] = {"metadata": {"name": PLACE[1], "resourceVersion": "1"}, "data": {"secretId": value}}
+    described = {"name": PLACE[1], "resourceVersion": "1", **secret}
+    kube.secrets[PLACE] = {"metadata": described, "data": {"secretId": value}}
     server.client.auth.approle.create_or_update_approle("r", mount_point=path, secret_id_ttl="200h")
     options = {**arguments, "minimum_ttl": "150h"}
     if not is_ours:
