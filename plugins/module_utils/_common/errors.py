@@ -39,7 +39,7 @@ class PkiError(Exception):
 
 
 def format_frames(exc: BaseException) -> str:
-    """The traceback without the exception's message, which may contain a secret of the response."""
+    """The traceback without the messages of the exception and its causes, which may contain a secret."""
     return "".join(traceback.format_tb(exc.__traceback__))
 
 
@@ -51,7 +51,7 @@ def run(module: Any, work: Callable[[], dict[str, Any]], unexpected: Callable[[E
     try:
         result = work()
     except PkiError as exc:
-        module.fail_json(**exc.result())
+        module.fail_json(**exc.result(), exception=format_frames(exc))
     except UNEXPECTED as exc:
         module.fail_json(**unexpected(exc).result(), exception=format_frames(exc))
     module.exit_json(**result)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No secret is in the output of ansible-playbook with -vvv and --diff, in the process list, or on the disk."""
+"""No secret is in the output of ansible-playbook with -vvv, --diff and tracebacks, the process list or the disk."""
 
 from __future__ import annotations
 
@@ -50,6 +50,8 @@ def playbook(server, mount: str, login: str, kube: SecretsStandIn) -> list[dict]
             dict(path="x", type="pki", **approle, secret_id=secret("SECRET_ID")),
         ),  # has no permission, and fails
         ("vault_engine", dict(path="x", type="pki", auth_method="userpass", username="u", password=secret("PASSWORD"))),
+        # requests shows the header that it refuses
+        ("vault_engine", dict(path="x", type="pki", token=secret("FILE_FROM_WINDOWS"))),
         ("vault_token_secret", {**holder, "state": "absent"}),
         ("vault_pki_root", {**root, "common_name": "other"}),
     ]
@@ -118,9 +120,11 @@ def test_no_secret_is_shown_or_stored(server, path, kube, tmp_path):
         env={
             **os.environ,
             **secrets,
+            "FILE_FROM_WINDOWS": f"{server.token}\r",
             "SECRETS_TEST": str(tmp_path),
             "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"),
             "ANSIBLE_LOG_PATH": str(tmp_path / "log"),
+            "ANSIBLE_DISPLAY_TRACEBACK": "error",
         },
         capture_output=True,
         text=True,
@@ -131,7 +135,8 @@ def test_no_secret_is_shown_or_stored(server, path, kube, tmp_path):
     client.sys.disable_auth_method(approle)
     client.sys.disable_auth_method(f"{path}-login")
     assert "failed=0" in done.stdout, done.stdout[-3000:]
-    assert "ignored=3" in done.stdout, done.stdout[-3000:]
+    assert "ignored=4" in done.stdout, done.stdout[-3000:]
+    assert "contains a space or a line end" in done.stdout and ", in exchange" in done.stdout + done.stderr
     assert len(set(written)) == 2, "the token was not replaced"
     assert any("ansible-playbook" in line for line in watch.seen)
     left = "".join(file.read_text(errors="replace") for file in tmp_path.rglob("*") if file.is_file())
