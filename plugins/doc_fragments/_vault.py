@@ -30,8 +30,8 @@ notes:
   - "RV(code) of a failed login is V(invalid_login), V(login_refused), V(login_required) or V(invalid_token)."
   - "RV(code) of a refused request is V(permission_denied), V(mount_not_found), V(path_in_use), V(unsupported_path),
     V(unknown_engine_type), V(namespace_not_found), V(namespaces_not_supported) or V(request_refused)."
-  - "RV(code) of a Vault that cannot respond is V(vault_sealed), V(vault_not_initialized), V(vault_standby) or
-    V(vault_failed)."
+  - "RV(code) of a Vault that cannot respond is V(vault_sealed), V(vault_not_initialized), V(vault_standby),
+    V(vault_failed) or V(rate_limited), when a request exceeds a quota."
 """
 
     AUTHORITY = r"""

@@ -64,6 +64,8 @@ def explain_response(url: str, capability: str, path: str, status: int, reason: 
         return f"Vault at {url} is sealed. Unseal it, then run this again.", "vault_sealed"
     if status == 501 or "not initialized" in text:
         return f"Vault at {url} is not initialized. Initialize and unseal it first.", "vault_not_initialized"
+    if status == 429 and reason:  # without a reason, it is the health of a standby node
+        return explain_limited_rate(url, reason), "rate_limited"
     if status in (429, 472, 473) or "not active" in text or "standby" in text:
         message = f"Vault at {url} is a standby node that serves no requests. Set url to the active node."
         return message, "vault_standby"
@@ -91,6 +93,14 @@ def explain_response(url: str, capability: str, path: str, status: int, reason: 
 def explain_used_path(url: str, path: str, other: str) -> tuple[str, str]:
     """The message and the code for a path that another engine contains."""
     return f"{path} is not free in Vault at {url}: an engine is mounted at {other}. Choose another path.", "path_in_use"
+
+
+def explain_limited_rate(url: str, reason: str) -> str:
+    """The message for a request that exceeds a quota of Vault."""
+    return (
+        f"Vault at {url} limits the number of requests ({reason}). Wait and run again, run fewer clusters at once "
+        "(--forks), or have the quota raised."
+    )
 
 
 def explain_unknown_type(url: str, engine_type: str) -> tuple[str, str]:
@@ -123,6 +133,8 @@ def from_login(url: str, method: str, exc: Any) -> VaultError:
     if "sealed" in reason.lower():
         message, code = explain_response(url, "update", "", 503, reason)
         return VaultError(message, 503, code=code)
+    if "quota exceeded" in reason:
+        return VaultError(explain_limited_rate(url, reason), 429, reason, code="rate_limited")
     refused = f"Vault at {url} refused the login with {method}"
     if reason in ("permission denied", ""):  # Vault gives no more detail before the login
         message = f"{refused}: permission denied. Check that the method is enabled at mount_point, and the credentials."

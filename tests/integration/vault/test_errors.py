@@ -166,3 +166,27 @@ def test_unknown_namespace_is_reported(run, server):
     code = "namespace_not_found" if server.product == "OpenBao" else "namespaces_not_supported"
     names = [server.url, "VAULT_NAMESPACE"]
     run.error("vault_engine", code=code, names=names, path="x", type="pki", namespace="nosuch")
+
+
+@pytest.fixture
+def quota(server, path):
+    """A limit of one request per hour for a kv engine and for an auth method of the same name."""
+    server.client.sys.enable_secrets_engine("kv", path, options={"version": "1"})
+    server.client.sys.enable_auth_method("userpass", path=path)
+    for name, limited in (("engine", f"{path}/"), ("method", f"auth/{path}/")):
+        data = {"path": limited, "rate": 1, "interval": "1h"}
+        server.client.write_data(f"sys/quotas/rate-limit/{path}-{name}", data=data)
+    yield path
+    for name in ("engine", "method"):
+        server.client.delete(f"sys/quotas/rate-limit/{path}-{name}")
+    server.client.sys.disable_auth_method(path)
+
+
+def test_limited_rate_of_requests_is_reported(run, server, quota):
+    """Vault returns status 429 for it, as a standby node does for its health."""
+    run(RESOURCE, path=f"{quota}/x")
+    names = [server.url, "--forks"]
+    run.error(RESOURCE, code="rate_limited", names=names, path=f"{quota}/x")
+    login = dict(auth_method="userpass", mount_point=quota, username="u", password="pa55w0rd-1")
+    run(RESOURCE, path=f"{quota}/x", **login)
+    run.error(RESOURCE, code="rate_limited", names=names, path=f"{quota}/x", **login)
