@@ -16,6 +16,7 @@ description:
     the new keys are written.
   - With O(keys=auto) the module tries what Vault accepts, in the order discovery, key set, static keys. Vault itself
     fetches an address before it accepts it, so a refusal shows that Vault cannot reach it.
+  - If Vault accepts no source, or after another error, the module writes the earlier configuration again.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth
@@ -27,12 +28,13 @@ attributes:
     details:
       - Whether Vault reaches an address shows only when it is written. In check mode, a configuration that
         O(keys) permits is reported as unchanged, and RV(source) is empty for one that must be written.
+      - With O(role), the login that must fail is also sent in check mode, for a discovery document that is configured.
   diff_mode:
     support: full
   idempotent:
     support: full
     details:
-      - An address that Vault has accepted is not tried again. Static keys are replaced by an address as soon as Vault
+      - An address that Vault has accepted is not written again. Static keys are replaced by an address as soon as Vault
         accepts one, with O(keys=auto).
 options:
   path:
@@ -72,7 +74,8 @@ options:
   role:
     description:
       - Role of the auth method. With it, the module sends a login that must fail, and reads from the refusal whether
-        Vault can fetch the keys that the discovery document names. Without it, only the document is tried.
+        Vault can fetch the keys that the discovery document names. This also applies to a document that is configured
+        already. Without it, only the document is tried.
     type: str
   take_over:
     description:

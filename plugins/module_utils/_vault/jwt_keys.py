@@ -13,7 +13,11 @@ from urllib.parse import urlsplit
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError, format_reasons
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import (
+    VaultError,
+    format_reasons,
+    from_response,
+)
 
 # Vault replaces the whole configuration on a write, so each source resets the fields of the others.
 EMPTY: dict[str, Any] = {
@@ -103,15 +107,37 @@ def configure(module: Any, vault: Vault) -> dict[str, Any]:
     found = vault.read(path) or {}
     check_owner(params, found)
     current = next((source for source in candidates if not drift.differences(source.data, found)), None)
+    refusals: list[dict[str, str]] = []
+    reason = explain_unreadable_keys(vault, path, current, params["role"]) if current else ""
+    if current and reason:  # a run that was killed may have left it
+        refusals.append(refusal(current, reason))
+        candidates, current = [source for source in candidates if source != current], None
     keeps_static = params["keys"] == "static" or candidates == [current] or module.check_mode
     if current and (current.kind != "static" or keeps_static):
         return result(found, current, found, [])
-    if module.check_mode:
+    if module.check_mode and candidates:
         vault.check_capabilities(("update", path))
         predicted = candidates[0] if len(candidates) == 1 else None
-        return result(found, predicted, predicted.data if predicted else {}, [])
-    chosen, refusals = first_accepted(vault, path, candidates, current, params["role"])
-    if chosen is None:
+        return result(found, predicted, predicted.data if predicted else {}, refusals)
+    chosen = write_first_accepted(vault, path, found, candidates, current, refusals)
+    now = found if chosen is current else vault.read(path) or {}
+    return result(found, chosen, now, refusals)
+
+
+def write_first_accepted(
+    vault: Vault,
+    path: str,
+    found: dict[str, Any],
+    candidates: list[Source],
+    current: Source | None,
+    refusals: list[dict[str, str]],
+) -> Source:
+    """Write the first source that Vault accepts. After an error, Vault has the earlier configuration again."""
+    params = vault.module.params
+    try:
+        chosen = first_accepted(vault, path, candidates, current, params["role"], refusals)
+        if chosen:
+            return chosen
         reasons = "; ".join(f"{one['url']}: {one['reason']}" for one in refusals)
         raise VaultError(
             f"Vault accepts none of the addresses for the keys of {params['issuer']}: {reasons}. Let Vault reach one "
@@ -119,49 +145,83 @@ def configure(module: Any, vault: Vault) -> dict[str, Any]:
             code="no_keys",
             refusals=refusals,
         )
-    now = found if chosen is current else vault.read(path) or {}
-    return result(found, chosen, now, refusals)
+    except BaseException as exc:  # an interrupt, too
+        restore(vault, path, found, exc)
+        raise
+
+
+def restore(vault: Vault, path: str, found: dict[str, Any], first: BaseException) -> None:
+    """Write the earlier configuration again, if there was one. A failure is added to the first error."""
+    try:
+        if found and drift.differences(found, vault.read(path) or {}):
+            fields = {name: value for name, value in found.items() if value not in drift.EMPTY}
+            vault.request("POST", path, fields)
+    except VaultError as second:
+        if isinstance(first, VaultError):
+            first.add(f"Vault may not have the earlier configuration of {path} any more: {second} Run again.")
 
 
 def first_accepted(
-    vault: Vault, path: str, candidates: list[Source], current: Source | None, role: str | None
-) -> tuple[Source | None, list[dict[str, str]]]:
-    """The first source that Vault accepts, which is then stored, and the refusals of those before it."""
-    refusals: list[dict[str, str]] = []
-    unreachable: set[str] = set()
+    vault: Vault,
+    path: str,
+    candidates: list[Source],
+    current: Source | None,
+    role: str | None,
+    refusals: list[dict[str, str]],
+) -> Source | None:
+    """The first source that Vault accepts, which is then stored. Those before it are added to the refusals."""
     replaced = False
     for source in candidates:
-        if source.host and source.host in unreachable:
+        if is_unreachable(source, refusals):
             continue
         if source is current and not replaced:
-            return source, refusals
+            return source
         reason, stored = try_source(vault, path, source, role)
         replaced = replaced or stored
         if not reason:
-            return source, refusals
-        refusals.append({"source": source.kind, "url": source.url, "reason": reason})
-        if any(text in reason.lower() for text in UNREACHABLE):
-            unreachable.add(source.host)
-    return None, refusals
+            return source
+        refusals.append(refusal(source, reason))
+    return None
+
+
+def refusal(source: Source, reason: str) -> dict[str, str]:
+    return {"source": source.kind, "url": source.url, "reason": reason}
+
+
+def is_unreachable(source: Source, refusals: list[dict[str, str]]) -> bool:
+    """Whether Vault did not reach another address of the same host."""
+    reasons = [one["reason"].lower() for one in refusals if source.host and urlsplit(one["url"]).netloc == source.host]
+    return any(text in reason for text in UNREACHABLE for reason in reasons)
 
 
 def try_source(vault: Vault, path: str, source: Source, role: str | None) -> tuple[str, bool]:
-    """Write a source. Returns why Vault cannot use it, empty if it can, and whether Vault has stored it."""
+    """Write a source. Returns why Vault cannot use it, empty if it can, and whether Vault may have stored it."""
     try:
         vault.request("POST", path, source.data)
     except VaultError as exc:
         if exc.status != 400 and not exc.lost:
             raise
-        return shorten(exc.reason or str(exc)), False
-    if source.kind == "discovery" and role:
-        return explain_unreadable_keys(vault, path.removesuffix("/config"), role, source.data["bound_issuer"]), True
-    return "", True
+        return shorten(exc.reason or str(exc)), exc.lost
+    return explain_unreadable_keys(vault, path, source, role), True
 
 
-def explain_unreadable_keys(vault: Vault, path: str, role: str, issuer: str) -> str:
-    """Why Vault cannot read the keys of a discovery document, empty if it can. It fetches them at a login only."""
-    body = vault.exchange("POST", f"{path}/login", {"role": role, "jwt": unsigned_token(issuer)})[1]
-    reason = format_reasons(body.get("errors") or "") if isinstance(body, dict) else ""
+def explain_unreadable_keys(vault: Vault, path: str, source: Source, role: str | None) -> str:
+    """Why Vault cannot read the keys of a discovery document, empty if it can. It fetches them at a login only.
+
+    Vault waits for them as long as this module waits for Vault, so a lost response is a reason, too.
+    """
+    if source.kind != "discovery" or not role:
+        return ""
+    login = f"{path.removesuffix('/config')}/login"
+    try:
+        status, body = vault.exchange("POST", login, {"role": role, "jwt": unsigned_token(source.data["bound_issuer"])})
+        if status == 429 or status >= 500 or not isinstance(body, dict):
+            raise from_response(vault.url, "update", login, status, body)
+    except VaultError as exc:
+        if not exc.lost:
+            raise
+        return shorten(str(exc))
+    reason = format_reasons(body.get("errors") or "")
     return shorten(reason) if "fetching keys" in reason else ""
 
 

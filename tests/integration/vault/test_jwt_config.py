@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import hvac
 import kubernetes_server
 import pytest
+from breaking_proxy import LOSE_ANSWER
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
@@ -70,6 +71,7 @@ class KeySet:
     def __init__(self, folder) -> None:
         self.key = new_key()
         self.serves_keys = True
+        self.delay = 0.0  # seconds before the keys are served
         files = (folder / "tls.key", folder / "tls.pem")
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
@@ -105,6 +107,7 @@ class KeySet:
             supported = {"response_types_supported": ["id_token"], "subject_types_supported": ["public"]}
             algorithms = {"id_token_signing_alg_values_supported": ["RS256"]}
             return {"issuer": self.url, "jwks_uri": f"{self.url}/keys", **supported, **algorithms}
+        time.sleep(self.delay)
         numbers = self.key.public_key().public_numbers()
         key = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": str(numbers.n % 10**6), "e": "AQAB"}
         return {"keys": [{**key, "n": encoded(numbers.n.to_bytes(256, "big"))}]} if self.serves_keys else {}
@@ -232,6 +235,86 @@ def test_discovery_document_with_unreadable_keys_is_not_used(run, server, method
     assert can_login(server, method, public_issuer.token())
     config = server.client.read(f"auth/{method}/config")["data"]
     assert config["oidc_discovery_url"] == ""
+
+
+def config(server, method: str) -> dict:
+    return server.client.read(f"auth/{method}/config")["data"]
+
+
+def test_configuration_that_works_is_restored_when_no_source_is_accepted(run, server, method, public_issuer):
+    configured(run, method, keys="static", **of_public(public_issuer))
+    path = f"auth/{method}/config"
+    fields = {name: value for name, value in config(server, method).items() if value not in ("", [], {}, None)}
+    server.client.write_data(path, data={**fields, "default_role": "r"})
+    before = config(server, method)
+    public_issuer.serves_keys = False
+    options = dict(path=method, role="r", keys="discovery", **of_public(public_issuer))
+    for dummy in range(2):
+        run.error("vault_jwt_config", code="no_keys", names=[public_issuer.url], predicted=False, **options)
+        assert config(server, method) == before
+        assert can_login(server, method, public_issuer.token())
+
+
+def test_discovery_of_a_killed_run_is_not_accepted(run, server, method, public_issuer):
+    """Vault stores it before the keys are tried."""
+    public_issuer.serves_keys = False
+    data = {"oidc_discovery_url": public_issuer.url, "oidc_discovery_ca_pem": public_issuer.ca}
+    server.client.write_data(f"auth/{method}/config", data={**data, "bound_issuer": public_issuer.url})
+    options = dict(path=method, role="r", **of_public(public_issuer))
+    refused = run("vault_jwt_config", keys="discovery", **options)
+    assert refused["code"] == "no_keys", refused
+    predicted, result = (run("vault_jwt_config", check=check, **options) for check in (True, False))
+    assert predicted["changed"] and result["changed"]
+    assert (predicted["source"], result["source"]) == ("", "static")
+    assert can_login(server, method, public_issuer.token())
+
+
+def test_keys_that_vault_waits_for_are_unreadable(run, server, method, public_issuer):
+    """A firewall drops the connection, and the module waits as long as Vault."""
+    public_issuer.delay = 8
+    result = run("vault_jwt_config", path=method, role="r", timeout=4, **of_public(public_issuer))
+    assert result.get("source") == "static", result
+    assert any("did not respond in time" in one["reason"] for one in result["refusals"])
+    assert can_login(server, method, public_issuer.token())
+
+
+@pytest.mark.parametrize("fault", [LOSE_ANSWER, 504])
+def test_lost_response_to_the_trial_login(run, vault, server, method, public_issuer, fault):
+    vault.breaks("POST", f"auth/{method}/login", fault)
+    result = run("vault_jwt_config", url=vault.url, path=method, role="r", **of_public(public_issuer))
+    assert not result.get("failed"), result
+    assert ("discovery", public_issuer.url) in [(one["source"], one["url"]) for one in result["refusals"]]
+    assert can_login(server, method, public_issuer.token())
+
+
+@pytest.mark.parametrize("fault", [LOSE_ANSWER, 504])
+def test_lost_response_to_a_write_does_not_leave_its_source(run, vault, server, method, public_issuer, fault):
+    """Vault has stored the discovery document, and the static keys count as the current ones."""
+    configured(run, method, keys="static", **of_public(public_issuer))
+    public_issuer.serves_keys = False
+    vault.breaks("POST", f"auth/{method}/config", fault, times=2)  # with the CAs of the system, and of the cluster
+    result = run("vault_jwt_config", url=vault.url, path=method, role="r", **of_public(public_issuer))
+    assert result["source"] == "static", result
+    assert config(server, method)["oidc_discovery_url"] == ""
+    assert can_login(server, method, public_issuer.token())
+
+
+def test_configuration_is_restored_after_an_error(run, vault, server, method, public_issuer):
+    configured(run, method, keys="static", **of_public(public_issuer))
+    before = config(server, method)
+    vault.breaks("POST", f"auth/{method}/login", 429)
+    result = run("vault_jwt_config", url=vault.url, path=method, role="r", **of_public(public_issuer))
+    assert result.get("failed"), result
+    assert config(server, method) == before
+
+
+def test_configuration_that_may_not_be_restored_is_named(run, vault, server, method, public_issuer):
+    configured(run, method, keys="static", **of_public(public_issuer))
+    vault.breaks("POST", f"auth/{method}/login", 429, before=vault.goes_down)
+    result = run("vault_jwt_config", url=vault.url, path=method, role="r", **of_public(public_issuer))
+    names = ["earlier configuration", f"auth/{method}/config", "Run again"]
+    assert result.get("failed") and all(name in result["msg"] for name in names), result
+    assert not configured(run, method, keys="discovery", **of_public(public_issuer)).get("failed")
 
 
 @pytest.mark.parametrize("keys", ["discovery", "jwks"])
