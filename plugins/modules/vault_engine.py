@@ -149,6 +149,14 @@ engine:
     {"path": "pki", "type": "pki", "description": "Root of the mesh", "accessor": "pki_4b8295c5", "local": false,
      "config": {"default_lease_ttl": 0, "max_lease_ttl": 7776000, "force_no_cache": false}, "options": {},
      "seal_wrap": false}
+roles:
+  description:
+    - Names of the roles of an existing auth method before the run, at C(auth/PATH/role). Empty for a method without
+      roles. None if the login is not permitted to list them.
+    - Another role shows that others use the auth method, too.
+  returned: success
+  type: list
+  elements: str
 code:
   description:
     - Kind of the failure. It does not change when the text of the message does. The notes describe the codes of the
@@ -198,6 +206,17 @@ def find_outer_engine(vault: Vault, top: str, path: str, found: dict[str, Any]) 
         if status == 200 and body["data"]["accessor"] == found["accessor"]:
             return prefix
     return ""
+
+
+def list_roles(vault: Vault, path: str) -> list[str] | None:
+    """The names of the roles of an auth method, None if the login is not permitted to list them."""
+    api_path = f"auth/{path}/role"
+    status, body = vault.exchange("LIST", api_path)
+    if status == 403:
+        return None
+    if status == 429 or status >= 500 or not isinstance(body, dict):
+        raise errors.from_response(vault.url, "list", api_path, status, body)
+    return sorted(body["data"]["keys"]) if status == 200 else []
 
 
 def requested_settings(params: dict[str, Any]) -> dict[str, Any]:
@@ -344,6 +363,7 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
     found = {} if outer else found
     if found:
         check_type(params, found)
+    roles = list_roles(vault, params["path"]) if found and params["kind"] == "auth" else []
     if params["state"] == "present":
         differing, now = present(vault, api_path, params, found)
         changed = bool(differing)
@@ -351,7 +371,8 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
         differing, changed, now = {}, bool(found), {}
         if found:
             disable(vault, api_path, params)
-    return dict(changed=changed, engine=now, differences=differing, diff={"before": found, "after": now})
+    diff = {"before": found, "after": now}
+    return dict(changed=changed, engine=now, roles=roles, differences=differing, diff=diff)
 
 
 def main() -> None:

@@ -60,6 +60,25 @@ def test_auth_method(run, path):
     run.four_ways("vault_engine", path=path, kind="auth", type="approle", state="absent")
 
 
+def test_roles_of_an_auth_method(run, path, server):
+    options = dict(path=path, kind="auth", type="approle")
+    new = run.ok("vault_engine", **options)
+    assert new["roles"] == [] and run.ok("vault_engine", **options)["roles"] == []
+    for name in ("b", "a"):
+        server.client.auth.approle.create_or_update_approle(name, mount_point=path)
+    assert run.ok("vault_engine", **options)["roles"] == ["a", "b"]
+    token = server.token_for(f'path "sys/auth/{path}" {{ capabilities = ["read", "sudo"] }}')
+    assert run.ok("vault_engine", **options, token=token)["roles"] is None
+    assert run.ok("vault_engine", **options, state="absent")["roles"] == ["a", "b"]
+
+
+def test_auth_method_that_has_no_roles(run, path, server):
+    server.client.sys.enable_auth_method("userpass", path=path)
+    options = dict(path=path, kind="auth", type="userpass")
+    assert run.ok("vault_engine", **options)["roles"] == []
+    run.ok("vault_engine", **options, state="absent")
+
+
 def test_absent(run, mount, server):
     run.four_ways("vault_engine", path=mount, state="absent")
     assert f"{mount}/" not in server.client.sys.list_mounted_secrets_engines()["data"]
