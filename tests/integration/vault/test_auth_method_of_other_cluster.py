@@ -51,9 +51,10 @@ def play(kubernetes, server, tmp_path):
 
     yield run
     kubernetes.call("DELETE", f"{MAPS}/kube-root-ca.crt")
-    for name in ("jwt-production", "kubernetes-production"):
+    for name in ("jwt-production", "kubernetes-production", "jwt-Berlin", "kubernetes-Berlin"):
         server.client.sys.disable_auth_method(name)
-    server.client.sys.delete_policy("linkerd-identity-issuer-production")
+    for name in ("production", "berlin"):
+        server.client.sys.delete_policy(f"linkerd-identity-issuer-{name}")
 
 
 def access(server, method: str) -> list:
@@ -135,3 +136,20 @@ def test_removal_leaves_the_access_and_the_token_of_others(play, server, kuberne
     assert "failed=0" in output and "Secret linkerd/vault-token contains a token" in output, output
     assert server.client.auth.token.lookup(token)["data"]["policies"] == ["default", "theirs"]
     assert kubernetes.call("DELETE", f"{secrets}/vault-token")["status"] == "Success"
+
+
+ABSENT = {"part": "main", "vault_issuer_state": "absent"}
+
+
+@pytest.mark.parametrize("auth", ["jwt", "kubernetes"])
+def test_name_with_a_capital_changes_nothing_again(play, server, auth):
+    cluster = {"pki_vault_auth": auth, "vault_issuer_cluster": "Berlin"}
+    output = play(**cluster)
+    assert "failed=0" in output and "WARNING" not in output, output
+    assert "changed=0 unreachable=0 failed=0" in play(**cluster)
+    role = server.client.read(f"auth/{auth}-Berlin/role/linkerd-identity-issuer-Berlin")["data"]
+    assert role["token_policies"] == ["linkerd-identity-issuer-berlin"]
+    assert "linkerd-identity-issuer-berlin" in server.client.sys.list_policies()["data"]["policies"]
+    assert "failed=0" in play(**cluster, **ABSENT)
+    assert "linkerd-identity-issuer-berlin" not in server.client.sys.list_policies()["data"]["policies"]
+    assert f"{auth}-Berlin/" not in server.client.sys.list_auth_methods()["data"]
