@@ -79,8 +79,9 @@ options:
     type: str
   take_over:
     description:
-      - Whether to change an auth method that is configured for tokens of another issuer, and so of another cluster.
-        With V(false), the module fails with the code V(auth_method_of_other_cluster) and changes nothing.
+      - Whether to change an auth method that is configured for tokens of another issuer, and so of another cluster, or
+        for tokens of any issuer.
+      - With V(false), the module fails with the code V(auth_method_of_other_cluster) and changes nothing.
     type: bool
     default: false
 seealso:
@@ -128,7 +129,8 @@ code:
     - Kind of the failure. It does not change when the text of the message does. The notes describe the codes of the
       connection.
     - V(no_keys), when there is no source of keys, or Vault accepts none.
-    - V(auth_method_of_other_cluster), when the auth method is configured for tokens of another issuer.
+    - V(auth_method_of_other_cluster), when the auth method is configured for tokens of another issuer, or
+      for tokens of any issuer.
   returned: failure
   type: str
   sample: no_keys

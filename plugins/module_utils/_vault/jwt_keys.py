@@ -80,14 +80,15 @@ def _source(params: dict[str, Any], kind: str, url: str, **data: Any) -> Source:
 
 
 def check_owner(params: dict[str, Any], found: dict[str, Any]) -> None:
-    """Fail if the auth method verifies tokens of another cluster, which could not log in any more."""
+    """Fail if the auth method verifies tokens of another issuer, whose clients could not log in any more."""
     other = str(found.get("bound_issuer") or "")
-    if other.rstrip("/") in ("", params["issuer"].rstrip("/")) or params["take_over"]:
+    if not found or other.rstrip("/") == params["issuer"].rstrip("/") or params["take_over"]:
         return
     path = params["path"].strip("/")
+    issuer = f"the issuer {other}" if other else "any issuer (bound_issuer is empty)"
     raise VaultError(
-        f"The auth method {path} is configured for another cluster: its tokens have the issuer {other}, and those of "
-        f"this cluster {params['issuer']}. It was not changed. Use another path (set vault_issuer_cluster of the role "
+        f"The auth method {path} is configured for another cluster: its tokens have {issuer}, and those of this "
+        f"cluster {params['issuer']}. It was not changed. Use another path (set vault_issuer_cluster of the role "
         "vault_issuer to a name that no other cluster has), or, if the other cluster does not exist any more, set "
         f"take_over, or add 'Vault auth method {path}' to pki_take_over.",
         code="auth_method_of_other_cluster",

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role vault_issuer does not change the access of another cluster with the same name.
+"""The role vault_issuer does not change the access of another cluster with the same name, or of other applications.
 
 A real Vault and a real API server.
 """
@@ -139,6 +139,107 @@ def test_removal_leaves_the_access_and_the_token_of_others(play, server, kuberne
 
 
 ABSENT = {"part": "main", "vault_issuer_state": "absent"}
+
+
+def share(server, auth: str, **config: object) -> str:
+    """Another application uses the auth method, with its own role and settings. Returns the path of its role."""
+    method = f"{auth}-production"
+    settings = {"jwt": {"default_role": "theirs"}, "kubernetes": {"token_reviewer_jwt": reviewer()}}[auth]
+    found = {name: value for name, value in access(server, method)[0].items() if value not in ("", [], {}, None)}
+    server.client.write_data(f"auth/{method}/config", data={**found, **settings, **config})
+    role = {
+        "jwt": {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["theirs"]},
+        "kubernetes": {"bound_service_account_names": ["theirs"], "bound_service_account_namespaces": ["theirs"]},
+    }[auth]
+    path = f"auth/{method}/role/theirs"
+    server.client.write_data(path, data=role)
+    return path
+
+
+def reviewer() -> str:
+    """A token with the form of a service account's, which Vault checks."""
+    parts = ({"alg": "RS256"}, {"iss": "kubernetes/serviceaccount", "kubernetes.io/serviceaccount/namespace": "theirs"})
+    return ".".join(
+        [*(base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=") for one in parts), "c2ln"]
+    )
+
+
+@pytest.mark.parametrize("auth", ["jwt", "kubernetes"])
+def test_auth_method_of_other_applications_is_used_and_not_changed(play, server, auth):
+    assert "failed=0" in play(pki_vault_auth=auth)
+    theirs = share(server, auth)
+    config, role, policy = access(server, f"{auth}-production")
+    output = play(pki_vault_auth=auth, pki_root_issuer_name="another-root")
+    assert "changed=1 " in output and "failed=0" in output, output
+    assert access(server, f"{auth}-production")[:2] == [config, role]
+    assert access(server, f"{auth}-production")[2] != policy
+
+    output = play(pki_vault_auth=auth, **ABSENT)
+    assert "failed=0" in output and f"The auth method {auth}-production stays" in output, output
+    assert access(server, f"{auth}-production") == [config, None, None]
+    assert server.client.read(theirs)
+    output = play(pki_vault_auth=auth, **ABSENT, pki_take_over=[f"Vault auth method {auth}-production"])
+    assert "failed=0" in output and f"{auth}-production/" not in server.client.sys.list_auth_methods()["data"], output
+
+
+@pytest.mark.parametrize("auth", ["jwt", "kubernetes"])
+def test_unsuitable_auth_method_of_other_applications_is_not_changed(play, server, kubernetes, auth):
+    assert "failed=0" in play(pki_vault_auth=auth)
+    method = f"{auth}-production"
+    other = {"jwt": {"jwt_validation_pubkeys": [new_key()]}, "kubernetes": {"kubernetes_host": "https://proxy:6443"}}
+    share(server, auth, **other[auth])
+    before = access(server, method)
+    changed = {"pki_vault_auth": auth, "pki_root_issuer_name": "another-root"}
+    for arguments in (("--check",), ()):
+        output = play(*arguments, **changed)
+        assert "failed=1" in output and "changed=0" in output, output
+        assert f"'Vault auth method {method}' to pki_take_over" in output and "theirs" in output, output
+    assert access(server, method) == before
+    assert "failed=0" in play(**changed, pki_take_over=[f"Vault auth method {method}"])
+    assert access(server, method)[0] != before[0]
+
+
+def new_key() -> str:
+    """A public key in PEM."""
+    command = ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    key = subprocess.run(command, check=True, capture_output=True).stdout
+    return subprocess.run(["openssl", "pkey", "-pubout"], input=key, check=True, capture_output=True).stdout.decode()
+
+
+def test_auth_method_whose_roles_cannot_be_listed_is_not_disabled(play, server):
+    assert "failed=0" in play()
+    everything = 'path "*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }'
+    token = server.token_for(everything, 'path "auth/jwt-production/role/" { capabilities = ["deny"] }')
+    restricted = {"pki_vault": {"url": server.url, "token": token}}
+    assert "changed=0 unreachable=0 failed=0" in play(**restricted)
+    output = play(**restricted, **ABSENT)
+    assert "failed=0" in output and "The auth method jwt-production stays" in output, output
+    assert access(server, "jwt-production")[0] and access(server, "jwt-production")[1:] == [None, None]
+
+
+def test_auth_method_for_any_issuer_is_not_changed(play, server, kubernetes):
+    """Such as that of a CI system, whose jobs come from several issuers."""
+    assert "failed=0" in play()
+    server.client.write_data("auth/jwt-production/config", data={"jwt_validation_pubkeys": [kubernetes.token_key]})
+    before = access(server, "jwt-production")
+    for more in ({}, ABSENT):
+        output = play(**more)
+        assert "failed=1" in output and "'Vault auth method jwt-production' to pki_take_over" in output, output
+        assert "bound_issuer" in output
+    assert access(server, "jwt-production") == before
+
+
+def test_removal_leaves_the_keys_of_another_cluster_with_the_same_issuer(play, server):
+    """Most clusters of kubeadm, k3s and RKE2 have the issuer https://kubernetes.default.svc.cluster.local."""
+    assert "failed=0" in play()
+    config = access(server, "jwt-production")[0]
+    data = {"bound_issuer": config["bound_issuer"], "jwt_validation_pubkeys": [new_key()]}
+    server.client.write_data("auth/jwt-production/config", data=data)
+    before = access(server, "jwt-production")
+    output = play(**ABSENT)
+    assert "failed=1" in output and "'Vault auth method jwt-production' to pki_take_over" in output, output
+    assert access(server, "jwt-production") == before
+    assert "failed=0" in play(**ABSENT, pki_take_over=["Vault auth method jwt-production"])
 
 
 @pytest.mark.parametrize("auth", ["jwt", "kubernetes"])

@@ -356,6 +356,15 @@ def test_auth_method_of_another_cluster_is_not_changed(run, server, method, kube
     assert taken_over["changed"] and not can_login(server, method, public_issuer.token())
 
 
+def test_auth_method_for_any_issuer_is_not_changed(run, server, method, kubernetes, public_issuer):
+    server.client.write_data(f"auth/{method}/config", data={"jwt_validation_pubkeys": [public_issuer.public_key]})
+    before = config(server, method)
+    options = dict(path=method, keys="static", **cluster(kubernetes))
+    run.error("vault_jwt_config", code="auth_method_of_other_cluster", names=[method, "bound_issuer"], **options)
+    assert config(server, method) == before
+    assert run("vault_jwt_config", **options, take_over=True)["changed"]
+
+
 def test_recreated_cluster_with_the_same_issuer_replaces_the_keys(run, server, method, kubernetes):
     options = {**cluster(kubernetes), "keys": "static"}
     key = new_key().public_key()
