@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
+import subprocess
+import textwrap
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from server import expect_error, run_module
 
+ROOT = Path(__file__).resolve().parents[3]
 READ_ONE = 'path "sys/policies/acl/default" { capabilities = ["read"] }'
 OBJECT = dict(path="sys/policies/acl/default")
 
@@ -63,6 +70,45 @@ def test_approle(server, client, path):
     role_id = client.auth.approle.read_role_id("r", mount_point=path)["data"]["role_id"]
     secret_id = client.auth.approle.generate_secret_id("r", mount_point=path)["data"]["secret_id"]
     assert works(server, auth_method="approle", mount_point=path, role_id=role_id, secret_id=secret_id)
+
+
+def test_login_of_the_guide(server, client, path, tmp_path):
+    """With the variables, modules log in with AppRole. Without them, the module of verify.yml does not log in."""
+    client.sys.enable_auth_method("approle", path=path)
+    client.auth.approle.create_or_update_approle("r", token_policies=[path], mount_point=path)
+    role_id = client.auth.approle.read_role_id("r", mount_point=path)["data"]["role_id"]
+    secret_id = client.auth.approle.generate_secret_id("r", mount_point=path)["data"]["secret_id"]
+    client.sys.enable_secrets_engine("pki", path)
+    guide = (ROOT / "docs" / "guides" / "real-clusters.md").read_text()
+    block = next(one for one in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL) if "secret_id:" in one)
+    options = {**yaml.safe_load(textwrap.dedent(block))["pki_vault"], "mount_point": path}
+    variables = {
+        "pki_vault": options,
+        "pki_vault_address": server.url,
+        "pki_vault_ca_file": "",
+        "pki_vault_namespace": "",
+    }
+    python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    common = dict(hosts="localhost", gather_facts=False, vars={**variables, **python})
+    tasks = [
+        {"servicemesh.pki.vault_pki_issuer_info": {"mount": path}},
+        {"servicemesh.pki.vault_resource": OBJECT, "when": "lookup('env', 'VAULT_ROLE_ID') is truthy"},
+    ]
+    play = {**common, "module_defaults": {"group/servicemesh.pki.vault": "{{ pki_vault }}"}, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    for login in ({"VAULT_ROLE_ID": role_id, "VAULT_SECRET_ID": secret_id}, {}):
+        command = ["ansible-playbook", "-i", "localhost,", "-c", "local", tmp_path / "play.yml"]
+        environment = {**os.environ, **login}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert f"ok={1 + bool(login)} " in done.stdout and "failed=0" in done.stdout, done.stdout + done.stderr
+
+
+def test_variables_of_lookup_plugins_are_not_read(server, monkeypatch):
+    """The guide says so: they would select another login than the one that the module uses."""
+    monkeypatch.setenv("ANSIBLE_HASHI_VAULT_AUTH_METHOD", "approle")
+    monkeypatch.setenv("ANSIBLE_HASHI_VAULT_ROLE_ID", "nobody")
+    monkeypatch.setenv("VAULT_TOKEN", server.token)
+    assert works(server)
 
 
 def test_jwt(server, client, path):
