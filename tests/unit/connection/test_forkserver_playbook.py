@@ -155,6 +155,7 @@ def test_fork_is_logged_before_its_module_ends(project):
         "- {hosts: all, gather_facts: false, tasks: [{wait_for: {path: seen, timeout: 100}}]}\n"
     )
     arguments, env = command(project, "servicemesh.pki.forkserver", "-vvv")
+    env |= {"PYTHONUNBUFFERED": "1"}  # Ansible does not flush what it prints
     with subprocess.Popen(arguments, cwd=project, env=env, stdout=subprocess.PIPE, text=True) as run:
         output = []
         for line in run.stdout:
