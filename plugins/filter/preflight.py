@@ -47,11 +47,15 @@ def preflight_message(problems: list[dict[str, Any]]) -> str:
         return "\n".join(f"[{one['code']}] {one['cluster']}: {one['message']}" for one in problems)
 
 
-def removal_plan(found: dict[str, Any], component: str = "", namespace: str = "", release: str = "") -> dict[str, Any]:
+def removal_plan(
+    found: dict[str, Any], component: str = "", namespace: str = "", release: str = "", predicts: bool = False
+) -> dict[str, Any]:
     with readable("removal_plan", "the result of mesh_prerequisites_info"):
         if component == "linkerd":
             return removal.linkerd(found, namespace)
-        return removal.release(found, namespace, release) if release else removal.objects(found)
+        if component == "issuer":
+            return removal.issuer(found, predicts)
+        return removal.release(found, namespace, release, predicts) if release else removal.objects(found)
 
 
 class FilterModule:

@@ -51,7 +51,7 @@ options:
     elements: dict
     default: []
   count_objects:
-    description: Whether to find out for each of RV(definitions) if objects of its kind exist.
+    description: Whether to find out for each of RV(definitions) if objects of its kind exist, and to list RV(uses).
     type: bool
     default: false
   gateway_api:
@@ -268,6 +268,28 @@ bundles:
   returned: success
   type: list
   elements: dict
+uses:
+  description:
+    - Objects that need cert-manager or trust-manager and that this collection does not manage, up to 50 of each kind.
+    - Empty without O(count_objects).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    component:
+      description: V(cert-manager) or V(trust-manager).
+      type: str
+      returned: always
+    kind:
+      description: Kind.
+      type: str
+      returned: always
+    name:
+      description: Name. Empty if the objects of the kind cannot be read.
+      type: str
+      returned: always
+    namespace: *namespace
+    release: *release
 anchor_sources:
   description: ConfigMaps C(linkerd-trust-anchors), each with its namespace and whether this collection manages it.
   returned: success

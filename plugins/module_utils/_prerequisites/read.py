@@ -25,6 +25,15 @@ CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 WEBHOOKS = ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration")
 POLICIES = ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")
 ANCHORS = "linkerd-trust-anchors"
+# Kinds whose objects need the controller of a component, although it did not create them.
+USES = (
+    ("cert-manager", "cert-manager.io/v1", "Certificate"),
+    ("cert-manager", "cert-manager.io/v1", "Issuer"),
+    ("cert-manager", "cert-manager.io/v1", "ClusterIssuer"),
+    ("trust-manager", "trust.cert-manager.io/v1alpha1", "Bundle"),
+    ("trust-manager", "trust-manager.io/v1alpha2", "ClusterBundle"),
+)
+NOT_OWN = f"{facts.MANAGED_BY}!={facts.OWN_NAME}"
 SAFE_UPGRADES = "safe-upgrades.gateway.networking.k8s.io"
 
 Facts = dict[str, Any]
@@ -54,6 +63,7 @@ class Reader:
             "namespaces": {name: self.namespace(name) for name in sorted(namespaces)},
             "objects": [self.object(one) for one in self.params["objects"]],
             "bundles": self.bundles(definitions),
+            "uses": [one for use in USES for one in self.uses(*use)] if self.params["count_objects"] else [],
             "anchor_sources": self.anchor_sources(),
             "mesh": self.mesh(namespace),
             "unreadable": self.problems,
@@ -154,6 +164,26 @@ class Reader:
             return []
         found = self.listed("trust.cert-manager.io/v1alpha1", "Bundle", metadata=True)
         return [{"name": one["metadata"]["name"], "managed": facts.is_managed(one["metadata"])} for one in found]
+
+    def uses(self, component: str, api_version: str, kind: str) -> list[Facts]:
+        """Objects of others that need a component. What cannot be read counts as one without a name."""
+        found: list[Facts] = self.attempt(
+            f"{kind}s of others",
+            lambda: self.cluster.list_objects(
+                api_version, kind, None, metadata=True, limit=SOME, label_selector=NOT_OWN
+            ),
+            [{"metadata": {}}],
+        )
+        return [
+            {
+                "component": component,
+                "kind": kind,
+                "name": one["metadata"].get("name") or "",
+                "namespace": one["metadata"].get("namespace") or "",
+                "release": facts.release_of(one["metadata"]),
+            }
+            for one in found
+        ]
 
     def mesh(self, namespace: str) -> Facts:
         """What the mesh trusts, and what signs its certificates."""

@@ -15,6 +15,8 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.release
 )
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts
 
+SHOWN = 5  # users of a component that a message names
+
 
 @dataclass
 class Removal:
@@ -34,10 +36,39 @@ class Removal:
         }
 
 
-def release(found: Facts, namespace: str, name: str) -> Facts:
-    """For a chart without objects of its own."""
+def release(found: Facts, namespace: str, name: str, predicts: bool = False) -> Facts:
+    """For a chart without objects of its own, such as cert-manager.
+
+    In check mode, `predicts`, what an earlier task would have removed still exists, so the releases of this collection
+    and their objects do not count.
+    """
     removal = Removal()
+    own = _find(found, namespace, name)
+    users = _users(found, own["chart"], predicts) if own and own["managed"] == INSTALLED else []
+    if users:
+        removal.left.append(
+            f"The release {namespace}/{name} stays, because it is used by {_some(users)}. Remove these first. To "
+            f"remove the release all the same: helm uninstall {name} -n {namespace}"
+        )
+        return removal.facts()
     _release(removal, found, namespace, name)
+    if removal.releases:
+        _remains(removal, found, namespace, own["chart"] if own else "")
+    return removal.facts()
+
+
+def issuer(found: Facts, predicts: bool = False) -> Facts:
+    """For the issuer that signs with Vault and its access to Vault."""
+    removal = Removal()
+    users = _linkerd(found, predicts)
+    if users:
+        removal.is_in_use = True
+        removal.left.append(
+            f"The issuer and its access to Vault stay, because {_some(users)} runs, and its identity issuer could not "
+            "be renewed without them. Remove Linkerd first."
+        )
+        return removal.facts()
+    _objects(removal, found)
     return removal.facts()
 
 
@@ -62,6 +93,8 @@ def linkerd(found: Facts, namespace: str) -> Facts:
         return removal.facts()
     _release(removal, found, namespace, CONTROL_PLANE)
     _definitions(removal, found, namespace)
+    if removal.releases:
+        _remains(removal, found, namespace, "gateway-api")
     _objects(removal, found)
     removal.objects += [
         {"api_version": "v1", "kind": "ConfigMap", "name": one["name"], "namespace": one["namespace"]}
@@ -69,6 +102,48 @@ def linkerd(found: Facts, namespace: str) -> Facts:
         if one["managed"]
     ]
     return removal.facts()
+
+
+def _linkerd(found: Facts, predicts: bool) -> list[str]:
+    """The control planes that run."""
+    return [
+        f"Linkerd in namespace {one['namespace']}"
+        for one in found["deployments"]
+        if one["component"] == "linkerd" and not (predicts and _is_own(found, one["release"]))
+    ]
+
+
+def _users(found: Facts, chart: str, predicts: bool) -> list[str]:
+    """What stops working without cert-manager or trust-manager."""
+    used = [
+        one for one in found["uses"] if one["component"] == chart and not (predicts and _is_own(found, one["release"]))
+    ]
+    return _linkerd(found, predicts) + [
+        f"{one['kind']} {'/'.join(filter(None, (one['namespace'], one['name'])))}"
+        if one["name"]
+        else f"{one['kind']}s that cannot be read"
+        for one in used
+    ]
+
+
+def _is_own(found: Facts, owner: Facts | None) -> bool:
+    return bool(owner and (_find(found, owner["namespace"], owner["name"]) or {}).get("managed") == INSTALLED)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _remains(removal: Removal, found: Facts, namespace: str, component: str) -> None:
+    """The namespace of a removed release, and definitions that Helm leaves."""
+    kept = [one["name"] for one in found["definitions"] if one["component"] == component]
+    if kept:
+        removal.left.append(
+            f"{len(kept)} CustomResourceDefinitions ({kept[0]}, ...) stay, because objects of others may need them."
+        )
+    if (found["namespaces"].get(namespace) or {}).get("exists"):
+        removal.left.append(f"The namespace {namespace} stays. To remove it: kubectl delete namespace {namespace}")
 
 
 def _definitions(removal: Removal, found: Facts, namespace: str) -> None:

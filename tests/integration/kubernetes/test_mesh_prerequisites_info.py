@@ -110,3 +110,16 @@ def test_what_is_not_permitted_is_listed_and_the_rest_is_read(api):
     refused = {one["what"] for one in found["unreadable"]}
     assert "CustomResourceDefinitions of the cluster" in refused and f"Deployments of {SPACE}" in refused
     assert found["releases"] == []
+
+
+def test_objects_of_others_that_need_cert_manager_are_listed(api, kinds):
+    path = f"/apis/cert-manager.io/v1/namespaces/{SPACE}/issuers"
+    own = {"app.kubernetes.io/managed-by": "servicemesh.pki"}
+    for name, labels in (("own", own), ("theirs", {})):
+        body = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": name, "labels": labels}}
+        api.call("POST", path, body)
+    uses = [one for one in read(api, count_objects=True)["uses"] if one["namespace"] == SPACE]
+    assert [(one["component"], one["kind"], one["name"]) for one in uses] == [("cert-manager", "Issuer", "theirs")]
+    assert read(api)["uses"] == []
+    refused = read(api, api_key=api.token("prerequisites", api.issuer), count_objects=True)["uses"]
+    assert ("cert-manager", "Issuer", "") in {(one["component"], one["kind"], one["name"]) for one in refused}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from worlds import certificate, definition, deployment, empty, mesh, release, routes
+from worlds import certificate, definition, deployment, empty, mesh, namespace, release, routes
 
 from ansible_collections.servicemesh.pki.plugins.filter.preflight import removal_plan
 
@@ -101,3 +101,67 @@ def test_objects_alone():
 def test_another_input_is_one_kind_of_error():
     with pytest.raises(AnsibleFilterError, match="mesh_prerequisites_info"):
         removal_plan({}, "linkerd")
+
+
+CERT_MANAGER, TRUST_MANAGER = ("cert-manager", "cert-manager"), ("cert-manager", "trust-manager")
+OWN_MESH = {"name": "linkerd-control-plane", "namespace": "linkerd"}
+
+
+def use(component, kind, name="theirs", owner=None):
+    return {"component": component, "kind": kind, "name": name, "namespace": "team", "release": owner}
+
+
+def platform(**changes):
+    """cert-manager and trust-manager of this collection."""
+    return empty(releases=[release(name, managed="installed") for name in ("cert-manager", "trust-manager")], **changes)
+
+
+@pytest.mark.parametrize("place", [CERT_MANAGER, TRUST_MANAGER])
+def test_nothing_is_removed_below_a_linkerd_that_runs(place):
+    found = platform(deployments=[deployment("linkerd")])
+    result = removal_plan(found, "", *place)
+    assert result["releases"] == [] and "Linkerd in namespace linkerd" in result["left"][0]
+    found["objects"] = [thing("Issuer", "vault")]
+    result = removal_plan(found, "issuer")
+    assert (result["objects"], result["is_in_use"], len(result["left"])) == ([], True, 1)
+    assert [one["name"] for one in removal_plan(platform(objects=found["objects"]), "issuer")["objects"]] == ["vault"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "stays"), [("Certificate", "cert-manager"), ("Issuer", "cert-manager"), ("ClusterIssuer", "cert-manager"),
+                        ("Bundle", "trust-manager"), ("ClusterBundle", "trust-manager")],
+)  # fmt: skip
+def test_a_controller_that_objects_of_others_need_stays(kind, stays):
+    found = platform(uses=[use(stays, kind)])
+    removed = {place[1]: removal_plan(found, "", *place)["releases"] for place in (CERT_MANAGER, TRUST_MANAGER)}
+    assert removed == {name: [] if name == stays else [name] for name in removed}
+    assert f"{kind} team/theirs" in removal_plan(found, "", "cert-manager", stays)["left"][0]
+
+
+def test_objects_that_cannot_be_read_count_as_used():
+    found = platform(uses=[use("cert-manager", "Issuer", name="")])
+    assert removal_plan(found, "", *CERT_MANAGER)["releases"] == []
+
+
+def test_check_mode_counts_what_an_earlier_task_would_have_removed():
+    own = {"name": "trust-manager", "namespace": "cert-manager"}
+    found = platform(
+        deployments=[deployment("linkerd", release=OWN_MESH)], uses=[use("cert-manager", "Certificate", owner=own)]
+    )
+    found["releases"].append(release("linkerd-control-plane", managed="installed"))
+    assert removal_plan(found, "", *CERT_MANAGER, predicts=True)["releases"] == ["cert-manager"]
+    assert removal_plan(found, "issuer", predicts=True)["is_in_use"] is False
+    found["releases"][-1]["managed"] = "taken-over"
+    assert removal_plan(found, "", *CERT_MANAGER, predicts=True)["releases"] == []
+    assert removal_plan(found, "issuer", predicts=True)["is_in_use"] is True
+
+
+def test_namespaces_and_definitions_that_stay_are_listed():
+    spaces = {"linkerd": namespace(), "cert-manager": namespace()}
+    found = world(definitions=[definition(SERVERS, "linkerd", in_use=False)])
+    found["definitions"] += routes()
+    left = plan({**found, "namespaces": spaces})["left"]
+    assert [one for one in left if "grpcroutes" in one or "httproutes" in one] and "namespace linkerd stays" in left[-1]
+    found = platform(namespaces=spaces, definitions=[definition("issuers.cert-manager.io", "cert-manager")])
+    left = removal_plan(found, "", *CERT_MANAGER)["left"]
+    assert "issuers.cert-manager.io" in left[0] and "namespace cert-manager stays" in left[1]

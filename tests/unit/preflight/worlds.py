@@ -87,7 +87,7 @@ def empty(**changes: Any) -> Facts:
     gone = namespace(exists=False)
     return {
         "releases": [], "deployments": [], "definitions": [], "admission_policies": [], "objects": [],
-        "bundles": [], "anchor_sources": [],
+        "bundles": [], "uses": [], "anchor_sources": [],
         "namespaces": dict.fromkeys(("cert-manager", "linkerd", "linkerd-trust"), gone),
         "mesh": copy.deepcopy(NO_MESH), "unreadable": [], "programs": {"helm": "3.22.0", "linkerd": "edge-26.6.3"},
         **changes,
