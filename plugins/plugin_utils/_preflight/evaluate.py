@@ -20,6 +20,8 @@ def evaluate(
 ) -> Facts:
     """Problems, notes and decisions for one cluster. Only the components in `requested` are checked."""
     result = Result(cluster)
+    # The run writes nothing to a cluster whose objects come from Git, so only what Git would replace is checked.
+    is_in_git = bool(requested.get("linkerd", {}).get("is_in_git"))
     may_be_older = bool(requested.get("allow_downgrade"))
     if "cert_manager" in requested:
         result.decisions["cert_manager"] = _cert_manager(result, found, requested["cert_manager"], may_be_older)
@@ -33,17 +35,20 @@ def evaluate(
     if "issuer" in requested:
         _addresses(result, requested["issuer"])
         _permissions(result, found, requested["issuer"], requested.get("cert_manager"))
-    if "linkerd" in requested:
+    if "linkerd" in requested and requested["linkerd"]["certificates"]:
         linkerd.check_identity(result, found, requested["linkerd"], requested.get("take_over") or [])
         linkerd.check_lifetime(result, requested["linkerd"], requested.get("vault"), now)
-        linkerd.check_namespaces(result, found, requested["linkerd"])
+        if not is_in_git:
+            linkerd.check_namespaces(result, found, requested["linkerd"])
         anchors.check(result, found, anchors.Plan.of_run(requested), leaves)
     _objects(result, found, requested.get("take_over") or [])
     _programs(result, found, requested)
-    _namespaces(result, found)
+    if not is_in_git:
+        _namespaces(result, found)
+    report, code = (result.note, "cluster_not_checked") if is_in_git else (result.problem, "not_readable")
     for one in found["unreadable"]:
-        result.problem(
-            "not_readable",
+        report(
+            code,
             one["what"],
             f"{one['what']} cannot be read, so the run cannot be checked: {one['problem']} Give the credential the "
             "permissions that the documentation of the module servicemesh.pki.mesh_prerequisites_info lists.",

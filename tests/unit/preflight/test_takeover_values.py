@@ -22,7 +22,8 @@ def written(name: str, decision: dict, role: str = "trust_manager", **given) -> 
         loader.load_from_file(str(ROLES / role / part / "main.yml"), trusted_as_template=True)
         for part in ("defaults", "vars")
     ]
-    variables = files[0] | given | files[1] | {"preflight_result": {"decisions": {role: decision}}}
+    checked = {f"__{role}_checked": {"decisions": {role: decision}}}
+    variables = files[0] | given | files[1] | checked
     return Templar(loader=loader, variables=variables).template(variables[name])
 
 

@@ -144,7 +144,8 @@ def requested(**changes: Facts) -> Facts:
             "forbid_secrets": True,
         },
         "linkerd": {
-            "manage": "auto", "required": True, "namespace": "linkerd", "values": {}, "crds_values": {}, "cni": False,
+            "manage": "auto", "required": True, "certificates": True, "namespace": "linkerd",
+            "values": {}, "crds_values": {}, "cni": False,
             "creates_namespaces": True, "chart_version": "2026.6.3", "crds_chart_version": "2026.6.3",
             "trust_selector": {"matchLabels": {"kubernetes.io/metadata.name": "linkerd"}},
             "duration": "48h", "renew_before": "25h",

@@ -1,0 +1,138 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Roles without the playbooks: each call checks its own cluster with its own variables. A real API server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from support.ports import free_port
+from support.running_mesh import controller, root, running_mesh
+
+ROOT = Path(__file__).resolve().parents[3]
+SPACE = "role-by-role"
+CORE = f"/api/v1/namespaces/{SPACE}"
+DEPLOYMENTS = f"/apis/apps/v1/namespaces/{SPACE}/deployments"
+
+
+@pytest.fixture
+def play(kubernetes, tmp_path):
+    """A function that runs tasks, and returns whether they succeeded and the output. Context away does not respond."""
+    config = json.loads(kubernetes.kubeconfig.read_text())
+    away = {"server": f"https://127.0.0.1:{free_port()}", "insecure-skip-tls-verify": True}
+    config["clusters"].append({"name": "away", "cluster": away})
+    config["contexts"].append({"name": "away", "context": {"cluster": "away", "user": "u"}})
+    (tmp_path / "kubeconfig").write_text(json.dumps(config))
+    kubernetes.namespace(SPACE)
+
+    def run(*tasks: dict) -> tuple[bool, str]:
+        head = {"hosts": "localhost", "connection": "local", "gather_facts": False}
+        variables = {"ansible_python_interpreter": "{{ ansible_playbook_python }}", "linkerd_check": False,
+                     "cert_manager_namespace": SPACE}  # fmt: skip
+        (tmp_path / "play.yml").write_text(yaml.safe_dump([{**head, "vars": variables, "tasks": list(tasks)}]))
+        command = ["ansible-playbook", "-i", "localhost,", tmp_path / "play.yml"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.returncode == 0, " ".join((done.stdout + done.stderr).split())
+
+    run.reach = lambda context: {"kubeconfig": str(tmp_path / "kubeconfig"), "context": context}
+    return run
+
+
+def role(name: str, entry: str, **variables: object) -> dict:
+    call = {"name": f"servicemesh.pki.{name}", "tasks_from": entry}
+    return {"ansible.builtin.include_role": call, "vars": variables}
+
+
+@pytest.fixture
+def cert_manager_of_others(kubernetes):
+    kubernetes.namespace(SPACE)
+    kubernetes.call("POST", DEPLOYMENTS, controller("cert-manager", "cert-manager-controller"))
+    yield
+    kubernetes.call("DELETE", f"{DEPLOYMENTS}/cert-manager")
+
+
+def test_second_cluster_of_a_play_is_checked(play, cert_manager_of_others):
+    calls = {
+        name: role("cert_manager", "install", cert_manager_kubernetes=play.reach(name)) for name in ("test", "away")
+    }
+    ok, output = play(calls["test"], calls["test"])
+    assert ok, output
+    assert output.count("TASK [servicemesh.pki.preflight : Read what the cluster has]") == 1
+    ok, output = play(calls["test"], calls["away"])
+    assert not ok and "[cluster_unreachable]" in output, output
+
+
+@pytest.fixture
+def mesh(kubernetes, tmp_path):
+    """The root's certificate of a running mesh."""
+    with running_mesh(kubernetes, tmp_path, SPACE) as live:
+        yield live
+
+
+@pytest.mark.parametrize("entry", ["certificates_only", "mesh"])
+def test_anchors_are_checked_in_the_namespace_of_the_role(play, mesh, tmp_path, entry):
+    """Also after an earlier call without trust anchors, which cannot check them."""
+    reach = {"linkerd_kubernetes": play.reach("test"), "linkerd_namespace": SPACE}
+    before = role("linkerd", "namespace", **reach)
+    ok, output = play(before)
+    assert ok, output
+    other = root(tmp_path, "other")
+    for calls in ([], [before], [role("linkerd", "namespace", linkerd_trust_anchors=[mesh], **reach)]):
+        ok, output = play(*calls, role("linkerd", entry, linkerd_trust_anchors=[other], **reach))
+        assert not ok and "[anchors_disjoint]" in output, output
+        assert "TASK [servicemesh.pki.kubernetes_objects" not in output
+    ok, output = play(before, role("linkerd", entry, linkerd_trust_anchors=[mesh, other], **reach))
+    assert "[anchors_disjoint]" not in output and "[anchor_missing]" not in output
+    assert "TASK [servicemesh.pki.linkerd : Fail if there are no trust anchors]" in output or "bundles" in output, (
+        output
+    )
+
+
+def test_namespace_checks_the_anchors_that_it_is_given(play, mesh, tmp_path):
+    reach = {"linkerd_kubernetes": play.reach("test"), "linkerd_namespace": SPACE}
+    ok, output = play(role("linkerd", "namespace", linkerd_trust_anchors=[root(tmp_path, "other")], **reach))
+    assert not ok and "[anchors_disjoint]" in output, output
+
+
+@pytest.mark.parametrize("state", ["runs", "is gone"])
+def test_issuer_stays_while_linkerd_runs(play, kubernetes, state):
+    """The role would otherwise remove the policy and the auth method, with which cert-manager renews the issuer."""
+    if state == "runs":
+        kubernetes.call("POST", DEPLOYMENTS, controller("linkerd-identity", "identity"))
+    account = f"{CORE}/serviceaccounts"
+    own = {"app.kubernetes.io/managed-by": "servicemesh.pki"}
+    kubernetes.call("POST", account, {"metadata": {"name": "vault-issuer", "labels": own}})
+    absent = role(
+        "vault_issuer", "main", vault_issuer_state="absent", vault_issuer_kubernetes=play.reach("test"),
+        vault_issuer_namespace=SPACE, vault_issuer_connection={"url": f"http://127.0.0.1:{free_port()}"},
+    )  # fmt: skip
+    ok, output = play(absent)
+    names = [one["metadata"]["name"] for one in kubernetes.call("GET", account)["items"]]
+    assert (ok, "vault-issuer" in names) == ((True, True) if state == "runs" else (False, False)), output
+    if state == "runs":
+        kubernetes.call("DELETE", f"{account}/vault-issuer")
+        kubernetes.call("DELETE", f"{DEPLOYMENTS}/linkerd-identity")
+
+
+@pytest.mark.parametrize("state", ["runs", "is gone"])
+def test_quota_is_removed_with_trust_manager(play, kubernetes, state):
+    quotas = f"{CORE}/resourcequotas"
+    own = {"name": "no-secrets", "labels": {"app.kubernetes.io/managed-by": "servicemesh.pki"}}
+    kubernetes.call("POST", quotas, {"metadata": own, "spec": {"hard": {"count/secrets": "0"}}})
+    if state == "runs":
+        kubernetes.call("POST", DEPLOYMENTS, controller("trust-manager", "trust-manager"))
+    absent = role(
+        "trust_manager", "main", trust_manager_state="absent", trust_manager_kubernetes=play.reach("test"),
+        trust_manager_namespace=SPACE, trust_manager_trust_namespace=SPACE,
+    )  # fmt: skip
+    ok, output = play(absent)
+    left = [one["metadata"]["name"] for one in kubernetes.call("GET", quotas)["items"]]
+    assert (ok, left) == (True, ["no-secrets"] if state == "runs" else []), output
+    if state == "runs":
+        kubernetes.call("DELETE", f"{DEPLOYMENTS}/trust-manager")
+        kubernetes.call("DELETE", f"{quotas}/no-secrets")
