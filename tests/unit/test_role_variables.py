@@ -82,3 +82,12 @@ def test_role_variables_of_inventory_take_effect(manager, playbook):
                 wrong += [f"{task}: {name}" for names in VARIABLES.values() for name in names & set(given)]
     assert wrong == []
     assert seen or playbook in WITHOUT_ROLES, "the playbook has no role"
+
+
+def test_manifests_of_a_cluster_are_in_one_folder():
+    """Also if its name in Vault or in the metrics is another one."""
+    folders = []
+    for role in ("linkerd", "vault_issuer", "monitoring"):
+        defaults = yaml.safe_load((ROOT / "roles" / role / "defaults/main.yml").read_text())
+        folders.append(defaults[f"{role}_render_dir"])
+    assert set(folders) == {folders[0]} and "inventory_hostname" in folders[0]

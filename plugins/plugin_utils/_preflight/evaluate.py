@@ -36,9 +36,9 @@ def evaluate(
         _addresses(result, requested["issuer"])
         _permissions(result, found, requested["issuer"], requested.get("cert_manager"))
     if "linkerd" in requested and requested["linkerd"]["certificates"]:
-        linkerd.check_identity(result, found, requested["linkerd"], requested.get("take_over") or [])
         linkerd.check_lifetime(result, requested["linkerd"], requested.get("vault"), now)
         if not is_in_git:
+            linkerd.check_identity(result, found, requested["linkerd"], requested.get("take_over") or [])
             linkerd.check_namespaces(result, found, requested["linkerd"])
         anchors.check(result, found, anchors.Plan.of_run(requested), leaves)
     _objects(result, found, requested.get("take_over") or [])

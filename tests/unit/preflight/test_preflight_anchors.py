@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from worlds import certificate, check, codes, definition, deployment, empty, mesh, pods, requested, source
+import yaml
+from worlds import certificate, check, codes, definition, deployment, empty, mesh, namespace, pods, requested, source
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.anchors import Plan
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import merged
 
 ONE, TWO, OTHER = certificate("root-1"), certificate("root-2"), certificate("other")
 ISSUER, ISSUER_2, ISSUER_OTHER = (
@@ -224,3 +228,39 @@ def test_an_identity_made_by_hand_is_overwritten_on_request_only():
     result = check(found, plan(ONE, signer=ONE))
     assert [(one["code"], one["object"]) for one in result["problems"]] == [("object_unmanaged", item)]
     assert codes(check(found, {**plan(ONE, signer=ONE), "take_over": [item]})) == []
+
+
+def from_git(configuration):
+    """What preflight.yml checks if a GitOps controller applies the objects."""
+    plays = yaml.safe_load((Path(__file__).resolve().parents[3] / "playbooks/preflight.yml").read_text())
+    [variables] = [one["vars"] for one in plays if one["hosts"] == "clusters"]
+    return {"linkerd": merged(configuration["linkerd"], variables["from_git"]), "vault": configuration["vault"]}
+
+
+def test_with_objects_from_git_anchors_and_signer_are_checked():
+    found = running([ONE], ISSUER, [pods(WEB, trust=(ONE,))])
+    found["namespaces"] = {"linkerd": namespace(exists=False)}
+    assert codes(check(found, from_git(plan(ONE, signer=ONE)))) == []
+    assert codes(check(found, from_git(plan(OTHER, signer=OTHER)))) == ["anchors_disjoint", "signer_untrusted"]
+
+
+def test_with_objects_from_git_a_mesh_that_trusts_both_roots_can_be_moved():
+    """The fourth phase of adopt.yml, which a GitOps controller performs: the chart still owns the old issuer."""
+    chart = "Helm release linkerd/linkerd-control-plane"
+    trusted = [pods(WEB, trust=(ONE, OTHER))]
+    found = running([ONE, OTHER], ISSUER_OTHER, trusted, issuer_owner=chart)
+    assert codes(check(found, from_git(plan(ONE, OTHER, signer=ONE)))) == []
+    assert codes(check(found, from_git(plan(ONE, signer=ONE)))) == ["anchor_missing"]
+
+
+def test_with_objects_from_git_a_cluster_that_cannot_be_read_is_a_note():
+    found = empty(unreadable=[{"what": "Secret linkerd/x", "problem": "Forbidden."}])
+    result = check(found, from_git(plan(ONE, signer=ONE)))
+    assert (codes(result), codes(result, "notes")) == ([], ["cluster_not_checked"])
+
+
+def test_without_the_certificates_the_anchors_are_not_checked():
+    found = running([ONE], ISSUER, [pods(WEB, trust=(ONE,))])
+    configuration = plan(OTHER, signer=OTHER)
+    configuration["linkerd"]["certificates"] = False
+    assert codes(check(found, configuration)) == []

@@ -1,0 +1,98 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""With objects from Git, a run configures Vault or writes files only if that does not break a running mesh.
+
+A real Vault, a real API server, and runs of ansible-playbook.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.ports import free_port
+from support.running_mesh import running_mesh
+
+ROOT = Path(__file__).resolve().parents[3]
+SPACE = "objects-from-git"
+POLICY = "linkerd-identity-issuer-production"
+PLAY = """
+- hosts: production
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: servicemesh.pki.vault_issuer, tasks_from: vault}
+"""
+
+
+@pytest.fixture
+def play(kubernetes, server, roots, tmp_path):
+    """A function that runs a playbook with the root `one`, and returns whether it succeeded and the output."""
+    common = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    variables = {
+        **common, "pki_vault": {"url": server.url}, "pki_vault_address": server.url, "pki_vault_server": server.url,
+        "pki_vault_mount": roots, "pki_root_issuer_name": "one", "linkerd_namespace": SPACE,
+        "vault_pki_root_minimum_remaining": "",
+    }  # fmt: skip
+    cluster = {"pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)}}
+    groups = {"vault": {"hosts": {"v": {}}}, "clusters": {"hosts": {"production": cluster}}}
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": groups, "vars": variables}}))
+    (tmp_path / "play.yml").write_text(PLAY)
+
+    def run(playbook: str | Path, **more: object) -> tuple[bool, str]:
+        command = ["ansible-playbook", "-i", tmp_path / "hosts.json", playbook, "-e", json.dumps(more)]
+        environment = {**os.environ, "VAULT_TOKEN": server.token}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode == 0, " ".join((done.stdout + done.stderr).split())
+
+    return run
+
+
+def test_other_anchors_than_those_of_a_running_mesh_are_refused(play, kubernetes, tmp_path):
+    with running_mesh(kubernetes, tmp_path, SPACE) as live:
+        for playbook, more in (("preflight", {"pki_manage": "vault"}), ("render", {"pki_render_dir": str(tmp_path)})):
+            ok, output = play(f"playbooks/{playbook}.yml", **more)
+            assert not ok and "[anchors_disjoint]" in output, output
+            assert "identity_lifetime" in output or "problem(s)" in output
+        assert not (tmp_path / "production").exists()
+        ok, output = play("playbooks/preflight.yml", pki_manage="vault", pki_extra_trust_anchors=[live])
+        assert "anchors_disjoint" not in output and "anchor_missing" not in output, output
+
+
+def test_cluster_that_cannot_be_read_is_reported_only(play):
+    away = {"host": f"https://127.0.0.1:{free_port()}", "api_key": "x", "validate_certs": False}
+    ok, output = play("playbooks/preflight.yml", pki_manage="vault", pki_kubernetes=away)
+    assert ok and "[cluster_not_checked]" in output, output
+
+
+def test_policy_of_an_existing_issuer_is_not_changed_to_another_root(play, server, roots, tmp_path):
+    """Up to the auth method, for which this cluster has no CA: the policy comes before it."""
+    path = f"{roots}/issuer/one/sign-intermediate"
+    server.client.sys.create_or_update_policy(POLICY, f'path "{path}" {{\n  capabilities = ["update"]\n}}')
+    before = server.client.read(f"sys/policies/acl/{POLICY}")["data"]["policy"]
+    ok, output = play(tmp_path / "play.yml", pki_manage="vault", pki_root_issuer_name="two")
+    assert not ok and f"add 'Vault policy {POLICY}' to pki_take_over" in output, output
+    assert server.client.read(f"sys/policies/acl/{POLICY}")["data"]["policy"] == before
+    for more in ({}, {"pki_root_issuer_name": "two", "pki_take_over": [f"Vault policy {POLICY}"]}):
+        ok, output = play(tmp_path / "play.yml", pki_manage="vault", **more)
+        assert "'Vault policy" not in output, output
+    server.client.sys.delete_policy(POLICY)
+
+
+def test_teardown_leaves_what_a_running_linkerd_needs(play, server, roots, kubernetes, tmp_path):
+    """Also with the tags of other roles. After Linkerd has gone, the same run removes the policy and the root."""
+    server.client.sys.create_or_update_policy(POLICY, f'path "{roots}/x" {{\n  capabilities = ["update"]\n}}')
+    known = {"pki_vault_auth": "token", "pki_confirm": "yes", "vault_pki_destroy_root": True,
+             "vault_issuer_namespace": SPACE, "pki_take_over": [f"Vault engine {roots}"]}  # fmt: skip
+    with running_mesh(kubernetes, tmp_path, SPACE):
+        ok, output = play("playbooks/teardown.yml", **known)
+        assert ok and "Explain why Vault stays" in output, output
+        assert POLICY in server.client.sys.list_policies()["data"]["policies"]
+        assert len(server.client.list(f"{roots}/issuers")["data"]["keys"]) == 2
+    ok, output = play("playbooks/teardown.yml", **known)
+    assert ok, output
+    assert POLICY not in server.client.sys.list_policies()["data"]["policies"]
+    assert f"{roots}/" not in server.client.sys.list_mounted_secrets_engines()["data"]
