@@ -137,7 +137,7 @@ other_output:
   returned: when linkerd check ran
   type: list
   elements: str
-rc:
+exit_code:
   description: Exit code of the CLI.
   returned: when linkerd check ran
   type: int
@@ -215,7 +215,7 @@ def evaluate(module: AnsibleModule, rc: int, out: str, err: str) -> tuple[dict, 
         "warnings_found": [check.facts() for check in unexpected],
         "errors": [check.facts() for check in failed],
         "other_output": output.other_lines,
-        "rc": rc,
+        "exit_code": rc,
         "stderr": err,
     }
     return results, with_other_output(module, message, printed, output.other_lines)

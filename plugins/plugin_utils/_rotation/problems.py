@@ -156,7 +156,7 @@ def failed_check(name: str, check: Facts) -> Iterator[Facts]:
 def warns_only_of_expiring_anchors(check: Facts) -> bool:
     """Whether the only problem is that a trust anchor expires within 60 days, which the rotation solves."""
     warnings = {one["description"] for one in check.get("warnings_found") or []}
-    return warnings == {EXPIRING} and check["rc"] == 0 and not check["errors"]
+    return warnings == {EXPIRING} and check["exit_code"] == 0 and not check["errors"]
 
 
 def linked(observed: ObservedState, clusters: dict[str, Facts], goal: Goal, options: Options) -> Iterator[Facts]:

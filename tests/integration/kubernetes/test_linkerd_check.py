@@ -41,6 +41,7 @@ def test_cluster_without_linkerd_fails_with_check_and_hint(run, options):
 def test_check_mode_does_not_fail(run, options):
     answer = run(check=True, **options, linkerd_namespace="nowhere")
     assert not answer.get("failed") and not answer["passed"] and answer["errors"]
+    assert answer["exit_code"] == 1 and "rc" not in answer  # Ansible fails a task whose result has another rc than 0
 
 
 def test_unknown_context(run, options):

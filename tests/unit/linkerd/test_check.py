@@ -241,7 +241,7 @@ def test_failure_without_check_is_failure(run):
 @pytest.mark.parametrize(("code", "stderr"), [(3, ""), (3, "dial tcp: refused\n")])
 def test_exit_code_without_failed_check_is_failure(run, code, stderr):
     result = run(document(PASSED), code, stderr)
-    assert result["failed"] and str(code) in result["msg"] and result["rc"] == code
+    assert result["failed"] and str(code) in result["msg"] and result["exit_code"] == code
     assert stderr.strip() in result["msg"] and result["stderr"] == stderr
 
 

@@ -77,7 +77,7 @@ def warning(description: str, result: str = "warning") -> dict:
 
 
 EXPIRING = warning("trust anchors are valid for at least 60 days")
-FOUND = {"failed": True, "passed": False, "msg": "x", "rc": 0, "errors": [], "warnings_found": [EXPIRING]}
+FOUND = {"failed": True, "passed": False, "msg": "x", "exit_code": 0, "errors": [], "warnings_found": [EXPIRING]}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ FOUND = {"failed": True, "passed": False, "msg": "x", "rc": 0, "errors": [], "wa
         ({}, []),
         ({"warnings_found": [EXPIRING, warning("cli is up-to-date")]}, ["linkerd_check_failed"]),
         ({"errors": [warning("trust anchors are within their validity period", "error")]}, ["linkerd_check_failed"]),
-        ({"rc": 1}, ["linkerd_check_failed"]),
+        ({"exit_code": 1}, ["linkerd_check_failed"]),
     ],
 )
 def test_a_warning_about_the_end_of_the_old_root_does_not_stop_its_rotation(more, expected):
