@@ -41,6 +41,7 @@ def anchor(mesh) -> str:
 def test_second_run_changes_nothing(mesh):
     run = mesh.play("playbooks/site.yml")
     assert (run.rc, run.changed) == (0, 0), run.output[-3000:]
+    assert run.output.count("preflight : Read what the cluster has]") == 1  # the roles use what it decides
 
 
 def test_check_mode_predicts_no_change(mesh):
