@@ -106,7 +106,7 @@ def accept_long_names() -> Iterator[None]:
 
 
 def _evaluate(reading: Facts, vault_issuers: list[Facts], at: datetime) -> Facts:
-    pool = Pool(reading, vault_issuers)
+    pool, expected = Pool(reading, vault_issuers), identities(reading)
     groups: dict[tuple[Any, ...], Facts] = {}
     found: dict[str, list[Facts]] = {"expired": [], "near_end": [], "differs": [], "not_in_use": []}
     for presented in reading["leaves"]:
@@ -119,14 +119,14 @@ def _evaluate(reading: Facts, vault_issuers: list[Facts], at: datetime) -> Facts
                 found["expired"].append(validity(leaf))
             elif elapsed(leaf, at) > OVERDUE:
                 found["near_end"].append(validity(leaf))
-            if not leaf["identity"].endswith(identities(reading)):
+            if not leaf["identity"].endswith(expected):
                 found["differs"].append({"pod": leaf["pod"], "identity": leaf["identity"]})
             if is_of_former_issuer(leaf, group["issuer_fingerprint"], reading["issuer"]):
                 found["not_in_use"].append(validity(leaf))
     return {
         "certified": sum(len(group["leaves"]) for group in groups.values()),
         "groups": [summary(pool, group) for group in sorted(groups.values(), key=lambda one: -len(one["leaves"]))],
-        "identities": identities(reading),
+        "identities": expected,
         "issuer_since": reading["issuer"].get("changed_at"),
         **found,
         **missing(reading["leaves_missing"], at),
@@ -196,10 +196,10 @@ def is_of_former_issuer(leaf: Facts, signer: str | None, issuer: Facts) -> bool:
 
 
 def leads_to_anchor(certificate: Facts, reading: Facts, vault_issuers: list[Facts]) -> bool:
-    """Return whether a certificate is a trust anchor, or is signed by one, directly or through others."""
+    """Return whether a trust anchor signed a certificate, directly or through others."""
     pool = Pool(reading, vault_issuers)
     (node,) = pool.add([certificate])
-    return any(one in pool.anchors for one in (node, *pool.signers(node, [])))
+    return any(one in pool.anchors for one in pool.signers(node, []))
 
 
 def missing(found: list[Facts], at: datetime) -> Facts:

@@ -279,7 +279,8 @@ def _signer(disagree: Any, cluster: Cluster, anchors: list[Facts], vault: Facts)
     others = [
         one
         for one in cluster.certificates("signer")
-        if not certified.leads_to_anchor(one, cluster.reading, vault["issuers"])
+        if one["fingerprint_sha256"] not in _fingerprints(anchors)
+        and not certified.leads_to_anchor(one, cluster.reading, vault["issuers"])
     ]
     if anchors and others:
         where, there = cluster.reading["signer"]["where"], cluster.reading["anchors"]["where"]
