@@ -47,6 +47,11 @@ def preflight_message(problems: list[dict[str, Any]]) -> str:
         return "\n".join(f"[{one['code']}] {one['cluster']}: {one['message']}" for one in problems)
 
 
+def preflight_cluster(kubernetes: dict[str, Any] | None) -> str:
+    with readable("preflight_cluster", "the connection options of a cluster"):
+        return evaluate.cluster_key(kubernetes or {})
+
+
 def removal_plan(
     found: dict[str, Any], component: str = "", namespace: str = "", release: str = "", predicts: bool = False
 ) -> dict[str, Any]:
@@ -62,6 +67,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "preflight": preflight,
+            "preflight_cluster": preflight_cluster,
             "preflight_message": preflight_message,
             "preflight_problem": preflight_problem,
             "preflight_vault": preflight_vault,

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from datetime import datetime
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import anchors, linkerd, ownership, releases
@@ -54,6 +57,20 @@ def evaluate(
             "permissions that the documentation of the module servicemesh.pki.mesh_prerequisites_info lists.",
         )
     return result.facts()
+
+
+def cluster_key(kubernetes: Facts) -> str:
+    """Name the cluster that these options of kubernetes.core connect to, as the key of what was checked in it.
+
+    Credentials are left out, because a token from a lookup can differ each time that it is read.
+    """
+    names = {name: kubernetes.get(name) for name in ("kubeconfig", "context", "host")}
+    if isinstance(names["kubeconfig"], Mapping):
+        servers = [(one.get("cluster") or {}).get("server") for one in names["kubeconfig"].get("clusters") or []]
+        names["kubeconfig"] = [names["kubeconfig"].get("current-context"), *servers]
+    # An omitted value is an object of ansible-core, not text.
+    known = {name: value for name, value in names.items() if isinstance(value, (str, list))}
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
 def _cert_manager(result: Result, found: Facts, requested: Facts, may_be_older: bool) -> Facts:
