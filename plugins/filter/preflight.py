@@ -53,11 +53,16 @@ def preflight_cluster(kubernetes: dict[str, Any] | None) -> str:
 
 
 def removal_plan(
-    found: dict[str, Any], component: str = "", namespace: str = "", release: str = "", predicts: bool = False
+    found: dict[str, Any],
+    component: str = "",
+    namespace: str = "",
+    release: str = "",
+    predicts: bool = False,
+    with_namespace: bool = False,
 ) -> dict[str, Any]:
     with readable("removal_plan", "the result of mesh_prerequisites_info"):
         if component == "linkerd":
-            return removal.linkerd(found, namespace)
+            return removal.linkerd(found, namespace, with_namespace)
         if component == "issuer":
             return removal.issuer(found, predicts)
         return removal.release(found, namespace, release, predicts) if release else removal.objects(found)

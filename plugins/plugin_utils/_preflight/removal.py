@@ -16,6 +16,8 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.release
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts
 
 SHOWN = 5  # users of a component that a message names
+# Without these, a Linkerd is not found. The texts begin what the module cannot read.
+NEEDED = ("Deployments of ", "ValidatingWebhookConfigurations of ")
 
 
 @dataclass
@@ -47,8 +49,7 @@ def release(found: Facts, namespace: str, name: str, predicts: bool = False) -> 
     users = _users(found, own["chart"], predicts) if own and own["managed"] == INSTALLED else []
     if users:
         removal.left.append(
-            f"The release {namespace}/{name} stays, because it is used by {_some(users)}. Remove these first. To "
-            f"remove the release all the same: helm uninstall {name} -n {namespace}"
+            f"The release {namespace}/{name} stays, because it is used by {_some(users)}. Remove these first."
         )
         return removal.facts()
     _release(removal, found, namespace, name)
@@ -64,8 +65,8 @@ def issuer(found: Facts, predicts: bool = False) -> Facts:
     if users:
         removal.is_in_use = True
         removal.left.append(
-            f"The issuer and its access to Vault stay, because {_some(users)} runs, and its identity issuer could not "
-            "be renewed without them. Remove Linkerd first."
+            f"The issuer and its access to Vault stay, because they renew the identity issuer of {_some(users)}. "
+            "Remove Linkerd first."
         )
         return removal.facts()
     _objects(removal, found)
@@ -79,34 +80,38 @@ def objects(found: Facts) -> Facts:
     return removal.facts()
 
 
-def linkerd(found: Facts, namespace: str) -> Facts:
-    """For Linkerd with its certificates."""
+def linkerd(found: Facts, namespace: str, with_namespace: bool = False) -> Facts:
+    """For Linkerd with its certificates, and with its namespace if this collection created it."""
     removal = Removal()
     own = _find(found, namespace, CONTROL_PLANE)
-    running = [one for one in found["deployments"] if one["component"] == "linkerd"]
+    running = _linkerd(found, predicts=False)
     if running and not (own and own["managed"] == INSTALLED):
         removal.is_in_use = True
         removal.left.append(
-            f"Linkerd in namespace {namespace} was installed by others and uses these certificates, so its releases, "
-            "Certificate, Bundle and trust anchors stay."
+            f"The releases, Certificate, Bundle and trust anchors in namespace {namespace} stay, because this collection "
+            f"did not install what uses them: {_some(running)}."
         )
         return removal.facts()
     _release(removal, found, namespace, CONTROL_PLANE)
     _definitions(removal, found, namespace)
+    removes = with_namespace and (found["namespaces"].get(namespace) or {}).get("managed", False)
     if removal.releases:
-        _remains(removal, found, namespace, "gateway-api")
+        _remains(removal, found, "" if removes else namespace, "gateway-api")
     _objects(removal, found)
     removal.objects += [
         {"api_version": "v1", "kind": "ConfigMap", "name": one["name"], "namespace": one["namespace"]}
         for one in found["anchor_sources"]
         if one["managed"]
     ]
+    if removes:
+        removal.objects.append({"api_version": "v1", "kind": "Namespace", "name": namespace, "namespace": ""})
     return removal.facts()
 
 
 def _linkerd(found: Facts, predicts: bool) -> list[str]:
-    """The control planes that run."""
-    return [
+    """The control planes that run. If they cannot be read, there may be one."""
+    unread = [one for one in found["unreadable"] if one["what"].startswith(NEEDED)]
+    return [f"a Linkerd that may exist ({one['what']} cannot be read: {one['problem']})" for one in unread] + [
         f"Linkerd in namespace {one['namespace']}"
         for one in found["deployments"]
         if one["component"] == "linkerd" and not (predicts and _is_own(found, one["release"]))
@@ -143,7 +148,7 @@ def _remains(removal: Removal, found: Facts, namespace: str, component: str) -> 
             f"{len(kept)} CustomResourceDefinitions ({kept[0]}, ...) stay, because objects of others may need them."
         )
     if (found["namespaces"].get(namespace) or {}).get("exists"):
-        removal.left.append(f"The namespace {namespace} stays. To remove it: kubectl delete namespace {namespace}")
+        removal.left.append(f"The namespace {namespace} stays, because it may contain objects of others.")
 
 
 def _definitions(removal: Removal, found: Facts, namespace: str) -> None:
@@ -155,8 +160,7 @@ def _definitions(removal: Removal, found: Facts, namespace: str) -> None:
     if own and own["managed"] == INSTALLED and (used or shared):
         why = f"objects of {', '.join(used)} exist" if used else f"it owns {', '.join(shared)}, which others may use"
         removal.left.append(
-            f"The release {namespace}/{CRDS} stays, because {why} and Helm would delete them. To remove it with them: "
-            f"helm uninstall {CRDS} -n {namespace}"
+            f"The release {namespace}/{CRDS} stays, because {why} and Helm would delete them."
         )
         return
     _release(removal, found, namespace, CRDS)
@@ -168,8 +172,7 @@ def _release(removal: Removal, found: Facts, namespace: str, name: str) -> None:
         removal.releases.append(name)
     elif own:
         removal.left.append(
-            f"The release {namespace}/{name} stays, because this collection did not install it. To remove it: "
-            f"helm uninstall {name} -n {namespace}"
+            f"The release {namespace}/{name} stays, because this collection did not install it."
         )
 
 

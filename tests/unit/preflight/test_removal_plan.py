@@ -46,7 +46,7 @@ def test_both_releases_of_the_collection_are_removed():
 def test_definitions_that_others_use_keep_their_release(crds):
     result = plan(world(definitions=crds))
     assert result["releases"] == ["linkerd-control-plane"]
-    assert crds[0]["name"] in result["left"][0] and "helm uninstall linkerd-crds" in result["left"][0]
+    assert crds[0]["name"] in result["left"][0] and "linkerd/linkerd-crds" in result["left"][0]
 
 
 @pytest.mark.parametrize("managed", ["", "taken-over"])
@@ -154,6 +154,43 @@ def test_check_mode_counts_what_an_earlier_task_would_have_removed():
     found["releases"][-1]["managed"] = "taken-over"
     assert removal_plan(found, "", *CERT_MANAGER, predicts=True)["releases"] == []
     assert removal_plan(found, "issuer", predicts=True)["is_in_use"] is True
+
+
+@pytest.mark.parametrize("what", ["Deployments of linkerd", "ValidatingWebhookConfigurations of the cluster"])
+def test_a_linkerd_that_cannot_be_ruled_out_counts_as_running(what):
+    unread = [{"what": what, "problem": "the API server answered 429."}]
+    objects = [thing("Issuer", "vault"), thing("Certificate", "linkerd-identity-issuer")]
+    found = platform(unreadable=unread, objects=objects, namespaces={"linkerd": namespace()})
+    for place in (CERT_MANAGER, TRUST_MANAGER):
+        result = removal_plan(found, "", *place)
+        assert result["releases"] == [] and what in result["left"][0]
+    for component in ("issuer", "linkerd"):
+        result = removal_plan(found, component, "linkerd", with_namespace=True)
+        assert (result["objects"], result["is_in_use"], result["releases"]) == ([], True, [])
+        assert what in result["left"][0]
+    found["unreadable"] = [{"what": "Secret a/b", "problem": "it is not a release."}]
+    assert removal_plan(found, "issuer")["is_in_use"] is False
+
+
+def test_the_namespace_of_linkerd_is_removed_only_on_request_and_if_it_is_ours():
+    for managed, requested in ((True, True), (True, False), (False, True)):
+        found = {**world(), "namespaces": {"linkerd": {**namespace(), "managed": managed}}}
+        result = removal_plan(found, "linkerd", "linkerd", with_namespace=requested)
+        removed = [one["name"] for one in result["objects"] if one["kind"] == "Namespace"]
+        assert removed == (["linkerd"] if managed and requested else [])
+        assert any("namespace linkerd stays" in one for one in result["left"]) is not bool(removed)
+
+
+def test_no_message_recommends_a_removal():
+    spaces = {"linkerd": namespace(), "cert-manager": namespace()}
+    plans = [
+        plan({**world(managed="", crds="installed", definitions=routes()), "namespaces": spaces}),
+        plan({**world(definitions=[definition(SERVERS, "linkerd", in_use=True)]), "namespaces": spaces}),
+        removal_plan(platform(namespaces=spaces), "", *CERT_MANAGER),
+        removal_plan(platform(deployments=[deployment("linkerd")]), "", *CERT_MANAGER),
+    ]
+    texts = [text for one in plans for text in one["left"]]
+    assert len(texts) >= len(plans) and not [one for one in texts if "kubectl" in one or "helm uninstall" in one]
 
 
 def test_namespaces_and_definitions_that_stay_are_listed():
