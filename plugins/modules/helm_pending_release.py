@@ -150,7 +150,7 @@ class Helm:
 
 
 def pending_releases(helm: Helm, releases: list[str]) -> list[dict[str, Any]]:
-    """Those of the releases that are pending, with their age in seconds since Helm last updated them."""
+    """Those of the releases that are pending, with their age in seconds since Helm began to change them."""
     shown = ("--pending", "--uninstalling", "--output", "json", "--time-format", "2006-01-02T15:04:05Z07:00")
     found = json.loads(helm.run("list", *shown))
     now = datetime.datetime.now(tz=datetime.UTC)
@@ -160,11 +160,20 @@ def pending_releases(helm: Helm, releases: list[str]) -> list[dict[str, Any]]:
             "status": entry["status"],
             "action": ACTIONS[entry["status"]],
             "revision": int(entry["revision"]),
-            "age": round((now - datetime.datetime.fromisoformat(entry["updated"])).total_seconds()),
+            "age": round((now - datetime.datetime.fromisoformat(begun(helm, entry))).total_seconds()),
         }
         for entry in found or []
         if entry["name"] in releases
     ]
+
+
+def begun(helm: Helm, entry: dict[str, Any]) -> str:
+    """When the action began. `helm uninstall` leaves the time that `helm list` shows (Helm, pkg/action/uninstall.go)."""
+    updated: str = entry["updated"]
+    if entry["status"] != "uninstalling":
+        return updated
+    deleted: str = json.loads(helm.run("status", entry["name"], "--output", "json"))["info"].get("deleted") or updated
+    return deleted
 
 
 def main() -> None:

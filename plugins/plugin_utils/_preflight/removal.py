@@ -159,9 +159,7 @@ def _definitions(removal: Removal, found: Facts, namespace: str) -> None:
     shared = [one["name"] for one in found["definitions"] if one["name"] in names and one["component"] == "gateway-api"]
     if own and own["managed"] == INSTALLED and (used or shared):
         why = f"objects of {', '.join(used)} exist" if used else f"it owns {', '.join(shared)}, which others may use"
-        removal.left.append(
-            f"The release {namespace}/{CRDS} stays, because {why} and Helm would delete them."
-        )
+        removal.left.append(f"The release {namespace}/{CRDS} stays, because {why} and Helm would delete them.")
         return
     _release(removal, found, namespace, CRDS)
 
@@ -171,9 +169,7 @@ def _release(removal: Removal, found: Facts, namespace: str, name: str) -> None:
     if own and own["managed"] == INSTALLED:
         removal.releases.append(name)
     elif own:
-        removal.left.append(
-            f"The release {namespace}/{name} stays, because this collection did not install it."
-        )
+        removal.left.append(f"The release {namespace}/{name} stays, because this collection did not install it.")
 
 
 def _objects(removal: Removal, found: Facts) -> None:

@@ -123,6 +123,8 @@ def test_an_interrupted_removal_is_finished(release):
     release.finalizers(["test/held"])
     release.kill("uninstalling", "uninstall", NAME, "--wait")
     release.finalizers([])
+    info = json.loads(release.run("status", NAME, "--output", "json"))["info"]
+    assert info["deleted"] > info["last_deployed"]  # what the module reads
     assert release.role("absent", "--check") == 1
     assert release.status() == "uninstalling"
     assert (release.role("absent"), release.status()) == (1, "")

@@ -18,9 +18,11 @@ if (folder / "fail").exists():
     sys.exit((folder / "fail").read_text())
 store = folder / "pending"
 pending = json.loads(store.read_text()) if store.exists() else []
-actions = [argument for argument in sys.argv[1:] if argument in ("list", "uninstall", "rollback")]
+actions = [argument for argument in sys.argv[1:] if argument in ("list", "status", "uninstall", "rollback")]
 if actions == ["list"]:
     print(json.dumps(pending))
+elif actions == ["status"]:
+    print((folder / "status").read_text())
 elif len(actions) == 1:
     release = sys.argv[sys.argv.index(actions[0]) + 1]
     store.write_text(json.dumps([entry for entry in pending if entry["name"] != release]))

@@ -22,9 +22,13 @@ def helm(make_standin):
     return make_standin("helm", Path(__file__).with_name("standin_helm.py"))
 
 
+def seconds_ago(seconds: int) -> str:
+    return (datetime.datetime.now(tz=datetime.UTC) - datetime.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def pending(helm, **releases):
     """Set the pending releases with their status, all updated a minute ago."""
-    updated = datetime.datetime.now(tz=datetime.UTC) - datetime.timedelta(seconds=60)
+    helm.write("status", json.dumps({"info": {"deleted": ""}}))
     helm.write(
         "pending",
         json.dumps(
@@ -33,7 +37,7 @@ def pending(helm, **releases):
                     "name": name.replace("_", "-"),
                     "status": status,
                     "revision": "4",
-                    "updated": updated.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                    "updated": seconds_ago(60),
                 }
                 for name, status in releases.items()
             ]
@@ -43,7 +47,7 @@ def pending(helm, **releases):
 
 def actions(helm):
     """The calls that change a release."""
-    return [call for call in helm.calls() if "list" not in call]
+    return [call for call in helm.calls() if not {"list", "status"} & set(call)]
 
 
 def test_no_pending_release(helm, ok):
@@ -139,4 +143,13 @@ def test_unexpected_list_is_an_error(helm, result_of, entries):
     result = result_of("helm_pending_release", releases=["a"], namespace="mesh")
     assert result["failed"] and result["code"] == "unreadable_output"
     assert "mesh" in result["msg"]
+    assert actions(helm) == []
+
+
+def test_a_removal_is_as_old_as_its_begin(helm, result_of):
+    """`helm list` shows when the release was deployed."""
+    pending(helm, cert_manager="uninstalling")
+    helm.write("status", json.dumps({"info": {"deleted": seconds_ago(5)}}))
+    result = result_of("helm_pending_release", releases=["cert-manager"], namespace="cert-manager", grace=30)
+    assert result["code"] == "release_in_progress" and 5 <= result["pending"][0]["age"] < 30
     assert actions(helm) == []
