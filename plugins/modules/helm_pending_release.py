@@ -168,7 +168,10 @@ def pending_releases(helm: Helm, releases: list[str]) -> list[dict[str, Any]]:
 
 
 def begun(helm: Helm, entry: dict[str, Any]) -> str:
-    """When the action began. `helm uninstall` leaves the time that `helm list` shows (Helm, pkg/action/uninstall.go)."""
+    """When the action began.
+
+    `helm uninstall` does not change the time that `helm list` shows (Helm, pkg/action/uninstall.go).
+    """
     updated: str = entry["updated"]
     if entry["status"] != "uninstalling":
         return updated

@@ -21,10 +21,10 @@ CONTENT = {"apiVersion": "v1", "kind": "Config", "clusters": [], "contexts": [],
 
 
 def play(
-    folder: Path, path: Path, *arguments: str, berlin: dict | None = None, **variables
+    folder: Path, path: Path, *arguments: str, berlin: dict | None = None, vault: dict | None = None, **variables
 ) -> subprocess.CompletedProcess:
-    """Run a playbook with variables of all hosts, and of one cluster."""
-    hosts = {"vault": {"hosts": {"v": {}}}, "clusters": {"hosts": {"berlin": berlin or {}}}}
+    """Run a playbook with variables of all hosts, of Vault, and of one cluster."""
+    hosts = {"vault": {"hosts": {"v": vault or {}}}, "clusters": {"hosts": {"berlin": berlin or {}}}}
     given = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}", **variables}
     (folder / "hosts.json").write_text(json.dumps({"all": {"children": hosts, "vars": given}}))
     command = ["ansible-playbook", path, "-i", folder / "hosts.json", *arguments]
@@ -59,7 +59,8 @@ def verify(folder: Path, **variables) -> subprocess.CompletedProcess:
         "linkerd_cli": "no-such-linkerd", "pki_vault_address": "http://127.0.0.1:1", "pki_report_dir": str(folder),
         "pki_kubernetes": {"kubeconfig": str(folder / "none")}, "pki_verify_fail": False,
     }  # fmt: skip
-    return play(folder, ROOT / "playbooks/verify.yml", **{**given, **variables})
+    merged = {name: value for name, value in {**given, **variables}.items() if value is not None}
+    return play(folder, ROOT / "playbooks/verify.yml", **merged)
 
 
 @pytest.mark.parametrize("check", [True, False])
@@ -78,6 +79,14 @@ def test_the_verification_refuses_a_variable_that_only_a_cluster_has(tmp_path, n
     done = verify(tmp_path, linkerd_check=False, berlin={name: value})
     assert done.returncode != 0 and f"{name} has different values" in " ".join(done.stdout.split())
     assert not (tmp_path / "report.json").exists()
+
+
+def test_the_verification_accepts_a_variable_that_only_vault_has(tmp_path):
+    """It compares on that host, so the value has an effect."""
+    folder = tmp_path / "reports"
+    done = verify(tmp_path, linkerd_check=False, pki_report_dir=None, vault={"pki_report_dir": str(folder)})
+    assert done.returncode == 0, done.stdout
+    assert (folder / "report.json").exists()
 
 
 def test_the_renewal_omits_linkerd_check():

@@ -88,8 +88,8 @@ def linkerd(found: Facts, namespace: str, with_namespace: bool = False) -> Facts
     if running and not (own and own["managed"] == INSTALLED):
         removal.is_in_use = True
         removal.left.append(
-            f"The releases, Certificate, Bundle and trust anchors in namespace {namespace} stay, because this collection "
-            f"did not install what uses them: {_some(running)}."
+            f"The releases, Certificate, Bundle and trust anchors in namespace {namespace} stay, because this "
+            f"collection did not install what uses them: {_some(running)}."
         )
         return removal.facts()
     _release(removal, found, namespace, CONTROL_PLANE)
