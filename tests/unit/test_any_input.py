@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 
 from ansible.errors import AnsibleFilterError
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.servicemesh.pki.plugins.filter.identity import identity_lifetime
@@ -142,6 +142,7 @@ FACTS = [
 
 
 @given(values(FACTS), values(FACTS), values(FACTS), st.one_of(st.none(), st.text(max_size=3), SCALARS))
+@example({"a": {"anchors": {"problem": None}}}, {}, {}, None)
 def test_reports(certificates, vault, checks, at):
     try:
         report = mesh_report(certificates, vault, checks, at=at)

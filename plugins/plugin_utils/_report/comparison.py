@@ -71,6 +71,10 @@ class Disagreement:
         }
 
 
+SOURCES = ("anchors", "issuer", "signer")
+SOURCE_KEYS = {"where", "certificates", "problem"}
+
+
 @dataclass(frozen=True)
 class Cluster:
     """What was read from one cluster. If the reading is empty, problem is the cause.
@@ -88,6 +92,9 @@ class Cluster:
     def from_results(cls, name: str, result: Facts, check: Facts, extra_anchors: Iterable[str] = ()) -> Cluster:
         """Create it from the results of linkerd_certificates_info and linkerd_check, which may have failed."""
         read = "anchors" in result
+        for part in SOURCES:
+            if read and part in result and not SOURCE_KEYS <= result[part].keys():
+                raise KeyError(f"a key of {part}: {', '.join(sorted(SOURCE_KEYS))}")
         problem = "" if read else str(result.get("msg") or NOT_READ)
         return cls(name, result if read else {}, check, problem, frozenset(extra_anchors))
 
