@@ -25,7 +25,7 @@ ANCHOR = (
     'servicemesh_pki_certificate_not_after_timestamp_seconds{cluster="c", source="anchor", object="o", subject="s"}'
 )
 ROOTS = 'configmap_namespace="n", configmap_name="linkerd-identity-trust-roots"'
-X509 = f'x509_cert_not_after{{cluster="c", {ROOTS}, subject_CN="s"}}'
+X509 = f'x509_cert_not_after{{cluster="c", {ROOTS}, subject_CN="s", serial_number="1"}}'
 END = 'certmanager_certificate_expiration_timestamp_seconds{cluster="c", namespace="n", name="linkerd-identity-issuer"}'
 RENEWAL = (
     'certmanager_certificate_renewal_timestamp_seconds{cluster="c", namespace="n", name="linkerd-identity-issuer"}'
@@ -73,7 +73,12 @@ def counter(minute: int) -> int:
 
 OBJECT = {"cluster": "c", "object": "o"}
 NAMED = {**OBJECT, "subject": "s"}
-BY_EXPORTER = {**NAMED, "object": "ConfigMap n/linkerd-identity-trust-roots", "subject": "CN=s"}
+BY_EXPORTER = {
+    "cluster": "c",
+    "object": "ConfigMap n/linkerd-identity-trust-roots",
+    "subject": "CN=s",
+    "serial_number": "1",
+}
 BY_VAULT = {"vault": "v"}
 ISSUER = {"cluster": "c", "object": "Issuer linkerd/vault"}
 CASES = {
@@ -82,6 +87,12 @@ CASES = {
     "anchor 7": Case("MeshTrustAnchorExpires", {ANCHOR: remaining((400, 8, 400))}, NAMED, "critical"),
     "anchor has expired": Case("MeshTrustAnchorExpires", {ANCHOR: remaining((400, -1, 400))}, NAMED, "critical"),
     "anchor of the exporter": Case("MeshTrustAnchorExpires", {X509: remaining((400, 8, 400))}, BY_EXPORTER, "critical"),
+    "anchor of the exporter, beside a new one of the same name": Case(
+        "MeshTrustAnchorExpires",
+        {X509: remaining((400, 8, 400)), X509.replace('"1"', '"2"'): remaining((400, 400, 400))},
+        BY_EXPORTER,
+        "critical",
+    ),
     "anchors differ": Case(
         "MeshTrustAnchorsDiffer", {disagreement("clusters_differ", 'vault="v"'): (0, 1, 0)}, BY_VAULT, "critical"
     ),
