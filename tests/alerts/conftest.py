@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,32 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/unit/x509")]  # the rules
 from support import alert_rules  # noqa: E402
 
 Promtool = Callable[..., subprocess.CompletedProcess]
+
+
+@dataclass
+class Expect:
+    """Runs promtool with series, and fails if an alert fires at other minutes than expected."""
+
+    promtool: Callable
+    rules: Path
+    folder: Path
+
+    def __call__(
+        self,
+        alert: str,
+        series: dict[str, Callable[[int], float | None]],
+        minutes: Iterable[int],
+        *firing: dict[str, str],
+    ) -> None:
+        expected = {minute: [{"severity": "warning", **labels} for labels in firing] for minute in minutes}
+        values = {
+            name: " ".join("_" if at(minute) is None else str(at(minute)) for minute in range(max(expected) + 1))
+            for name, at in series.items()
+        }
+        content = alert_rules.promtool_test(self.rules, alert, values, expected)
+        (self.folder / "test.yml").write_text(yaml.safe_dump(content))
+        done = self.promtool("test", "rules", str(self.folder / "test.yml"))
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +75,20 @@ def plain_rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("plain") / "rules.yml"
     path.write_text(yaml.safe_dump(alert_rules.without_annotations(alert_rules.rules())))
     return path
+
+
+@pytest.fixture
+def expect(promtool, plain_rules, tmp_path) -> Expect:
+    return Expect(promtool, plain_rules, tmp_path)
+
+
+@pytest.fixture
+def expect_with(promtool, tmp_path) -> Callable[..., Expect]:
+    """The same for other variables of the role."""
+
+    def create(**variables: float) -> Expect:
+        path = tmp_path / "rules.yml"
+        path.write_text(yaml.safe_dump(alert_rules.without_annotations(alert_rules.rules(**variables))))
+        return Expect(promtool, path, tmp_path)
+
+    return create

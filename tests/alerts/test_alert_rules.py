@@ -24,6 +24,7 @@ EVALUATED = (50, 150, 235)  # minutes
 ANCHOR = (
     'servicemesh_pki_certificate_not_after_timestamp_seconds{cluster="c", source="anchor", object="o", subject="s"}'
 )
+REPORTED_END = ANCHOR.replace('"anchor"', '"issuer"')
 ROOTS = 'configmap_namespace="n", configmap_name="linkerd-identity-trust-roots"'
 X509 = f'x509_cert_not_after{{cluster="c", {ROOTS}, subject_CN="s", serial_number="1"}}'
 END = 'certmanager_certificate_expiration_timestamp_seconds{cluster="c", namespace="n", name="linkerd-identity-issuer"}'
@@ -34,6 +35,7 @@ TTL = 'issuer_cert_ttl_seconds{cluster="c", pod="p"}'
 READY = 'certmanager_issuer_ready_status{cluster="c", namespace="linkerd", name="vault", condition="True"}'
 REPORTED = 'servicemesh_pki_cert_manager_issuer_ready{cluster="c", object="Issuer linkerd/vault"}'
 CREDENTIAL = 'servicemesh_pki_credential_not_after_timestamp_seconds{cluster="c", object="o"}'
+VERIFIED_CLUSTER = 'servicemesh_pki_cluster_verification_timestamp_seconds{cluster="c"}'
 VERIFIED = 'servicemesh_pki_verification_timestamp_seconds{vault="v"}'
 
 
@@ -114,6 +116,11 @@ CASES = {
     "issuer expires according to cert-manager": Case(
         "MeshIdentityIssuerExpires", {END: (20 * HOUR, 11 * HOUR, 48 * HOUR)}, severity="critical"
     ),
+    "issuer expires according to the report": Case(
+        "MeshIdentityIssuerExpires",
+        {REPORTED_END: (20 * HOUR, 11 * HOUR, 48 * HOUR), VERIFIED_CLUSTER: lambda minute: minute * MINUTE},
+        severity="critical",
+    ),
     "skipped": Case(
         "MeshIdentityIssuerNotLoaded",
         {
@@ -156,7 +163,17 @@ CASES = {
     ),
     "credential 10": Case("MeshVaultCredentialExpires", {CREDENTIAL: remaining((31, 9, 31))}, OBJECT),
     "credential 3": Case("MeshVaultCredentialExpires", {CREDENTIAL: remaining((31, 2, 31))}, OBJECT, "critical"),
-    "no issuer": Case("MeshIdentityIssuerUnwatched", {RENEWAL: (9e5, None, 9e5)}, {"name": "linkerd-identity-issuer"}),
+    "no issuer": Case("MeshIdentityIssuerUnwatched", {END: (9e5, None, 9e5)}),
+    "no issuer of one cluster": Case(
+        "MeshIdentityIssuerUnwatched",
+        {
+            END: (9e5, None, 9e5),
+            TTL: (9e5, None, 9e5),
+            END.replace('"c"', '"beside"'): (9e5, 9e5, 9e5),
+            END.replace('"c"', '"reported"'): (9e5, None, 9e5),
+            REPORTED_END.replace('"c"', '"reported"'): (9e5, 9e5, 9e5),
+        },
+    ),
     "verification fails": Case(
         "MeshVerificationFailed",
         {disagreement("issuer_refused"): (0, 2, 0)},
@@ -170,7 +187,7 @@ CASES = {
     "stale": Case("MeshVerificationStale", {VERIFIED: (0, -26 * HOUR, 3 * HOUR)}, BY_VAULT),
     "stale cluster": Case(
         "MeshVerificationStale",
-        {'servicemesh_pki_cluster_verification_timestamp_seconds{cluster="c"}': (-25 * HOUR, -25 * HOUR, 3 * HOUR)},
+        {VERIFIED_CLUSTER: (-25 * HOUR, -25 * HOUR, 3 * HOUR)},
     ),
 }
 ALERTS = [rule for group in alert_rules.rules()["groups"] for rule in group["rules"] if "alert" in rule]

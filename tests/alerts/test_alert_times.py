@@ -5,59 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import yaml
-from support import alert_rules
 
 MINUTE = 60
 LABELS = {"cluster": "c"}
-
-
-@dataclass
-class Expect:
-    """Runs promtool with series, and fails if an alert fires at other minutes than expected."""
-
-    promtool: Callable
-    rules: Path
-    folder: Path
-
-    def __call__(
-        self,
-        alert: str,
-        series: dict[str, Callable[[int], float | None]],
-        minutes: Iterable[int],
-        *firing: dict[str, str],
-    ) -> None:
-        expected = {minute: [{"severity": "warning", **labels} for labels in firing] for minute in minutes}
-        values = {
-            name: " ".join("_" if at(minute) is None else str(at(minute)) for minute in range(max(expected) + 1))
-            for name, at in series.items()
-        }
-        content = alert_rules.promtool_test(self.rules, alert, values, expected)
-        (self.folder / "test.yml").write_text(yaml.safe_dump(content))
-        done = self.promtool("test", "rules", str(self.folder / "test.yml"))
-        assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.fixture
-def expect(promtool, plain_rules, tmp_path) -> Expect:
-    return Expect(promtool, plain_rules, tmp_path)
-
-
-@pytest.fixture
-def expect_with(promtool, tmp_path) -> Callable[..., Expect]:
-    """The same for other variables of the role."""
-
-    def create(**variables: float) -> Expect:
-        path = tmp_path / "rules.yml"
-        path.write_text(yaml.safe_dump(alert_rules.without_annotations(alert_rules.rules(**variables))))
-        return Expect(promtool, path, tmp_path)
-
-    return create
 
 
 @dataclass

@@ -54,13 +54,11 @@ def test_alerts_fire_for_their_cause_and_recover(served, prometheus):
         ("MeshCertificateRequestRefused", "warning"): "cluster berlin",
         ("MeshBundleNotSynced", "warning"): "Bundle roots in cluster berlin",
     }
-    # Nothing else is scraped here, so this one fires, too.
-    unwatched = ("MeshIdentityIssuerUnwatched", "warning")
-    prometheus.wait(lambda: set(prometheus.firing()) == {*expected, unwatched})
+    prometheus.wait(lambda: set(prometheus.firing()) == set(expected))
     found = prometheus.firing()
     assert {name: part in found[name] for name, part in expected.items()} == dict.fromkeys(expected, True)
     served.text = metrics(new, issuer=issuers[1], failed_attempts=0, bundle={"where": "Bundle roots", "ready": True})
-    prometheus.wait(lambda: set(prometheus.firing()) == {unwatched})
+    prometheus.wait(lambda: prometheus.firing() == {})
     [ends] = prometheus.get("query", query="servicemesh_pki:trust_anchor_not_after:timestamp_seconds")["result"]
     assert float(ends["value"][1]) == (now + 3650 * DAY).timestamp()
 

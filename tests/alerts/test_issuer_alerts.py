@@ -1,0 +1,35 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the alerts on the identity issuer conclude from several sources: cert-manager, Linkerd and report.prom."""
+
+from __future__ import annotations
+
+HOUR, MINUTE = 3600, 60
+END = "certmanager_certificate_expiration_timestamp_seconds"
+END += '{cluster="c", namespace="linkerd", name="linkerd-identity-issuer"}'
+REPORTED = 'servicemesh_pki_certificate_not_after_timestamp_seconds{cluster="c", source="issuer"}'
+VERIFIED = 'servicemesh_pki_cluster_verification_timestamp_seconds{cluster="c"}'
+
+
+def constant(value: float):
+    return lambda dummy: value
+
+
+def test_report_is_no_reason_for_an_alert_beside_metrics_of_the_cluster(expect):
+    series = {REPORTED: constant(5 * HOUR), VERIFIED: constant(0), END: constant(40 * HOUR)}
+    expect("MeshIdentityIssuerExpires", series, [60])
+
+
+def test_issuer_that_was_in_order_in_an_old_report_is_no_alert(expect):
+    """Of a daily schedule: cert-manager has renewed the issuer since."""
+    expect("MeshIdentityIssuerExpires", {REPORTED: constant(17 * HOUR), VERIFIED: constant(0)}, [60, 6 * 60, 20 * 60])
+
+
+def test_report_shows_when_the_issuer_expires(expect):
+    """A central Prometheus that reads report.prom only."""
+    expect("MeshIdentityIssuerUnwatched", {REPORTED: constant(99 * HOUR)}, [90, 180])
+
+
+def test_issuer_is_unwatched_if_nothing_was_ever_read(expect):
+    expect("MeshIdentityIssuerUnwatched", {'up{job="other"}': constant(1)}, [90], {})
