@@ -24,6 +24,7 @@ EVALUATED = (50, 150, 235)  # minutes
 ANCHOR = (
     'servicemesh_pki_certificate_not_after_timestamp_seconds{cluster="c", source="anchor", object="o", subject="s"}'
 )
+INTERMEDIATE = ANCHOR.replace('"anchor"', '"intermediate"').replace("}", ', fingerprint_sha256="1"}')
 REPORTED_END = ANCHOR.replace('"anchor"', '"issuer"')
 ROOTS = 'configmap_namespace="n", configmap_name="linkerd-identity-trust-roots"'
 X509 = f'x509_cert_not_after{{cluster="c", {ROOTS}, subject_CN="s", serial_number="1"}}'
@@ -81,6 +82,7 @@ BY_EXPORTER = {
     "subject": "CN=s",
     "serial_number": "1",
 }
+SIGNED = {**NAMED, "fingerprint_sha256": "1"}
 BY_VAULT = {"vault": "v"}
 ISSUER = {"cluster": "c", "object": "Issuer linkerd/vault"}
 CASES = {
@@ -93,6 +95,14 @@ CASES = {
         "MeshTrustAnchorExpires",
         {X509: remaining((400, 8, 400)), X509.replace('"1"', '"2"'): remaining((400, 400, 400))},
         BY_EXPORTER,
+        "critical",
+    ),
+    "intermediate 90": Case("MeshIntermediateExpires", {INTERMEDIATE: remaining((91, 89, 91))}, SIGNED, "info"),
+    "intermediate 30": Case("MeshIntermediateExpires", {INTERMEDIATE: remaining((400, 29, 400))}, SIGNED),
+    "intermediate 7": Case(
+        "MeshIntermediateExpires",
+        {INTERMEDIATE: remaining((400, 6, 400)), ANCHOR: remaining((400, 400, 400))},
+        SIGNED,
         "critical",
     ),
     "anchors differ": Case(
@@ -232,6 +242,17 @@ def test_allowed_disagreement_fires_nothing(series, promtool, plain_rules, tmp_p
         content["tests"][0]["alert_rule_test"][1]["exp_alerts"] = []
         (tmp_path / "test.yml").write_text(yaml.safe_dump(content))
         assert promtool("test", "rules", str(tmp_path / "test.yml")).returncode == 0
+
+
+def test_anchor_in_the_chain_of_the_issuer_has_one_alert(promtool, plain_rules, tmp_path):
+    series = {
+        INTERMEDIATE.replace('"intermediate"', source): remaining((8, 8, 8))
+        for source in ('"anchor"', '"intermediate"')
+    }
+    content = test_of(Case("MeshIntermediateExpires", series), plain_rules)
+    content["tests"][0]["alert_rule_test"][1]["exp_alerts"] = []
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(content))
+    assert promtool("test", "rules", str(tmp_path / "test.yml")).returncode == 0
 
 
 def test_every_alert_has_a_case():
