@@ -155,11 +155,6 @@ CASES = {
         {READY: (1, 0, 1), READY.replace("linkerd", "team"): (1, 1, 1), REPORTED: (1, 0, 1)},
         ISSUER,
     ),
-    "ClusterIssuer": Case(
-        "MeshCertManagerIssuerNotReady",
-        {'certmanager_clusterissuer_ready_status{cluster="c", name="vault", condition="True"}': (1, 0, 1)},
-        {"cluster": "c", "object": "ClusterIssuer vault"},
-    ),
     "Issuer according to the report": Case("MeshCertManagerIssuerNotReady", {REPORTED: (1, 0, 1)}, ISSUER),
     "Issuer according to the report, beside other issuers": Case(
         "MeshCertManagerIssuerNotReady",

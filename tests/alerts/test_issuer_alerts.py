@@ -10,6 +10,9 @@ END = "certmanager_certificate_expiration_timestamp_seconds"
 END += '{cluster="c", namespace="linkerd", name="linkerd-identity-issuer"}'
 REPORTED = 'servicemesh_pki_certificate_not_after_timestamp_seconds{cluster="c", source="issuer"}'
 VERIFIED = 'servicemesh_pki_cluster_verification_timestamp_seconds{cluster="c"}'
+READY = 'certmanager_issuer_ready_status{cluster="c", namespace="linkerd", name="vault", condition="True"}'
+CLUSTER_READY = 'certmanager_clusterissuer_ready_status{cluster="c", name="vault", condition="True"}'
+REPORTED_READY = 'servicemesh_pki_cert_manager_issuer_ready{cluster="c", object="reported"}'
 
 
 def constant(value: float):
@@ -33,3 +36,26 @@ def test_report_shows_when_the_issuer_expires(expect):
 
 def test_issuer_is_unwatched_if_nothing_was_ever_read(expect):
     expect("MeshIdentityIssuerUnwatched", {'up{job="other"}': constant(1)}, [90], {})
+
+
+def failing(minute: int) -> int:
+    return 0 if 60 <= minute < 180 else 1
+
+
+def test_cluster_issuer_that_is_not_ready(expect_with):
+    expect = expect_with(monitoring_issuer_kind="ClusterIssuer")
+    series = {CLUSTER_READY: failing, REPORTED_READY: failing, READY: constant(1)}
+    labels = {"cluster": "c", "object": "ClusterIssuer vault"}
+    expect("MeshCertManagerIssuerNotReady", series, [150], labels)
+    expect("MeshCertManagerIssuerNotReady", series, [50, 235])
+
+
+def test_issuer_of_another_kind_with_the_same_name_is_not_of_the_mesh(expect, expect_with):
+    alert = "MeshCertManagerIssuerNotReady"
+    expect(alert, {READY: constant(1), CLUSTER_READY: constant(0)}, [60])
+    expect_with(monitoring_issuer_kind="ClusterIssuer")(alert, {CLUSTER_READY: constant(1), READY: constant(0)}, [60])
+
+
+def test_issuer_of_another_kind_does_not_hide_the_report(expect):
+    labels = {"cluster": "c", "object": "reported"}
+    expect("MeshCertManagerIssuerNotReady", {REPORTED_READY: constant(0), CLUSTER_READY: constant(1)}, [60], labels)

@@ -61,7 +61,9 @@ def watched(expendable_mesh, tmp_path_factory) -> Iterator[Watched]:
     report, folder = prometheus_server.Report(), tmp_path_factory.mktemp("prometheus")
     with kubectl_proxy(expendable_mesh.env) as address:
         jobs = [prometheus_server.report_job(report), cert_manager_job(expendable_mesh, address)]
-        with prometheus_server.running(folder, alert_rules.rules(), *jobs) as prometheus:
+        with prometheus_server.running(
+            folder, alert_rules.rules(monitoring_issuer_kind="ClusterIssuer"), *jobs
+        ) as prometheus:
             yield Watched(expendable_mesh, report, prometheus)
     report.server.shutdown()
 

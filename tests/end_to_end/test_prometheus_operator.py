@@ -78,7 +78,7 @@ def test_prometheus_gets_the_jobs_and_rules(mesh, tmp_path: Path):
     until(lambda: {job["job_name"] for job in configuration(mesh)["scrape_configs"]} == expected)
     files = mesh.get("configmap", f"prometheus-{NAME}-rulefiles-0", "-n", NAMESPACE)["data"]
     [found] = [yaml.safe_load(text) for text in files.values()]
-    assert alerts(found) == alerts(alert_rules.rules())
+    assert alerts(found) == alerts(alert_rules.rules(monitoring_issuer_kind="ClusterIssuer"))
     path = tmp_path / "prometheus.yml"
     path.write_text(yaml.safe_dump({**configuration(mesh), "rule_files": []}))
     command = [os.environ["SERVICEMESH_PKI_PROMTOOL"], "check", "config", "--syntax-only", str(path)]
