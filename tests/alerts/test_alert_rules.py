@@ -139,6 +139,15 @@ CASES = {
         },
         severity="critical",
     ),
+    "skipped, and the old issuer is valid for longer": Case(
+        "MeshIdentityIssuerNotLoaded",
+        {
+            END: (99 * HOUR, 49 * HOUR, 49 * HOUR),
+            TTL: lambda minute: (99 if minute < 180 else 49) * HOUR - minute * MINUTE,
+            TTL.replace('"p"', '"other"'): lambda minute: (99 if minute < 60 else 49) * HOUR - minute * MINUTE,
+        },
+        severity="critical",
+    ),
     "refused": Case("MeshCertificateRequestRefused", {'servicemesh_pki_issuance_failures{cluster="c"}': (0, 3, 0)}),
     "refused login": Case(
         "MeshCertificateRequestRefused",
