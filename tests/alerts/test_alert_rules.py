@@ -28,10 +28,9 @@ INTERMEDIATE = ANCHOR.replace('"anchor"', '"intermediate"').replace("}", ', fing
 REPORTED_END = ANCHOR.replace('"anchor"', '"issuer"')
 ROOTS = 'configmap_namespace="n", configmap_name="linkerd-identity-trust-roots"'
 X509 = f'x509_cert_not_after{{cluster="c", {ROOTS}, subject_CN="s", serial_number="1"}}'
-END = 'certmanager_certificate_expiration_timestamp_seconds{cluster="c", namespace="n", name="linkerd-identity-issuer"}'
-RENEWAL = (
-    'certmanager_certificate_renewal_timestamp_seconds{cluster="c", namespace="n", name="linkerd-identity-issuer"}'
-)
+CERTIFICATE = '{cluster="c", namespace="linkerd", name="linkerd-identity-issuer"}'
+END = f"certmanager_certificate_expiration_timestamp_seconds{CERTIFICATE}"
+RENEWAL = f"certmanager_certificate_renewal_timestamp_seconds{CERTIFICATE}"
 TTL = 'issuer_cert_ttl_seconds{cluster="c", pod="p"}'
 READY = 'certmanager_issuer_ready_status{cluster="c", namespace="linkerd", name="vault", condition="True"}'
 REPORTED = 'servicemesh_pki_cert_manager_issuer_ready{cluster="c", object="Issuer linkerd/vault"}'
@@ -118,6 +117,18 @@ CASES = {
     ),
     "no anchors": Case("MeshTrustAnchorsUnwatched", {ANCHOR: (4e7, None, 4e7)}, {"source": "anchor"}),
     "not renewed": Case("MeshIdentityIssuerNotRenewed", {RENEWAL: (3 * HOUR, 0.75 * HOUR, 99 * HOUR)}),
+    "not renewed, beside a Certificate of another namespace": Case(
+        "MeshIdentityIssuerNotRenewed",
+        {
+            RENEWAL.replace("namespace=", 'namespace="cert-manager", exported_namespace='): (
+                3 * HOUR,
+                0.75 * HOUR,
+                99 * HOUR,
+            ),
+            RENEWAL.replace('"linkerd"', '"team"'): (99 * HOUR, 99 * HOUR, 99 * HOUR),
+            RENEWAL.replace('"linkerd"', '"linkerd", exported_namespace="team"'): (99 * HOUR, 99 * HOUR, 99 * HOUR),
+        },
+    ),
     "not renewed according to the report": Case(
         "MeshIdentityIssuerNotRenewed", {disagreement("renewal_overdue"): (0, 1, 0)}
     ),
@@ -129,6 +140,11 @@ CASES = {
     "issuer expires according to the report": Case(
         "MeshIdentityIssuerExpires",
         {REPORTED_END: (20 * HOUR, 11 * HOUR, 48 * HOUR), VERIFIED_CLUSTER: lambda minute: minute * MINUTE},
+        severity="critical",
+    ),
+    "issuer expires, beside a Certificate of another namespace": Case(
+        "MeshIdentityIssuerExpires",
+        {END: (20 * HOUR, 11 * HOUR, 48 * HOUR), END.replace('"linkerd"', '"team"'): (1 * HOUR, 48 * HOUR, 1 * HOUR)},
         severity="critical",
     ),
     "skipped": Case(

@@ -110,6 +110,14 @@ def test_panels_of_the_dashboard_do_not_overlap():
         assert one["x"] + one["w"] <= 24
 
 
+def test_dashboard_reads_the_certificate_of_the_mesh_from_the_rules():
+    """The metrics of cert-manager contain Certificates of the same name in other namespaces."""
+    queries = " ".join(one["expr"] for panel in DASHBOARD["panels"] for one in panel["targets"])
+    records = {rule["record"] for group in alert_rules.rules()["groups"] for rule in group["rules"] if "record" in rule}
+    assert "certmanager_" not in queries
+    assert set(re.findall(r"servicemesh_pki:[\w:]+", queries)) <= records
+
+
 def test_panels_use_the_chosen_data_source():
     sources = {json.dumps(one["datasource"]) for panel in DASHBOARD["panels"] for one in (panel, *panel["targets"])}
     assert sources == {json.dumps({"type": "prometheus", "uid": "${datasource}"})}
