@@ -119,6 +119,28 @@ def test_issuer_stays_while_linkerd_runs(play, kubernetes, state):
         kubernetes.call("DELETE", f"{DEPLOYMENTS}/linkerd-identity")
 
 
+def test_issuer_of_others_that_is_taken_over_keeps_no_auth_method(play, kinds):
+    """cert-manager refuses an issuer with two of them (pkg/issuer/vault/setup.go)."""
+    issuers = f"/apis/cert-manager.io/v1/namespaces/{SPACE}/issuers"
+    secret = {"name": "theirs", "key": "token"}
+    auth = {
+        "tokenSecretRef": secret, "appRole": {"path": "approle", "roleId": "x", "secretRef": secret},
+        "clientCertificate": {"name": "x"}, "aws": {"role": "x"}, "kubernetes": {"role": "x", "secretRef": secret},
+    }  # fmt: skip
+    vault = {"server": "https://theirs.test", "path": "pki/sign/x", "auth": auth}
+    kubernetes_object = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "vault"}}
+    kinds.call("POST", issuers, {**kubernetes_object, "spec": {"vault": vault}})
+    ok, output = play(role(
+        "vault_issuer", "issuer", vault_issuer_kubernetes=play.reach("test"), vault_issuer_namespace=SPACE,
+        vault_issuer_server="https://vault.test", vault_issuer_wait=False, vault_issuer_cluster="berlin",
+    ))  # fmt: skip
+    found = kinds.call("GET", f"{issuers}/vault")["spec"]["vault"]["auth"]
+    kinds.call("DELETE", f"{issuers}/vault")
+    account = {"name": "vault-issuer"}
+    expected = {"mountPath": "/v1/auth/jwt-berlin", "role": "linkerd-identity-issuer-berlin"}
+    assert (ok, found) == (True, {"kubernetes": {**expected, "serviceAccountRef": account}}), output
+
+
 @pytest.mark.parametrize("state", ["runs", "is gone"])
 def test_quota_is_removed_with_trust_manager(play, kubernetes, state):
     quotas = f"{CORE}/resourcequotas"
