@@ -37,8 +37,9 @@ def _check_owner(result: Result, vault: Facts) -> None:
     result.problem(
         "vault_mount_in_use",
         item,
-        f"The PKI engine at {vault['mount']} has issuers that this collection did not create ({listed}), and none with "
-        f"the name {vault['root']}. The run would change the maximum TTL and the URLs of all certificates of this "
-        "engine, and create the root in it. Set pki_vault_mount to another path, set pki_root_issuer_name to the "
-        f"issuer that is your root, or add '{item}' to pki_take_over.",
+        f"The PKI engine at {vault['mount']} has issuers that this collection does not recognize as its own "
+        f"({listed}), and none with the name {vault['root']}. The run would create the root in the engine of others. "
+        "Set pki_vault_mount to another path. If one of these issuers is your root, set pki_root_issuer_name to its "
+        f"name: the engine is then used as it is. To have the run create the root in this engine, add '{item}' to "
+        "pki_take_over: that also changes the maximum TTL and the URLs of all its certificates.",
     )

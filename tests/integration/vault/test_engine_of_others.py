@@ -118,6 +118,22 @@ def test_root_that_does_not_match_leaves_the_engine_unchanged(play, theirs):
     assert (play.codes, play.settings) == ([], (THEIRS, 2160))
 
 
+def test_root_of_others_that_is_alone_in_its_engine(play, theirs):
+    """The message of vault_mount_in_use recommends to name it."""
+    theirs("company-root", "Company Root")
+    options = {
+        "pki_root_issuer_name": "company-root", "vault_pki_root_common_name": "Company Root",
+        "vault_pki_root_ttl": "2000h",
+    }  # fmt: skip
+    done = play.ok(**options)
+    assert "changed=0" in done and "(company-root)" in done and play.settings == (THEIRS, 2160)
+    absent = {**options, "vault_pki_state": "absent", "vault_pki_destroy_root": True}
+    play.refused("(company-root)", "not disabled", **absent)
+    assert (play.codes, play.names) == ([], {"company-root"})
+    play.ok(**options, pki_take_over=[f"Vault engine {play.mount}"])
+    assert play.settings[1] == 9000 and play.settings[0]["issuing_certificates"] == URLS["issuing_certificates"]
+
+
 def test_root_that_exists_in_an_engine_with_other_issuers(play, theirs):
     theirs("corp", "Company Root")
     theirs.add("mesh", "Mesh Root")
@@ -125,7 +141,7 @@ def test_root_that_exists_in_an_engine_with_other_issuers(play, theirs):
         "pki_root_issuer_name": "mesh", "vault_pki_root_common_name": "Mesh Root", "vault_pki_root_ttl": "2000h",
     }  # fmt: skip
     done = play.ok(**options)
-    assert "changed=0" in done and "(corp)" in done and play.settings == (THEIRS, 2160)
+    assert "changed=0" in done and "(corp, mesh)" in done and play.settings == (THEIRS, 2160)
     play.ok(**options, pki_take_over=[f"Vault engine {play.mount}"])
     assert play.settings[1] == 9000 and play.settings[0]["issuing_certificates"] == URLS["issuing_certificates"]
 
