@@ -11,7 +11,7 @@ certificates of linked clusters may chain to it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
@@ -37,6 +37,7 @@ class Plan:
     signer: str  # PEM of the CA that will sign the identity issuer; empty when it does not exist yet
     signer_name: str  # for messages; empty when the run does not change the signer
     missing_root: str = ""  # name, for messages, of the root that Vault does not have yet
+    known: tuple[str, ...] = ()  # PEM of the CAs in Vault, which the signer may chain to
     retired: frozenset[str] = frozenset()  # SHA-256 fingerprints of anchors that no linked cluster needs
 
     @classmethod
@@ -44,23 +45,26 @@ class Plan:
         """The plan of a run, from what the role linkerd requests and from the roots in Vault.
 
         `vault` is what the role vault_pki publishes, with `issuer_name` and `issuer_path` of the issuer that uses
-        Vault, and `is_managed`, whether the run writes that issuer. A run of the role linkerd alone has none.
+        Vault, and `is_managed`, whether the run writes that issuer. `signers` are the certificates in the mount of
+        `issuer_path`, if it is another one. A run of the role linkerd alone has no `vault`.
         """
         linkerd, vault = requested["linkerd"], requested.get("vault")
         retired = frozenset(one.replace(":", "").lower() for one in requested.get("retired_anchors") or [])
         if vault is None:
             return cls(linkerd["anchors"] + linkerd["extra_anchors"], "", "", retired=retired)
         root, roots = vault["root"], vault["certificates"]
-        name = (re.findall("/issuer/([^/]+)/", vault["issuer_path"]) or [""])[0]
-        signer = roots.get(name, "")
+        mount, name = (re.findall("^(.+)/issuer/([^/]+)/", vault["issuer_path"].strip("/")) or [("", "")])[0]
+        signers = roots if mount == vault["mount"].strip("/") else vault.get("signers") or {}
+        signer = signers.get(name, "")
         issuer = linkerd["issuer"]
         is_used = issuer["group"] == GROUP and issuer["name"] == vault["issuer_name"]
         own = linkerd["anchors"] if linkerd["trust_source"] == "anchors" else [signer] * bool(signer)
         return cls(
             own + linkerd["extra_anchors"],
             signer,
-            f"issuer {name} of Vault" if name and is_used and vault["is_managed"] else "",
+            f"issuer {name} in mount {mount} of Vault" if name and is_used and vault["is_managed"] else "",
             "" if root in roots else f"The issuer {root} in mount {vault['mount']} of Vault",
+            tuple(sorted({*roots.values(), *signers.values()})),
             retired,
         )
 
@@ -87,15 +91,16 @@ class Mesh:
     def issuer(self) -> list[x509.Certificate]:
         return parsed(self.found["issuer"]["certificates"])
 
-    def path(self, chain: list[x509.Certificate]) -> set[Key]:
-        """The keys of all certificates that a chain leads to."""
+    def path(self, chain: list[x509.Certificate], roots: Container[Key] = ()) -> set[Key]:
+        """The keys of all certificates that a chain leads to, without those that signed one of the `roots`."""
         pool = [*chain, *self.issuer, *parsed(self.found["signer"]["certificates"]), *self.anchors.values()]
         reached, pending = set(), chain[:1]
         while pending:
             one = pending.pop()
             if key(one) not in reached:
                 reached.add(key(one))
-                pending += [other for other in pool if certs.is_signed_by(one, other)]
+                if key(one) not in roots:
+                    pending += [other for other in pool if certs.is_signed_by(one, other)]
         return reached
 
     def certificate_needs(self) -> dict[Key, str]:
@@ -192,6 +197,7 @@ def _check_signer(result: Result, mesh: Mesh, plan: Plan) -> None:
     signer = certs.parse_bundle(plan.signer)[0] if plan.signer else None
     if signer and key(signer) in mesh.path(mesh.issuer):
         return  # it signs already
+    above = _above(mesh, plan, signer) if signer else set()
     published = {key(one) for one in parsed(mesh.found["anchors"]["certificates"])}
     without = []
     for group in mesh.found["pods"]:
@@ -200,16 +206,32 @@ def _check_signer(result: Result, mesh: Mesh, plan: Plan) -> None:
             carried = published
         elif group["evidence"] == "started_before":
             carried = set()  # unknown
-        if signer is None or key(signer) not in carried:
+        if not above & carried:
             without += group["pods"]
-    if without:
+    if without and signer is None:
         result.problem(
             "signer_untrusted",
             plan.signer_name,
-            f"{plan.signer_name} would sign the next identity issuer, but {some(sorted(without))} do not trust it yet, "
-            "so they would reject every workload certified after that. Distribute its certificate first and restart "
-            "the workloads. Do not change the signer before that (see docs/guides/rotation.md).",
+            f"The {plan.signer_name} would sign the next identity issuer, but it does not exist or cannot be read, so "
+            f"{some(sorted(without))} cannot trust it yet. Check vault_issuer_path. Before a new root can sign, "
+            "distribute its certificate and restart the workloads (see docs/guides/rotation.md).",
         )
+    elif without:
+        result.problem(
+            "signer_untrusted",
+            plan.signer_name,
+            f"The {plan.signer_name} would sign the next identity issuer, but {some(sorted(without))} trust neither it "
+            "nor a CA above it yet, so they would reject every workload certified after that. Distribute the "
+            "certificate of its root first and restart the workloads. Do not change the signer before that (see "
+            "docs/guides/rotation.md).",
+        )
+
+
+def _above(mesh: Mesh, plan: Plan, signer: x509.Certificate) -> set[Key]:
+    """The keys of the signer and of the CAs above it. A root is the end, even if another one has signed it, too."""
+    known = [certs.parse_bundle(one)[0] for one in plan.known]
+    roots = {key(one) for one in (signer, *known, *mesh.anchors.values()) if certs.is_self_signed(one)}
+    return mesh.path([signer, *known], roots)
 
 
 def parsed(certificates: Iterable[Facts]) -> list[x509.Certificate]:

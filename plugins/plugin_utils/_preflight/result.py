@@ -43,7 +43,7 @@ CHECKS = {
     "release_name_taken": "The name of a release is not used by another chart.",
     "release_not_helm": "A component to take over was installed with Helm.",
     "release_pending": "No other Helm operation on the release is in progress.",
-    "signer_untrusted": "Every meshed pod trusts the root that will sign the identity issuer.",
+    "signer_untrusted": "Every meshed pod trusts the CA that will sign the identity issuer, or a CA above it.",
     "trust_namespace_in_use": "A change of trust-manager's trust namespace breaks no other Bundle.",
     "trust_source_namespace": "The Secret that the Bundle reads is in trust-manager's trust namespace.",
     "vault_mount_in_use": "The PKI engine is empty, has the root, or has another issuer of this collection.",

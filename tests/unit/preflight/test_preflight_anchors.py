@@ -90,13 +90,15 @@ def test_the_plan_is_what_linkerd_requests_and_what_vault_has():
 
     one, other = ONE["certificate"], OTHER["certificate"]
     asked = plan(TWO, signer=ONE, extra=(OTHER,))
-    assert of(asked) == Plan([TWO["certificate"], other], one, "issuer linkerd-root of Vault")
+    assert of(asked) == Plan(
+        [TWO["certificate"], other], one, "issuer linkerd-root in mount pki of Vault", known=(one,)
+    )
     from_secret = plan(TWO, signer=ONE, extra=(OTHER,), trust_source="secret")
     assert of(from_secret).anchors == [one, other]  # cert-manager writes the root of the signer into the Secret
     assert of(plan(extra=(OTHER,), trust_source="secret")).anchors == [other]
-    assert of(plan(signer=ONE, is_managed=False)) == Plan([], one, "")
+    assert of(plan(signer=ONE, is_managed=False)) == Plan([], one, "", known=(one,))
     for change in ({"name": "other"}, {"group": "awspca.cert-manager.io"}):
-        assert of(plan(signer=ONE, issuer=OWN_ISSUER | change)) == Plan([], one, "")
+        assert of(plan(signer=ONE, issuer=OWN_ISSUER | change)) == Plan([], one, "", known=(one,))
     del asked["vault"]  # the role linkerd alone
     assert of(asked) == Plan([TWO["certificate"], other], "", "")
 
@@ -143,6 +145,59 @@ def test_pods_that_trust_both_let_the_signer_change():
 def test_a_root_that_is_yet_to_be_created_signs_nothing_in_a_running_mesh():
     found = running([ONE], ISSUER, [pods(WEB, trust=(ONE,))])
     assert codes(check(found, plan(ONE, signer=None))) == ["signer_untrusted"]
+
+
+MIDDLE, LOWER = certificate("middle", "root-1"), certificate("lower", "middle")
+CROSS = certificate("root-2", "root-1", number=5)  # the key of TWO, signed by ONE
+
+
+def below(signer, *known, path="int/issuer/signing/sign-intermediate", anchor=ONE, signers=True):
+    """A run whose signer is in a mount of its own, with further CAs beside it."""
+    configuration = plan(anchor, signer=anchor)
+    found = {"signing": signer} | {str(number): one for number, one in enumerate(known)}
+    configuration["vault"] |= {"issuer_path": path}
+    if signers:
+        configuration["vault"]["signers"] = {name: one["certificate"] for name, one in found.items()}
+    return configuration
+
+
+@pytest.mark.parametrize(("anchor", "issuer", "evidence", "expected"), [
+    (ONE, ISSUER, "started_after", []),
+    (ONE, ISSUER, "started_before", ["signer_untrusted"]),
+    (TWO, ISSUER_2, "started_after", ["signer_untrusted"]),
+])  # fmt: skip
+@pytest.mark.parametrize(("signer", "known"), [(MIDDLE, ()), (LOWER, (MIDDLE,))])
+def test_an_intermediate_below_an_anchor_of_all_pods_may_sign(anchor, issuer, evidence, expected, signer, known):
+    """Until now, the anchor itself signed the identity issuer."""
+    found = running([anchor], issuer, [pods(WEB, trust=(anchor,)), pods("linkerd/identity", evidence=evidence)])
+    assert codes(check(found, below(signer, *known, anchor=anchor))) == expected
+
+
+def test_the_intermediate_that_signed_the_running_issuer_is_not_a_new_signer():
+    issuer = certificate("identity-3", "middle")
+    found = running([ONE], issuer, [pods(WEB, trust=(ONE,))])
+    assert codes(check(found, below(MIDDLE))) == []
+    found["mesh"]["issuer"]["certificates"].append(MIDDLE)
+    found["mesh"]["pods"][0]["evidence"] = "started_before"
+    assert codes(check(found, below(MIDDLE))) == []
+
+
+def test_the_signer_is_looked_up_in_the_mount_of_its_path():
+    """A name is unique in its mount only."""
+    found = running([ONE], ISSUER, [pods(WEB, trust=(ONE,))])
+    path = "int/issuer/linkerd-root/sign-intermediate"
+    for signers in (True, False):
+        result = check(found, below(OTHER, path=path, signers=signers))
+        assert [(one["code"], one["object"]) for one in result["problems"]] == [
+            ("signer_untrusted", "issuer linkerd-root in mount int of Vault")
+        ]
+
+
+def test_a_root_that_an_anchor_has_cross_signed_does_not_sign_yet():
+    """Whether proxies get the cross-signed certificate is unknown."""
+    found = running([ONE], ISSUER, [pods(WEB, trust=(ONE,))])
+    for signer in (TWO, certificate("middle-2", "root-2")):
+        assert codes(check(found, below(signer, CROSS, TWO))) == ["signer_untrusted"]
 
 
 def test_the_anchor_of_the_identity_issuer_stays():

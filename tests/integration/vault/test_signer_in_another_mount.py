@@ -1,0 +1,73 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An intermediate CA below the root of a company signs the identity issuer. A real Vault, and a real API server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.running_mesh import running_mesh
+
+ROOT = Path(__file__).resolve().parents[3]
+SPACE = "signer-in-another-mount"
+
+
+@pytest.fixture
+def company(kubernetes, server, mount, run, tmp_path):
+    """A mesh whose root `live` is the issuer company-root, with the intermediate linkerd-int in a mount of its own."""
+    child = f"{mount}-int"
+    pods = f"/api/v1/namespaces/{SPACE}/pods"
+    with running_mesh(kubernetes, tmp_path, SPACE) as live:
+        variable = {"name": "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS", "value": live}
+        proxy = {"name": "linkerd-proxy", "image": "x", "env": [variable]}
+        metadata = {"name": "web", "labels": {"linkerd.io/control-plane-ns": SPACE}}
+        kubernetes.call("POST", pods, {"metadata": metadata, "spec": {"containers": [proxy]}})
+        bundle = live + (tmp_path / "live.key").read_text()
+        imported = server.client.write_data(f"{mount}/config/ca", data={"pem_bundle": bundle})["data"]
+        named = {"issuer_name": "company-root", "usage": "read-only,issuing-certificates"}
+        server.client.write_data(f"{mount}/issuer/{imported['imported_issuers'][0]}", data=named)
+        server.client.sys.enable_secrets_engine("pki", child, config={"max_lease_ttl": "2160h"})
+        given = {"mount": child, "parent_mount": mount, "issuer_name": "linkerd-int", "common_name": "int.test"}
+        run.ok("vault_pki_intermediate", **given, ttl="500h", max_path_length=1)
+        yield child
+        server.client.sys.disable_secrets_engine(child)
+        kubernetes.call("DELETE", f"{pods}/web?gracePeriodSeconds=0")
+
+
+@pytest.fixture
+def preflight(company, kubernetes, server, mount, tmp_path):
+    """A function that runs preflight.yml with a path that signs, and returns whether it succeeded and the output."""
+    variables = {
+        "ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "pki_vault": {"url": server.url}, "pki_vault_server": server.url, "pki_vault_mount": mount,
+        "pki_root_issuer_name": "company-root", "linkerd_namespace": SPACE, "pki_manage": "vault",
+        "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)},
+    }  # fmt: skip
+    groups = {"vault": {"hosts": {"v": {}}}, "clusters": {"hosts": {"production": {}}}}
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": groups, "vars": variables}}))
+
+    def run_playbook(path: str) -> tuple[bool, str]:
+        command = ["ansible-playbook", "-i", tmp_path / "hosts.json", "playbooks/preflight.yml"]
+        more = json.dumps({"vault_issuer_path": path})
+        environment = {**os.environ, "VAULT_TOKEN": server.token}
+        done = subprocess.run(
+            [*command, "-e", more], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        return done.returncode == 0, " ".join((done.stdout + done.stderr).split())
+
+    return run_playbook
+
+
+def test_intermediate_below_the_trust_anchor_may_sign(preflight, company, server, mount):
+    identifier = server.client.read(f"{company}/issuer/linkerd-int")["data"]["issuer_id"]
+    for reference in ("linkerd-int", identifier):
+        ok, output = preflight(f"{company}/issuer/{reference}/sign-intermediate")
+        assert ok, output
+    for path in (f"{mount}/issuer/linkerd-int", "none/issuer/linkerd-int"):
+        ok, output = preflight(f"{path}/sign-intermediate")
+        assert not ok and "[signer_untrusted]" in output and f"pod(s) ({SPACE}/web)" in output, output
