@@ -83,6 +83,8 @@ code:
     - Kind of the failure. It does not change when the text of the message does. The notes describe the codes of the
       connection.
     - V(engine_type_mismatch), when the engine of the mount is not of type C(pki).
+    - V(login_required), when the mount or the namespace does not exist, or the engine is not of type C(pki), and the
+      module has no token.
     - V(missing_library), when C(cryptography) cannot be imported.
   returned: failure
   type: str
@@ -105,13 +107,19 @@ from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault import pki
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import AUTH_METHODS, Vault, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
 
 
 def work(module: Any, vault: Vault) -> dict[str, Any]:
     cryptography.require(module)
     mount, reference = module.params["mount"].strip("/"), module.params["issuer"]
-    listed = pki.list_issuers(vault, mount)
+    try:
+        listed = pki.list_issuers(vault, mount)
+    except VaultError as exc:
+        if exc.code != "login_required":
+            raise
+        raise VaultError(explain_missing_engine(vault, mount), 403, code=exc.code) from exc
     if not listed and vault.client.token:
         pki.check_mount(vault, mount)  # the list of an engine of another type may be empty, too
     if reference:
@@ -124,6 +132,17 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
         module.warn(f"The certificate of issuer {issuer.title} cannot be read: {issuer.problem}. See `unreadable`.")
     readable = [issuer.facts() for issuer in issuers if not issuer.problem]
     return dict(changed=False, issuers=readable, unreadable=unreadable)
+
+
+def explain_missing_engine(vault: Vault, mount: str) -> str:
+    """Without a token, Vault refuses every path that is not public. The issuers of a PKI engine are."""
+    namespace = (vault.module.params["namespace"] or "").strip("/")
+    where = f" in the namespace {namespace}" if namespace else ""
+    return (
+        f"Vault at {vault.url} has no PKI engine at {mount}{where}: it requires a login to list the issuers there, and "
+        "those of a PKI engine are public. Check the mount and the namespace (pki_vault_mount and pki_vault_namespace "
+        f"in the inventory).{vault.namespace_hint}"
+    )
 
 
 def main() -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote
@@ -134,13 +135,24 @@ class Vault:
         is_valid = isinstance(body, dict) and "error occurred" in str(body.get("errors"))
         if status == 403 and (not is_valid or "invalid token" in str(body)):
             message = f"Vault at {self.url} does not accept the token: it is wrong, expired or revoked. Log in again."
-            raise VaultError(message, 403, code="invalid_token")
+            raise VaultError(message + self.namespace_hint, 403, code="invalid_token")
 
     def permission_error(self, capability: str, path: str, reason: str = "") -> VaultError:
         namespace = (self.module.params["namespace"] or "").strip("/")
         sudo = self.requires_sudo(path)
         message = errors.explain_missing_capability(capability, path, sudo=sudo, namespace=namespace)
-        return VaultError(message, 403, reason, code="permission_denied")
+        return VaultError(message + self.namespace_hint, 403, reason, code="permission_denied")
+
+    @property
+    def namespace_hint(self) -> str:
+        """For the message about a refused token: an option that is empty overrides the environment."""
+        unused = os.environ.get("VAULT_NAMESPACE", "").strip("/")
+        if self.module.params["namespace"] or not unused:
+            return ""
+        return (
+            " The option namespace is empty, so the request is for the root namespace: VAULT_NAMESPACE is not used. "
+            f"If the token is one of the namespace {unused}, set namespace (pki_vault_namespace in the inventory)."
+        )
 
     def help(self, path: str) -> dict[str, Any]:
         """Vault's OpenAPI description of a path, which every token may read. Empty when there is none."""

@@ -32,4 +32,11 @@ def test_missing_mount_and_mount_of_another_type(run, path, server):
     run.error("vault_pki_issuer_info", code="mount_not_found", names=[f"{path}/issuers", server.url], **options)
     server.client.sys.enable_secrets_engine("kv", path, options={"version": "1"})
     run.error("vault_pki_issuer_info", code="engine_type_mismatch", names=[path, "kv", "pki"], **options)
-    expect_error(run_module("vault_pki_issuer_info", url=server.url, mount=path), "login_required", "auth_method")
+    expect_error(run_module("vault_pki_issuer_info", url=server.url, mount=path), "login_required", f" at {path}:")
+
+
+def test_engine_that_does_not_exist_is_named_without_a_token(server):
+    """Vault itself only asks for a login."""
+    found = run_module("vault_pki_issuer_info", url=server.url, mount="nosuch")
+    expect_error(found, "login_required", " at nosuch:", "pki_vault_mount")
+    assert "auth_method" not in found["msg"]

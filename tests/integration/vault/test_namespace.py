@@ -47,6 +47,22 @@ def test_missing_capability_in_namespace(run, inside, server, path):
         assert run.ok("vault_resource", token=token, **options, state="absent")["changed"] is False
 
 
+@pytest.mark.parametrize("kind", ["of the namespace", "wrong"])
+def test_token_of_the_namespace_that_the_environment_names(run, inside, monkeypatch, path, kind):
+    """HCP Vault asks its users to export VAULT_NAMESPACE, which an empty option overrides."""
+    token = inside.auth.token.create(policies=["default"])["auth"]["client_token"] if kind != "wrong" else "wrong"
+    options = dict(path="sys/policies/acl/x", token=token, namespace="")
+    code = "invalid_token" if kind == "wrong" else "permission_denied"
+    assert "VAULT_NAMESPACE" not in run.error("vault_resource", code=code, **options)["msg"]
+    monkeypatch.setenv("VAULT_NAMESPACE", f"{path}/")
+    run.error("vault_resource", code=code, names=[f"namespace {path},", "pki_vault_namespace"], **options)
+    found = run.error("vault_pki_issuer_info", code="login_required", mount=path, namespace="", auth_method="none")
+    assert "is not used" in found["msg"]
+    missing = dict(mount="nosuch", namespace=path, auth_method="none")
+    run.error("vault_pki_issuer_info", code="login_required", names=[f" at nosuch in the namespace {path}:"], **missing)
+    assert "is not used" not in run("vault_resource", **{**options, "namespace": path})["msg"]
+
+
 def test_what_the_roles_configure_is_in_the_namespace(run, inside, server, path, kubernetes):
     """A login with a real token of a cluster is then permitted to sign, in the namespace."""
 
