@@ -168,7 +168,9 @@ def from_transport(url: str, exc: Exception) -> VaultError:
         return VaultError(message, code="invalid_address")
     if "CA certificate bundle" in text:
         file = text.rsplit(":", 1)[-1].strip()
-        message = f"The CA file {file} does not exist. Correct ca_cert or VAULT_CACERT."
+        message = (
+            f"The CA file {file} does not exist. Correct ca_cert (pki_vault_ca_file in the inventory) or VAULT_CACERT."
+        )
         return VaultError(message, code="ca_file_not_found")
     lost = not kinds & NOT_SENT and not any(name in text for name in NOT_SENT) and "Connection refused" not in text
     message = f"Vault at {url} {explain_transport(kinds, text, exc)}."

@@ -10,6 +10,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import hvac
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,6 +22,12 @@ PLAY = """
     - servicemesh.pki.vault_pki_issuer_info: {mount: "{{ mount }}"}
       module_defaults: {group/servicemesh.pki.vault: "{{ pki_vault }}"}
       when: mount is defined
+    - ansible.builtin.import_tasks: ROOT/playbooks/tasks/rotate/read.yml
+      vars: {rotation_vault: "{{ inventory_hostname }}"}
+      when: ca_certificate is defined
+    - ansible.builtin.assert:
+        that: [rotation_issuers.issuers is defined, pki_vault_ca_certificate == ca_certificate]
+      when: ca_certificate is defined
     - ansible.builtin.include_vars: {file: "{{ defaults }}", name: found}
     - ansible.builtin.copy: {content: "{{ found.vault_issuer_vault_namespace }}", dest: "{{ playbook_dir }}/out"}
       vars: {vault_issuer_connection: "{{ pki_vault }}"}
@@ -30,7 +37,7 @@ PLAY = """
 @pytest.fixture
 def play(tmp_path):
     """A function that runs a task against Vault and returns the namespace that the role writes into the issuer."""
-    (tmp_path / "play.yml").write_text(PLAY)
+    (tmp_path / "play.yml").write_text(PLAY.replace("ROOT", str(ROOT)))
 
     def run(inventory: str, environment: dict[str, str], **variables: object) -> str:
         local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
@@ -49,6 +56,18 @@ def play(tmp_path):
 def test_inventory_does_not_depend_on_the_environment(play, server, mount):
     environment = {"VAULT_TOKEN": server.token, "VAULT_NAMESPACE": "nosuch", "VAULT_CACERT": "/nosuch/ca.pem"}
     assert play(str(EXISTING), environment, mount=mount, pki_vault_address=server.url) == ""
+
+
+@pytest.mark.parametrize("kind", ["home", "relative"])
+def test_path_of_the_ca_is_the_same_for_modules_and_pods(play, tls, tmp_path, kind):
+    """The home directory of a test is its folder, and the playbooks run in the folder of the collection."""
+    certificate = Path(tls.ca).read_text()
+    (tmp_path / "vault-ca.pem").write_text(certificate)
+    file = "~/vault-ca.pem" if kind == "home" else os.path.relpath(tmp_path / "vault-ca.pem", ROOT)
+    hvac.Client(url=tls.url, token=tls.token, verify=tls.ca).sys.enable_secrets_engine("pki", kind)
+    variables = {"pki_vault_mount": kind, "mount": kind, "pki_vault_address": tls.url, "pki_vault_ca_file": file}
+    environment = {"VAULT_TOKEN": tls.token}
+    assert play(str(EXISTING), environment, ca_certificate=certificate.strip(), **variables) == ""
 
 
 @pytest.mark.parametrize(
