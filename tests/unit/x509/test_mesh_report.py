@@ -12,6 +12,7 @@ from cryptography import x509
 from readings import EARLIER, ISSUER, NEXT, PASSED, ROOT, pod, reading, report, vault
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_report
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import comparison, html, table
 
 # Their cases are in test_mesh_certified.py.
@@ -237,6 +238,16 @@ def test_signer_below_an_anchor_agrees():
     issuer = make("identity.linkerd.cluster.local", middle, own_key=key("p256", 41), end=NOW + DAY)
     found = report(vault(ROOT, middle), berlin=reading(issuer=issuer, signer=middle, above=(middle,)))
     assert "signer_not_in_anchors" not in [item["code"] for item in found["disagreements"]]
+
+
+@pytest.mark.parametrize("has_root", [True, False])
+def test_intermediate_in_a_mount_that_is_not_read_agrees(has_root):
+    """cert-manager takes the chain that Vault returns: up to the root, which is then ca.crt, or to the intermediate."""
+    middle = make("middle", ROOT, own_key=key("p256", 44), end=NOW + 60 * DAY)
+    issuer = make("identity.linkerd.cluster.local", middle, own_key=key("p256", 41), end=NOW + DAY)
+    deep = reading(issuer=issuer, signer=ROOT if has_root else middle, above=(middle,))
+    deep["issuer"] = sources.source("Secret linkerd/linkerd-identity-issuer, tls.crt", issuer.pem + middle.pem)
+    assert report(vault(ROOT), berlin=deep)["disagreements"] == []
 
 
 def test_signer_is_not_required_of_an_issuer_of_the_chart():

@@ -71,6 +71,19 @@ def test_a_run_that_leaves_out_hosts_is_refused(tmp_path, limit, left_out):
     assert "changed=0" in done.stdout
 
 
+@pytest.mark.parametrize("playbook", ["rotate_trust_anchor", "adopt"])
+def test_a_path_of_the_inventory_that_signs_is_not_overridden(tmp_path, playbook):
+    clusters = {"one": {"vault_issuer_path": "pki-int/issuer/mesh/sign-intermediate"}, "two": {}}
+    (tmp_path / "inventory.yml").write_text(
+        json.dumps({"vault": {"hosts": {"v": {}}}, "clusters": {"hosts": clusters}})
+    )
+    done = run(tmp_path, f"playbooks/{playbook}.yml", "-e", "pki_root_issuer_name=linkerd-root-2")
+    output = " ".join(done.stdout.split())
+    assert done.returncode != 0 and "at pki/issuer/linkerd-root-2/sign-intermediate. Nothing was changed" in output
+    assert "pki-int/issuer/mesh/sign-intermediate" in output and "changed=0" in output
+    assert "TASK [Read what is installed]" not in output
+
+
 @pytest.mark.parametrize(("variables", "codes"), [((), []), (("-e", "rotation_has_restarted=true"), ["root_in_use"])])
 def test_pods_that_carry_a_retired_root_are_a_problem_only_after_the_last_restart(tmp_path, variables, codes):
     read = {"rotation_certificates": reading(*STALE), "linkerd_check_result": GOOD["check"], "rotation_components": {}}
