@@ -37,6 +37,7 @@ class Plan:
     signer: str  # PEM of the CA that will sign the identity issuer; empty when it does not exist yet
     signer_name: str  # for messages; empty when the run does not change the signer
     missing_root: str = ""  # name, for messages, of the root that Vault does not have yet
+    root: str = ""  # PEM of the root in Vault; empty when it does not exist yet
     known: tuple[str, ...] = ()  # PEM of the CAs in Vault, which the signer may chain to
     retired: frozenset[str] = frozenset()  # SHA-256 fingerprints of anchors that no linked cluster needs
 
@@ -64,6 +65,7 @@ class Plan:
             signer,
             f"issuer {name} in mount {mount} of Vault" if name and is_used and vault["is_managed"] else "",
             "" if root in roots else f"The issuer {root} in mount {vault['mount']} of Vault",
+            roots.get(root, ""),
             tuple(sorted({*roots.values(), *signers.values()})),
             retired,
         )
@@ -124,13 +126,28 @@ def check(result: Result, found: Facts, plan: Plan, leaves: Facts | None = None)
     Sets `needs_leaves` when the certificates of the pods decide whether an anchor can be removed.
     """
     mesh = Mesh(found["mesh"], leaves)
+    planned = {key(one): one for text in plan.anchors for one in certs.parse_bundle(text)}
+    _check_root(result, mesh, plan, planned)
     if not mesh.issuer and not (mesh.anchors and found["mesh"]["pods"]):
         return  # no mesh runs here; pods without any trust anchor are still waiting for one
-    planned = {key(one): one for text in plan.anchors for one in certs.parse_bundle(text)}
     is_linked = any(one["name"] == MULTICLUSTER for one in found["definitions"])
     _check_dropped(result, mesh, plan, planned, is_linked)
     if plan.signer_name:
         _check_signer(result, mesh, plan)
+
+
+def _check_root(result: Result, mesh: Mesh, plan: Plan, planned: dict[Key, x509.Certificate]) -> None:
+    """An intermediate CA as the trust anchor, unless the mesh trusts it already: then another anchor is a rotation."""
+    root = certs.parse_bundle(plan.root)[0] if plan.root else None
+    if root and not certs.is_self_signed(root) and key(root) in planned.keys() - mesh.anchors.keys():
+        result.problem(
+            "anchor_not_a_root",
+            f"trust anchor {named(root)}",
+            f"The issuer of pki_root_issuer_name, {named(root)}, is not self-signed, so it is not a root. As the trust "
+            "anchor, verify.yml and rotate_trust_anchor.yml would refuse it. Set pki_vault_mount and "
+            "pki_root_issuer_name to the root above it, and vault_issuer_path to the path at which this issuer signs "
+            "(see docs/guides/real-clusters.md).",
+        )
 
 
 def _check_dropped(

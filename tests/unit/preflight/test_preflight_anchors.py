@@ -91,14 +91,14 @@ def test_the_plan_is_what_linkerd_requests_and_what_vault_has():
     one, other = ONE["certificate"], OTHER["certificate"]
     asked = plan(TWO, signer=ONE, extra=(OTHER,))
     assert of(asked) == Plan(
-        [TWO["certificate"], other], one, "issuer linkerd-root in mount pki of Vault", known=(one,)
+        [TWO["certificate"], other], one, "issuer linkerd-root in mount pki of Vault", root=one, known=(one,)
     )
     from_secret = plan(TWO, signer=ONE, extra=(OTHER,), trust_source="secret")
     assert of(from_secret).anchors == [one, other]  # cert-manager writes the root of the signer into the Secret
     assert of(plan(extra=(OTHER,), trust_source="secret")).anchors == [other]
-    assert of(plan(signer=ONE, is_managed=False)) == Plan([], one, "", known=(one,))
+    assert of(plan(signer=ONE, is_managed=False)) == Plan([], one, "", root=one, known=(one,))
     for change in ({"name": "other"}, {"group": "awspca.cert-manager.io"}):
-        assert of(plan(signer=ONE, issuer=OWN_ISSUER | change)) == Plan([], one, "", known=(one,))
+        assert of(plan(signer=ONE, issuer=OWN_ISSUER | change)) == Plan([], one, "", root=one, known=(one,))
     del asked["vault"]  # the role linkerd alone
     assert of(asked) == Plan([TWO["certificate"], other], "", "")
 
@@ -191,6 +191,22 @@ def test_the_signer_is_looked_up_in_the_mount_of_its_path():
         assert [(one["code"], one["object"]) for one in result["problems"]] == [
             ("signer_untrusted", "issuer linkerd-root in mount int of Vault")
         ]
+
+
+def test_an_intermediate_does_not_become_the_trust_anchor():
+    """verify.yml reports it, and no rotation accepts it. A mesh that trusts it needs a rotation, so it continues."""
+    configuration = plan(MIDDLE, signer=MIDDLE)
+    for found in (empty(), running([ONE], ISSUER, [pods(WEB, trust=(ONE,))])):
+        problems = check(found, configuration)["problems"]
+        [problem] = [one for one in problems if one["code"] == "anchor_not_a_root"]
+        assert "CN=middle" in problem["object"]
+    issuer = certificate("identity-3", "middle")
+    assert codes(check(running([MIDDLE], issuer, [pods(WEB, trust=(MIDDLE,))]), configuration)) == []
+    assert codes(check(empty(), plan(ONE, signer=ONE))) == []
+    del configuration["vault"]
+    assert codes(check(empty(), configuration)) == []  # another issuer than Vault's
+    configuration = plan(ONE, signer=MIDDLE)  # linkerd_trust_anchors has the root above it
+    assert codes(check(empty(), configuration)) == []
 
 
 def test_a_root_that_an_anchor_has_cross_signed_does_not_sign_yet():
