@@ -99,7 +99,9 @@ options:
     description: Whether to omit the CN from the alternative names. It is not compared with an existing certificate.
     type: bool
   key_type:
-    description: Type of the key. Linkerd requires V(ec) with 256 bits for its issuer. A root may be V(rsa).
+    description: >-
+      Type of the key. Linkerd requires V(ec) with 256 bits for its issuer. For a root, C(linkerd check) also accepts
+      V(rsa) with 2048 or 4096 bits.
     type: str
     choices: [ec, rsa, ed25519]
     default: ec

@@ -39,7 +39,9 @@ def evaluate(
         _addresses(result, requested["issuer"])
         _permissions(result, found, requested["issuer"], requested.get("cert_manager"))
     if "linkerd" in requested and requested["linkerd"]["certificates"]:
-        linkerd.check_lifetime(result, requested["linkerd"], requested.get("vault"), now)
+        anchor = linkerd.signing_anchor(requested["linkerd"], requested.get("vault"))
+        linkerd.check_algorithms(result, requested["linkerd"], anchor)
+        linkerd.check_lifetime(result, requested["linkerd"], anchor, now)
         if not is_in_git:
             linkerd.check_identity(result, found, requested["linkerd"], requested.get("take_over") or [])
             linkerd.check_namespaces(result, found, requested["linkerd"])
@@ -253,7 +255,7 @@ def _programs(result: Result, found: Facts, requested: Facts) -> None:
             f"Helm {helm} is not supported: this collection is tested with Helm 3, and charts in OCI registries need "
             "3.8 or later. Install Helm 3 beside it and put it first in PATH.",
         )
-    if requested.get("linkerd", {}).get("check"):
+    if requested.get("linkerd", {}).get("check") and requested["linkerd"]["cli"]:
         _linkerd_cli(result, programs.get("linkerd", ""), requested["linkerd"])
 
 

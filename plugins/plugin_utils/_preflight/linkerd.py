@@ -9,7 +9,13 @@ from datetime import UTC, datetime
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common.durations import DurationError
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import gateway_api, ownership, releases
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import x509
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import (
+    anchors,
+    gateway_api,
+    ownership,
+    releases,
+)
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import (
     CONTROL_PLANE,
     CRDS,
@@ -18,6 +24,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.release
 )
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import issuer_lifetime
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import linkerd as verifier
 
 PRIVILEGED, RESTRICTED = "privileged", "restricted"
 ENFORCE = "pod-security.kubernetes.io/enforce"
@@ -172,14 +179,37 @@ def _pod_security(result: Result, found: Facts, requested: Facts, is_written: bo
         )
 
 
-def check_lifetime(result: Result, requested: Facts, vault: Facts | None, now: datetime | None) -> None:
-    """The limits of cert-manager on the validity of the identity issuer, and that of its trust anchor."""
+def signing_anchor(requested: Facts, vault: Facts | None) -> list[x509.Certificate]:
+    """The trust anchor that signs, which is the first one. Empty if it does not exist yet."""
     texts = requested["anchors"]
     if vault and vault["root"] not in vault["certificates"] and texts == vault.get("anchors"):
-        texts = []  # the root that signs does not exist yet, so the first anchor is the previous root
+        return []  # the run creates the root that signs, so the first anchor is the previous root
+    return [one for text in texts for one in certs.parse_bundle(text)][:1]
+
+
+def check_algorithms(result: Result, requested: Facts, anchor: list[x509.Certificate]) -> None:
+    """The key and the signature of the trust anchor that signs.
+
+    linkerd check reads it from the Secret of the identity issuer, and does not read the other trust anchors.
+    """
+    for one in anchor if requested["check"] else []:
+        key_type, bits, dummy = certs.key_facts(one)
+        problem = verifier.anchor_algorithm_problem(f"{key_type}:{bits}", certs.signature_algorithm(one))
+        if problem:
+            result.problem(
+                "anchor_algorithm",
+                f"trust anchor {anchors.named(one)}",
+                f"linkerd check refuses the trust anchor {anchors.named(one)}. {problem}. Set pki_root_issuer_name to "
+                "a root that it accepts, or to a new name, to have the run create one. If the mesh already runs with "
+                "this root, rotate to another one (see docs/guides/rotation.md), or set linkerd_check to false.",
+            )
+
+
+def check_lifetime(result: Result, requested: Facts, anchor: list[x509.Certificate], now: datetime | None) -> None:
+    """The limits of cert-manager on the validity of the identity issuer, and that of its trust anchor."""
     try:
         problems = issuer_lifetime.lifetime(
-            [one for text in texts for one in certs.parse_bundle(text)],
+            anchor,
             requested["duration"],
             requested["renew_before"],
             now or datetime.now(UTC),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.linkerd import anchor_algorithm_problem
 
 
 def problems(name: str, vault: Facts) -> list[Facts]:
@@ -22,7 +23,22 @@ def problems(name: str, vault: Facts) -> list[Facts]:
         )
     elif vault.get("others"):
         _check_owner(result, vault)
+    if not vault.get("problem"):
+        _check_new_root(result, vault)
     return result.facts()["problems"]  # type: ignore[no-any-return]
+
+
+def _check_new_root(result: Result, vault: Facts) -> None:
+    """The key of a root that the run creates. `new_key` is type and bits. Vault signs the root with SHA-256."""
+    new_key = vault.get("new_key", "")
+    problem = anchor_algorithm_problem(new_key) if new_key and vault["root"] not in vault["names"] else ""
+    if problem:
+        result.problem(
+            "anchor_algorithm",
+            f"issuer {vault['root']}",
+            f"linkerd check would refuse the root {vault['root']} that the run creates. {problem}. Correct "
+            "vault_pki_root_key_type and vault_pki_root_key_bits.",
+        )
 
 
 def _check_owner(result: Result, vault: Facts) -> None:

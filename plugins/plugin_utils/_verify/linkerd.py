@@ -159,12 +159,28 @@ def _algorithms(found: Attempt) -> Iterator[Reason]:
         if not isinstance(node, Node):
             continue
         key_type, bits, dummy = certs.key_facts(node.certificate)
-        algorithm = certs.signature_algorithm(node.certificate)
-        if f"{key_type}:{bits}" not in keys:
-            yield node.reason("key_type", f"The key of the {role} is {key_type}:{bits}, expected {' or '.join(keys)}")
-        elif algorithm not in SIGNATURES[key_type]:
-            expected = " or ".join(SIGNATURES[key_type])
-            yield node.reason("signature_algorithm", f"It is signed with {algorithm}, expected {expected}")
+        signature = certs.signature_algorithm(node.certificate)
+        if refused := _refused_algorithm(role, keys, f"{key_type}:{bits}", signature):
+            yield node.reason(*refused)
+
+
+def anchor_algorithm_problem(key: str, signature: str = "") -> str:
+    """Why linkerd check refuses a trust anchor with this key, such as ec:384, and signature. Empty if it accepts them.
+
+    Without a signature, only the key is checked: that of a root to create.
+    """
+    refused = _refused_algorithm("trust anchor", ANCHOR_KEYS, key, signature)
+    return refused[1] if refused else ""
+
+
+def _refused_algorithm(role: str, keys: tuple[str, ...], key: str, signature: str) -> tuple[str, str] | None:
+    """Code and message of a reason."""
+    if key not in keys:
+        return "key_type", f"The key of the {role} is {key}, expected {' or '.join(keys)}"
+    expected = SIGNATURES[key.partition(":")[0]]
+    if signature and signature not in expected:
+        return "signature_algorithm", f"It is signed with {signature}, expected {' or '.join(expected)}"
+    return None
 
 
 def _unusual(path: list[Node], complete: bool, required: rules.Requirements, refused: list[Reason]) -> Iterator[Reason]:

@@ -29,21 +29,24 @@ def key(name: str) -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def certificate(name: str, issuer: str = "", number: int = 0) -> Facts:
+def certificate(
+    name: str, issuer: str = "", number: int = 0, own: Any = None, digest: hashes.HashAlgorithm | None = None
+) -> Facts:
     """A CA of that name with its own key; self-signed without an issuer. Facts as the modules return them."""
+    own = own or key(name)
     subject, signer = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one)]) for one in (name, issuer or name))
     start = datetime(2026, 11, 24, tzinfo=UTC) + timedelta(days=number)
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(signer)
-        .public_key(key(name).public_key())
+        .public_key(own.public_key())
         .serial_number(number + 1)
         .not_valid_before(start)
         .not_valid_after(start + timedelta(days=365))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key(name).public_key()), critical=False)
-        .sign(key(issuer or name), hashes.SHA256())
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(own.public_key()), critical=False)
+        .sign(key(issuer) if issuer else own, digest or hashes.SHA256())
     )
     return {**certs.certificate_facts(made), "certificate": made.public_bytes(Encoding.PEM).decode()}
 

@@ -24,12 +24,14 @@ import verdicts
 from ansible.errors import AnsibleFilterError
 from authority import DAY, NOW, make, verdict_on
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import verification
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain, x509_pem
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs, strict_pem
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go_parse, paths
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.linkerd import anchor_algorithm_problem
 
 FOLDER = Path(__file__).parent / "cases"
 AT = datetime(2026, 11, 26, 14, tzinfo=UTC)
@@ -259,3 +261,13 @@ def test_controller_sends_der_of_chain():
     answer = oracles.ask_controller(*case.texts, NOW)
     assert [base64.b64decode(one) for one in answer["Intermediates"]] == [forge.der(made) for made in case.chain]
     assert verdict_on(case.chain, case.anchors, profile="linkerd").verified
+
+
+@pytest.mark.parametrize("digest", [hashes.SHA256(), hashes.SHA384(), hashes.SHA512()], ids=lambda one: one.name)
+@pytest.mark.parametrize("kind", ["p224", "p256", "p384", "p521", "rsa2048", "rsa3072", "rsa4096", "ed25519"])
+def test_algorithms_of_a_trust_anchor_that_linkerd_check_refuses(kind, digest):
+    root = make("root", own_key=corpus.key(kind, 60), algorithm=digest)
+    facts = certs.certificate_facts(root.certificate)
+    problem = anchor_algorithm_problem(f"{facts['key_type']}:{facts['key_bits']}", facts["signature_algorithm"])
+    text = root.pem.encode()
+    assert bool(problem) == bool(oracles.ask_controller(text, text, NOW)["AnchorAlgs"]), problem
