@@ -40,6 +40,7 @@ GRACE_PERIODS = (
     ("ErrImagePull|ImagePullBackOff", "not found|manifest unknown|denied|unauthorized|no match for platform", 60),
     # Terminating pods count against a quota until they are gone.
     ("FailedCreate", "exceeded quota|violates PodSecurity|must specify|(maximum|minimum) .* usage", 30),
+    ("FailedCreate", "unable to validate against any security context constraint", 30),  # of OpenShift
 )
 
 

@@ -260,7 +260,24 @@ def restricted(api):
     return message
 
 
-@pytest.mark.parametrize(("rule", "part"), [("quota", "exceeded quota: few"), ("restricted", "violates PodSecurity")])
+@pytest.fixture
+def openshift():
+    """As https://github.com/linkerd/linkerd2/issues/8553 reports it."""
+    return (
+        'pods "web-1-" is forbidden: unable to validate against any security context constraint: [provider "anyuid": '
+        "Forbidden: not usable by user or serviceaccount, spec.containers[1].securityContext.runAsUser: Invalid value: "
+        "2102: must be in the ranges: [1001180000, 1001189999]]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "part"),
+    [
+        ("quota", "exceeded quota: few"),
+        ("restricted", "violates PodSecurity"),
+        ("openshift", "unable to validate against any security context constraint"),
+    ],
+)
 def test_pods_that_admission_rejects(workload, run, request, rule, part):
     message = request.getfixturevalue(rule)
     assert part in message
