@@ -49,9 +49,9 @@ def decide(result: Result, found: Facts, requested: Requested) -> str:
     missing = [name for name in NEEDED if name not in {one["name"] for one in present}]
     if missing and versions == {requested.version.lstrip("v")} and channels == {STANDARD}:
         return INSTALL  # an interrupted installation
-    oldest = min(map(numbers, versions))
+    oldest, newest = min(map(numbers, versions)), max(map(numbers, versions))
     if requested.upgrade:
-        return _upgrade(result, requested, max(map(numbers, versions)), channels, shown)
+        return _upgrade(result, requested, newest, channels, shown)
     if requested.linkerd_is_written and (missing or oldest < OLDEST):
         result.problem(
             "gateway_api_too_old",
@@ -60,12 +60,10 @@ def decide(result: Result, found: Facts, requested: Requested) -> str:
             f"Upgrade it, or set linkerd_gateway_api_upgrade to true to install {requested.version}.",
         )
     elif versions != {requested.version.lstrip("v")} or channels != {STANDARD}:
-        result.note(
-            "gateway_api_left",
-            "Gateway API",
-            f"The cluster has the Gateway API {shown}, which is not changed. With linkerd_gateway_api_upgrade it is "
-            f"upgraded to {requested.version}, if that is newer.",
-        )
+        is_upgradable = channels == {STANDARD} and newest < version
+        how = f" With linkerd_gateway_api_upgrade it is upgraded to {requested.version}." if is_upgradable else ""
+        message = f"The cluster has the Gateway API {shown}, which is not changed.{how}"
+        result.note("gateway_api_left", "Gateway API", message)
     return LEAVE
 
 

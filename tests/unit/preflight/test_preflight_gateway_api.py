@@ -26,7 +26,12 @@ def test_what_exists_is_left_alone(version, channel):
     found = empty(definitions=routes(version, channel), deployments=[deployment("linkerd", version="edge-26.6.3")])
     result = check(found, configuration())
     assert (action(result), codes(result)) == ("leave", [])
-    assert ("gateway_api_left" in codes(result, "notes")) == ((version, channel) != ("v1.5.1", "standard"))
+    notes = [one["message"] for one in result["notes"] if one["code"] == "gateway_api_left"]
+    assert len(notes) == ((version, channel) != ("v1.5.1", "standard"))
+    # The note recommends the upgrade only where it is possible.
+    upgraded = check(found, configuration(upgrade=True))
+    is_possible = codes(upgraded) == [] and action(upgraded) == "upgrade"
+    assert ["linkerd_gateway_api_upgrade" in one for one in notes] == [is_possible] * len(notes)
 
 
 def test_it_is_installed_where_there_is_none_and_never_without_a_source():
