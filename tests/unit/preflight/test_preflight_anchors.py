@@ -293,6 +293,14 @@ def test_an_identity_that_the_chart_made_is_not_overwritten_even_on_request(owne
     assert codes(result) == ["identity_in_release"] and owner in result["problems"][0]["message"]
 
 
+def test_a_mesh_that_was_not_adopted_gets_no_advice_about_its_anchors():
+    """adopt.yml adds the new anchor before it changes the signer, so none of it is a step of the user."""
+    found = running([OTHER], ISSUER_OTHER, [pods(WEB, trust=(OTHER,))])
+    assert codes(check(found, plan(ONE, signer=None))) == ["anchors_disjoint", "signer_untrusted"]
+    found["mesh"]["issuer_owner"] = "Helm release linkerd/linkerd-control-plane"
+    assert codes(check(found, plan(ONE, signer=None))) == ["identity_in_release"]
+
+
 def test_an_identity_made_by_hand_is_overwritten_on_request_only():
     found = running([ONE], ISSUER, [pods(WEB, trust=(ONE,))], issuer_owner="kubectl-create")
     item = "Secret linkerd/linkerd-identity-issuer"
