@@ -186,6 +186,11 @@ deployments:
       description: Namespace that trust-manager reads sources from.
       type: str
       returned: when the component is trust-manager
+    target_namespaces:
+      description: The only namespaces that trust-manager writes to. Empty for all namespaces.
+      type: list
+      elements: str
+      returned: when the component is trust-manager
 definitions:
   description: CustomResourceDefinitions of the components and of the Gateway API.
   returned: success

@@ -35,7 +35,7 @@ GROUPS = {
     "linkerd-multicluster": ("multicluster.linkerd.io",),  # of a chart of its own
     "gateway-api": ("gateway.networking.k8s.io",),
 }
-TRUST_NAMESPACE = "--trust-namespace="
+TRUST_NAMESPACE, TARGET_NAMESPACES = "--trust-namespace=", "--target-namespaces="
 CONTROLLERS = {"cert-manager-controller": "cert-manager", "trust-manager": "trust-manager"}
 LINKERD_CONTROLLER = "linkerd-identity"
 DEFAULT_TRUST_NAMESPACE = "cert-manager"  # of trust-manager without the argument
@@ -119,7 +119,9 @@ def _controllers(deployment: Object) -> Iterator[Facts]:
             "created_by": (meta.get("annotations") or {}).get(CREATED_BY) or "",
         }
         if component == "trust-manager":
+            targets = [one.removeprefix(TARGET_NAMESPACES) for one in arguments if one.startswith(TARGET_NAMESPACES)]
             facts["trust_namespace"] = namespaces[-1] if namespaces else DEFAULT_TRUST_NAMESPACE
+            facts["target_namespaces"] = [name for one in targets for name in one.split(",") if name]
         yield facts
         return
 

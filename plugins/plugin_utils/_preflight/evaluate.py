@@ -42,7 +42,9 @@ def evaluate(
         anchor = linkerd.signing_anchor(requested["linkerd"], requested.get("vault"))
         linkerd.check_algorithms(result, requested["linkerd"], anchor)
         linkerd.check_lifetime(result, requested["linkerd"], anchor, now)
-        if not is_in_git:
+        if is_in_git:
+            linkerd.check_sources_in_git(result, found, requested["linkerd"])
+        else:
             linkerd.check_identity(result, found, requested["linkerd"], requested.get("take_over") or [])
             linkerd.check_namespaces(result, found, requested["linkerd"])
         # adopt.yml, which the problem names, adds the new anchors before it changes the signer.
@@ -148,9 +150,12 @@ def _trust_manager(
             f"trust-manager reads the namespace {present}, and the Bundles {', '.join(others)} depend on it. Set "
             f"pki_trust_namespace to {present}, or move their sources first.",
         )
+    written = releases.merged(decision["kept_values"], requested["values"]).get("app") or {}
+    targets = linkerd.target_namespaces(decision["controllers"]) if is_left else written.get("targetNamespaces")
     return {
         **decision,
         "trust_namespace": trust_namespace,
+        "target_namespaces": targets or [],
         **_quota(result, found, requested, trust_namespace, is_left, stores_secrets),
     }
 

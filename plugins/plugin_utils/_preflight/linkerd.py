@@ -74,6 +74,7 @@ def decide(result: Result, found: Facts, requested: Facts, may_be_older: bool) -
     _elsewhere(result, decision["controllers"], requested["namespace"])
     namespace = _namespace(found, requested, decision["release"] != LEAVE)
     _selected(result, found, requested, namespace["labels"])
+    _targeted(result, found, requested["namespace"])
     return {
         **decision,
         "version": releases.running(decision) if decision["release"] == LEAVE else "",
@@ -111,6 +112,24 @@ def _selected(result: Result, found: Facts, requested: Facts, added: Facts) -> N
             "trust anchors there, and would remove those that it has written. Correct the selector, or add the labels "
             "to the namespace.",
         )
+
+
+def _targeted(result: Result, found: Facts, name: str) -> None:
+    """trust-manager reports a Bundle as synced that it does not write to other namespaces than these."""
+    decision = result.decisions.get("trust_manager") or {}
+    targets = decision.get("target_namespaces", target_namespaces(found["deployments"]))
+    if targets and name not in targets:
+        result.problem(
+            "anchors_not_selected",
+            f"namespace {name}",
+            f"trust-manager writes only to the namespaces {', '.join(targets)}, so Linkerd's trust anchors would not "
+            f"appear in {name}. Add {name} to app.targetNamespaces in the values of trust-manager's chart.",
+        )
+
+
+def target_namespaces(controllers: list[Facts]) -> list[str]:
+    """The only namespaces that trust-manager writes to; empty for all."""
+    return [name for one in controllers for name in one.get("target_namespaces") or []]
 
 
 def _matches(selector: Facts, labels: Facts) -> bool:
@@ -244,9 +263,27 @@ def check_identity(result: Result, found: Facts, requested: Facts, take_over: li
             )
         elif item not in take_over:
             result.problem("object_unmanaged", item, ownership.unmanaged(item, owner))
-    secret_is_read = requested["trust_source"] == "secret"
-    trust = _trust_namespace(result, requested)
-    if secret_is_read and trust != namespace:
+    _check_secret_source(result, requested, _trust_namespace(result, requested))
+
+
+def check_sources_in_git(result: Result, found: Facts, requested: Facts) -> None:
+    """Files are written for the configured trust namespace, also if trust-manager reads another one."""
+    trust = next((one["trust_namespace"] for one in found["deployments"] if one["component"] == "trust-manager"), None)
+    if trust is None:
+        return
+    if requested["has_configmap"] and requested["trust_namespace"] != trust:
+        result.problem(
+            "trust_source_namespace",
+            f"namespace {trust}",
+            f"trust-manager reads the namespace {trust}, but the ConfigMap with the trust anchors is written for the "
+            f"namespace {requested['trust_namespace']}. Set pki_trust_namespace to {trust}.",
+        )
+    _check_secret_source(result, requested, trust)
+
+
+def _check_secret_source(result: Result, requested: Facts, trust: str) -> None:
+    namespace = requested["namespace"]
+    if requested["trust_source"] == "secret" and trust != namespace:
         result.problem(
             "trust_source_namespace",
             f"namespace {trust}",

@@ -323,6 +323,24 @@ def test_with_objects_from_git_anchors_and_signer_are_checked():
     assert codes(check(found, from_git(plan(OTHER, signer=OTHER)))) == ["anchors_disjoint", "signer_untrusted"]
 
 
+@pytest.mark.parametrize(("reads", "changes", "expected"), [
+    ("linkerd-trust", {}, 0), ("cert-manager", {}, 1), ("cert-manager", {"trust_namespace": "cert-manager"}, 0),
+    ("linkerd", {"trust_source": "secret", "has_configmap": False}, 0),
+    ("linkerd-trust", {"trust_source": "secret", "has_configmap": False}, 1),
+    ("linkerd", {"trust_source": "secret", "has_configmap": True}, 1),
+])  # fmt: skip
+def test_with_objects_from_git_trust_manager_reads_the_namespace_that_they_are_written_for(reads, changes, expected):
+    configuration = from_git(plan(ONE, signer=ONE))
+    configuration["linkerd"] |= changes
+    found = empty(deployments=[deployment("trust-manager", trust_namespace=reads)])
+    found["namespaces"] = {"linkerd": namespace()}
+    result = check(found, configuration)
+    assert [(one["code"], one["object"]) for one in result["problems"]] == [
+        ("trust_source_namespace", f"namespace {reads}")
+    ] * expected
+    assert codes(check(empty(), configuration)) == []  # trust-manager is not installed yet
+
+
 def test_with_objects_from_git_a_mesh_that_trusts_both_roots_can_be_moved():
     """The fourth phase of adopt.yml, which a GitOps controller performs: the chart still owns the old issuer."""
     chart = "Helm release linkerd/linkerd-control-plane"

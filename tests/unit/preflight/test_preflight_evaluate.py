@@ -112,6 +112,26 @@ def test_the_bundle_selects_the_namespace_of_linkerd(selector, labels, expected)
     assert codes(result) == ([] if expected else ["anchors_not_selected"])
 
 
+@pytest.mark.parametrize(("targets", "expected"), [([], 0), (["linkerd", "shop"], 0), (["shop"], 1)])
+def test_trust_manager_writes_to_the_namespace_of_linkerd(targets, expected):
+    """A Bundle is synced if it is in all namespaces that trust-manager may write to (trust-manager: pkg/bundle)."""
+    refused = [("anchors_not_selected", "namespace linkerd")] * expected
+
+    def problems(found, configuration):
+        return [(one["code"], one["object"]) for one in check(found, configuration)["problems"]]
+
+    of_others = empty(deployments=[deployment("trust-manager", target_namespaces=targets)])
+    assert problems(of_others, requested()) == refused
+    without = {"linkerd": requested()["linkerd"]}  # the role alone, or objects from Git
+    assert problems(of_others, without) == refused
+    values = {"app": {"targetNamespaces": targets}}
+    assert problems(empty(), requested(trust_manager={"values": values})) == refused
+    # The run upgrades a release with other values.
+    own = empty(releases=[release("trust-manager", managed="installed")],
+                deployments=[deployment("trust-manager", target_namespaces=["shop"])])  # fmt: skip
+    assert problems(own, requested(trust_manager={"values": values})) == refused
+
+
 def test_labels_that_the_run_adds_count_for_the_selector():
     configuration = requested(linkerd={"trust_selector": CONTROL_PLANE})
     assert codes(check(empty(), configuration)) == []

@@ -123,7 +123,8 @@ def test_controllers_of_charts_and_of_static_manifests():
             deployment("cm", container("cert-manager-controller"), annotations=helm_release,
                        labels={"app.kubernetes.io/version": "v1.21.2"}),
             deployment("tm", container("own-name", "r:5/t@sha256:1", "--trust-namespace=trust")),
-            deployment("trust-manager", container("trust-manager", "r/t:v0.25.0@sha256:1")),
+            deployment("trust-manager", container("trust-manager", "r/t:v0.25.0@sha256:1",
+                                                  "--target-namespaces=a,b", "--target-namespaces=c")),
             deployment("linkerd-identity", container("identity", "cr/c:edge-26.6.3"), container("linkerd-proxy")),
             deployment("web", container("app")),
         ]
@@ -135,6 +136,7 @@ def test_controllers_of_charts_and_of_static_manifests():
         ("trust-manager", "v0.25.0", None, "cert-manager"),
         ("linkerd", "edge-26.6.3", None, None),
     ]
+    assert [one.get("target_namespaces") for one in found] == [None, [], ["a", "b", "c"], None]
 
 
 def test_webhooks_lead_to_the_namespaces_of_controllers():

@@ -110,7 +110,7 @@ def release(chart: str, name: str = "", where: str = "", **changes: Any) -> Fact
 def deployment(component: str, name: str = "", where: str = "", **changes: Any) -> Facts:
     name = name or ("linkerd-identity" if component == "linkerd" else component)
     where = where or ("linkerd" if component == "linkerd" else "cert-manager")
-    extra = {"trust_namespace": "linkerd-trust"} if component == "trust-manager" else {}
+    extra = {"trust_namespace": "linkerd-trust", "target_namespaces": []} if component == "trust-manager" else {}
     return {
         "component": component, "name": name, "namespace": where, "version": "v1.21.2", "service_account": name,
         "release": None, "created_by": "", **extra, **changes,
