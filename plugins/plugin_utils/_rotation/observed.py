@@ -34,13 +34,14 @@ class ObservedState:
             self.clusters = [self._cluster(name, reading, issuers) for name, reading in readings.items()]
 
     def expired(self, at: datetime) -> Anchors:
-        """Roots in use that have expired."""
-        in_use = phases.roots_in_use(self.clusters)
+        """Roots in use, identity issuers and certificates above them that have expired."""
+        in_use = phases.roots_in_use(self.clusters).union(*(one.issuer_path for one in self.clusters))
         return frozenset(one for one in in_use if datetime.fromisoformat(self.facts[one]["not_after"]) <= at)
 
     def _cluster(self, name: str, reading: Facts, issuers: list[Facts]) -> Cluster:
         pool = Pool(reading, issuers)
         signer = root(pool, pool.issuer[0], pool.issuer[1:]) if pool.issuer else None
+        above = pool.signers(pool.issuer[0], pool.issuer[1:]) if pool.issuer else []
         path = (reading.get("cert_manager_issuer") or {}).get("path")
         found = Cluster(
             name,
@@ -53,6 +54,7 @@ class ObservedState:
             anchors_from_bundle=bool(reading["anchors"]["bundle"]),
             anchors_in_values=bool(reading["anchors"]["in_values"]),
             issuer_from_secret=reading["issuer_scheme"] != IN_VALUES,
+            issuer_path=frozenset(certs.fingerprint(one.certificate) for one in [*pool.issuer[:1], *above]),
         )
         self.facts |= pool.facts
         return found

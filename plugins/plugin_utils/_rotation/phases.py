@@ -60,6 +60,7 @@ class Cluster:
     anchors_from_bundle: bool = True  # False if Linkerd's chart or CLI wrote the ConfigMap
     anchors_in_values: bool = False  # an upgrade of Linkerd's chart or CLI would write the ConfigMap
     issuer_from_secret: bool = True  # False if the issuer was passed to Linkerd's chart or CLI
+    issuer_path: Anchors = frozenset()  # the identity issuer and the certificates above it
 
     @property
     def roots_in_use(self) -> Anchors:
@@ -78,7 +79,11 @@ class Goal:
 
     target: str | None  # the new root; None as long as Vault does not have it
     extra: Anchors = frozenset()  # trusted in addition, such as those of linked clusters
-    expired: Anchors = frozenset()  # roots in use that have expired
+    expired: Anchors = frozenset()  # roots in use and certificates of issuer paths that have expired
+
+    def stops(self, cluster: Cluster) -> bool:
+        """Whether the identity issuer or a certificate above it has expired, so that no pod gets a certificate."""
+        return not self.expired.isdisjoint({cluster.signer, *cluster.issuer_path})
 
 
 @dataclass(frozen=True)
@@ -115,15 +120,17 @@ def step(cluster: Cluster, fleet: Sequence[Cluster], goal: Goal) -> Step:
     target = goal.target
     if target is None:
         return Step(Phase.CREATE)
-    needed = roots_in_use(fleet) | {target} | goal.extra
+    # An expired root is left out: trust-manager may filter it, and then the ConfigMap would never contain it.
+    needed = (roots_in_use(fleet) - goal.expired) | {target} | goal.extra
     if not needed <= cluster.anchors or not cluster.anchors_from_bundle:
-        return Step(Phase.DISTRIBUTE, anchors=cluster.anchors | needed)
-    # Below an expired root, a restarted pod gets no certificate, so the new root must sign before pods restart.
-    is_broken = cluster.signer in goal.expired
+        return Step(Phase.DISTRIBUTE, anchors=(cluster.anchors - goal.expired) | needed)
+    # Below an expired certificate, a restarted pod gets none, so the new root must sign before pods restart.
+    is_broken = goal.stops(cluster)
     if not is_broken and (restart := lacking(cluster.pods, target)):
         return Step(Phase.RESTART, anchors=cluster.anchors, restart=restart)
     # A run that stopped in this phase may have changed only where cert-manager requests the next issuer.
-    if {cluster.signer, cluster.next_signer or target} != {target} or cluster.chart_has_identity:
+    signers = {cluster.signer, cluster.next_signer or target}
+    if is_broken or signers != {target} or cluster.chart_has_identity:
         return Step(Phase.SWITCH, anchors=cluster.anchors)
     final = goal.extra | {target}
     is_final = cluster.anchors == final and not cluster.obsolete_issuer

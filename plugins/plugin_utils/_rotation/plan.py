@@ -82,6 +82,7 @@ def plan(clusters: dict[str, Facts], vault: Facts, options: Options, at: datetim
         obstacles += problems.linked(observed, clusters, position.goal, options)
         obstacles += problems.unusable_target(observed, position.goal, now, options, at)
     if now <= Phase.RENEW:
+        obstacles += problems.expired_issuers(observed, position.goal)
         obstacles += problems.expiries(observed, position.goal, options, at)
     if now == Phase.DONE:
         obstacles += problems.retirement(observed, options)
@@ -154,7 +155,7 @@ def facts(known: dict[str, str], cluster: Cluster, position: Position) -> Facts:
         "phase_name": step.phase.name.lower(),
         "chart_has_identity": cluster.chart_has_identity,
         "issuer_from_secret": cluster.issuer_from_secret,
-        "signer_expired": cluster.signer in position.goal.expired,
+        "signer_expired": position.goal.stops(cluster),
         "anchors": [known[one] for one in sorted(step.anchors)],
         "restart": list(step.restart),
         "stale": list(step.stale),

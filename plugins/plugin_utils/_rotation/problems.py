@@ -33,6 +33,7 @@ CODES = {
     "linkerd_check_failed": "linkerd check fails.",
     "pods_distrust": "A pod does not trust a certificate that is in use.",
     "anchor_expired": "A trust anchor in use has expired.",
+    "issuer_expired": "The identity issuer of a cluster, or a certificate above it, has expired.",
     "anchor_expires_too_soon": "A trust anchor in use expires before the rotation can finish.",
     "anchor_of_linked_clusters": "A cluster is linked, and trusts an anchor that may be of a linked cluster.",
     "external_workloads": "Proxies outside of Kubernetes are part of the mesh, and the rotation cannot read them.",
@@ -41,8 +42,10 @@ CODES = {
     "root_in_use": "A root to retire is still in use.",
 }
 EXTERNAL_WORKLOADS = "externalworkloads.workload.linkerd.io"  # each object stands for a proxy outside of the cluster
-FORCED = ("linkerd_check_failed", "pods_distrust", "anchor_expired")  # ignored with rotation_force
-LEAF_VALIDITY = timedelta(hours=24)  # identity.issuer.issuanceLifetime of Linkerd's chart
+FORCED = ("linkerd_check_failed", "pods_distrust", "anchor_expired", "issuer_expired")  # ignored with rotation_force
+# Proxies renew after 70 % of the validity of their certificate, and after 24 hours at the latest, however long it is
+# valid (linkerd2-proxy: linkerd/proxy/identity-client/src/certify.rs, linkerd/app/src/env.rs).
+RENEWED_AFTER = timedelta(hours=24)
 EXPIRING = "trust anchors are valid for at least 60 days"  # a warning of linkerd check
 MARGIN = timedelta(hours=1)  # for the restarts
 # Before a root signs: the rotation to it, the two days of an identity issuer, and time for a rotation to the next root.
@@ -184,9 +187,22 @@ def distrust(observed: ObservedState) -> Iterator[Facts]:
         yield problem("pods_distrust", cluster, f"Pod {pod} does not trust the certificates in use below {subjects}.")
 
 
+def expired_issuers(observed: ObservedState, goal: Goal) -> Iterator[Facts]:
+    """Identity issuers that have expired, or are below an intermediate certificate that has."""
+    for cluster in observed.clusters:
+        for fingerprint in sorted((cluster.issuer_path & goal.expired) - cluster.roots_in_use):
+            message = (
+                f"The certificate {subject(observed, fingerprint)} of the identity issuer expired at "
+                f"{observed.facts[fingerprint]['not_after']}, so pods get no certificates. Renew it below its root if "
+                "you can, for example with renew_issuer.yml. Otherwise set rotation_force to true to replace it with "
+                "the shortest outage: see docs/guides/rotation.md."
+            )
+            yield problem("issuer_expired", cluster.name, message)
+
+
 def expiries(observed: ObservedState, goal: Goal, options: Options, at: datetime) -> Iterator[Facts]:
     """Trust anchors in use that expire before the rotation has replaced them."""
-    needed = MARGIN + (LEAF_VALIDITY if options.wait else timedelta())
+    needed = MARGIN + (RENEWED_AFTER if options.wait else timedelta())
     for cluster in observed.clusters:
         for fingerprint in sorted(cluster.roots_in_use - {goal.target}):
             end = observed.facts[fingerprint]["not_after"]
@@ -202,7 +218,7 @@ def expiries(observed: ObservedState, goal: Goal, options: Options, at: datetime
                 message = f"{named} expires at {end}, in {hours(left)}, and the rotation needs {hours(needed)}"
                 if options.wait:
                     message += (
-                        f": {hours(MARGIN)} for restarts and {hours(LEAF_VALIDITY)} until all workloads have renewed "
+                        f": {hours(MARGIN)} for restarts and {hours(RENEWED_AFTER)} until all workloads have renewed "
                         "their certificates. Set rotation_restart_again to true to restart them instead of waiting"
                     )
                 yield problem("anchor_expires_too_soon", cluster.name, f"{message}.")
@@ -220,7 +236,7 @@ def unusable_target(
         return
     root = observed.facts[goal.target]
     left = datetime.fromisoformat(root["not_after"]) - at
-    needed = TARGET_VALIDITY if phase <= Phase.SWITCH else MARGIN + LEAF_VALIDITY
+    needed = TARGET_VALIDITY if phase <= Phase.SWITCH else MARGIN + RENEWED_AFTER
     advice = "Set pki_root_issuer_name to another root. If Vault has none of that name, the playbook creates it."
     if not (root["self_signed"] and root["is_ca"]):
         message = f"The issuer {options.target} is not a self-signed CA, so it cannot be the trust anchor. {advice}"

@@ -17,6 +17,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import p
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Cluster, Goal, Phase, Pod, Step
 
 ROOTS = OLD, NEW, OTHER = ("old", "new", "other")
+EXPIRED = "an identity issuer that has expired"
 CONTROLLER = "app/0"  # the pod of the identity controller
 MAX_STEPS = 100
 
@@ -49,7 +50,7 @@ class Model:
 
     def issued(self) -> Model:
         """cert-manager writes an issuer into the Secret."""
-        return self.changed(signer=self.cluster.next_signer, issuer_in_use=False)
+        return self.changed(signer=self.cluster.next_signer, issuer_in_use=False, issuer_path=frozenset())
 
     def noticed(self) -> Model:
         """The running controller loads the issuer in the Secret, if it trusts it."""
@@ -184,6 +185,30 @@ def test_no_pod_ever_meets_a_certificate_that_it_does_not_trust(fleet, data):
         assert cluster.anchors == {target} and {one.loaded, cluster.signer, cluster.next_signer or target} == {target}
         assert all(pod.root == target or pod.starting for pod in cluster.pods)
         assert cluster.anchors_from_bundle and cluster.issuer_from_secret and not cluster.obsolete_issuer
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(fleet=fleets(), data=st.data())
+def test_nothing_restarts_below_an_expired_issuer(fleet, data):
+    """The outage exists already. A restarted pod would get no certificate, and a restarted controller would exit."""
+    draw = data.draw
+    target, waits, kills = draw(st.sampled_from(ROOTS)), draw(st.booleans()), draw(st.integers(0, 3))
+    number = draw(st.integers(0, len(fleet) - 1))
+    fleet[number] = fleet[number].changed(issuer_path=frozenset({EXPIRED}))
+    for dummy in range(MAX_STEPS):
+        found = phases.steps([one.cluster for one in fleet], Goal(target, expired=frozenset({EXPIRED})))
+        now = phases.phase(found)
+        if now == Phase.DONE:
+            break
+        number = draw(st.sampled_from([at for at, one in enumerate(fleet) if found[one.cluster.name].phase == now]))
+        step = found[fleet[number].cluster.name]
+        if EXPIRED in fleet[number].cluster.issuer_path:
+            assert step.phase in (Phase.DISTRIBUTE, Phase.SWITCH) and not (step.restart or step.restart_controller)
+        is_killed = kills > 0 and draw(st.booleans())
+        fleet[number] = advanced(fleet[number], step, target, waits, is_killed, draw)
+        kills -= is_killed
+    assert phases.phase(phases.steps([one.cluster for one in fleet], Goal(target))) == Phase.DONE
+    assert not any(one.cluster.issuer_path for one in fleet)
 
 
 def test_a_switch_before_the_restarts_would_be_noticed():

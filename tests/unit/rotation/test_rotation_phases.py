@@ -14,6 +14,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases i
 
 OLD, NEW, OTHER = "old", "new", "other"
 OLD_ONLY, BOTH, NEW_ONLY = frozenset({OLD}), frozenset({OLD, NEW}), frozenset({NEW})
+ENDED = frozenset({"expired"})
 
 
 def cluster(anchors=OLD_ONLY, signer=OLD, *pods: tuple) -> Cluster:
@@ -47,6 +48,12 @@ def cluster(anchors=OLD_ONLY, signer=OLD, *pods: tuple) -> Cluster:
         (replace(cluster(BOTH, OLD, (BOTH, OLD)), next_signer=NEW), Goal(OLD), Phase.SWITCH),
         (replace(cluster(BOTH, OLD, (BOTH, OLD)), next_signer=OLD), Goal(OLD), Phase.REMOVE),
         (replace(cluster(NEW_ONLY, NEW, (NEW_ONLY, NEW)), next_signer=NEW), Goal(NEW), Phase.DONE),
+        # the identity issuer, its root, or a certificate between them has expired
+        (replace(cluster(BOTH, OLD, (OLD_ONLY, OLD)), issuer_path=ENDED), Goal(NEW, expired=ENDED), Phase.SWITCH),
+        (replace(cluster(BOTH, OLD, (OLD_ONLY, OLD)), issuer_path=ENDED), Goal(NEW), Phase.RESTART),
+        (replace(cluster(NEW_ONLY, NEW, (NEW_ONLY, NEW)), issuer_path=ENDED), Goal(NEW, expired=ENDED), Phase.SWITCH),
+        (cluster(NEW_ONLY, OLD, (OLD_ONLY, OLD)), Goal(NEW, expired=OLD_ONLY), Phase.SWITCH),
+        (cluster(OLD_ONLY, OLD, (OLD_ONLY, OLD)), Goal(NEW, expired=OLD_ONLY), Phase.DISTRIBUTE),
         # a pod without a certificate holds up nothing if its proxy has not started
         (cluster(BOTH, NEW, (BOTH, NEW), (BOTH, None, True)), Goal(NEW), Phase.REMOVE),
         (cluster(BOTH, NEW, (BOTH, OLD, True)), Goal(NEW), Phase.RENEW),

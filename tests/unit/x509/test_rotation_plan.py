@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import readings
 from ansible.errors import AnsibleFilterError
-from authority import DAY, NOW, make
+from authority import DAY, NOW, key, make
 from readings import ISSUER, LATER, NEXT, ROOT, config_map, leaf_of, pod, presented, secret
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_metrics, mesh_report, mesh_report_html
@@ -24,7 +24,8 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems
 
 COLLECTION = Path(__file__).resolve().parents[3]
 OLD_NAME, NEW_NAME = "linkerd-root-1", "linkerd-root-2"
-NEXT_ISSUER = make("identity.linkerd.cluster.local", NEXT, start=NOW - DAY / 24, end=NOW + 2 * DAY)
+NEXT_ISSUER = make("identity.linkerd.cluster.local", NEXT, start=NOW - DAY / 24, end=NOW + 100 * DAY)
+LONG_ISSUER = make("identity.linkerd.cluster.local", ROOT, own_key=key("p256", 41), end=NOW + 100 * DAY)
 BOTH = ROOT.pem + NEXT.pem
 
 
@@ -345,7 +346,7 @@ def test_pods_that_do_not_trust_each_other_are_refused_unless_forced():
 )
 def test_an_anchor_that_ends_before_the_rotation_does(left, options, expected):
     at = ROOT.certificate.not_valid_after_utc - left
-    assert codes(planned(reading(*BEFORE), at=at, **options)) == expected
+    assert codes(planned(reading(ROOT.pem, LONG_ISSUER, ROOT.pem, LONG_ISSUER), at=at, **options)) == expected
 
 
 @pytest.mark.parametrize(
@@ -353,13 +354,55 @@ def test_an_anchor_that_ends_before_the_rotation_does(left, options, expected):
     [
         (BEFORE, "distribute", []),
         ((BOTH, ISSUER, ROOT.pem, ISSUER), "switch", []),  # before any restart: no pod would get a certificate
+        ((NEXT.pem, ISSUER, ROOT.pem, ISSUER), "switch", []),  # trust-manager has filtered the expired root
         ((BOTH, NEXT_ISSUER, ROOT.pem, ISSUER), "restart", ["emojivoto/web-0"]),
+        ((NEXT.pem, NEXT_ISSUER, ROOT.pem, ISSUER), "restart", ["emojivoto/web-0"]),
         ((BOTH, NEXT_ISSUER, BOTH, ISSUER), "renew", ["emojivoto/web-0", "linkerd/identity-0"]),
     ],
 )
 def test_an_expired_anchor_is_replaced_by_the_shortest_way(world, phase, restart):
     found = planned(reading(*world), at=ROOT.certificate.not_valid_after_utc + DAY, force=True, wait=False)
     assert (found["phase_name"], found["clusters"]["one"]["restart"], found["problems"]) == (phase, restart, [])
+    if phase == "distribute":  # an expired root that trust-manager filters would never arrive in the ConfigMap
+        assert found["clusters"]["one"]["anchors"] == [NEXT.pem]
+
+
+EXPIRED = make("identity.linkerd.cluster.local", ROOT, start=NOW - 2 * DAY, end=NOW - DAY / 24)
+MIDDLE = make("middle.example", ROOT, own_key=key("p256", 47), start=NOW - 2 * DAY, end=NOW - DAY / 24)
+BELOW_MIDDLE = make("identity.linkerd.cluster.local", MIDDLE, own_key=key("p256", 48), end=NOW + DAY)
+
+
+def below_expired(anchors: str, issuer, carried: str) -> dict:
+    """A mesh below a valid root whose issuer, or the certificate above it, has expired."""
+    given = reading(anchors, issuer, carried, issuer)
+    above = [sources.with_pem(MIDDLE.certificate)] if issuer is BELOW_MIDDLE else []
+    return {**given, "issuer": {**given["issuer"], "certificates": [*given["issuer"]["certificates"], *above]}}
+
+
+@pytest.mark.parametrize("issuer", [EXPIRED, BELOW_MIDDLE])
+@pytest.mark.parametrize(
+    ("anchors", "carried", "phase"),
+    [
+        (ROOT.pem, ROOT.pem, "distribute"),
+        (BOTH, ROOT.pem, "switch"),  # a restarted pod would get no certificate
+        (BOTH, BOTH, "switch"),
+    ],
+)
+def test_an_expired_issuer_is_replaced_before_pods_restart(issuer, anchors, carried, phase):
+    given = below_expired(anchors, issuer, carried)
+    assert codes(planned(given)) == ["issuer_expired"]
+    found = planned(given, force=True)
+    assert (found["phase_name"], codes(found), found["clusters"]["one"]["restart"]) == (phase, [], [])
+    assert found["clusters"]["one"]["signer_expired"]  # its controller may reject the new issuer, so it restarts
+    assert (ROOT.pem in found["clusters"]["one"]["anchors"]) is True  # the root is valid
+    healthy = planned(reading(anchors, ISSUER, carried, ISSUER))
+    assert codes(healthy) == [] and not healthy["clusters"]["one"]["signer_expired"]
+
+
+def test_an_expired_issuer_below_the_target_is_renewed():
+    given = reading(ROOT.pem, EXPIRED, ROOT.pem, EXPIRED)
+    found = planned(given, target=OLD_NAME, force=True)
+    assert (found["phase_name"], codes(found)) == ("switch", [])
 
 
 def test_the_end_of_an_anchor_that_nothing_uses_any_more_is_no_problem():

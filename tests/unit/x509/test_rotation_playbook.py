@@ -14,7 +14,19 @@ import pytest
 import yaml
 from readings import ISSUER, NEXT, ROOT
 from test_rotation_observed import SWITCHED
-from test_rotation_plan import BOTH, BUNDLE, FROM_GIT, GOOD, NEW_NAME, OLD_NAME, OTHER, STALE, reading, vault
+from test_rotation_plan import (
+    BOTH,
+    BUNDLE,
+    FROM_GIT,
+    GOOD,
+    LONG_ISSUER,
+    NEW_NAME,
+    OLD_NAME,
+    OTHER,
+    STALE,
+    reading,
+    vault,
+)
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 
@@ -42,7 +54,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_playbook_plans_with_what_the_hosts_have_read(tmp_path):
     """Stand-ins of registered results, in an inventory in which variables refer to others."""
     results = {"linkerd_check_result": GOOD["check"], "rotation_components": {"objects": [{**BUNDLE, **FROM_GIT}]}}
-    read = {"rotation_certificates": reading(BOTH, ISSUER, ROOT.pem, ISSUER), **results}
+    read = {"rotation_certificates": reading(BOTH, LONG_ISSUER, ROOT.pem, LONG_ISSUER), **results}
     clusters = {
         "one": {**read, "pki_take_over": ["{{ bundle }}"], "bundle": "Bundle linkerd-identity-trust-roots"},
         "two": {**read, "linkerd_check_result": {"passed": False}, "pki_extra_trust_anchors": ["{{ other }}"],

@@ -11,7 +11,19 @@ import pytest
 import yaml
 from authority import DAY, NOW, key, make
 from readings import ISSUER, NEXT, ROOT, leaf_of
-from test_rotation_plan import BOTH, COLLECTION, GOOD, NEW_NAME, NEXT_ISSUER, OLD_NAME, codes, planned, reading, vault
+from test_rotation_plan import (
+    BOTH,
+    COLLECTION,
+    GOOD,
+    LONG_ISSUER,
+    NEW_NAME,
+    NEXT_ISSUER,
+    OLD_NAME,
+    codes,
+    planned,
+    reading,
+    vault,
+)
 
 from ansible_collections.servicemesh.pki.plugins.filter.rotation import rotation_plan
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
@@ -30,7 +42,7 @@ def test_the_plan_shows_that_the_signer_has_expired(at, expired):
 BACK = (NEXT.pem, NEXT_ISSUER, NEXT.pem, NEXT_ISSUER)
 HALFWAY = (
     BOTH,
-    ISSUER,
+    LONG_ISSUER,
     BOTH,
     NEXT_ISSUER,
 )  # the old root signs again, but proxies have the certificates of the new one
@@ -46,8 +58,8 @@ HALFWAY = (
         # A rotation that has begun continues as long as it can finish.
         (HALFWAY, timedelta(days=6), "renew", []),
         (HALFWAY, timedelta(hours=24), "renew", ["target_unusable"]),
-        ((BOTH, ISSUER, BOTH, ISSUER), timedelta(hours=24), "remove", ["target_unusable"]),
-        ((BOTH, ISSUER, BOTH, ISSUER), timedelta(days=6), "remove", []),
+        ((BOTH, LONG_ISSUER, BOTH, LONG_ISSUER), timedelta(hours=24), "remove", ["target_unusable"]),
+        ((BOTH, LONG_ISSUER, BOTH, LONG_ISSUER), timedelta(days=6), "remove", []),
     ],
 )
 @pytest.mark.parametrize("force", [False, True])
