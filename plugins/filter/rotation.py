@@ -20,7 +20,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_inp
 RESULTS = "what was read from each cluster, the result of vault_pki_issuer_info, and the options with their target"
 OPTIONS = {
     *("target", "wait", "force", "adopt"),
-    *("ignored_pods", "ignore_external_workloads", "retired_roots", "final_restart"),
+    *("ignored_pods", "ignore_external_workloads", "linked_clusters_ready", "retired_roots", "final_restart"),
 }
 Facts = dict[str, Any]
 
@@ -57,6 +57,7 @@ def rotation_options(options: Facts, clusters: dict[str, Facts]) -> problems.Opt
         ),
         retired_roots=tuple(options.get("retired_roots", ())),
         ignore_external_workloads=options.get("ignore_external_workloads", False),
+        linked_clusters_ready=options.get("linked_clusters_ready", False),
         final_restart=options.get("final_restart", True),
     )
 

@@ -81,6 +81,9 @@ def plan(clusters: dict[str, Facts], vault: Facts, options: Options, at: datetim
         obstacles = list(problems.refusals(observed, clusters, options))
         obstacles += problems.linked(observed, clusters, position.goal, options)
         obstacles += problems.unusable_target(observed, position.goal, now, options, at)
+    links = list(problems.distrusting_links(observed, clusters, position.goal, options))
+    if now == Phase.SWITCH:
+        obstacles += links
     if now <= Phase.RENEW:
         obstacles += problems.expired_issuers(observed, position.goal)
         obstacles += problems.expiries(observed, position.goal, options, at)
@@ -96,7 +99,11 @@ def plan(clusters: dict[str, Facts], vault: Facts, options: Options, at: datetim
         "clusters": {one.name: facts(known, one, position) for one in observed.clusters},
         "problems": obstacles,
         "failures": [sentence(one) for one in obstacles],
-        "table": [*table(position), f"Phase {now} of {Phase.DONE}, {summary['phase_name']}: {summary['next']}."],
+        "table": [
+            *table(position),
+            *(f"Phase 4 will fail. {sentence(one)}" for one in links if now < Phase.SWITCH),
+            f"Phase {now} of {Phase.DONE}, {summary['phase_name']}: {summary['next']}.",
+        ],
     }
 
 

@@ -15,7 +15,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.anchors import MULTICLUSTER
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.observed import ObservedState
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Goal, Phase
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Cluster, Goal, Phase
 
 Facts = dict[str, Any]
 CODES = {
@@ -35,6 +35,7 @@ CODES = {
     "anchor_expired": "A trust anchor in use has expired.",
     "issuer_expired": "The identity issuer of a cluster, or a certificate above it, has expired.",
     "anchor_expires_too_soon": "A trust anchor in use expires before the rotation can finish.",
+    "linked_clusters": "A cluster is linked, and linked clusters outside of the inventory may not trust the new root.",
     "anchor_of_linked_clusters": "A cluster is linked, and trusts an anchor that may be of a linked cluster.",
     "external_workloads": "Proxies outside of Kubernetes are part of the mesh, and the rotation cannot read them.",
     "target_unusable": "The new root is not a self-signed CA, or expires too soon.",
@@ -64,6 +65,7 @@ class Options:
     ignored_pods: tuple[str, ...] = ()  # patterns of namespace/name
     take_over: tuple[str, ...] = ()  # objects that may be changed though others created them
     retired_anchors: tuple[str, ...] = ()  # fingerprints of trust anchors that no linked cluster needs
+    linked_clusters_ready: bool = False  # those outside of the inventory trust the target, or there are none
     retired_roots: tuple[str, ...] = ()  # names of roots that lose the permission to sign when the rotation is done
     ignore_external_workloads: bool = False  # proxies outside of Kubernetes are updated by others, or may fail
     final_restart: bool = True  # pods that carry removed anchors restart before roots are retired
@@ -163,15 +165,12 @@ def warns_only_of_expiring_anchors(check: Facts) -> bool:
 
 
 def linked(observed: ObservedState, clusters: dict[str, Facts], goal: Goal, options: Options) -> Iterator[Facts]:
-    """Trust anchors of unknown origin that the rotation would remove from a cluster with the extension multicluster.
+    """Trust anchors that the rotation would remove from a cluster with the extension multicluster.
 
     The certificates of linked clusters that are not in the inventory may chain to them.
     """
-    known = {*phases.roots_in_use(observed.clusters), goal.target, *goal.extra, *observed.issuers.values()}
-    for cluster in observed.clusters:
-        definitions = (clusters[cluster.name].get("components") or {}).get("definitions") or []
-        if not any(one["name"] == MULTICLUSTER for one in definitions):
-            continue
+    known = {*phases.roots_in_use(observed.clusters), goal.target, *goal.extra}
+    for cluster in with_multicluster(observed, clusters):
         for fingerprint in sorted(cluster.anchors - known - {*options.retired_anchors}):
             message = (
                 "The cluster has the extension linkerd-multicluster, and nothing in the clusters of the inventory "
@@ -179,6 +178,34 @@ def linked(observed: ObservedState, clusters: dict[str, Facts], goal: Goal, opti
                 f"pki_extra_trust_anchors, or its fingerprint {fingerprint} to pki_retired_trust_anchors."
             )
             yield problem("anchor_of_linked_clusters", cluster.name, message)
+
+
+def distrusting_links(
+    observed: ObservedState, clusters: dict[str, Facts], goal: Goal, options: Options
+) -> Iterator[Facts]:
+    """Clusters whose certificates linked clusters outside of the inventory may refuse after phase 4.
+
+    Only one side of a link has an object for it, so each cluster with the extension may be linked.
+    """
+    if options.linked_clusters_ready:
+        return
+    for cluster in with_multicluster(observed, clusters):
+        if cluster.signer != goal.target:
+            message = (
+                "The cluster has the extension linkerd-multicluster, and phase 4 gives it certificates below "
+                f"{options.target}. Linked clusters that do not trust this root refuse them. Run the rotation in those "
+                "that are not in the inventory up to phase 3, too. Then set rotation_linked_clusters_ready to true, or "
+                "set it now if all linked clusters are in the inventory: see docs/guides/rotation.md."
+            )
+            yield problem("linked_clusters", cluster.name, message)
+
+
+def with_multicluster(observed: ObservedState, clusters: dict[str, Facts]) -> Iterator[Cluster]:
+    """The clusters that have the extension multicluster."""
+    for cluster in observed.clusters:
+        definitions = (clusters[cluster.name].get("components") or {}).get("definitions") or []
+        if any(one["name"] == MULTICLUSTER for one in definitions):
+            yield cluster
 
 
 def distrust(observed: ObservedState) -> Iterator[Facts]:

@@ -140,10 +140,14 @@ def test_filter_passes_the_option():
         options = {"target": NEW_NAME, "ignore_external_workloads": ignore}
         found = rotation_plan(given, vault(OLD_NAME, NEW_NAME), options, at=NOW.isoformat())
         assert codes(found) == expected
+    given = {"one": {"certificates": reading(BOTH, ISSUER, BOTH, ISSUER), **GOOD, **LINKED}}
+    for ready, expected in ((False, ["linked_clusters"]), (True, [])):
+        options = {"target": NEW_NAME, "linked_clusters_ready": ready}
+        assert codes(rotation_plan(given, vault(OLD_NAME, NEW_NAME), options, at=NOW.isoformat())) == expected
 
 
 OTHER = make("root.other.example", start=NOW - DAY, end=NOW + 300 * DAY)
-FINGERPRINT = certs.fingerprint(OTHER.certificate)
+FINGERPRINT, OLD_FINGERPRINT = (certs.fingerprint(one.certificate) for one in (OTHER, ROOT))
 LINKED = {"components": {"objects": [], "definitions": [{"name": "links.multicluster.linkerd.io"}]}}
 
 
@@ -159,6 +163,44 @@ LINKED = {"components": {"objects": [], "definitions": [{"name": "links.multiclu
 )
 def test_anchors_of_linked_clusters_are_not_removed_by_chance(more, options, expected):
     given = reading(BOTH + OTHER.pem, NEXT_ISSUER, BOTH + OTHER.pem, NEXT_ISSUER)
-    found = planned(given, more=more, **options)
+    retired = (OLD_FINGERPRINT, *options.get("retired_anchors", ()))
+    found = planned(given, more=more, **{**options, "retired_anchors": retired})
     assert (found["phase_name"], codes(found)) == ("remove", expected)
     assert all(FINGERPRINT in one["message"] for one in found["problems"])
+
+
+@pytest.mark.parametrize("names", [(OLD_NAME, NEW_NAME), (NEW_NAME,)])
+@pytest.mark.parametrize(
+    ("more", "options", "expected"),
+    [
+        (LINKED, {}, ["anchor_of_linked_clusters"]),
+        (LINKED, {"linked_clusters_ready": True}, ["anchor_of_linked_clusters"]),  # they may still use the old root
+        (LINKED, {"retired_anchors": (OLD_FINGERPRINT,)}, []),
+        ({}, {}, []),
+    ],
+)
+def test_the_old_root_is_not_removed_from_linked_clusters_by_chance(names, more, options, expected):
+    """Whether it is in Vault shows nothing: a second inventory can use the same Vault."""
+    found = planned(reading(BOTH, NEXT_ISSUER, BOTH, NEXT_ISSUER), names=names, more=more, **options)
+    assert (found["phase_name"], codes(found)) == ("remove", expected)
+    assert all(OLD_FINGERPRINT in one["message"] for one in found["problems"])
+
+
+@pytest.mark.parametrize("options", [{}, {"adopt": True}])
+@pytest.mark.parametrize(
+    ("more", "ready", "expected"),
+    [(LINKED, False, ["linked_clusters"]), (LINKED, True, []), ({}, False, [])],
+)
+def test_linked_clusters_trust_the_new_root_before_it_signs(options, more, ready, expected):
+    chosen = {**options, "linked_clusters_ready": ready, "more": more}
+    found = planned(reading(BOTH, ISSUER, BOTH, ISSUER), **chosen)
+    assert (found["phase_name"], codes(found)) == ("switch", expected)
+    assert codes(planned(reading(BOTH, ISSUER, BOTH, ISSUER), force=True, **chosen)) == expected
+    back = planned(reading(BOTH, NEXT_ISSUER, BOTH, NEXT_ISSUER), target=OLD_NAME, **chosen)
+    assert (back["phase_name"], codes(back)) == ("switch", expected)
+    # Earlier phases cut nothing off, so they run, and show what comes.
+    early = planned(reading(BOTH, ISSUER, ROOT.pem, ISSUER), **chosen)
+    assert (early["phase_name"], codes(early)) == ("restart", [])
+    assert any("rotation_linked_clusters_ready" in line for line in early["table"]) is bool(expected)
+    # The new root signs already.
+    assert codes(planned(reading(BOTH, NEXT_ISSUER, BOTH, ISSUER), **chosen)) == []
