@@ -20,7 +20,14 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_inp
 RESULTS = "what was read from each cluster, the result of vault_pki_issuer_info, and the options with their target"
 OPTIONS = {
     *("target", "wait", "force", "adopt"),
-    *("ignored_pods", "ignore_external_workloads", "linked_clusters_ready", "retired_roots", "final_restart"),
+    *(
+        "new_root",
+        "ignored_pods",
+        "ignore_external_workloads",
+        "linked_clusters_ready",
+        "retired_roots",
+        "final_restart",
+    ),
 }
 Facts = dict[str, Any]
 
@@ -55,11 +62,17 @@ def rotation_options(options: Facts, clusters: dict[str, Facts]) -> problems.Opt
         retired_anchors=tuple(
             one.replace(":", "").lower() for found in clusters.values() for one in found.get("retired_anchors", ())
         ),
+        new_root=new_root(options.get("new_root") or {}),
         retired_roots=tuple(options.get("retired_roots", ())),
         ignore_external_workloads=options.get("ignore_external_workloads", False),
         linked_clusters_ready=options.get("linked_clusters_ready", False),
         final_restart=options.get("final_restart", True),
     )
+
+
+def new_root(given: Facts) -> tuple[str, int, int]:
+    key_type = given.get("key_type", "ec")
+    return key_type, int(given.get("key_bits", 0)), int(given.get("max_path_length", 1))
 
 
 class FilterModule:

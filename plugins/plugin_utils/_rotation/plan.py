@@ -80,7 +80,7 @@ def plan(clusters: dict[str, Facts], vault: Facts, options: Options, at: datetim
     if now != Phase.DONE:
         obstacles = list(problems.refusals(observed, clusters, options))
         obstacles += problems.linked(observed, clusters, position.goal, options)
-        obstacles += problems.unusable_target(observed, position.goal, now, options, at)
+        obstacles += problems.unusable_target(observed, clusters, position.goal, now, options, at)
     links = list(problems.distrusting_links(observed, clusters, position.goal, options))
     if now == Phase.SWITCH:
         obstacles += links

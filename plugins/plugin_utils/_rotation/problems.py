@@ -11,11 +11,14 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import ownership
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.anchors import MULTICLUSTER
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.certified import namespace_of
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases, target
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.observed import ObservedState
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Cluster, Goal, Phase
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 
 Facts = dict[str, Any]
 CODES = {
@@ -38,7 +41,7 @@ CODES = {
     "linked_clusters": "A cluster is linked, and linked clusters outside of the inventory may not trust the new root.",
     "anchor_of_linked_clusters": "A cluster is linked, and trusts an anchor that may be of a linked cluster.",
     "external_workloads": "Proxies outside of Kubernetes are part of the mesh, and the rotation cannot read them.",
-    "target_unusable": "The new root is not a self-signed CA, or expires too soon.",
+    "target_unusable": "The new root is not a self-signed CA, expires too soon, or does not fit Linkerd.",
     "root_unknown": "A root to retire is not in Vault.",
     "root_in_use": "A root to retire is still in use.",
 }
@@ -48,6 +51,7 @@ FORCED = ("linkerd_check_failed", "pods_distrust", "anchor_expired", "issuer_exp
 # valid (linkerd2-proxy: linkerd/proxy/identity-client/src/certify.rs, linkerd/app/src/env.rs).
 RENEWED_AFTER = timedelta(hours=24)
 EXPIRING = "trust anchors are valid for at least 60 days"  # a warning of linkerd check
+IDENTITY_NAME, TRUST_DOMAIN = "identity.linkerd.cluster.local", "cluster.local"
 MARGIN = timedelta(hours=1)  # for the restarts
 # Before a root signs: the rotation to it, the two days of an identity issuer, and time for a rotation to the next root.
 TARGET_VALIDITY = timedelta(days=7)
@@ -65,6 +69,7 @@ class Options:
     ignored_pods: tuple[str, ...] = ()  # patterns of namespace/name
     take_over: tuple[str, ...] = ()  # objects that may be changed though others created them
     retired_anchors: tuple[str, ...] = ()  # fingerprints of trust anchors that no linked cluster needs
+    new_root: tuple[str, int, int] = ("ec", 256, 1)  # type and size of its key and its path length, if it is created
     linked_clusters_ready: bool = False  # those outside of the inventory trust the target, or there are none
     retired_roots: tuple[str, ...] = ()  # names of roots that lose the permission to sign when the rotation is done
     ignore_external_workloads: bool = False  # proxies outside of Kubernetes are updated by others, or may fail
@@ -252,7 +257,7 @@ def expiries(observed: ObservedState, goal: Goal, options: Options, at: datetime
 
 
 def unusable_target(
-    observed: ObservedState, goal: Goal, phase: Phase, options: Options, at: datetime
+    observed: ObservedState, clusters: dict[str, Facts], goal: Goal, phase: Phase, options: Options, at: datetime
 ) -> Iterator[Facts]:
     """A target that exists in Vault, but cannot sign the identity issuers for long enough.
 
@@ -260,6 +265,9 @@ def unusable_target(
     that expires.
     """
     if goal.target is None:
+        for reason in target.new_root_reasons(*options.new_root):
+            message = f"Linkerd would refuse the new root {options.target}: {reason}."
+            yield problem("target_unusable", "Vault", message)
         return
     root = observed.facts[goal.target]
     left = datetime.fromisoformat(root["not_after"]) - at
@@ -272,6 +280,23 @@ def unusable_target(
         expires = f"expired at {root['not_after']}" if left <= timedelta() else f"expires at {root['not_after']}"
         message = f"The root {options.target} {expires}. It must be valid for {hours(needed)} or longer. {advice}"
         yield problem("target_unusable", "Vault", message)
+    elif reasons := refused_below(observed, clusters, goal.target, at):
+        message = f"Linkerd refuses certificates below the root {options.target}. {'. '.join(reasons)}. {advice}"
+        yield problem("target_unusable", "Vault", message)
+
+
+def refused_below(observed: ObservedState, clusters: dict[str, Facts], root: str, at: datetime) -> list[str]:
+    """Why the clusters that have no identity issuer below a root yet would refuse one, and their workloads."""
+    found: dict[str, None] = {}
+    certificate = certs.parse_bundle(observed.facts[root]["certificate"])[0]
+    for cluster in observed.clusters:
+        if cluster.signer != root:
+            reading = clusters[cluster.name]["certificates"]
+            domain = reading.get("trust_domain") or TRUST_DOMAIN
+            workload = chains.workload_name(linkerd_namespace=namespace_of(reading), trust_domain=domain)
+            name = clusters[cluster.name].get("identity_name") or IDENTITY_NAME
+            found |= dict.fromkeys(target.reasons(certificate, name, workload, at))
+    return list(found)
 
 
 def retirement(observed: ObservedState, options: Options) -> Iterator[Facts]:

@@ -68,7 +68,9 @@ class Texts:
         return [known[item] for one in readings for item in one.certificates if item in known], problems
 
 
-def verify(chain: Texts, anchors: Texts, required: rules.Requirements) -> rules.Verdict:
+def verify(
+    chain: Texts, anchors: Texts, required: rules.Requirements, signed: Signatures | None = None
+) -> rules.Verdict:
     """Verify the first certificate of the chain as identity issuer, and a workload below it."""
     issuers, chain_problems = chain.read(strict_pem.read_as_go)
     roots, anchor_problems = anchors.read(strict_pem.read_as_go)
@@ -80,7 +82,7 @@ def verify(chain: Texts, anchors: Texts, required: rules.Requirements) -> rules.
     unparseable = list(_parsed([*issuers, *roots]))
     reasons.add((CONTROLLER, CHECK), unparseable)
     try:
-        return _verify(issuers, roots, proxy_roots, required, reasons, problems)
+        return _verify(issuers, roots, proxy_roots, required, reasons, problems, signed or Signatures())
     except der.MALFORMED:
         if not unparseable:
             raise
@@ -94,9 +96,9 @@ def _verify(
     required: rules.Requirements,
     reasons: Reasons,
     problems: list[Reason],
+    signed: Signatures,
 ) -> rules.Verdict:
     issuer, *others = issuers
-    signed = Signatures()
     by_go = go.verify(issuer, others, roots, required.at, signed)
     reasons.add((CONTROLLER, CHECK), by_go.reasons)
     reasons.add((CONTROLLER,), _cannot_sign(issuer))
