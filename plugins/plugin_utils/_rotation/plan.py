@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.table import sentence
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases, problems
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import outlook, phases, problems
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.observed import ObservedState
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Cluster, Goal, Phase, Step
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems import FORCED, Options
@@ -92,16 +93,21 @@ def plan(clusters: dict[str, Facts], vault: Facts, options: Options, at: datetim
     if options.force:
         obstacles = [one for one in obstacles if one["code"] not in FORCED]
     summary = position.as_facts(options.target)
+    left = outlook.restarts(observed.clusters, position.steps, position.goal, options.wait, options.final_restart)
+    end = outlook.earliest_end(observed.clusters, position.steps, position.goal, readings, at) if options.wait else None
     known = options.extra_anchors | {one: found["certificate"] for one, found in observed.facts.items()}
     return {
         **summary,
         "finished": now == Phase.DONE,
         "clusters": {one.name: facts(known, one, position) for one in observed.clusters},
+        "restarts": left,
+        "earliest_end": certs.iso(end) if end else None,
         "problems": obstacles,
         "failures": [sentence(one) for one in obstacles],
         "table": [
             *table(position),
             *(f"Phase 4 will fail. {sentence(one)}" for one in links if now < Phase.SWITCH),
+            *prospects(left, end),
             f"Phase {now} of {Phase.DONE}, {summary['phase_name']}: {summary['next']}.",
         ],
     }
@@ -185,6 +191,15 @@ def table(position: Position) -> Iterator[str]:
             f"{carrying} of {len(cluster.pods)} pods carry the new anchor, {below} have a certificate below it."
             f"{restart if position.steps[cluster.name].restart_controller else ''}"
         )
+
+
+def prospects(left: dict[str, int], end: datetime | None) -> Iterator[str]:
+    """Lines about the phases that are left: how many pods restart, and the earliest end."""
+    if left:
+        by_phase = ", ".join(f"{number} in the phase {name}" for name, number in left.items())
+        yield f"Pods to restart until the rotation is finished: {by_phase}."
+    if end:
+        yield f"The rotation cannot finish before {certs.iso(end)}, when the last proxy renews its certificate."
 
 
 def durations(history: Sequence[Facts], at: datetime) -> list[str]:

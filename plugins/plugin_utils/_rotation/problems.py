@@ -17,6 +17,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.anchors
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.certified import namespace_of
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases, target
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.observed import ObservedState
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.outlook import RENEWED_AFTER
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Cluster, Goal, Phase
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 
@@ -47,9 +48,6 @@ CODES = {
 }
 EXTERNAL_WORKLOADS = "externalworkloads.workload.linkerd.io"  # each object stands for a proxy outside of the cluster
 FORCED = ("linkerd_check_failed", "pods_distrust", "anchor_expired", "issuer_expired")  # ignored with rotation_force
-# Proxies renew after 70 % of the validity of their certificate, and after 24 hours at the latest, however long it is
-# valid (linkerd2-proxy: linkerd/proxy/identity-client/src/certify.rs, linkerd/app/src/env.rs).
-RENEWED_AFTER = timedelta(hours=24)
 EXPIRING = "trust anchors are valid for at least 60 days"  # a warning of linkerd check
 IDENTITY_NAME, TRUST_DOMAIN = "identity.linkerd.cluster.local", "cluster.local"
 MARGIN = timedelta(hours=1)  # for the restarts

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import outlook, phases
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Cluster, Goal, Phase, Pod, Step
 
 ROOTS = OLD, NEW, OTHER = ("old", "new", "other")
@@ -209,6 +209,29 @@ def test_nothing_restarts_below_an_expired_issuer(fleet, data):
         kills -= is_killed
     assert phases.phase(phases.steps([one.cluster for one in fleet], Goal(target))) == Phase.DONE
     assert not any(one.cluster.issuer_path for one in fleet)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(fleet=fleets(), target=st.sampled_from(ROOTS), waits=st.booleans())
+def test_the_number_of_restarts_is_known_at_the_start(fleet, target, waits):
+    """Without the controllers, which the model also restarts if they do not notice their issuer."""
+    goal, counted, first = Goal(target), {"restart": 0, "renew": 0}, None
+    for dummy in range(MAX_STEPS):
+        clusters = [one.cluster for one in fleet]
+        found = phases.steps(clusters, goal)
+        others = [replace(one, pods=tuple(pod for pod in one.pods if pod.name != CONTROLLER)) for one in clusters]
+        left = outlook.restarts(others, found, goal, waits, True)
+        first = left if first is None else first
+        now = phases.phase(found)
+        if now == Phase.DONE:
+            break
+        number = next(at for at, one in enumerate(fleet) if found[one.cluster.name].phase == now)
+        step = found[fleet[number].cluster.name]
+        if now == Phase.RESTART or (now == Phase.RENEW and not waits):
+            counted[now.name.lower()] += len({*step.restart} - {CONTROLLER})
+        fleet[number] = advanced(fleet[number], step, target, waits, False, None)
+    counted["done"] = sum(len({*one.stale} - {CONTROLLER}) for one in found.values())
+    assert first == {name: number for name, number in counted.items() if number}
 
 
 def test_a_switch_before_the_restarts_would_be_noticed():

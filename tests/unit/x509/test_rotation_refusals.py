@@ -19,6 +19,7 @@ from test_rotation_plan import (
     NEW_NAME,
     NEXT_ISSUER,
     OLD_NAME,
+    anchors_in_values,
     codes,
     planned,
     reading,
@@ -82,6 +83,44 @@ def test_a_target_that_is_no_root_is_refused(credential):
     found = plan.plan({"one": one}, {"issuers": issuers}, Options(NEW_NAME, force=True), NOW)
     assert (found["phase_name"], codes(found)) == ("distribute", ["target_unusable"])
     assert NEW_NAME in found["problems"][0]["message"]
+
+
+EXPIRED = make("identity.linkerd.cluster.local", ROOT, start=NOW - 2 * DAY, end=NOW - DAY / 24)
+MIDDLE = make("middle.example", ROOT, own_key=key("p256", 47), start=NOW - 2 * DAY, end=NOW - DAY / 24)
+BELOW_MIDDLE = make("identity.linkerd.cluster.local", MIDDLE, own_key=key("p256", 48), end=NOW + DAY)
+
+
+def below_expired(anchors: str, issuer, carried: str) -> dict:
+    """A mesh below a valid root whose issuer, or the certificate above it, has expired."""
+    given = reading(anchors, issuer, carried, issuer)
+    above = [sources.with_pem(MIDDLE.certificate)] if issuer is BELOW_MIDDLE else []
+    return {**given, "issuer": {**given["issuer"], "certificates": [*given["issuer"]["certificates"], *above]}}
+
+
+@pytest.mark.parametrize("issuer", [EXPIRED, BELOW_MIDDLE])
+@pytest.mark.parametrize(
+    ("anchors", "carried", "phase"),
+    [
+        (ROOT.pem, ROOT.pem, "distribute"),
+        (BOTH, ROOT.pem, "switch"),  # a restarted pod would get no certificate
+        (BOTH, BOTH, "switch"),
+    ],
+)
+def test_an_expired_issuer_is_replaced_before_pods_restart(issuer, anchors, carried, phase):
+    given = below_expired(anchors, issuer, carried)
+    assert codes(planned(given)) == ["issuer_expired"]
+    found = planned(given, force=True)
+    assert (found["phase_name"], codes(found), found["clusters"]["one"]["restart"]) == (phase, [], [])
+    assert found["clusters"]["one"]["signer_expired"]  # its controller may reject the new issuer, so it restarts
+    assert (ROOT.pem in found["clusters"]["one"]["anchors"]) is True  # the root is valid
+    healthy = planned(reading(anchors, ISSUER, carried, ISSUER))
+    assert codes(healthy) == [] and not healthy["clusters"]["one"]["signer_expired"]
+
+
+def test_an_expired_issuer_below_the_target_is_renewed():
+    given = reading(ROOT.pem, EXPIRED, ROOT.pem, EXPIRED)
+    found = planned(given, target=OLD_NAME, force=True)
+    assert (found["phase_name"], codes(found)) == ("switch", [])
 
 
 def warning(description: str, result: str = "warning") -> dict:
@@ -204,3 +243,6 @@ def test_linked_clusters_trust_the_new_root_before_it_signs(options, more, ready
     assert any("rotation_linked_clusters_ready" in line for line in early["table"]) is bool(expected)
     # The new root signs already.
     assert codes(planned(reading(BOTH, NEXT_ISSUER, BOTH, ISSUER), **chosen)) == []
+    signs = anchors_in_values(BOTH, NEXT_ISSUER, BOTH, NEXT_ISSUER)
+    found = planned(signs, retired_anchors=(OLD_FINGERPRINT,), **{**chosen, "adopt": True})
+    assert (found["phase_name"], codes(found)) == ("switch", [])
