@@ -45,7 +45,7 @@ requirements:
 notes:
   - Requires C(get) on the ConfigMap and the Secret, and C(list) on pods in all namespaces. RV(renewal_time) requires
     C(get) on the Certificate C(linkerd-identity-issuer) of cert-manager, RV(cert_manager_issuer) and RV(credential) on
-    its issuer, RV(bundle) on the Bundle, and RV(trust_domain) and RV(issuer_scheme) on the ConfigMap C(linkerd-config).
+    its issuer, RV(bundle) on the Bundle, and RV(trust_domain) on the ConfigMap C(linkerd-config).
   - O(leaves) requires C(get) and C(create) on C(pods/portforward) in the namespaces of the pods. Kubernetes before 1.35
     checks C(get) only. Without these permissions the module does not fail, and RV(leaves_missing) has the reason.
 author:
@@ -138,9 +138,9 @@ issuer:
       version_added: 0.3.0
 issuer_scheme:
   description:
-    - Type of the issuer's Secret in the values of Linkerd's chart. V(linkerd.io/tls) when the chart or the CLI was
-      given the issuer, and V(kubernetes.io/tls) when cert-manager or another program writes the Secret.
-    - None if the ConfigMap C(linkerd-config) cannot be read.
+    - Type of the issuer's Secret. V(linkerd.io/tls) when the chart or the CLI was given the issuer, and
+      V(kubernetes.io/tls) when cert-manager or another program writes the Secret.
+    - Read from the arguments of the identity controller's pods. Without one, from C(linkerd-config), or None.
   returned: success
   type: str
   version_added: 0.3.0
@@ -357,10 +357,10 @@ def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
     reference = ObjectReference(controllers.CERT_MANAGER, "Certificate", sources.SECRET, namespace)
     certificate, certificate_problem = read(cluster, reference)
     values = sources.chart_values(read(cluster, ObjectReference("v1", "ConfigMap", sources.VALUES, namespace))[0])
-    scheme = sources.issuer_scheme(values)
     anchors = sources.anchors_source(config_map, namespace, anchors_problem)
     anchors["in_values"] = sources.anchors_in_values(values)
     pods, pods_problem = meshed_pods(cluster, namespace)
+    scheme = sources.scheme_in_use(pods, namespace) or sources.issuer_scheme(values)
     leaves, missing = None, None
     if params["leaves"]:
         leaves, missing = read_leaves(cluster, namespace, pods, params["leaves_timeout"])

@@ -25,12 +25,14 @@ SECRET = "linkerd-identity-issuer"  # noqa: S105 - its name
 CERTIFICATE_NAME = "cert-manager.io/certificate-name"  # the annotation of a Secret that cert-manager writes
 MISSING = "does not exist"
 # Keys of the issuer's certificate by scheme (linkerd2: pkg/issuercerts/issuercerts.go).
-ISSUER_KEYS = {"linkerd.io/tls": "crt.pem", "kubernetes.io/tls": "tls.crt"}
+SCHEME_OF_CHART = "linkerd.io/tls"  # of an issuer that was passed to the chart or the CLI
+ISSUER_KEYS = {SCHEME_OF_CHART: "crt.pem", "kubernetes.io/tls": "tls.crt"}
 KEY_OF_CHART = "key.pem"  # that goes with crt.pem
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 PROXY, VARIABLE = "linkerd-proxy", "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"
 CONTROLLER = "identity"  # its container also reads the anchors only when it starts
 COMPONENT = "linkerd.io/control-plane-component"
+SCHEME = "-identity-scheme="  # the argument of the identity controller
 SELECTOR = "linkerd.io/control-plane-ns={namespace}"
 
 with contextlib.suppress(ImportError):  # the client of Kubernetes needs it, and modules report that it is missing
@@ -154,9 +156,26 @@ def trust_domain(values: dict[str, Any]) -> str | None:
 
 
 def issuer_scheme(values: dict[str, Any]) -> str | None:
-    """The type of the issuer's Secret in the values of the chart, or None. It decides which keys Linkerd reads."""
+    """The type of the issuer's Secret in the values of the chart, or None."""
     issuer = (values.get("identity") or {}).get("issuer") or {}
     return issuer.get("scheme") or None
+
+
+def scheme_in_use(pods: list[Object], namespace: str) -> str | None:
+    """The type of the issuer's Secret that the identity controller was started with; None without such a pod.
+
+    An upgrade writes the values of the chart before it changes the controller. While the pods differ, some still read
+    the issuer that the chart was given.
+    """
+    schemes = {
+        argument.removeprefix(SCHEME)
+        for pod in pods
+        if is_controller(pod, namespace) and not is_finished(pod)
+        for container in pod["spec"]["containers"]
+        for argument in container.get("args") or []
+        if container["name"] == CONTROLLER and argument.startswith(SCHEME)
+    }
+    return next((scheme for scheme in ISSUER_KEYS if scheme in schemes), None)
 
 
 def anchors_in_values(values: dict[str, Any]) -> bool | None:

@@ -191,9 +191,10 @@ class Reader:
         own = next((one for one in copies if one["metadata"]["namespace"] == namespace), None)
         secret = self.get("v1", "Secret", sources.SECRET, namespace)
         values = sources.chart_values(self.get("v1", "ConfigMap", sources.VALUES, namespace))
-        key = sources.ISSUER_KEYS.get(sources.issuer_scheme(values) or "", "tls.crt")
         anchors = sources.anchors_source(own, namespace)
         pods = self.listed("v1", "Pod", label_selector=sources.SELECTOR.format(namespace=namespace))
+        scheme = sources.scheme_in_use(pods, namespace) or sources.issuer_scheme(values)
+        key = sources.ISSUER_KEYS.get(scheme or "", "tls.crt")
         return {
             "anchors": anchors,
             "anchors_exist": own is not None,

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd.sources import SCHEME_OF_CHART
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.certified import Pool, accept_long_names, parsed
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases
@@ -17,7 +18,6 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases i
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node
 
 Facts = dict[str, Any]
-IN_VALUES = "linkerd.io/tls"  # scheme of an identity issuer that was passed to Linkerd's chart or CLI
 # Time from the issue of an identity issuer until every identity controller has loaded it: the kubelet of each one
 # writes the changed Secret within two minutes.
 LOADED_AFTER = timedelta(minutes=5)
@@ -53,7 +53,7 @@ class ObservedState:
             obsolete_issuer=bool(reading["issuer"].get("obsolete_key")),
             anchors_from_bundle=bool(reading["anchors"]["bundle"]),
             anchors_in_values=bool(reading["anchors"]["in_values"]),
-            issuer_from_secret=reading["issuer_scheme"] != IN_VALUES,
+            issuer_from_secret=reading["issuer_scheme"] != SCHEME_OF_CHART,
             issuer_path=frozenset(certs.fingerprint(one.certificate) for one in [*pool.issuer[:1], *above]),
         )
         self.facts |= pool.facts

@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,12 +17,15 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import cluster
 from ansible_collections.servicemesh.pki.plugins.modules import linkerd_certificates_info as module
+from ansible_collections.servicemesh.pki.plugins.modules import mesh_prerequisites_info
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "x509"))
 
+from authority import DAY, NOW, make
 from readings import ISSUER, NEXT, ROOT, encoded, pod
 
 CORE = "/api/v1/namespaces"
+OLD_ISSUER = make("identity.linkerd.cluster.local", ROOT, start=NOW - DAY, end=NOW + DAY)
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
@@ -67,10 +71,10 @@ def run(api: Any, one: dict, labels: dict, started: str) -> None:
 
 @pytest.fixture
 def read(api, capsys):
-    def call(**options: Any) -> dict:
+    def call(reader: ModuleType = module, **options: Any) -> dict:
         arguments = {"kubeconfig": str(api.kubeconfig), "validate_certs": False, **options}
         with patch_module_args(arguments), pytest.raises(SystemExit):
-            module.main()
+            reader.main()
         return json.loads(capsys.readouterr().out)
 
     return call
@@ -102,6 +106,27 @@ def test_certificate_that_was_deleted(api, read):
     del secret["metadata"]["annotations"]
     api.call("PUT", path, secret)
     assert read()["certificate_missing"] is False
+
+
+def test_an_upgrade_that_changed_the_values_but_not_the_controller(api, read):
+    """Helm and the CLI write linkerd-config before the Deployment of the controller."""
+    config, secret = f"{CORE}/linkerd/configmaps/linkerd-config", f"{CORE}/linkerd/secrets/linkerd-identity-issuer"
+    scheme = "identityTrustDomain: mesh.example\nidentity: {externalCA: true, issuer: {scheme: kubernetes.io/tls}}\n"
+    merge = "application/merge-patch+json"
+    api.call("PATCH", config, {"data": {"values": scheme}}, merge)
+    api.call("PATCH", secret, {"data": {"crt.pem": encoded(OLD_ISSUER.pem)}}, merge)
+    assert (read()["issuer_scheme"], read()["anchors"]["in_values"]) == ("kubernetes.io/tls", False)
+    old = pod("identity-1")
+    old["spec"]["containers"].append({"name": "identity", "args": ["identity", "-identity-scheme=linkerd.io/tls"]})
+    labels = {"linkerd.io/control-plane-ns": "linkerd", "linkerd.io/control-plane-component": "identity"}
+    run(api, old, labels, "2099-01-01T00:00:00Z")
+    found = read()
+    assert (found["issuer_scheme"], found["anchors"]["in_values"]) == ("linkerd.io/tls", False)
+    assert [one["certificate"] for one in found["issuer"]["certificates"]] == [OLD_ISSUER.pem]
+    assert read(mesh_prerequisites_info)["mesh"]["issuer"]["certificates"] == found["issuer"]["certificates"]
+    api.call("DELETE", f"{CORE}/linkerd/pods/identity-1", {"gracePeriodSeconds": 0})
+    api.call("PATCH", config, {"data": {"values": "identityTrustDomain: mesh.example\n"}}, merge)
+    api.call("PATCH", secret, {"data": {"crt.pem": None}}, merge)
 
 
 def test_pods_of_mesh_by_their_anchors(read):

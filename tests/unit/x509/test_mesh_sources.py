@@ -173,6 +173,35 @@ def test_issuer_scheme_of_chart_values(values, expected):
     assert sources.issuer_scheme(sources.chart_values({"data": {"values": values}})) == expected
 
 
+CHART, CERT_MANAGER = "linkerd.io/tls", "kubernetes.io/tls"
+
+
+def reads(scheme: str, number: int = 0, **more) -> dict:
+    """A controller with the arguments of Linkerd's chart (linkerd2: templates/identity.yaml)."""
+    found = controller(number, LATER, **more)
+    args = ["identity", "-log-level=info", f"-identity-scheme={scheme}", "-enable-pprof=false"]
+    found["spec"]["containers"].append({"name": "identity", "args": args})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        ([], None),
+        ([controller(0, LATER)], None),
+        ([pod("web-0", ROOT.pem)], None),
+        ([reads(CHART)], CHART),
+        ([reads(CERT_MANAGER)], CERT_MANAGER),
+        ([reads(CERT_MANAGER), reads(CHART, 1)], CHART),  # a rollout is under way
+        ([reads(CERT_MANAGER), reads(CHART, 1, deletionTimestamp=LATER)], CERT_MANAGER),
+        ([reads(CERT_MANAGER, component="destination"), reads(CERT_MANAGER, 1, namespace="other")], None),
+        ([reads("unknown")], None),
+    ],
+)
+def test_issuer_scheme_of_the_running_controller(pods, expected):
+    assert sources.scheme_in_use(pods, "linkerd") == expected
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
