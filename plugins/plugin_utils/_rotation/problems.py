@@ -15,7 +15,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import ownership
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.anchors import MULTICLUSTER
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.certified import namespace_of
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases, target
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import adoption, phases, target
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.observed import ObservedState
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.outlook import RENEWED_AFTER
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Cluster, Goal, Phase
@@ -34,6 +34,9 @@ CODES = {
     "components_unreadable": "The installed components of a cluster cannot be read.",
     "object_in_git": "A GitOps controller applies an object that the rotation changes.",
     "object_unmanaged": "Others created an object that the rotation changes.",
+    "chart_unavailable": "Helm cannot fetch the chart of Linkerd's release, which adopt.yml upgrades.",
+    "cert_manager_mismatch": "The permissions of the issuer would name another service account than cert-manager has.",
+    "address_missing": "An address that the issuer of cert-manager needs is not set.",
     "linkerd_check_failed": "linkerd check fails.",
     "pods_distrust": "A pod does not trust a certificate that is in use.",
     "anchor_expired": "A trust anchor in use has expired.",
@@ -101,12 +104,28 @@ def refusals(observed: ObservedState, clusters: dict[str, Facts], options: Optio
     for name, found in clusters.items():
         yield from forbidden(name, found["certificates"], observed.ignored_pods)
         yield from owned_elsewhere(name, found.get("components") or {}, options)
-        yield from failed_check(name, found.get("check") or {})
+        yield from failed_check(name, found.get("check") or {}, observed)
         if not options.ignore_external_workloads:
             yield from external_workloads(name, found.get("components") or {})
+    for cluster in observed.clusters:
+        yield from of_later_phases(cluster, clusters[cluster.name], options)
     if not options.adopt:
         yield from not_adopted(observed)
     yield from distrust(observed)
+
+
+def of_later_phases(cluster: Cluster, found: Facts, options: Options) -> Iterator[Facts]:
+    """What would stop a later phase: GitOps controllers that apply Linkerd, and `obstacles`, which the playbook finds.
+
+    A chart that cannot be fetched, and who applies Linkerd, matter only as long as its chart or CLI is to be upgraded.
+    """
+    upgrades = options.adopt and cluster.chart_has_identity
+    found_here = [(one["code"], one["message"]) for one in found.get("obstacles") or []]
+    if upgrades:
+        found_here += adoption.in_git(found.get("components") or {}, options.take_over)
+    for code, message in found_here:
+        if upgrades or code != "chart_unavailable":
+            yield problem(code, cluster.name, message)
 
 
 def owned_elsewhere(name: str, components: Facts, options: Options) -> Iterator[Facts]:
@@ -118,6 +137,8 @@ def owned_elsewhere(name: str, components: Facts, options: Options) -> Iterator[
         message = f"The installed components cannot be read: {components.get('msg', 'no result')}"
         yield problem("components_unreadable", name, message)
     for one in components.get("objects") or []:
+        if adoption.is_of_chart(one):
+            continue
         refused = ownership.refusal(one, options.take_over)
         if refused and not (options.adopt and refused[0] == "object_unmanaged"):
             yield problem(refused[0], name, refused[1])
@@ -156,15 +177,24 @@ def forbidden(name: str, reading: Facts, ignored: Sequence[str]) -> Iterator[Fac
         yield problem("leaves_unreadable", name, message)
 
 
-def failed_check(name: str, check: Facts) -> Iterator[Facts]:
-    if not check.get("passed") and not warns_only_of_expiring_anchors(check):
+def failed_check(name: str, check: Facts, observed: ObservedState) -> Iterator[Facts]:
+    if not check.get("passed") and not fails_as_expected(check, observed):
         yield problem("linkerd_check_failed", name, f"linkerd check fails: {check.get('msg', 'no result')}")
 
 
-def warns_only_of_expiring_anchors(check: Facts) -> bool:
-    """Whether the only problem is that a trust anchor expires within 60 days, which the rotation solves."""
+def fails_as_expected(check: Facts, observed: ObservedState) -> bool:
+    """Whether the only problems are those that the rotation solves.
+
+    A trust anchor that expires within 60 days. And in the middle of an adoption, linked clusters with other anchors in
+    the values of Linkerd's chart, if their ConfigMaps contain the same: only these are read by Linkerd.
+    """
     warnings = {one["description"] for one in check.get("warnings_found") or []}
-    return warnings == {EXPIRING} and check["exit_code"] == 0 and not check["errors"]
+    errors = check.get("errors") or []
+    if not (warnings or errors) or warnings - {EXPIRING} or (check.get("exit_code") != 0 and not errors):
+        return False
+    is_adopted = any(not one.anchors_in_values for one in observed.clusters)
+    agree = len({one.anchors for one in observed.clusters}) == 1
+    return not errors or (is_adopted and agree and all(map(adoption.compares_values, errors)))
 
 
 def linked(observed: ObservedState, clusters: dict[str, Facts], goal: Goal, options: Options) -> Iterator[Facts]:
