@@ -28,6 +28,7 @@ NEXT = {
     Phase.DONE: "nothing",
 }
 SLOWEST = 3  # pods that the wait for certificates names
+SHOWN = 5  # pods that the table names for each cluster
 # Codes of vault_pki_issuer_info for a mount that does not exist. Without a token, Vault requires a login instead.
 WITHOUT_ENGINE = ("mount_not_found", "login_required")
 
@@ -177,19 +178,26 @@ def facts(known: dict[str, str], cluster: Cluster, position: Position) -> Facts:
     }
 
 
+def pods_left(names: Sequence[str]) -> str:
+    """The first pods that must still change, such as ` Pods left: app/web-1, app/web-2, and 40 more.`"""
+    more = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return f" Pods left: {', '.join([*names[:SHOWN], *more])}." if names else ""
+
+
 def table(position: Position) -> Iterator[str]:
     """One line for each cluster."""
     observed, target = position.observed, position.goal.target or ""
     for cluster in observed.clusters:
+        step = position.steps[cluster.name]
         carrying = len(cluster.pods) - len(phases.lacking(cluster.pods, target))
         below = sum(pod.root == target for pod in cluster.pods)
         signer = observed.facts.get(cluster.signer or "", {}).get("subject", "unknown")
         restart = " The identity controller restarts, because nothing shows that it uses the identity issuer."
         yield (
-            f"{cluster.name}: {position.steps[cluster.name].phase.name.lower()}. "
+            f"{cluster.name}: {step.phase.name.lower()}. "
             f"{len(cluster.anchors)} trust anchor(s), identity issuer signed by {signer}. "
             f"{carrying} of {len(cluster.pods)} pods carry the new anchor, {below} have a certificate below it."
-            f"{restart if position.steps[cluster.name].restart_controller else ''}"
+            f"{pods_left([*step.restart, *step.stale])}{restart if step.restart_controller else ''}"
         )
 
 

@@ -156,3 +156,13 @@ def test_the_key_of_the_issuer_before_an_adoption_is_removed():
         assert (found["phase_name"], found["problems"]) == ("remove", [])
         assert found["clusters"]["one"]["obsolete_issuer"]
     assert not planned(with_issuer(given, obsolete_key=False))["clusters"]["one"]["obsolete_issuer"]
+
+
+def test_the_table_names_the_first_pods_that_must_change():
+    """A pod that no restart changes, such as one that was injected by hand, can then be found."""
+    given = reading(BOTH, ISSUER, ROOT.pem, ISSUER)
+    group = next(one for one in given["pods"] if one["evidence"] == "spec")
+    group["pods"] = [f"app/web-{number}" for number in range(7)]
+    [line] = planned(given)["table"][:1]
+    assert "app/web-0" in line and "app/web-4" in line and "app/web-5" not in line and "2 more" in line
+    assert "app/" not in planned(reading(NEXT.pem, NEXT_ISSUER, NEXT.pem, NEXT_ISSUER))["table"][0]
