@@ -20,7 +20,10 @@ extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
 options:
   namespace:
-    description: Namespace of the pod in the dry run. Admission policies there must permit pods with a proxy.
+    description:
+      - Namespace of the pod in the dry run. The proxy injector must serve it, and admission policies and quotas there
+        must permit pods with a proxy.
+      - The pod itself conforms to the level C(restricted) of the Pod Security Standards.
     type: str
     default: default
 requirements:
@@ -61,15 +64,18 @@ problem:
 code:
   description:
     - V(missing_library) when C(cryptography) cannot be imported.
+    - V(pod_rejected) when the API server or an admission policy rejects the pod. Another attempt does not change that.
     - V(ambiguous_cluster), V(no_login) or V(no_host) when the options and the environment do not name one cluster.
     - V(invalid_kubeconfig), V(unreachable), V(refused) or V(unexpected_answer) when the API server cannot be used.
   returned: failure
   type: str
 """
 
+import contextlib
 from typing import Any
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, api_message, run
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import ClusterError
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
@@ -77,22 +83,44 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernet
 )
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
 
+with contextlib.suppress(ImportError):  # AnsibleK8SModule reports it before it is used
+    from kubernetes.dynamic.exceptions import DynamicApiError
+
 NAME = "linkerd-injection-dry-run"
+PERMANENT = (400, 403, 404, 422)  # answers to a pod that admission rejects, and to one in a namespace without access
 
 
 def collect(cluster: Cluster, namespace: str) -> dict[str, Any]:
     resource = cluster.client.resource("Pod", "v1")
-    pod = cluster.request(resource.create, body=definition(namespace), namespace=namespace, dry_run="All").to_dict()
+    try:
+        pod = cluster.request(resource.create, body=definition(namespace), namespace=namespace, dry_run="All").to_dict()
+    except DynamicApiError as exc:
+        if exc.status not in PERMANENT:
+            raise
+        sentence = f"The API server rejects a new pod in the namespace {namespace}: {exc.status} {exc.reason}."
+        advice = "Set namespace to one in which pods with a proxy are permitted."
+        raise ClusterError(f"{sentence} {api_message(exc)}. {advice}", code="pod_rejected") from exc
     return {"changed": False, **sources.injected_source(pod)}
 
 
 def definition(namespace: str) -> dict[str, Any]:
-    """A pod that asks for a proxy. Its image is never pulled."""
+    """A pod that asks for a proxy, at the level `restricted` of Pod Security. Its image is never pulled."""
+    limits = {"cpu": "100m", "memory": "128Mi"}  # a quota can require them
+    container = {
+        "name": "dry-run",
+        "image": "dry-run",
+        "resources": {"requests": limits, "limits": limits},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": NAME, "namespace": namespace, "annotations": {"linkerd.io/inject": "enabled"}},
-        "spec": {"containers": [{"name": "dry-run", "image": "dry-run"}], "automountServiceAccountToken": True},
+        "spec": {
+            "containers": [container],
+            "automountServiceAccountToken": True,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        },
     }
 
 

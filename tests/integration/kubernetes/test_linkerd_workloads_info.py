@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 from typing import Any
 
 import pytest
@@ -89,6 +90,18 @@ def test_a_disruption_budget_that_permits_nothing_holds_a_restart_back(api, read
     assert found["batches"] == [] and "limit" in found["manual"][0]["reason"]
 
 
+def test_the_pod_of_the_dry_run_conforms_to_the_restricted_pod_security_standard(api, read):
+    name = "restricted"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
+    bare = {"metadata": {"name": "bare"}, "spec": TEMPLATE["spec"]}
+    with pytest.raises(urllib.error.HTTPError) as refusal:  # so admission is in force
+        api.call("POST", f"/api/v1/namespaces/{name}/pods?dryRun=All", bare)
+    assert refusal.value.code == 403 and "PodSecurity" in refusal.value.read().decode()
+    found = read(linkerd_injected_anchors_info, namespace=name)
+    assert "code" not in found and found["where"] == f"Pod {name}/{linkerd_injected_anchors_info.NAME}"
+
+
 def test_a_cluster_without_injector_is_a_problem_and_stores_no_pod(api, read):
     found = read(linkerd_injected_anchors_info, namespace=NAMESPACE)
     assert found["certificates"] == [] and found["problem"]
@@ -98,4 +111,4 @@ def test_a_cluster_without_injector_is_a_problem_and_stores_no_pod(api, read):
 
 def test_a_namespace_that_does_not_exist_is_refused(read):
     found = read(linkerd_injected_anchors_info, namespace="missing")
-    assert found["failed"] and found["code"] == "refused"
+    assert found["failed"] and found["code"] == "pod_rejected"
