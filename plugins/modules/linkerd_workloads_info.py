@@ -12,7 +12,8 @@ version_added: 0.3.0
 description:
   - Finds the Deployments, StatefulSets and DaemonSets that pods belong to, in the order in which they are restarted -
     the control plane first, then namespace by namespace.
-  - Lists separately which pods a rollout cannot restart, and which workloads must not be restarted now.
+  - Lists separately which pods a rollout cannot restart, which workloads must not be restarted now, and which are being
+    restarted already.
 extends_documentation_fragment:
   - servicemesh.pki._attributes
   - servicemesh.pki._attributes.info_module
@@ -31,11 +32,19 @@ options:
     description: How many workloads of a namespace are in one batch.
     type: int
     default: 4
+  trust_anchors:
+    description:
+      - Trust anchors as PEM that the pods must carry after the restart.
+      - A workload that was injected by hand (C(linkerd inject --manual)) has its trust anchors in its template, so a
+        restart does not change them. If they are not these, the workload is in RV(manual).
+    type: list
+    elements: str
 requirements:
   - kubernetes >= 24.2.0
+  - cryptography >= 42.0.0
 notes:
-  - Requires C(list) on C(pods), C(replicasets) and C(poddisruptionbudgets), and C(get) on workloads, in the namespaces
-    of the pods.
+  - Requires C(list) on C(pods), C(replicasets), C(controllerrevisions) and C(poddisruptionbudgets), and C(get) on
+    workloads, in the namespaces of the pods.
 author:
   - The servicemesh.pki authors (@servicemesh)
 """
@@ -57,7 +66,7 @@ EXAMPLES = r"""
     namespace: "{{ item.namespace }}"
     definition:
       spec: {template: {metadata: {annotations: {kubectl.kubernetes.io/restartedAt: "{{ now(utc=true) }}"}}}}
-  loop: "{{ workloads.batches | first }}"
+  loop: "{{ workloads.batches | first | difference(workloads.in_progress) }}"
 """
 
 RETURN = r"""
@@ -68,6 +77,13 @@ batches:
   returned: success
   type: list
   elements: list
+in_progress:
+  description:
+    - The workloads of RV(batches) with a rollout that has begun and that replaces all of the pods. Another restart
+      would also restart the pods that the rollout has replaced.
+  returned: success
+  type: list
+  elements: dict
 manual:
   description: What is not restarted, each with C(object), C(pods) and C(reason).
   returned: success
@@ -89,6 +105,7 @@ manual:
       returned: always
 code:
   description:
+    - V(missing_library) when C(cryptography) cannot be imported.
     - V(ambiguous_cluster), V(no_login) or V(no_host) when the options and the environment do not name one cluster.
     - V(invalid_kubeconfig), V(unreachable), V(refused), V(server_busy) or V(unexpected_answer) when the API server
       cannot be used.
@@ -96,48 +113,92 @@ code:
   type: str
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, run
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
-from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import restarts
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import restarts, sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
     AnsibleK8SModule,
 )
+from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
+
+GONE = "its {kind} does not exist any more. Wait until the cluster has deleted the pod, or delete it"
+BY_HAND = (
+    "its template contains a proxy with other trust anchors (linkerd inject --manual). "
+    "Remove the proxy from it and set the annotation linkerd.io/inject: enabled"
+)
 
 
-def collect(cluster: Cluster, pods: list[str], linkerd_namespace: str, parallel: int) -> dict[str, Any]:
-    workloads, manual = [], []
+def collect(
+    cluster: Cluster, pods: list[str], linkerd_namespace: str, parallel: int, trust_anchors: list[str] | None
+) -> dict[str, Any]:
+    workloads, in_progress, manual = [], [], []
     for namespace in sorted({name.partition("/")[0] for name in pods}):
-        budgets = cluster.list_objects("policy/v1", "PodDisruptionBudget", namespace)
-        for (kind, name), names in owners(cluster, namespace, pods).items():
-            reason = restarts.why_not_kind(kind)
-            found = None if reason else cluster.get(ObjectReference("apps/v1", kind, name, namespace))
-            if found:
-                reason = restarts.why_not_now(found, budgets)
+        for owner, owned, reason, is_replacing in obstacles(cluster, namespace, pods, fingerprints(trust_anchors)):
+            names = [f"{namespace}/{pod['metadata']['name']}" for pod in owned]
             if reason:
-                title = f"{kind or 'Pod'} {namespace}/{name}" if kind else f"Pod {names[0]}"
+                title = f"{owner.kind} {namespace}/{owner.name}" if owner.kind else f"Pod {names[0]}"
                 manual.append({"object": title, "pods": names, "reason": reason})
-            elif found:
-                head = {"api_version": "apps/v1", "kind": kind, "namespace": namespace, "name": name}
-                workloads.append({**head, "rollout": True})
+                continue
+            head = {"api_version": "apps/v1", "kind": owner.kind, "namespace": namespace, "name": owner.name}
+            workloads.append({**head, "rollout": True})
+            in_progress += workloads[-1:] if is_replacing else []
     return {
         "changed": False,
         "batches": list(restarts.batches(workloads, linkerd_namespace, parallel)),
+        "in_progress": in_progress,
         "manual": manual,
     }
 
 
-def owners(cluster: Cluster, namespace: str, pods: list[str]) -> dict[tuple[str, str], list[str]]:
-    """Pods of a namespace by kind and name of their workload. A pod without one stands alone."""
-    replica_sets = cluster.list_objects("apps/v1", "ReplicaSet", namespace)
-    found: dict[tuple[str, str], list[str]] = {}
+def fingerprints(trust_anchors: list[str] | None) -> frozenset[str] | None:
+    if trust_anchors is None:
+        return None
+    found = sources.source("", "\n".join(trust_anchors))["certificates"]
+    return frozenset(one["fingerprint_sha256"] for one in found)
+
+
+def obstacles(
+    cluster: Cluster, namespace: str, pods: list[str], anchors: frozenset[str] | None
+) -> Iterator[tuple[restarts.Owner, list[restarts.Object], str, bool]]:
+    """Each owner of pods in a namespace: the pods, why it is not restarted, and whether a rollout replaces them."""
+    history = cluster.list_objects("apps/v1", "ReplicaSet", namespace)
+    budgets = cluster.list_objects("policy/v1", "PodDisruptionBudget", namespace)
+    found = owners(cluster, namespace, pods, history)
+    if any(owner.kind == "DaemonSet" for owner in found):
+        history += cluster.list_objects("apps/v1", "ControllerRevision", namespace)
+    for owner, owned in found.items():
+        reason, workload = restarts.why_not_owner(owner), None
+        if not reason:
+            workload = cluster.get(ObjectReference("apps/v1", owner.kind, owner.name, namespace))
+            reason = permanent_reason(workload, owner, anchors)
+        is_replacing = bool(workload) and restarts.is_replacing(workload, owned, history)
+        if workload and not reason and not is_replacing:
+            reason = restarts.why_not_now(workload, budgets)
+        yield owner, owned, reason, is_replacing
+
+
+def permanent_reason(workload: restarts.Object | None, owner: restarts.Owner, anchors: frozenset[str] | None) -> str:
+    """Why a rollout of a workload does not give other trust anchors to all of its pods; empty if it does."""
+    if workload is None:
+        return GONE.format(kind=owner.kind)
+    if anchors is not None and sources.template_anchors(workload) not in (None, anchors):
+        return BY_HAND
+    return restarts.why_no_rollout(workload)
+
+
+def owners(
+    cluster: Cluster, namespace: str, pods: list[str], replica_sets: list[restarts.Object]
+) -> dict[restarts.Owner, list[restarts.Object]]:
+    """Pods of a namespace by their workload. A pod without one stands alone."""
+    found: dict[restarts.Owner, list[restarts.Object]] = {}
     for pod in cluster.list_objects("v1", "Pod", namespace):
-        full_name = f"{namespace}/{pod['metadata']['name']}"
-        if full_name in pods:
-            kind, name = restarts.workload_of(pod, replica_sets)
-            found.setdefault((kind, name or full_name), []).append(full_name)
+        if f"{namespace}/{pod['metadata']['name']}" in pods:
+            owner = restarts.workload_of(pod, replica_sets)
+            found.setdefault(owner if owner.kind else owner._replace(name=pod["metadata"]["name"]), []).append(pod)
     return found
 
 
@@ -148,10 +209,12 @@ def main() -> None:
             "pods": dict(type="list", elements="str", required=True),
             "linkerd_namespace": dict(type="str", default="linkerd"),
             "parallel": dict(type="int", default=4),
+            "trust_anchors": dict(type="list", elements="str"),
         },
         supports_check_mode=True,
     )
-    options = {name: module.params[name] for name in ("pods", "linkerd_namespace", "parallel")}
+    cryptography.require(module)
+    options = {name: module.params[name] for name in ("pods", "linkerd_namespace", "parallel", "trust_anchors")}
     run(module, lambda cluster: collect(cluster, **options))
 
 

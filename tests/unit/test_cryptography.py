@@ -19,6 +19,7 @@ MODULES = {
     "linkerd_injected_anchors_info": {},
     "linkerd_issuer_renewal": {"name": "linkerd-identity-issuer"},
     "linkerd_upgrade_manifest": {},
+    "linkerd_workloads_info": {"pods": []},
     "mesh_prerequisites_info": {},
     "service_account_issuer_info": {},
     "vault_pki_intermediate": {"mount": "pki", "issuer_name": "one", "common_name": "one", "ttl": "1h"},

@@ -6,53 +6,102 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import pods as kubernetes_pods
 
 Object = dict[str, Any]
-RESTARTABLE = ("Deployment", "StatefulSet", "DaemonSet")
+# The label of pods that names the template of their workload (Kubernetes API: DefaultDeploymentUniqueLabelKey,
+# ControllerRevisionHashLabelKey).
+REVISION_LABELS = {
+    "DaemonSet": "controller-revision-hash",
+    "Deployment": "pod-template-hash",
+    "StatefulSet": "controller-revision-hash",
+}
+RESTARTABLE = tuple(REVISION_LABELS)
 
 
-def controller(item: Object) -> tuple[str, str]:
-    """Kind and name of the object that controls another; both empty without one."""
+class Owner(NamedTuple):
+    """What controls an object. All parts are empty without a controller."""
+
+    group: str
+    kind: str
+    name: str
+
+
+def controller(item: Object) -> Owner:
+    """The object that controls another."""
     references = item["metadata"].get("ownerReferences") or []
-    return next(((one["kind"], one["name"]) for one in references if one.get("controller")), ("", ""))
+    found = next((one for one in references if one.get("controller")), None)
+    return Owner(found["apiVersion"].rpartition("/")[0], found["kind"], found["name"]) if found else Owner("", "", "")
 
 
-def workload_of(pod: Object, replica_sets: Iterable[Object]) -> tuple[str, str]:
-    """Kind and name of the workload that a pod belongs to: of a ReplicaSet its Deployment, if it has one."""
-    kind, name = controller(pod)
-    if kind != "ReplicaSet":
-        return kind, name
+def workload_of(pod: Object, replica_sets: Iterable[Object]) -> Owner:
+    """The workload that a pod belongs to: of a ReplicaSet its Deployment, if it has one."""
+    owner = controller(pod)
+    if (owner.group, owner.kind) != ("apps", "ReplicaSet"):
+        return owner
     for one in replica_sets:
-        if one["metadata"]["name"] == name and (above := controller(one))[0]:
+        if one["metadata"]["name"] == owner.name and (above := controller(one)).kind:
             return above
-    return kind, name
+    return owner
 
 
-def why_not_kind(kind: str) -> str:
-    """Why pods of a kind of owner cannot be restarted by a rollout; empty if they can."""
-    if kind in RESTARTABLE:
-        return ""
-    if not kind:
+def why_not_owner(owner: Owner) -> str:
+    """Why pods of an owner cannot be restarted by a rollout; empty if they can."""
+    if not owner.kind:
         return "no controller would create it again. Delete it and create it again"
-    return f"it belongs to a {kind}, which has no rollout. Restart it as its controller provides for"
+    if owner.kind not in RESTARTABLE:
+        return f"it belongs to a {owner.kind}, which has no rollout. Restart it as its controller provides for"
+    if owner.group != "apps":
+        return f"it belongs to a {owner.kind} of {owner.group or 'v1'}. Restart it as its controller provides for"
+    return ""
 
 
-def why_not_now(workload: Object, budgets: Iterable[Object]) -> str:
-    """Why a workload is not restarted by its controller, or must not be restarted now; empty if it can be."""
+def why_no_rollout(workload: Object) -> str:
+    """Why a controller does not restart all pods of its workload; empty if it does."""
     kind, spec = workload["kind"], workload["spec"]
     if spec.get("paused"):
         return "the Deployment is paused. Resume it: kubectl rollout resume"
-    strategy = (spec.get("updateStrategy") or {}).get("type")
-    if strategy == "OnDelete":
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":
         return f"the {kind} has the update strategy OnDelete. Delete its pods one by one"
-    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    if partition := (strategy.get("rollingUpdate") or {}).get("partition"):
+        return f"a rollout restarts only its pods from number {partition} on. Set the partition of the {kind} to 0"
+    return ""
+
+
+def why_not_now(workload: Object, budgets: Iterable[Object]) -> str:
+    """Why a workload must not be restarted now; empty if it can be."""
+    labels = ((workload["spec"].get("template") or {}).get("metadata") or {}).get("labels") or {}
     for budget in budgets:
         if selects(budget["spec"].get("selector"), labels) and not (budget.get("status") or {}).get(
             "disruptionsAllowed"
         ):
             return f"the PodDisruptionBudget {budget['metadata']['name']} permits no disruption now. Wait until it does"
     return ""
+
+
+def is_replacing(workload: Object, pods: Iterable[Object], history: Iterable[Object]) -> bool:
+    """Whether a rollout that has begun will replace all of these pods, because they have an earlier template.
+
+    `history` are the ReplicaSets or ControllerRevisions of the namespace.
+    """
+    current, label = current_revision(workload, history), REVISION_LABELS[workload["kind"]]
+    return bool(current) and all((pod["metadata"].get("labels") or {}).get(label) != current for pod in pods)
+
+
+def current_revision(workload: Object, history: Iterable[Object]) -> str:
+    """The value of the revision label in pods with the current template; empty if it is unknown."""
+    kind = workload["kind"]
+    if kind == "StatefulSet":
+        return str((workload.get("status") or {}).get("updateRevision") or "")
+    own = kubernetes_pods.owned(history, workload)
+    if kind == "Deployment":
+        found = kubernetes_pods.newest(own)
+    else:
+        found = max(own, key=lambda one: int(one.get("revision") or 0), default=None)
+    return str(((found or {}).get("metadata", {}).get("labels") or {}).get(REVISION_LABELS[kind], ""))
 
 
 def selects(selector: Object | None, labels: dict[str, str]) -> bool:

@@ -240,6 +240,12 @@ def injected_source(pod: Object) -> dict[str, Any]:
     return source(where, (variable or {}).get("value"), problem, strict_pem.read_as_rustls)
 
 
+def template_anchors(workload: Object) -> frozenset[str] | None:
+    """Fingerprints of the trust anchors in a template that was injected by hand; None if others provide them."""
+    value = next(_variables(workload["spec"]["template"]), {}).get("value")
+    return frozenset(one["fingerprint_sha256"] for one in source("", value)["certificates"]) if value else None
+
+
 def _variables(pod: Object) -> Iterator[dict[str, Any]]:
     yield from (entry for entry in (proxy(pod) or {}).get("env") or [] if entry["name"] == VARIABLE)
 

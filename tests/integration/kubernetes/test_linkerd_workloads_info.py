@@ -6,11 +6,17 @@
 from __future__ import annotations
 
 import json
+import sys
 import urllib.error
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "x509"))
+
+from readings import NEXT, ROOT
 
 from ansible_collections.servicemesh.pki.plugins.modules import linkerd_injected_anchors_info, linkerd_workloads_info
 
@@ -39,7 +45,7 @@ def api(kubernetes):
 
 
 def create(api: Any, version: str, kind: str, name: str, owner: dict | None = None, **parts: Any) -> dict:
-    metadata: dict[str, Any] = {"name": name, "labels": {"app": "web"}}
+    metadata: dict[str, Any] = {"name": name, "labels": {"app": "web", **parts.pop("labels", {})}}
     if owner:
         reference = {key: owner[key] for key in ("apiVersion", "kind")}
         found = owner["metadata"]
@@ -88,6 +94,100 @@ def test_a_disruption_budget_that_permits_nothing_holds_a_restart_back(api, read
     finally:
         api.call("DELETE", f"{path}/limit")
     assert found["batches"] == [] and "limit" in found["manual"][0]["reason"]
+
+
+@pytest.mark.parametrize(("hashes", "replaced"), [(("1",), True), (("2",), False), (("1", "2"), False)])
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
+def test_a_rollout_that_has_begun_is_not_repeated(api, read, kind, hashes, replaced):
+    name = f"{kind}-{''.join(hashes)}".lower()
+    pods = [f"{NAMESPACE}/{pod}" for pod in rolled_out(api, kind, name, hashes)]
+    found = read(linkerd_workloads_info, pods=pods)
+    assert [one["name"] for one in found["in_progress"]] == ([name] if replaced else [])
+    assert [one["name"] for one in found["batches"][0]] == [name] and found["manual"] == []
+    # A rollout that has begun uses the disruptions that a budget permits. It continues nevertheless.
+    path = f"/apis/policy/v1/namespaces/{NAMESPACE}/poddisruptionbudgets"
+    limit = {"selector": {"matchLabels": {"app": "web"}}, "minAvailable": 1}
+    api.call("POST", path, {"metadata": {"name": "limit"}, "spec": limit})
+    try:
+        found = read(linkerd_workloads_info, pods=pods)
+    finally:
+        api.call("DELETE", f"{path}/limit")
+    assert bool(found["manual"]) is not replaced
+
+
+def rolled_out(api: Any, kind: str, name: str, hashes: tuple[str, ...]) -> list[str]:
+    """Create a workload with the revisions 1 and 2, and a pod of each given revision. Return the names of the pods.
+
+    Labels and revisions are set as the controllers of Kubernetes set them, which do not run here.
+    """
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "template": TEMPLATE}
+    owner = create(api, "apps/v1", kind, name, spec=spec | ({"serviceName": name} if kind == "StatefulSet" else {}))
+    label = "pod-template-hash" if kind == "Deployment" else "controller-revision-hash"
+    owners = dict.fromkeys(("1", "2"), owner)
+    path = f"/apis/apps/v1/namespaces/{NAMESPACE}"
+    for number in owners:
+        labels, title = {label: number}, f"{name}-{number}"
+        if kind == "Deployment":
+            owners[number] = create(api, "apps/v1", "ReplicaSet", title, owner, labels=labels, spec=spec)
+            change = {"metadata": {"annotations": {"deployment.kubernetes.io/revision": number}}}
+            api.call("PATCH", f"{path}/replicasets/{title}", change, "application/merge-patch+json")
+        elif kind == "DaemonSet":
+            create(api, "apps/v1", "ControllerRevision", title, owner, labels=labels, revision=int(number), data={})
+        else:
+            api.status(f"{path}/statefulsets/{name}", {"replicas": 1, "updateRevision": number})
+    for number in hashes:
+        pod = f"{name}-pod-{number}"
+        create(api, "v1", "Pod", pod, owners[number], labels={label: number}, spec=TEMPLATE["spec"])
+    return [f"{name}-pod-{number}" for number in hashes]
+
+
+def test_pods_whose_controller_a_rollout_cannot_use_are_not_left_out(api, read):
+    """An owner of another API group, one that does not exist any more, and a StatefulSet with a partition."""
+    gone = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "deleted", "uid": "1"}}
+    create(api, "v1", "Pod", "deleted-0", gone, spec=TEMPLATE["spec"])
+    kruise = {"apiVersion": "apps.kruise.io/v1beta1", "kind": "StatefulSet", "metadata": {"name": "web", "uid": "2"}}
+    create(api, "v1", "Pod", "kruise-0", kruise, spec=TEMPLATE["spec"])
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "template": TEMPLATE, "updateStrategy": strategy}
+    part = create(api, "apps/v1", "StatefulSet", "part", spec={**spec, "serviceName": "part"})
+    create(api, "v1", "Pod", "part-2", part, spec=TEMPLATE["spec"])
+    found = read(linkerd_workloads_info, pods=[f"{NAMESPACE}/{name}" for name in ("deleted-0", "kruise-0", "part-2")])
+    assert found["batches"] == []
+    assert {one["object"]: one["pods"] for one in found["manual"]} == {
+        f"StatefulSet {NAMESPACE}/deleted": [f"{NAMESPACE}/deleted-0"],
+        f"StatefulSet {NAMESPACE}/web": [f"{NAMESPACE}/kruise-0"],
+        f"StatefulSet {NAMESPACE}/part": [f"{NAMESPACE}/part-2"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("anchors", "restarts"), [([ROOT.pem], True), ([NEXT.pem], False), ([ROOT.pem, NEXT.pem], False), (None, True)]
+)
+def test_a_template_that_was_injected_by_hand_keeps_its_trust_anchors(api, read, anchors, restarts):
+    variable = {"name": "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS", "value": ROOT.pem}
+    proxy = {"name": "linkerd-proxy", "image": "none", "env": [variable]}
+    template = {**TEMPLATE, "spec": {"containers": [*TEMPLATE["spec"]["containers"], proxy]}}
+    with_hand = api_object(api, "StatefulSet", "by-hand", template)
+    found = read(
+        linkerd_workloads_info,
+        pods=[f"{NAMESPACE}/by-hand-0"],
+        **({} if anchors is None else {"trust_anchors": anchors}),
+    )
+    names = [one["object"] for one in found["manual"]]
+    assert names == ([] if restarts else [f"StatefulSet {NAMESPACE}/{with_hand}"])
+    assert bool(found["batches"]) is restarts
+
+
+def api_object(api: Any, kind: str, name: str, template: dict) -> str:
+    """A workload with a pod, unless an earlier case has created them."""
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "template": template, "serviceName": name}
+    try:
+        owner = create(api, "apps/v1", kind, name, spec=spec)
+        create(api, "v1", "Pod", f"{name}-0", owner, spec=template["spec"])
+    except urllib.error.HTTPError as refusal:
+        if refusal.code != 409:
+            raise
+    return name
 
 
 def test_the_pod_of_the_dry_run_conforms_to_the_restricted_pod_security_standard(api, read):
