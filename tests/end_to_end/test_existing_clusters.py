@@ -12,8 +12,6 @@ import pytest
 from support.existing import APP, Existing
 from support.lab import until
 
-SERVICES = ("cert-manager", "trust-manager", "linkerd-identity")
-
 
 @pytest.fixture(scope="module")
 def company():

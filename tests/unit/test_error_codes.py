@@ -24,7 +24,6 @@ FILES = sorted(path for path in PLUGINS.rglob("*.py") if path.name != "__init__.
 MODULES = sorted(path.stem for path in (PLUGINS / "modules").glob("*.py"))
 GENERIC = {"failed", "kubernetes_error"}  # codes of base classes, which name no kind of failure
 CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-Function = ast.FunctionDef | ast.ClassDef
 
 
 @cache

@@ -59,7 +59,7 @@ class Reader:
             "releases": self.releases(definitions, deployments),
             "deployments": deployments,
             "definitions": definitions,
-            "admission_policies": self.admission_policies(definitions),
+            "admission_policies": self.admission_policies(),
             "namespaces": {name: self.namespace(name) for name in sorted(namespaces)},
             "objects": [self.object(one) for one in self.params["objects"]],
             "bundles": self.bundles(definitions),
@@ -135,7 +135,7 @@ class Reader:
             self.problems.append({"what": f"Secret {namespace}/{secret['metadata']['name']}", "problem": str(exc)})
             return None
 
-    def admission_policies(self, definitions: Iterable[Facts]) -> list[str]:
+    def admission_policies(self) -> list[str]:
         if not self.params["gateway_api"]:
             return []
         found = self.get(*POLICIES, SAFE_UPGRADES)

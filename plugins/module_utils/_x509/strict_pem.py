@@ -24,7 +24,6 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography
 LABEL = b"CERTIFICATE"
 BEGIN, END, DASHES = b"-----BEGIN ", b"-----END ", b"-----"
 BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
-NEWLINES = b"\r\n"
 RUST_WHITESPACE = b"\t\n\x0b\x0c\r "
 
 

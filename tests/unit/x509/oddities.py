@@ -72,7 +72,6 @@ POINTS = x509.CRLDistributionPoints([x509.DistributionPoint([uri("http://crl.exa
 ACCESS = x509.AuthorityInformationAccess(
     [x509.AccessDescription(x509.AuthorityInformationAccessOID.OCSP, uri("http://ocsp.example/"))]
 )
-SOME_NAME = b"\x0c\x01a"
 
 # Arguments of authority.make() that make a certificate differ from a usual CA.
 ODDITIES: dict[str, dict[str, Any]] = {
