@@ -26,7 +26,7 @@ PLAY = """
       vars: {rotation_vault: "{{ inventory_hostname }}"}
       when: ca_certificate is defined
     - ansible.builtin.assert:
-        that: [rotation_issuers.issuers is defined, pki_vault_ca_certificate == ca_certificate]
+        that: [pki_issuers.issuers is defined, pki_vault_ca_certificate == ca_certificate]
       when: ca_certificate is defined
     - ansible.builtin.include_vars: {file: "{{ defaults }}", name: found}
     - ansible.builtin.copy: {content: "{{ found.vault_issuer_vault_namespace }}", dest: "{{ playbook_dir }}/out"}

@@ -54,13 +54,13 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_playbook_plans_with_what_the_hosts_have_read(tmp_path):
     """Stand-ins of registered results, in an inventory in which variables refer to others."""
     results = {"linkerd_check_result": GOOD["check"], "rotation_components": {"objects": [{**BUNDLE, **FROM_GIT}]}}
-    read = {"rotation_certificates": reading(BOTH, LONG_ISSUER, ROOT.pem, LONG_ISSUER), **results}
+    read = {"pki_certificates": reading(BOTH, LONG_ISSUER, ROOT.pem, LONG_ISSUER), **results}
     clusters = {
         "one": {**read, "pki_take_over": ["{{ bundle }}"], "bundle": "Bundle linkerd-identity-trust-roots"},
         "two": {**read, "linkerd_check_result": {"passed": False}, "pki_extra_trust_anchors": ["{{ other }}"],
                 "other": OTHER.pem},
     }  # fmt: skip
-    vault_host = {"vault-host": {"rotation_issuers": vault(OLD_NAME, NEW_NAME)}}
+    vault_host = {"vault-host": {"pki_issuers": vault(OLD_NAME, NEW_NAME)}}
     inventory = {"vault": {"hosts": vault_host}, "clusters": {"hosts": clusters}}
     (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
     (tmp_path / "play.yml").write_text(PLAY.replace("ROOT", str(COLLECTION)))
@@ -98,9 +98,9 @@ def test_a_path_of_the_inventory_that_signs_is_not_overridden(tmp_path, playbook
 
 @pytest.mark.parametrize(("variables", "codes"), [((), []), (("-e", "rotation_has_restarted=true"), ["root_in_use"])])
 def test_pods_that_carry_a_retired_root_are_a_problem_only_after_the_last_restart(tmp_path, variables, codes):
-    read = {"rotation_certificates": reading(*STALE), "linkerd_check_result": GOOD["check"], "rotation_components": {}}
+    read = {"pki_certificates": reading(*STALE), "linkerd_check_result": GOOD["check"], "rotation_components": {}}
     inventory = {
-        "vault": {"hosts": {"vault-host": {"rotation_issuers": vault(OLD_NAME, NEW_NAME)}}},
+        "vault": {"hosts": {"vault-host": {"pki_issuers": vault(OLD_NAME, NEW_NAME)}}},
         "clusters": {"hosts": {"one": {**read, "rotation_retired_roots": [OLD_NAME]}}},
     }
     inventory["vault"]["hosts"]["vault-host"]["rotation_retired_roots"] = [OLD_NAME]
@@ -120,6 +120,7 @@ def test_no_root_is_retired_if_the_mesh_cannot_be_read_after_the_last_restart(tm
         "linkerd_check_result": GOOD["check"],
         "pki_kubernetes": {"kubeconfig": str(tmp_path / "missing")},
         "pki_vault_address": "http://127.0.0.1:1",
+        "read_leaves": True,
         "rotation": finished,
         "rotation_components": {},
         "rotation_is_due": "{{ inventory_hostname == 'one' }}",
@@ -159,11 +160,11 @@ def test_issuers_that_clusters_trust_are_not_those_of_others(tmp_path):
 
 
 def test_only_clusters_that_the_run_has_not_switched_restart_their_controller(tmp_path):
-    read = {"rotation_certificates": reading(*SWITCHED), "linkerd_check_result": GOOD["check"]}
+    read = {"pki_certificates": reading(*SWITCHED), "linkerd_check_result": GOOD["check"]}
     clusters = {name: {**read, "rotation_components": {"objects": []}} for name in ("one", "two")}
     clusters["one"]["rotation_is_switched"] = True
     inventory = {
-        "vault": {"hosts": {"vault-host": {"rotation_issuers": vault(OLD_NAME, NEW_NAME)}}},
+        "vault": {"hosts": {"vault-host": {"pki_issuers": vault(OLD_NAME, NEW_NAME)}}},
         "clusters": {"hosts": clusters},
     }
     (tmp_path / "inventory.yml").write_text(json.dumps(inventory))

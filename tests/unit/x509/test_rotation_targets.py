@@ -148,9 +148,9 @@ def test_the_playbook_passes_the_options_of_the_root_and_the_name_of_the_issuer(
     tmp_path, listed, options, phase, expected
 ):
     given = reading(ROOT.pem, LONG_ISSUER, ROOT.pem, LONG_ISSUER, trust_domain="mesh.example")
-    read = {"rotation_certificates": given, "linkerd_check_result": GOOD["check"]}
+    read = {"pki_certificates": given, "linkerd_check_result": GOOD["check"]}
     read |= {"rotation_components": {"objects": []}, "pki_identity_common_name": "identity.linkerd.mesh.example"}
-    vault_host = {"rotation_issuers": {"issuers": [*vault(OLD_NAME)["issuers"], *listed]}, **options}
+    vault_host = {"pki_issuers": {"issuers": [*vault(OLD_NAME)["issuers"], *listed]}, **options}
     inventory = {"vault": {"hosts": {"vault-host": vault_host}}, "clusters": {"hosts": {"one": read}}}
     (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
     (tmp_path / "play.yml").write_text(PLAY.replace("ROOT", str(COLLECTION)))
