@@ -41,8 +41,8 @@ options:
   config:
     description:
       - A k3d config of kind C(Simple), API version C(k3d.io/v1alpha5), see U(https://k3d.io/stable/usage/configfile/).
-      - The module sets C(apiVersion), C(kind) and C(metadata). It disables that k3d changes the default kubeconfig,
-        unless the config enables it.
+      - The module sets C(apiVersion), C(kind) and C(metadata). It stops k3d from changing the default kubeconfig,
+        unless the config enables that.
     type: dict
     default: {}
   recreate:

@@ -43,9 +43,10 @@ requirements:
   - kubernetes >= 24.2.0
   - cryptography >= 42.0.0
 notes:
-  - Requires C(get) on the ConfigMap and the Secret, and C(list) on pods in all namespaces. RV(renewal_time) requires
-    C(get) on the Certificate C(linkerd-identity-issuer) of cert-manager, RV(cert_manager_issuer) and RV(credential) on
-    its issuer, RV(bundle) on the Bundle, and RV(trust_domain) on the ConfigMap C(linkerd-config).
+  - Requires C(get) on the ConfigMap and the Secret, and C(list) on pods in all namespaces.
+  - RV(renewal_time) requires C(get) on the Certificate C(linkerd-identity-issuer), and RV(bundle) on the Bundle.
+  - RV(cert_manager_issuer) and RV(credential) require C(get) on the issuer that the Certificate names.
+  - RV(trust_domain) requires C(get) on the ConfigMap C(linkerd-config).
   - O(leaves) requires C(get) and C(create) on C(pods/portforward) in the namespaces of the pods. Kubernetes before 1.35
     checks C(get) only. Without these permissions the module does not fail, and RV(leaves_missing) has the reason.
 author:

@@ -50,7 +50,7 @@ def test_linkerd_of_its_cli_is_not_touched_and_every_decision_is_listed_at_once(
         for arguments in (("--check", "--diff"), ()):
             run = in_use.play("playbooks/site.yml", *arguments)
             assert_refused(in_use, run, *EXPECTED)
-    assert "own.root.linkerd.cluster.local" in run.flat and "linkerd_extra_trust_anchors" in run.flat
+    assert "own.root.linkerd.cluster.local" in run.flat and "pki_extra_trust_anchors" in run.flat
     after = in_use.settled()
     assert [name for name in {*before, *after} if before.get(name) != after.get(name)] == []
     assert "pki/" not in in_use.vault("GET", "sys/mounts", None, in_use.token)[1]["data"]

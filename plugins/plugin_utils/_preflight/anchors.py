@@ -205,7 +205,7 @@ def _advice(plan: Plan) -> str:
     lost = f"{plan.missing_root} does not exist, so this may be the wrong Vault, or one that lost its keys. "
     return (lost if plan.missing_root else "") + (
         "If the anchor is the root of another issuer in Vault, set vault_pki_previous_root to that issuer's name or "
-        "use the Vault that has it. If it is not in Vault, add its certificate to linkerd_extra_trust_anchors. It can "
+        "use the Vault that has it. If it is not in Vault, add its certificate to pki_extra_trust_anchors. It can "
         "be removed after the rotation is complete."
     )
 

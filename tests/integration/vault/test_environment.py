@@ -22,8 +22,7 @@ PLAY = """
     - servicemesh.pki.vault_pki_issuer_info: {mount: "{{ mount }}"}
       module_defaults: {group/servicemesh.pki.vault: "{{ pki_vault }}"}
       when: mount is defined
-    - ansible.builtin.import_tasks: ROOT/playbooks/tasks/rotate/read.yml
-      vars: {rotation_vault: "{{ inventory_hostname }}"}
+    - ansible.builtin.import_tasks: ROOT/playbooks/tasks/read_mesh.yml
       when: ca_certificate is defined
     - ansible.builtin.assert:
         that: [pki_issuers.issuers is defined, pki_vault_ca_certificate == ca_certificate]

@@ -80,7 +80,7 @@ def test_a_disjoint_set_is_refused_with_the_anchor_and_who_needs_it():
     result = check(found, plan(ONE, signer=ONE))
     assert codes(result) == ["anchors_disjoint", "signer_untrusted"]
     message = result["problems"][0]["message"]
-    assert "CN=other" in message and "linkerd_extra_trust_anchors" in message and "teardown" not in message
+    assert "CN=other" in message and "pki_extra_trust_anchors" in message and "teardown" not in message
     assert WEB in result["problems"][1]["message"]
 
 
