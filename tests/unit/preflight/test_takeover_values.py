@@ -72,7 +72,7 @@ def test_a_release_of_the_collection_has_its_name_and_the_crds():
 def test_the_role_waits_for_the_deployments_that_exist(release, mark, names):
     controller = {"component": "cert-manager", "name": "theirs", "namespace": "tools"}
     decision = {"release": release, "mark": mark, "kept_values": {}, "controllers": [controller]}
-    waited = written("__cert_manager_waited", decision, "cert_manager", cert_manager_release="cm")
+    waited = written("__cert_manager_wait_for", decision, "cert_manager", cert_manager_release="cm")
     assert [one["name"] for one in waited] == names
 
 
@@ -82,7 +82,7 @@ def test_upgrades_are_waited_for(role, release, mark):
     """The condition Available of a Deployment is true although no pod of the new version starts."""
     controller = {"component": role, "name": "theirs", "namespace": "tools"}
     decision = {"release": release, "mark": mark, "kept_values": {}, "controllers": [controller]}
-    name = {"trust_manager": "__trust_manager_deployment"}.get(role, f"__{role}_waited")
+    name = {"trust_manager": "__trust_manager_deployment"}.get(role, f"__{role}_wait_for")
     waited = written(name, decision, role)
     for one in waited if isinstance(waited, list) else [waited]:
         assert (one["condition"], one["rollout"]) == ("Available", release != "leave")
