@@ -73,6 +73,8 @@ molecule: venv  ## run the Molecule scenarios in the lab, or only SCENARIO=name
 lint typing licences changelog docs prose docsite unit coverage build galaxy workflow alerts prometheus sanity ee mutation oldest flow webpki: venv
 	@nox -s $@
 
+oldest coverage: browser
+
 # ENTRIES="unit sanity CORE=2.20" runs only these targets, with that ansible-core.
 .PHONY: debian13
 debian13: venv  ## run unit, Vault and sanity tests and site.yml on Debian 13

@@ -161,7 +161,7 @@ def oldest(session: nox.Session) -> None:
     versions = tomllib.loads((ROOT / "tests/oldest.toml").read_text())
     venv = oldest_environment(session, versions)
     build_programs(session)
-    env = {"PATH": f"{venv / 'bin'}:{os.environ['PATH']}"}
+    env = {"PATH": f"{venv / 'bin'}:{os.environ['PATH']}", "SERVICEMESH_PKI_TEST_OLDEST": "1"}
     session.run(
         str(venv / "bin/python"), "-m", "pytest", *(session.posargs or ["tests/unit", "tests/integration"]), env=env
     )
@@ -389,8 +389,9 @@ def unpack_artifact(session: nox.Session, artifact: Path, folder: Path) -> None:
     session.run("tar", "-xzf", str(artifact), "-C", str(target))
     for name in ("MANIFEST.json", "FILES.json"):
         (target / name).unlink()
-    listed = subprocess.run(["git", "ls-files", "-z", "galaxy.yml", "tests"], cwd=ROOT, capture_output=True, text=True)
-    for name in filter(None, listed.stdout.split("\0")):
+    command = ["git", "ls-files", "-z", "galaxy.yml", "tests"]
+    listed = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target / name)

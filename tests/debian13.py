@@ -16,7 +16,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,6 +97,14 @@ def chroot_script(root: Path, sources: dict[Path, Path], command: list[str]) -> 
     return "\n".join(lines)
 
 
+def environment(outside: Mapping[str, str], go: Path) -> dict[str, str]:
+    """The environment variables in the chroot, from those of this process."""
+    env = {name: value for name, value in outside.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS")}
+    env["PATH"] = f"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:{go / 'bin'}"
+    # The checkout may belong to another user, and Git does not find the configuration in the HOME of this machine.
+    return env | {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+
+
 def main(command: list[str]) -> int:
     """Create the root file system if it is missing, run the command, and return its exit status."""
     with exclusive_lock("debian13.lock"):
@@ -105,8 +113,7 @@ def main(command: list[str]) -> int:
     sources = mounts(go)
     for name in ("home", "tmp", "cache"):
         (cache().parent / "debian13" / name).mkdir(parents=True, exist_ok=True)
-    env = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS")}
-    env["PATH"] = f"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:{go / 'bin'}"
+    env = environment(os.environ, go)
     namespace = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c"]
     return subprocess.run(
         [*namespace, chroot_script(PART.folder / "root", sources, command)], env=env, check=False
