@@ -63,7 +63,8 @@ def build(title: str, path: Path, *arguments: str) -> None:
     for folder in (path.parent, cache()):
         folder.mkdir(parents=True, exist_ok=True)
     command = ["nice", "-n", "10", "go", *arguments]
-    with Progress(cache() / "timings.json", 1).step(title):
+    # The other builds write timings.json while they hold the lock of the lab.
+    with Progress(cache() / "prometheus-timings.json", 1).step(title):
         built = subprocess.run(command, cwd=path.parent, env={**os.environ, "GOBIN": str(path.parent)}, check=False)
     if built.returncode:
         raise LabError(f"{title} cannot be built. The output of go is above.")

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
 import time
 
 import pytest
 
+from lab import prometheus
 from lab.progress import Progress
 
 
@@ -80,3 +82,11 @@ def test_terminal_shows_elapsed_seconds(timings):
             time.sleep(0.05)
     assert len(update.findall(out.getvalue())) >= 2, "overwritten by the next line, and by the result"
     assert out.getvalue().count("\n") == 1
+
+
+def test_build_of_prometheus_does_not_write_the_timings_of_the_lab(own_cache, monkeypatch):
+    """Both build at the same time in `make test`, and only the lab holds its lock."""
+    done = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(prometheus.subprocess, "run", lambda *dummy, **options: done)
+    prometheus.program("promtool")
+    assert [path.name for path in own_cache.glob("*timings.json")] == ["prometheus-timings.json"]
