@@ -10,7 +10,10 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
+from lab import engine
+from lab.images import LABEL
 from lab.sandbox import environment_file
 from support.lab import PREFIX
 
@@ -33,15 +36,27 @@ def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], env=env, capture_output=True, text=True, check=False).stdout
 
 
+def is_of_lab(kind: str, item: dict[str, Any]) -> bool:
+    """Whether the tests, the lab or a role created a Docker object. Others can change in the engine of the user."""
+    if item["Name"].removeprefix("/").removeprefix("k3d-").startswith(PREFIX):
+        return True
+    labels = (item["Config"] if kind == "container" else item)["Labels"] or {}
+    return LABEL in labels or (kind != "container" and any(one in labels.items() for one in engine.NETWORK_LABELS))
+
+
 def inventory() -> dict[str, str]:
-    """Docker objects with their ID and start time, and files with the hash of their content, by kind and name."""
-    found = {}
+    """Docker objects with their ID and start time, and files with the hash of their content, by kind and name.
+
+    In the engine of the user, only the objects of the lab.
+    """
+    found, is_own = {}, environment_file()["environment"]["DOCKER_HOST"] == engine.own_address()
     for kind, command in LISTS.items():
         names = docker(*command).split()
         for item in json.loads(docker("inspect", f"--type={kind}", *names)) if names else []:
             name = item["Name"].lstrip("/")
             started = item["State"]["StartedAt"] if kind == "container" else ""
-            found[f"{kind} {name}"] = f"{item.get('Id', '')} {started}"
+            if is_own or is_of_lab(kind, item):
+                found[f"{kind} {name}"] = f"{item.get('Id', '')} {started}"
     for folder in FOLDERS:
         for path in sorted(Path(folder).expanduser().glob("*")):
             if path.is_file():
