@@ -335,7 +335,7 @@ def mutation(session: nox.Session) -> None:
     (copy / "pki").symlink_to("../../..")
     (folder / "setup.cfg").write_text(MUTMUT)
     with session.chdir(folder):
-        session.run("mutmut", "run", *session.posargs)
+        session.run("mutmut", "run", *session.posargs, env={"PYTHONPATH": str(ROOT)})  # for the package lab
         results = str(session.run("mutmut", "results", silent=True))
     session.log(results)
     session.log(f"{results.count(': survived')} survived")

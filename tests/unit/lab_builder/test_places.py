@@ -1,12 +1,13 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makefile, the inventory of the lab and lab/places.py find the same cache folder."""
+"""Makefile, the inventory of the lab, the tests and lab/places.py find the same cache folder."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,11 @@ def test_cache_folder_of_makefile(expected):
 def test_cache_folder_of_lab_inventory(expected):
     rule = DataLoader().load_from_file(str(INVENTORY))["lab_cache"]
     assert Templar(DataLoader(), {}).template(trust_as_template(str(rule))) == expected
+
+
+def test_cache_folder_of_oracles(expected):
+    """In another process, because the module determines it when it is loaded."""
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests/unit/x509")))
+    command = [sys.executable, "-c", "import oracles; print(oracles.CACHE)"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"{expected}/oracles"

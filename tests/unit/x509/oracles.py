@@ -20,8 +20,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lab.places import cache_root
+
 SOURCES = Path(__file__).resolve().parents[2] / "oracles"
-CACHE = Path(os.environ.get("SERVICEMESH_PKI_CACHE") or Path.home() / ".cache/servicemesh-pki") / "oracles"
+CACHE = cache_root() / "oracles"
 
 
 class Oracle:
