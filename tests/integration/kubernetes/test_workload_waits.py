@@ -13,6 +13,7 @@ import json
 import threading
 import time
 import urllib.error
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -185,20 +186,22 @@ def test_config_map_that_is_created_later_ends_wait(workload, run):
     assert answer["objects"][0]["seconds"] < SOON
 
 
-def test_cause_that_recurs_has_new_grace_period(workload, run):
-    """Two pods one after the other, each for less than the grace period."""
+def test_cause_that_recurs_has_new_grace_period(workload, run, monkeypatch):
+    """It is not present at the second read. For the grace period of 6 s, the reads are 4 s apart."""
     workload.pod(workload.replica_set(), **waiting("ErrImagePull", NOT_FOUND))
-    path = f"{CORE}/pods/web-1-abc"
-    timers = [
-        threading.Timer(1, workload.api.status, [path, waiting("ContainerCreating")]),
-        threading.Timer(5, workload.api.status, [path, waiting("ErrImagePull", NOT_FOUND)]),
-    ]
-    for timer in timers:
-        timer.start()
-    answer = run(timeout=10)
-    for timer in timers:
-        timer.join()
-    assert answer["code"] == "timeout"
+    persist, reads = pods.PersistentCauses.persist, []
+    statuses = {1: waiting("ContainerCreating"), 2: waiting("ErrImagePull", NOT_FOUND)}
+
+    def read(self: pods.PersistentCauses, name: str, causes: Iterable[pods.Cause], _now: float) -> bool:
+        found = list(causes)
+        reads.append([cause.reason for cause in found])
+        if len(reads) in statuses:
+            workload.api.status(f"{CORE}/pods/web-1-abc", statuses[len(reads)])
+        return persist(self, name, found, 4.0 * len(reads))
+
+    monkeypatch.setattr(pods.PersistentCauses, "persist", read)
+    assert run(timeout=LONG)["code"] == "unrecoverable"
+    assert reads == [["ErrImagePull"], [], ["ErrImagePull"], ["ErrImagePull"], ["ErrImagePull"]]
 
 
 def test_pods_of_earlier_template_are_ignored(workload, run):

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -235,12 +236,15 @@ def test_programs_are_recorded(tmp_path):
     assert start("helm", "fail").returncode == 1
     with pytest.raises(usage.BenchError, match="helm_upgrade, linkerd, linkerd_check"):
         programs.program_seconds(times.read_text())
+    started = time.monotonic()
     start("helm", "--version=1", "upgrade", "-i", "x")
     start("linkerd", "version", "--client")
     start("linkerd", "check")
+    elapsed = time.monotonic() - started
     seconds = programs.program_seconds(times.read_text())
     assert list(seconds) == ["helm", "helm_upgrade", "linkerd", "linkerd_check"]
-    assert all(0.2 <= value < 5 for value in seconds.values())
+    assert min(seconds.values()) >= 0.2
+    assert seconds["helm_upgrade"] + seconds["linkerd"] + seconds["linkerd_check"] < elapsed + 0.1
     lines = "1,5 2,0 helm list\n3.0 3.1 helm get values\n1 2 helm upgrade\n1 4 linkerd check\n1 2 linkerd version\n"
     assert programs.program_seconds(lines) == {"helm": 0.3, "helm_upgrade": 1, "linkerd": 1, "linkerd_check": 3}
 
@@ -305,5 +309,6 @@ def test_response_of_an_api_server_is_timed(tmp_path):
     with stand_in_api.Clusters(0.02) as api:
         fleet.write_kubeconfig(tmp_path / "kubeconfig", "cluster-0", f"{api.url}/clusters/0")
         api.objects["/clusters/0/api/v1/namespaces/kube-system"] = {"metadata": {"name": "kube-system"}}
-        assert 0.02 <= programs.response_seconds(tmp_path / "kubeconfig", "cluster-0") < 5
+        started = time.monotonic()
+        assert 0.02 <= programs.response_seconds(tmp_path / "kubeconfig", "cluster-0") < time.monotonic() - started
     assert api.requests == {"GET": 1 + programs.REQUESTS}

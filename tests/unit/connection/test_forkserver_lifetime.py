@@ -149,6 +149,7 @@ def test_client_does_not_wait_longer_than_its_limit_for_exit_code(client, monkey
 
 
 def test_program_may_run_longer_than_the_limits(client, monkeypatch):
+    client.output("")  # starts the server, which can take longer
     monkeypatch.setattr(_forkserver, "START_TIMEOUT", 5)
     monkeypatch.setattr(_forkserver, "EXIT_TIMEOUT", 5)
     assert client.output("import time; time.sleep(6); print('done')") == "done\n"

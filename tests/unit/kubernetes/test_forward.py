@@ -62,7 +62,8 @@ def server(tmp_path):
             port = listener.getsockname()[1]
         command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", "leaf.pem", "-quiet"]
         processes.append(subprocess.Popen([*command, *options], cwd=tmp_path, stdin=subprocess.PIPE))
-        for dummy in range(100):
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 return port
