@@ -179,6 +179,6 @@ def test_server_that_is_no_api_server_is_an_error(result_of, impostor, tmp_path,
     impostor.answer = answer
     url = f"http://127.0.0.1:{impostor.server_port}"
     options = {"kind": "Secret", "name": "s", "namespace": "n", "timeout": 0} if module == "k8s_condition" else {}
-    result = result_of(module, host=url, api_key="x", **options)
+    result = result_of(module, host=url, api_key="token", **options)
     assert result.get("failed"), result
-    assert "API server" in result["msg"] or "read" in result["msg"], result["msg"]
+    assert result["code"] == ("unexpected_answer" if answer[0] == 200 else "refused"), result["msg"]

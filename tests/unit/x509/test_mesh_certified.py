@@ -221,10 +221,16 @@ def unread(code: str, started: str | None = STARTED, name: str = "web-0") -> dic
     ],
 )
 def test_pod_whose_certificate_was_not_read(missing, expected, part):
+    lines = {
+        "without": "1 pod(s) without a certificate",
+        "starting": "1 pod(s) that just started, still without a certificate",
+        "unreadable": "1 pod(s) whose certificate could not be read",
+        "forbidden": "1 pod(s) whose certificate was not read, because permission is missing",
+    }
     found = report(berlin=reading(missing=[missing]))
     assert codes(found) == expected
     assert found["clusters"][0]["certified"][part] == [{"pod": "emojivoto/web-0", "problem": "why not"}]
-    assert any(line.startswith(f"  1 pod(s) {table.UNREAD[part]}") for line in table.table(found))
+    assert [line for line in table.table(found) if line.strip() in lines.values()] == [f"  {lines[part]}"]
     assert "emojivoto/web-0: why not" in mesh_report_html(found)
 
 
