@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/unit/x509")]  # the rules, and readings of clusters
-
-from support import alert_rules  # noqa: E402
+from support import alert_rules
 
 Promtool = Callable[..., subprocess.CompletedProcess]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
-from authority import NOW
-from readings import NEXT, reading, report, vault
 from support import alert_rules
+from support.authority import NOW
+from support.readings import NEXT, reading, report, vault
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_metrics
 

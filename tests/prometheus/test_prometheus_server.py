@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from authority import Credential, key, make
-from readings import reading, vault
 from support import alert_rules
+from support.authority import Credential, key, make
 from support.prometheus_server import PLAIN_TEXT, Prometheus, Report, report_job, running
+from support.readings import reading, vault
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_metrics, mesh_report
 

@@ -6,18 +6,14 @@
 from __future__ import annotations
 
 import base64
-import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "unit" / "x509"))
-
-from authority import Credential, key, make
-from oddities import ODDITIES, usages
+from support.authority import Credential, key, make
+from support.oddities import ODDITIES, usages
 
 now = datetime.now(UTC).replace(microsecond=0)
 create = partial(make, start=now - timedelta(days=1), end=now + timedelta(days=30))

@@ -6,23 +6,18 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from support.authority import DAY, NOW, make
+from support.readings import ISSUER, NEXT, ROOT, encoded, pod
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import cluster
 from ansible_collections.servicemesh.pki.plugins.modules import linkerd_certificates_info as module
 from ansible_collections.servicemesh.pki.plugins.modules import mesh_prerequisites_info
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "x509"))
-
-from authority import DAY, NOW, make
-from readings import ISSUER, NEXT, ROOT, encoded, pod
 
 CORE = "/api/v1/namespaces"
 OLD_ISSUER = make("identity.linkerd.cluster.local", ROOT, start=NOW - DAY, end=NOW + DAY)

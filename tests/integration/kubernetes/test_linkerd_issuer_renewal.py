@@ -17,12 +17,9 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from forwarder_standin import DROP
+from support.readings import ISSUER, NEXT, encoded
 
 from ansible_collections.servicemesh.pki.plugins.modules import linkerd_issuer_renewal
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "x509"))
-
-from readings import ISSUER, NEXT, encoded
 
 COLLECTION = Path(__file__).resolve().parents[3]
 CORE = "/api/v1/namespaces/renewal"

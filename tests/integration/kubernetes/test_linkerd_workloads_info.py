@@ -16,7 +16,7 @@ from ansible.module_utils.testing import patch_module_args
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "x509"))
 
-from readings import NEXT, ROOT
+from support.readings import NEXT, ROOT
 
 from ansible_collections.servicemesh.pki.plugins.modules import linkerd_injected_anchors_info, linkerd_workloads_info
 

@@ -21,8 +21,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "x509"))
 
-from readings import NEXT as OTHER
-from readings import ROOT as TRUST_ANCHOR
+from support.readings import NEXT as OTHER
+from support.readings import ROOT as TRUST_ANCHOR
 
 ROOT = Path(__file__).resolve().parents[3]
 RESTARTED = "kubectl.kubernetes.io/restartedAt"

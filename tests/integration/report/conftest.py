@@ -6,14 +6,11 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "x509"))  # the readings
 
 QUIET = [
     "--no-sandbox",

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from authority import DAY, NOW, key, make
-from readings import EARLIER, ISSUER, NEXT, ROOT, pod, reading, report, vault
+from support.authority import DAY, NOW, key, make
+from support.readings import EARLIER, ISSUER, NEXT, ROOT, pod, reading, report, vault
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.table import failures

@@ -8,10 +8,8 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -19,13 +17,10 @@ import pytest
 from api_server_standin import HEADS, StandIn
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from support.authority import DAY, NOW, key, make
+from support.readings import ISSUER, ROOT, leaf_of
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import port_forward
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "x509"))
-
-from authority import DAY, NOW, key, make
-from readings import ISSUER, ROOT, leaf_of
 
 NAME = "web.emojivoto.serviceaccount.identity.linkerd.cluster.local"
 

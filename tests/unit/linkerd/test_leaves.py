@@ -6,21 +6,16 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
+from support.readings import ISSUER, LATER, ROOT, leaf_of, pod
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.port_forward import ForwardError
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import handshake
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "x509"))
-
-from readings import ISSUER, LATER, ROOT, leaf_of, pod
 
 CHAIN = [one.certificate.public_bytes(Encoding.DER) for one in (leaf_of("web"), ISSUER)]
 

@@ -8,15 +8,12 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from support import alert_rules
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from support import alert_rules  # noqa: E402
 
 ALERTS = [rule for group in alert_rules.rules()["groups"] for rule in group["rules"] if "alert" in rule]
 DASHBOARD = json.loads((alert_rules.ROLE / "files/dashboard.json").read_text())

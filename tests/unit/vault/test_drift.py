@@ -6,17 +6,13 @@
 from __future__ import annotations
 
 import ipaddress
-import sys
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from cryptography import x509
+from support.authority import DAY, NOW, key, make
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault import authority
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "x509"))
-from authority import DAY, NOW, key, make
 
 SECOND = timedelta(seconds=1)
 END = NOW + 30 * DAY

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,11 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from support import alert_rules
+
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import controllers
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from support import alert_rules  # noqa: E402
-
-from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import controllers  # noqa: E402
 
 DATE = "2026-12-01T00:00:00Z"
 

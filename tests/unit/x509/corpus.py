@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import forge
-from authority import DAY, NOW, Credential, key, make, named
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ed448
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
-from forge import tlv
-from oddities import ODDITIES, POLICIES, UNKNOWN, directory, dns, limits, mail, names, network, uri, usages
+from support import forge
+from support.authority import DAY, NOW, Credential, key, make, named
+from support.forge import tlv
+from support.oddities import ODDITIES, POLICIES, UNKNOWN, directory, dns, limits, mail, names, network, uri, usages
 
 WORKLOAD = "default.default.serviceaccount.identity.linkerd.cluster.local"
 SAN, CONSTRAINTS, BASIC, KEY_USAGE, EXTENDED = "2.5.29.17", "2.5.29.30", "2.5.29.19", "2.5.29.15", "2.5.29.37"

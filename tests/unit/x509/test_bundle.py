@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from authority import DAY, NOW, Credential, key, make
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from support.authority import DAY, NOW, Credential, key, make
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs

@@ -9,12 +9,12 @@ import ipaddress
 from dataclasses import dataclass, field
 
 import pytest
-from authority import DAY, NOW, Credential, key, make, named, openssl_verifies, signed_by_openssl
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
+from support.authority import DAY, NOW, Credential, key, make, named, openssl_verifies, signed_by_openssl
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains

@@ -9,10 +9,10 @@ import ipaddress
 import itertools
 
 import pytest
-from authority import DAY, NOW, Credential, key, make, openssl_verifies, verdict_on
 from cryptography import x509
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
+from support.authority import DAY, NOW, Credential, key, make, openssl_verifies, verdict_on
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains as verify_chains

@@ -8,13 +8,13 @@ from __future__ import annotations
 import base64
 
 import corpus
-import forge
 import oracles
 import pytest
 from ansible.errors import AnsibleFilterError
-from authority import NOW, make
 from hypothesis import event, given
 from hypothesis import strategies as st
+from support import forge
+from support.authority import NOW, make
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain, x509_pem
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs, strict_pem

@@ -16,16 +16,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import corpus
-import forge
-import oddities
 import oracles
 import pytest
 import verdicts
 from ansible.errors import AnsibleFilterError
-from authority import DAY, NOW, make, verdict_on
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import verification
+from support import forge, oddities
+from support.authority import DAY, NOW, make, verdict_on
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain, x509_pem
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources

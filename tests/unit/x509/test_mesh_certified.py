@@ -9,12 +9,12 @@ import warnings
 from typing import Any
 
 import pytest
-from authority import DAY, NOW, key, make, openssl_verifies
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from cryptography.x509.oid import NameOID
-from oddities import POLICIES
-from readings import HOUR, ISSUER, NEXT, ROOT, leaf_of, pod, presented, reading, report, vault
+from support.authority import DAY, NOW, key, make, openssl_verifies
+from support.oddities import POLICIES
+from support.readings import HOUR, ISSUER, NEXT, ROOT, leaf_of, pod, presented, reading, report, vault
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_report_html
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import leaves as linkerd_leaves

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 import pytest
-from authority import DAY, NOW, key, make
-from readings import EARLIER, ISSUER, NEXT, ROOT, pod, reading, report, vault
+from support.authority import DAY, NOW, key, make
+from support.readings import EARLIER, ISSUER, NEXT, ROOT, pod, reading, report, vault
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import FilterModule, mesh_report_html
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources

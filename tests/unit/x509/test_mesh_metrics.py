@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from authority import DAY, NOW, make
-from readings import ISSUER, NEXT, ROOT, reading, report, vault
+from support.authority import DAY, NOW, make
+from support.readings import ISSUER, NEXT, ROOT, reading, report, vault
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_metrics
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import comparison

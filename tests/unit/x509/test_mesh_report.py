@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from authority import DAY, NOW, key, make
 from cryptography import x509
-from readings import EARLIER, ISSUER, NEXT, PASSED, ROOT, pod, reading, report, vault
+from support.authority import DAY, NOW, key, make
+from support.readings import EARLIER, ISSUER, NEXT, PASSED, ROOT, pod, reading, report, vault
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_report
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from readings import EARLIER, ISSUER, LATER, NEXT, ROOT, WRITTEN, config_map, encoded, pod, secret
+from support.readings import EARLIER, ISSUER, LATER, NEXT, ROOT, WRITTEN, config_map, encoded, pod, secret
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 

@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
-from authority import DAY, NOW, key, make, named, verdict_on
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from support.authority import DAY, NOW, key, make, named, verdict_on
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault import authority, errors
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs

@@ -8,9 +8,9 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from authority import DAY, NOW, Credential, key, make, named, openssl_verifies, verdict_on
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+from support.authority import DAY, NOW, Credential, key, make, named, openssl_verifies, verdict_on
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import FilterModule
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs

@@ -18,7 +18,7 @@ from pathlib import Path
 import corpus
 import pytest
 import verdicts
-from authority import NOW
+from support.authority import NOW
 from verdicts import CHECK, CONTROLLER, PROXIES
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_chain

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from authority import NOW
-from readings import ISSUER
+from support.authority import NOW
+from support.readings import ISSUER
 from test_rotation_plan import (
     BEFORE,
     BOTH,

@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from authority import DAY, NOW, make
-from readings import ISSUER, LATER, NEXT, ROOT, leaf_of, pod, presented
+from support.authority import DAY, NOW, make
+from support.readings import ISSUER, LATER, NEXT, ROOT, leaf_of, pod, presented
 from test_rotation_plan import BOTH, GOOD, NEW_NAME, NEXT_ISSUER, OLD_NAME, planned, reading, vault
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import leaves, sources

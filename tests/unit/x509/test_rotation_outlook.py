@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from authority import NOW
-from readings import ISSUER, NEXT, ROOT
+from support.authority import NOW
+from support.readings import ISSUER, NEXT, ROOT
 from test_rotation_plan import AFTER, BEFORE, BOTH, NEXT_ISSUER, OLD_NAME, STALE, planned, reading
 from test_rotation_refusals import EXPIRED
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import readings
 from ansible.errors import AnsibleFilterError
-from authority import DAY, NOW, key, make
-from readings import ISSUER, LATER, NEXT, ROOT, config_map, leaf_of, pod, presented, secret
+from support import readings
+from support.authority import DAY, NOW, key, make
+from support.readings import ISSUER, LATER, NEXT, ROOT, config_map, leaf_of, pod, presented, secret
 
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_metrics, mesh_report, mesh_report_html
 from ansible_collections.servicemesh.pki.plugins.filter.rotation import rotation_options, rotation_plan

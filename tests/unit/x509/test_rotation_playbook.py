@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from readings import ISSUER, NEXT, ROOT
+from support.readings import ISSUER, NEXT, ROOT
 from test_rotation_observed import SWITCHED
 from test_rotation_plan import (
     BOTH,

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 import yaml
-from authority import DAY, NOW, key, make
-from readings import ISSUER, NEXT, ROOT, leaf_of
+from support.authority import DAY, NOW, key, make
+from support.readings import ISSUER, NEXT, ROOT, leaf_of
 from test_rotation_plan import (
     BOTH,
     COLLECTION,

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import certifi
 import cryptography_vectors
-import forge
 import oracles
 import pytest
 import verdicts
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from support import forge
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go as verify_go

@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Any
 
 import corpus
-import forge
 import oracles
-from authority import NOW
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from support import forge
+from support.authority import NOW
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains

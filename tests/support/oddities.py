@@ -9,12 +9,13 @@ import ipaddress
 from datetime import UTC, datetime
 from typing import Any
 
-from authority import DAY, NOW, key, named
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
-from forge import extension, tlv
+
+from support.authority import DAY, NOW, key, named
+from support.forge import extension, tlv
 
 SAN, CONSTRAINTS, BASIC, KEY_USAGE, EXTENDED = "2.5.29.17", "2.5.29.30", "2.5.29.19", "2.5.29.15", "2.5.29.37"
 ANY_POLICY, POLICY = bytes.fromhex("0604551d2000"), bytes.fromhex("06032a0304")

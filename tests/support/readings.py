@@ -9,13 +9,13 @@ import base64
 from datetime import datetime
 from typing import Any
 
-from authority import DAY, NOW, Credential, key, make
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import leaves as linkerd_leaves
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report import comparison
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
+from support.authority import DAY, NOW, Credential, key, make
 
 ROOT = make("root.linkerd.cluster.local", start=NOW - DAY, end=NOW + 89 * DAY)
 NEXT = make("root.linkerd.cluster.local", own_key=key("p256", 40), start=NOW - DAY / 24, end=NOW + 365 * DAY)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from authority import Credential
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
+
+from support.authority import Credential
 
 Parts = dict[str, bytes]
 ORDER = ("version", "serial", "algorithm", "issuer", "validity", "subject", "spki", "ids", "extensions")
