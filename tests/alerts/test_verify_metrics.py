@@ -11,11 +11,12 @@ import subprocess
 import time
 from pathlib import Path
 
+from support.plays import LOCAL
+
 ROOT = Path(__file__).resolve().parents[2]
 CLOSED = "http://127.0.0.1:1"
 VARIABLES = {
-    "ansible_connection": "local",
-    "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+    **LOCAL,
     "pki_vault_address": CLOSED,
     "pki_vault": {},
     "pki_kubernetes": {"host": CLOSED, "api_key": "none"},

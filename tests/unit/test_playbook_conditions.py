@@ -15,6 +15,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from support.alert_rules import trusted
+from support.plays import LOCAL
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENT = {"apiVersion": "v1", "kind": "Config", "clusters": [], "contexts": [], "users": []}
@@ -25,7 +26,7 @@ def play(
 ) -> subprocess.CompletedProcess:
     """Run a playbook with variables of all hosts, of Vault, and of one cluster."""
     hosts = {"vault": {"hosts": {"v": vault or {}}}, "clusters": {"hosts": {"berlin": berlin or {}}}}
-    given = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}", **variables}
+    given = {**LOCAL, **variables}
     (folder / "hosts.json").write_text(json.dumps({"all": {"children": hosts, "vars": given}}))
     command = ["ansible-playbook", path, "-i", folder / "hosts.json", *arguments]
     environment = {**os.environ, "KUBECONFIG": str(folder / "none")}

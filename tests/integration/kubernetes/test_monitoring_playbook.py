@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.plays import LOCAL
 
 from lab.prometheus import operator_definitions
 
@@ -26,8 +27,7 @@ class Playbook:
         self.kubernetes, self.namespace = kubernetes, namespace
         self.inventory = folder / "hosts.json"
         variables = {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            **LOCAL,
             "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)},
             "monitoring_namespace": namespace,
         }

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.plays import LOCAL
 from support.ports import free_port
 from support.running_mesh import controller, root, running_mesh
 
@@ -31,9 +32,8 @@ def play(kubernetes, tmp_path):
     kubernetes.namespace(SPACE)
 
     def run(*tasks: dict) -> tuple[bool, str]:
-        head = {"hosts": "localhost", "connection": "local", "gather_facts": False}
-        variables = {"ansible_python_interpreter": "{{ ansible_playbook_python }}", "linkerd_check": False,
-                     "cert_manager_namespace": SPACE}  # fmt: skip
+        head = {"hosts": "localhost", "gather_facts": False}
+        variables = {**LOCAL, "linkerd_check": False, "cert_manager_namespace": SPACE}
         (tmp_path / "play.yml").write_text(yaml.safe_dump([{**head, "vars": variables, "tasks": list(tasks)}]))
         command = ["ansible-playbook", "-i", "localhost,", tmp_path / "play.yml"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -15,15 +15,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.plays import LOCAL, role_play
 
 ROOT = Path(__file__).resolve().parents[3]
 MAPS = "/api/v1/namespaces/kube-system/configmaps"
-PLAY = """
-- hosts: production
-  gather_facts: false
-  tasks:
-    - ansible.builtin.include_role: {name: servicemesh.pki.vault_issuer, tasks_from: "{{ part | default('vault') }}"}
-"""
+PLAY = role_play("vault_issuer", "{{ part | default('vault') }}")
 
 
 @pytest.fixture
@@ -34,8 +30,7 @@ def play(kubernetes, server, tmp_path):
     kubernetes.call("PATCH", path, {"apiVersion": "v1", "kind": "ConfigMap", **root_ca}, "application/apply-patch+yaml")
     (tmp_path / "play.yml").write_text(PLAY)
     variables = {
-        "ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-        "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)}, "pki_vault": {"url": server.url},
+        **LOCAL, "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)}, "pki_vault": {"url": server.url},
         "pki_vault_server": server.url, "vault_issuer_kubernetes_host": "https://production:6443",
         "pki_vault_jwt_keys": "static",
     }  # fmt: skip

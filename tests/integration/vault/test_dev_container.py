@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from docker_standin import DockerStandIn
+from support.plays import LOCAL
 
 ROOT = Path(__file__).resolve().parents[3]
 PLAY = """
@@ -43,10 +44,9 @@ def play(tmp_path):
         standins.append(DockerStandIn(container))
         (tmp_path / "play.yml").write_text(PLAY)
         environment = {**os.environ, "DOCKER_HOST": standins[-1].host}
-        python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
         command = ["ansible-playbook", "-i", "localhost,", tmp_path / "play.yml", *arguments]
         done = subprocess.run(
-            [*command, "-e", json.dumps({**python, **variables})],
+            [*command, "-e", json.dumps({**LOCAL, **variables})],
             cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         return done.returncode == 0, " ".join((done.stdout + done.stderr).split()), standins[-1]

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.plays import LOCAL
 
 ROOT = Path(__file__).resolve().parents[3]
 PLAY = """
@@ -35,8 +36,7 @@ class Play:
         self.folder, self.server, self.mount = folder, server, mount
         (folder / "play.yml").write_text(PLAY)
         variables = {
-            "ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            "pki_vault": {"url": server.url}, "pki_vault_mount": mount, "vault_pki_urls": URLS,
+            **LOCAL, "pki_vault": {"url": server.url}, "pki_vault_mount": mount, "vault_pki_urls": URLS,
             "vault_pki_max_lease_ttl": "9000h", "vault_pki_root_ttl": "9000h", "vault_pki_root_minimum_remaining": "",
         }  # fmt: skip
         (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": {"v": variables}}}))

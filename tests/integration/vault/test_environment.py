@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hvac
 import pytest
+from support.plays import LOCAL
 
 ROOT = Path(__file__).resolve().parents[3]
 EXISTING = ROOT / "inventories" / "existing"
@@ -39,8 +40,7 @@ def play(tmp_path):
     (tmp_path / "play.yml").write_text(PLAY.replace("ROOT", str(ROOT)))
 
     def run(inventory: str, environment: dict[str, str], **variables: object) -> str:
-        local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-        local["defaults"] = str(ROOT / "roles/vault_issuer/defaults/main.yml")
+        local = {**LOCAL, "defaults": str(ROOT / "roles/vault_issuer/defaults/main.yml")}
         command = ["ansible-playbook", "-i", inventory, tmp_path / "play.yml", "-e", json.dumps({**local, **variables})]
         command += ["--limit", "vault" if inventory == str(EXISTING) else "all"]
         done = subprocess.run(

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from server import expect_error, run_module
+from support.plays import LOCAL
 
 ROOT = Path(__file__).resolve().parents[3]
 READ_ONE = 'path "sys/policies/acl/default" { capabilities = ["read"] }'
@@ -88,8 +89,7 @@ def test_login_of_the_guide(server, client, path, tmp_path):
         "pki_vault_ca_file": "",
         "pki_vault_namespace": "",
     }
-    python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    common = dict(hosts="localhost", gather_facts=False, vars={**variables, **python})
+    common = dict(hosts="localhost", gather_facts=False, vars={**variables, **LOCAL})
     tasks = [
         {"servicemesh.pki.vault_pki_issuer_info": {"mount": path}},
         {"servicemesh.pki.vault_resource": OBJECT, "when": "lookup('env', 'VAULT_ROLE_ID') is truthy"},

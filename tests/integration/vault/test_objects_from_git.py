@@ -15,26 +15,21 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.plays import LOCAL, role_play
 from support.ports import free_port
 from support.running_mesh import running_mesh
 
 ROOT = Path(__file__).resolve().parents[3]
 SPACE = "objects-from-git"
 POLICY = "linkerd-identity-issuer-production"
-PLAY = """
-- hosts: production
-  gather_facts: false
-  tasks:
-    - ansible.builtin.include_role: {name: servicemesh.pki.vault_issuer, tasks_from: vault}
-"""
+PLAY = role_play("vault_issuer", "vault")
 
 
 @pytest.fixture
 def play(kubernetes, server, roots, tmp_path):
     """A function that runs a playbook with the root `one`, and returns whether it succeeded and the output."""
-    common = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     variables = {
-        **common, "pki_vault": {"url": server.url}, "pki_vault_address": server.url, "pki_vault_server": server.url,
+        **LOCAL, "pki_vault": {"url": server.url}, "pki_vault_address": server.url, "pki_vault_server": server.url,
         "pki_vault_mount": roots, "pki_root_issuer_name": "one", "linkerd_namespace": SPACE,
         "vault_pki_root_minimum_remaining": "",
     }  # fmt: skip

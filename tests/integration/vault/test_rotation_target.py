@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.plays import LOCAL
 
 ROOT = Path(__file__).resolve().parents[3]
 ALL = ["read-only", "issuing-certificates", "crl-signing", "ocsp-signing"]
@@ -19,8 +20,7 @@ RETIRED = ["read-only", "crl-signing", "ocsp-signing"]
 
 def check(server, folder: Path, mount: str, token: str) -> subprocess.CompletedProcess[str]:
     variables = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        **LOCAL,
         "pki_vault": {"url": server.url, "token": token},
         "pki_vault_mount": mount,
         "rotation_target": "one",

@@ -14,16 +14,12 @@ from pathlib import Path
 import pytest
 import requests
 from cryptography import x509
+from support.plays import LOCAL, role_play
 
 ROOT = Path(__file__).resolve().parents[3]
 IDENTITY = "identity.linkerd.cluster.local"
 POLICY = "linkerd-identity-issuer-production"
-PLAY = """
-- hosts: production
-  gather_facts: false
-  tasks:
-    - ansible.builtin.include_role: {name: servicemesh.pki.vault_issuer, tasks_from: vault}
-"""
+PLAY = role_play("vault_issuer", "vault")
 
 
 @pytest.fixture
@@ -40,8 +36,7 @@ def sign(run, mount, server, kubernetes, tmp_path, csr):
     path = f"{mount}/issuer/linkerd-root-1/sign-intermediate"
     (tmp_path / "play.yml").write_text(PLAY)
     variables = {
-        "ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-        "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)}, "pki_vault": {"url": server.url},
+        **LOCAL, "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)}, "pki_vault": {"url": server.url},
         "pki_vault_server": server.url, "pki_vault_mount": mount, "pki_vault_auth": "approle",
         "pki_linkerd_namespace": "default",
     }  # fmt: skip
