@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
@@ -21,31 +22,28 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import rul
 Facts = dict[str, Any]
 NOT_READ = "it was not read. Does --limit exclude it?"
 OVERDUE = timedelta(minutes=10)  # cert-manager needs seconds, so the request was probably refused
-CODES = frozenset(
-    {
-        "vault_unreadable",
-        "vault_issuer_unreadable",
-        "no_clusters",
-        "cluster_unreadable",
-        "anchors_unreadable",
-        "issuer_unreadable",
-        "signer_unreadable",
-        "anchor_not_a_root",
-        "anchor_expired",
-        "anchor_not_in_vault",
-        "issuer_refused",
-        "expires_soon",
-        "signer_not_in_anchors",
-        "renewal_overdue",
-        "certificate_missing",
-        "pod_anchors_unreadable",
-        "pod_anchors_unknown",
-        "pod_anchors_differ",
-        "linkerd_check",
-        "clusters_differ",
-    }
-    | certified.CODES
-)
+CODES = certified.CODES | {
+    "vault_unreadable",
+    "vault_issuer_unreadable",
+    "no_clusters",
+    "cluster_unreadable",
+    "anchors_unreadable",
+    "issuer_unreadable",
+    "signer_unreadable",
+    "anchor_not_a_root",
+    "anchor_expired",
+    "anchor_not_in_vault",
+    "issuer_refused",
+    "expires_soon",
+    "signer_not_in_anchors",
+    "renewal_overdue",
+    "certificate_missing",
+    "pod_anchors_unreadable",
+    "pod_anchors_unknown",
+    "pod_anchors_differ",
+    "linkerd_check",
+    "clusters_differ",
+}
 
 
 @dataclass(frozen=True)
@@ -71,10 +69,6 @@ class Disagreement:
         }
 
 
-SOURCES = ("anchors", "issuer", "signer")
-SOURCE_KEYS = {"where", "certificates", "problem"}
-
-
 @dataclass(frozen=True)
 class Cluster:
     """What was read from one cluster. If the reading is empty, problem is the cause.
@@ -92,9 +86,8 @@ class Cluster:
     def from_results(cls, name: str, result: Facts, check: Facts, extra_anchors: Iterable[str] = ()) -> Cluster:
         """Create it from the results of linkerd_certificates_info and linkerd_check, which may have failed."""
         read = "anchors" in result
-        for part in SOURCES:
-            if read and part in result and not SOURCE_KEYS <= result[part].keys():
-                raise KeyError(f"a key of {part}: {', '.join(sorted(SOURCE_KEYS))}")
+        for part in {"anchors", "issuer", "signer"} & result.keys() if read else ():
+            itemgetter("where", "certificates", "problem")(result[part])  # KeyError: not a result of the module
         problem = "" if read else str(result.get("msg") or NOT_READ)
         return cls(name, result if read else {}, check, problem, frozenset(extra_anchors))
 

@@ -6,16 +6,11 @@
 from __future__ import annotations
 
 import json
-import sys
 import urllib.error
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "x509"))
-
 from support.readings import NEXT, ROOT
 
 from ansible_collections.servicemesh.pki.plugins.modules import linkerd_injected_anchors_info, linkerd_workloads_info

@@ -10,7 +10,6 @@ import contextlib
 import json
 import ssl
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -18,9 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "unit" / "x509"))
-
 from support.readings import NEXT as OTHER
 from support.readings import ROOT as TRUST_ANCHOR
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.authority import DAY, NOW, key, make, openssl_verifies, verdict_on
 from cryptography import x509
+from support.authority import DAY, NOW, key, make, openssl_verifies, verdict_on
 from support.readings import ISSUER, ROOT, leaf_of
 from test_rotation_plan import GOOD, LONG_ISSUER, NEW_NAME, OLD_NAME, codes, reading, vault
 from test_rotation_playbook import COLLECTION, PLAY, run
