@@ -215,3 +215,10 @@ def test_teardown_does_not_destroy_issuers_of_others(play, theirs):
     assert play.names == {"linkerd-root-1", "corp"}
     play.ok(**absent, pki_take_over=[f"Vault engine {play.mount}"])
     assert "changed=0" in play.ok(**absent)
+
+
+def test_key_of_a_new_root_that_linkerd_check_refuses(play):
+    play("--check", vault_pki_root_key_type="rsa", vault_pki_root_key_bits=3072)
+    assert play.codes == ["anchor_algorithm"]
+    refused = play("--check", vault_pki_root_key_type="ed25519", vault_pki_root_key_bits=0)
+    assert refused.returncode != 0 and "value of vault_pki_root_key_type must be one of: ec, rsa" in refused.stdout
