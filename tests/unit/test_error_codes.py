@@ -144,6 +144,7 @@ PREVENTED_IN = {
     "linkerd_certificates_info": {"missing_namespace", "forbidden", "unreadable", "server_busy"},
     "linkerd_injected_anchors_info": {"missing_namespace", "server_busy"},
     "linkerd_issuer_renewal": {"missing_namespace"},
+    "linkerd_workload_renewal": {"invalid_option"},  # it has no options of the verification
     "linkerd_workloads_info": {"missing_namespace"},
     "mesh_prerequisites_info": {"missing_namespace"},
     "service_account_issuer_info": {"missing_namespace", "unusable_key"},
