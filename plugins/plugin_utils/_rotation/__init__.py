@@ -3,5 +3,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rotation of a mesh's trust anchor: the current phase and the next step. Private to this collection.
 
-May import: _preflight, _report, _verify, _x509.
+May import: _linkerd, _preflight, _report, _verify, _x509.
 """
