@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
@@ -16,7 +15,11 @@ from support.authority import Credential, key, make
 from support.oddities import ODDITIES, usages
 
 now = datetime.now(UTC).replace(microsecond=0)
-create = partial(make, start=now - timedelta(days=1), end=now + timedelta(days=30))
+
+
+def create(*arguments, **options) -> Credential:
+    """A certificate that is valid now, unless the options say otherwise."""
+    return make(*arguments, **{"start": now - timedelta(days=1), "end": now + timedelta(days=30), **options})
 
 
 def issuer_of(root: Credential, **options) -> Credential:

@@ -61,6 +61,7 @@ class Batches:
             "ansible_connection": "local",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
             "pki_kubernetes": {"kubeconfig": str(self.api.kubeconfig)},
+            "rotation_namespace": "linkerd",
             "rotation_pods": [f"{self.namespace}/{name}-0" for name in names],
             "rotation_step": {"anchors": [TRUST_ANCHOR.pem]},
         }

@@ -35,7 +35,7 @@ PARTS = {
 RELEASE = {"name": "linkerd-control-plane", "namespace": "linkerd"}
 
 
-def components(gitops: str = "", *applied: str, release: dict | None = RELEASE, created_by: str = "linkerd/helm x"):
+def components(gitops: str = "", *applied: str, has_release: bool = True, created_by: str = "linkerd/helm x"):
     """What mesh_prerequisites_info returns for a Linkerd of which some objects come from Git."""
     controller = {"component": "linkerd", "namespace": "linkerd", "name": "linkerd-identity"}
     objects = [
@@ -43,7 +43,10 @@ def components(gitops: str = "", *applied: str, release: dict | None = RELEASE, 
          "owner": "Helm release linkerd/linkerd-control-plane", "gitops": gitops if kind in applied else ""}
         for kind, item in PARTS.items()
     ]  # fmt: skip
-    return {"objects": objects, "deployments": [{**controller, "release": release, "created_by": created_by}]}
+    return {
+        "objects": objects,
+        "deployments": [{**controller, "release": RELEASE if has_release else None, "created_by": created_by}],
+    }
 
 
 def refused(found: dict) -> list[str]:
@@ -59,13 +62,13 @@ def refused(found: dict) -> list[str]:
     [
         (components(), (), []),
         (components(FLUX, *PARTS), (), [*PARTS]),
-        (components(ARGO, "Deployment", release=None), (), ["Deployment"]),
+        (components(ARGO, "Deployment", has_release=False), (), ["Deployment"]),
         (components(FLUX, *PARTS), (PARTS["Secret"],), ["ConfigMap", "Deployment"]),
         (components(FLUX, *PARTS), (*PARTS.values(),), []),
         # Argo CD before 3.0 leaves only the label app.kubernetes.io/instance, which Helm sets, too.
-        (components(release=None), (), ["Deployment"]),
-        (components(release=None), (PARTS["Deployment"],), []),
-        (components(release=None, created_by="linkerd/cli x"), (), []),
+        (components(has_release=False), (), ["Deployment"]),
+        (components(has_release=False), (PARTS["Deployment"],), []),
+        (components(has_release=False, created_by="linkerd/cli x"), (), []),
     ],
 )
 def test_a_linkerd_that_comes_from_git_is_not_adopted(world, found, take_over, expected):
