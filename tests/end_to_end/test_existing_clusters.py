@@ -41,7 +41,7 @@ def in_use(company):
     return company
 
 
-EXPECTED = ("anchors_disjoint", "identity_in_release", "identity_in_release", "signer_untrusted")
+EXPECTED = ("identity_in_release", "identity_in_release")
 
 
 def test_linkerd_of_its_cli_is_not_touched_and_every_decision_is_listed_at_once(in_use):
@@ -50,7 +50,7 @@ def test_linkerd_of_its_cli_is_not_touched_and_every_decision_is_listed_at_once(
         for arguments in (("--check", "--diff"), ()):
             run = in_use.play("playbooks/site.yml", *arguments)
             assert_refused(in_use, run, *EXPECTED)
-    assert "own.root.linkerd.cluster.local" in run.flat and "pki_extra_trust_anchors" in run.flat
+    assert "adopt.yml" in run.flat
     after = in_use.settled()
     assert [name for name in {*before, *after} if before.get(name) != after.get(name)] == []
     assert "pki/" not in in_use.vault("GET", "sys/mounts", None, in_use.token)[1]["data"]
@@ -72,7 +72,7 @@ def test_teardown_leaves_all_of_it_and_says_so(in_use):
     with in_use.traffic() as traffic:
         run = in_use.play("playbooks/teardown.yml", "-e", "pki_confirm=yes")
     assert run.rc == 0, run.output[-4000:]
-    for named in ("cert-manager/cert-manager stays", "cert-manager/trust-manager stays", "installed by others"):
+    for named in ("cert-manager/cert-manager stays", "cert-manager/trust-manager stays", "did not install what uses"):
         assert named in run.flat, named
     after = in_use.settled()
     assert [name for name in {*before, *after} if before.get(name) != after.get(name)] == []
