@@ -361,7 +361,7 @@ def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
     anchors = sources.anchors_source(config_map, namespace, anchors_problem)
     anchors["in_values"] = sources.anchors_in_values(values)
     pods, pods_problem = meshed_pods(cluster, namespace)
-    scheme = sources.scheme_in_use(pods, namespace) or sources.issuer_scheme(values)
+    scheme = sources.scheme_of(values, pods, namespace)
     leaves, missing = None, None
     if params["leaves"]:
         leaves, missing = read_leaves(cluster, namespace, pods, params["leaves_timeout"])

@@ -96,7 +96,7 @@ def issuer_source(
     found: Object | None, namespace: str, scheme: str | None, pods: list[Object], problem: str = ""
 ) -> dict[str, Any]:
     """The issuer that Linkerd reads, what shows that it uses it, and whether the key of an earlier one is left."""
-    issuer = secret_source(found, namespace, ISSUER_KEYS.get(scheme or "", "tls.crt"), problem)
+    issuer = secret_source(found, namespace, issuer_key(scheme), problem)
     if found is None:
         return {**issuer, "changed_at": None, "evidence": None, "obsolete_key": None}
     changed = changed_at(found)
@@ -153,6 +153,16 @@ def chart_values(found: Object | None) -> dict[str, Any]:
 def trust_domain(values: dict[str, Any]) -> str | None:
     """The trust domain in the values of the chart, or None."""
     return values.get("identityTrustDomain") or values.get("clusterDomain") or None
+
+
+def issuer_key(scheme: str | None) -> str:
+    """The key of the issuer's certificate in its Secret."""
+    return ISSUER_KEYS.get(scheme or "", "tls.crt")
+
+
+def scheme_of(values: dict[str, Any], pods: list[Object], namespace: str) -> str | None:
+    """The type of the issuer's Secret that Linkerd reads: of the running controller, else of the chart's values."""
+    return scheme_in_use(pods, namespace) or issuer_scheme(values)
 
 
 def issuer_scheme(values: dict[str, Any]) -> str | None:

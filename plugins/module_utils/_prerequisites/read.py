@@ -193,8 +193,7 @@ class Reader:
         values = sources.chart_values(self.get("v1", "ConfigMap", sources.VALUES, namespace))
         anchors = sources.anchors_source(own, namespace)
         pods = self.listed("v1", "Pod", label_selector=sources.SELECTOR.format(namespace=namespace))
-        scheme = sources.scheme_in_use(pods, namespace) or sources.issuer_scheme(values)
-        key = sources.ISSUER_KEYS.get(scheme or "", "tls.crt")
+        key = sources.issuer_key(sources.scheme_of(values, pods, namespace))
         return {
             "anchors": anchors,
             "anchors_exist": own is not None,
