@@ -136,8 +136,7 @@ def work(module: Any, vault: Vault) -> dict[str, Any]:
 
 def explain_missing_engine(vault: Vault, mount: str) -> str:
     """Without a token, Vault refuses every path that is not public. The issuers of a PKI engine are."""
-    namespace = (vault.module.params["namespace"] or "").strip("/")
-    where = f" in the namespace {namespace}" if namespace else ""
+    where = f" in the namespace {vault.namespace}" if vault.namespace else ""
     return (
         f"Vault at {vault.url} has no PKI engine at {mount}{where}: it requires a login to list the issuers there, and "
         "those of a PKI engine are public. Check the mount and the namespace (pki_vault_mount and pki_vault_namespace "

@@ -138,10 +138,14 @@ class Vault:
             raise VaultError(message + self.namespace_hint, 403, code="invalid_token")
 
     def permission_error(self, capability: str, path: str, reason: str = "") -> VaultError:
-        namespace = (self.module.params["namespace"] or "").strip("/")
         sudo = self.requires_sudo(path)
-        message = errors.explain_missing_capability(capability, path, sudo=sudo, namespace=namespace)
+        message = errors.explain_missing_capability(capability, path, sudo=sudo, namespace=self.namespace)
         return VaultError(message + self.namespace_hint, 403, reason, code="permission_denied")
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of all requests; empty for the root namespace."""
+        return (self.module.params["namespace"] or "").strip("/")
 
     @property
     def namespace_hint(self) -> str:
