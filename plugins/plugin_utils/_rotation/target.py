@@ -85,11 +85,8 @@ def new_root_reasons(key_type: str, bits: int, max_path_length: int) -> list[str
     """Why Linkerd would refuse identity issuers below a root that is created with these options."""
     found = []
     key = f"{key_type}:{bits or DEFAULT_BITS.get(key_type, 0)}"
-    if key not in linkerd.ANCHOR_KEYS:
-        found.append(
-            f"vault_pki_root_key_type and vault_pki_root_key_bits are {key}. Set them to one of these, which Linkerd "
-            f"accepts: {', '.join(linkerd.ANCHOR_KEYS)}"
-        )
+    if problem := linkerd.anchor_algorithm_problem(key):
+        found.append(f"{problem}. Correct vault_pki_root_key_type and vault_pki_root_key_bits")
     if max_path_length == 0:
         found.append("vault_pki_root_max_path_length is 0. Set it to 1, so that an identity issuer can follow")
     return found
