@@ -15,6 +15,8 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 from ansible.utils.collection_loader import AnsibleCollectionConfig
 
+from support.templates import trusted
+
 ROLE = Path(__file__).resolve().parents[2] / "roles/monitoring"
 
 
@@ -24,14 +26,6 @@ def variables(**changed: Any) -> dict[str, Any]:
     for file in ("defaults/main.yml", "vars/main.yml"):
         values |= {name: trusted(value) for name, value in yaml.safe_load((ROLE / file).read_text()).items()}
     return {**values, "role_path": str(ROLE), "inventory_hostname": "berlin", **changed}
-
-
-def trusted(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: trusted(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [trusted(one) for one in value]
-    return trust_as_template(value) if isinstance(value, str) else value
 
 
 def evaluate(expression: str, **changed: Any) -> Any:

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from support.alert_rules import trusted
 from support.plays import LOCAL
+from support.templates import trusted
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENT = {"apiVersion": "v1", "kind": "Config", "clusters": [], "contexts": [], "users": []}

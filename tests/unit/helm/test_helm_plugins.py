@@ -11,7 +11,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from support.alert_rules import trusted
+from support.templates import trusted
 
 VARIABLES = Path(__file__).resolve().parents[3] / "roles/helm_release/vars/main.yml"
 

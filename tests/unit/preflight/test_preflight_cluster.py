@@ -12,7 +12,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from support.alert_rules import trusted
+from support.templates import trusted
 
 from ansible_collections.servicemesh.pki.plugins.filter.preflight import preflight_cluster
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from support import alert_rules
+from support import templates
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import controllers
 
@@ -25,7 +25,7 @@ def definition(**given: Any) -> dict[str, Any]:
     """The issuer as the role creates it, with its defaults."""
     values: dict[str, Any] = {"inventory_hostname": "berlin", "pki_vault_server": "https://vault.example.com"}
     for file in ("defaults/main.yml", "vars/main.yml"):
-        values |= alert_rules.trusted(yaml.safe_load((ROOT / "roles/vault_issuer" / file).read_text()))
+        values |= templates.trusted(yaml.safe_load((ROOT / "roles/vault_issuer" / file).read_text()))
     found = Templar(DataLoader(), {**values, **given}).template(trust_as_template("{{ __vault_issuer_definition }}"))
     return dict(found)
 
