@@ -42,6 +42,9 @@ KINDS = {
 # The public key of service account tokens, which the auth method jwt reads.
 TOKEN_KEY = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
 CONDITIONS = [{"type": name, "status": "True", "observedGeneration": 1} for name in ("Ready", "Available", "Synced")]
+OTHER_STATUS = {"conditions": CONDITIONS, "observedGeneration": 1}
+PODS = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), 1)
+STATUS = {"Namespace": {"phase": "Active"}, "Deployment": OTHER_STATUS | PODS}  # by kind
 # Objects that controllers create: path -> path of the source, kind and keys. The data is that of the source, if any.
 CONTROLLER_OBJECTS = {
     "secrets/linkerd-identity-issuer": (
@@ -157,8 +160,7 @@ def with_metadata(thing: dict) -> dict:
         "generation": 1,
         "creationTimestamp": "2026-01-01T00:00:00Z",
     }
-    status = {"phase": "Active"} if thing.get("kind") == "Namespace" else {"conditions": CONDITIONS}
-    return thing | {"metadata": head | thing["metadata"], "status": status}
+    return thing | {"metadata": head | thing["metadata"], "status": STATUS.get(thing.get("kind", ""), OTHER_STATUS)}
 
 
 class ApiHandler(Handler):

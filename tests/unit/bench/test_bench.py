@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions  # noqa: E402
 from bench import counter, fleet, report, stand_in_api, usage, workshop  # noqa: E402
 
 
@@ -137,6 +138,12 @@ def request_json(address: str, method: str = "GET", body: dict | None = None) ->
     data = json.dumps(body).encode() if body else None
     with urllib.request.urlopen(urllib.request.Request(address, data=data, method=method)) as answer:
         return json.load(answer)
+
+
+def test_deployments_of_the_api_stand_in_are_rolled_out(api):
+    path = f"{api[1]}/apis/apps/v1/namespaces/cert-manager/deployments/cert-manager"
+    expected = conditions.Expectation("apps/v1", "Deployment", "cert-manager", "cert-manager", rollout=True)
+    assert conditions.unmet_reason(request_json(path), expected) is None
 
 
 def test_api_stand_in_stores_objects_and_counts_requests(api):
