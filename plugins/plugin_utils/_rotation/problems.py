@@ -218,12 +218,13 @@ def distrusting_links(
 ) -> Iterator[Facts]:
     """Clusters whose certificates linked clusters outside of the inventory may refuse after phase 4.
 
-    Only one side of a link has an object for it, so each cluster with the extension may be linked.
+    Only one side of a link has an object for it, so each cluster with the extension may be linked. A cluster that can
+    issue no certificates below the old root has no links to protect.
     """
     if options.linked_clusters_ready:
         return
     for cluster in with_multicluster(observed, clusters):
-        if cluster.signer != goal.target:
+        if cluster.signer != goal.target and not goal.stops(cluster):
             message = (
                 "The cluster has the extension linkerd-multicluster, and phase 4 gives it certificates below "
                 f"{options.target}. Linked clusters that do not trust this root refuse them. Run the rotation in those "

@@ -39,7 +39,11 @@ class AssumedSignatures(Signatures):
 
 
 def reasons(root: x509.Certificate, issuer_name: str, workload: str, at: datetime) -> list[str]:
-    """Why Linkerd refuses an identity issuer with this name below a root, or a workload below both."""
+    """Why Linkerd refuses an identity issuer with this name below a root, or a workload below both.
+
+    The clock of the controller can be behind that of Vault, which has just created the root.
+    """
+    at = max(at, root.not_valid_before_utc)
     verdict = linkerd.verify(
         linkerd.Texts.of("the chain", [issuer_below(root, issuer_name, at)], None),
         linkerd.Texts.of("the trust anchors", [root], None),

@@ -246,3 +246,10 @@ def test_linked_clusters_trust_the_new_root_before_it_signs(options, more, ready
     signs = anchors_in_values(BOTH, NEXT_ISSUER, BOTH, NEXT_ISSUER)
     found = planned(signs, retired_anchors=(OLD_FINGERPRINT,), **{**chosen, "adopt": True})
     assert (found["phase_name"], codes(found)) == ("switch", [])
+
+
+def test_links_do_not_hold_back_a_mesh_without_certificates():
+    """Below an expired issuer, a cluster can reach phase 3 only after phase 4."""
+    given = below_expired(BOTH, EXPIRED, BOTH)
+    found = planned(given, force=True, more=LINKED)
+    assert (found["phase_name"], codes(found)) == ("switch", [])

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 from cryptography import x509
@@ -73,6 +74,11 @@ def test_a_root_that_linkerd_refuses_is_refused_before_it_signs(credential, expe
     for anchors, carried, phase in ((ROOT.pem, ROOT.pem, "distribute"), (both, both, "switch")):
         found = rotation(credential, anchors, carried, force=True)
         assert (found["phase_name"], codes(found)) == (phase, expected)
+
+
+def test_a_root_that_vault_has_just_created_is_valid_for_a_clock_that_is_behind():
+    new = make("root.new.example", own_key=key("p256", 60), start=NOW + timedelta(seconds=40), end=NOW + 300 * DAY)
+    assert codes(rotation(new, ROOT.pem, ROOT.pem)) == []
 
 
 @pytest.mark.parametrize("name", UNFIT)
