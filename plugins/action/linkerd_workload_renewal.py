@@ -19,6 +19,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_inp
 OPTIONS = {
     "issuers": dict(type="list", elements="dict", required=True),
     "issuer_name": dict(type="str", required=True),
+    "pods": dict(type="list", elements="str", default=["*"]),
     "ignored_pods": dict(type="list", elements="str", default=[]),
     "timeout": dict(type="int", default=90000),
     "interval": dict(type="int", default=60),
@@ -66,7 +67,9 @@ def own_options(args: dict[str, Any]) -> dict[str, Any]:
 
 def evaluate_reading(reading: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     with readable("linkerd_workload_renewal", "the issuers that vault_pki_issuer_info returns"):
-        return plan.renewal(reading, options["issuers"], options["issuer_name"], options["ignored_pods"])
+        return plan.renewal(
+            reading, options["issuers"], options["issuer_name"], options["pods"], options["ignored_pods"]
+        )
 
 
 def timeout_message(message: str, options: dict[str, Any]) -> str:

@@ -37,6 +37,13 @@ options:
     description: Namespace of Linkerd's control plane.
     type: str
     default: linkerd
+  pods:
+    description:
+      - Patterns of the pods to wait for, such as V(linkerd/linkerd-identity-*).
+      - Each pattern must match a pod, so the module also waits until such a pod exists.
+    type: list
+    elements: str
+    default: ["*"]
   ignored_pods:
     description: Patterns of pods that are left out, such as V(batch/nightly-*).
     type: list
@@ -83,12 +90,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 pods:
-  description: Number of running meshed pods, without the ignored ones.
+  description: Number of running meshed pods that match O(pods), without the ignored ones.
   returned: when the certificates could be read
   type: int
   sample: 40
 waiting:
-  description: The pods whose certificates do not chain to the root, in descending order of expiry.
+  description:
+    - The pods whose certificates do not chain to the root, in descending order of expiry, and the patterns in O(pods)
+      that match no pod.
   returned: when the certificates could be read
   type: list
   elements: str

@@ -28,6 +28,21 @@ options:
     description: Namespace of Linkerd's control plane.
     type: str
     default: linkerd
+  namespaces:
+    description:
+      - Patterns of namespaces, such as V(shop-*). Pods of other namespaces are only listed in RV(left).
+      - The default is all namespaces.
+    type: list
+    elements: str
+    version_added: 0.4.0
+  label_selectors:
+    description:
+      - Label selectors, such as C(tier=frontend). Pods to which not all of them apply are only listed in
+        RV(left).
+    type: list
+    elements: str
+    default: []
+    version_added: 0.4.0
   parallel:
     description: How many workloads of a namespace are in one batch.
     type: int
@@ -77,6 +92,22 @@ batches:
   returned: success
   type: list
   elements: list
+pods_before:
+  description: For each of the RV(batches), the number of pods in the batches before it.
+  returned: success
+  type: list
+  elements: int
+  sample: [0, 6]
+pods_in_batches:
+  description: Number of pods in all RV(batches).
+  returned: success
+  type: int
+  sample: 14
+left:
+  description: The pods that O(namespaces) or O(label_selectors) leave out.
+  returned: success
+  type: list
+  elements: str
 in_progress:
   description:
     - The workloads of RV(batches) with a rollout that has begun and that replaces all of the pods. Another restart
@@ -114,6 +145,7 @@ code:
 """
 
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, run
@@ -132,12 +164,13 @@ BY_HAND = (
 )
 
 
-def collect(
-    cluster: Cluster, pods: list[str], linkerd_namespace: str, parallel: int, trust_anchors: list[str] | None
-) -> dict[str, Any]:
-    workloads, in_progress, manual = [], [], []
-    for namespace in sorted({name.partition("/")[0] for name in pods}):
-        for owner, owned, reason, is_replacing in obstacles(cluster, namespace, pods, fingerprints(trust_anchors)):
+def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
+    workloads, in_progress, manual, number_of_pods = [], [], [], {}
+    pods = select(cluster, params["pods"], params["namespaces"], params["label_selectors"])
+    for namespace in namespaces_of(pods):
+        for owner, owned, reason, is_replacing in obstacles(
+            cluster, namespace, pods, fingerprints(params["trust_anchors"])
+        ):
             names = [f"{namespace}/{pod['metadata']['name']}" for pod in owned]
             if reason:
                 title = f"{owner.kind} {namespace}/{owner.name}" if owner.kind else f"Pod {names[0]}"
@@ -145,13 +178,37 @@ def collect(
                 continue
             head = {"api_version": "apps/v1", "kind": owner.kind, "namespace": namespace, "name": owner.name}
             workloads.append({**head, "rollout": True})
+            number_of_pods[owner.kind, namespace, owner.name] = len(owned)
             in_progress += workloads[-1:] if is_replacing else []
+    batches = list(restarts.batches(workloads, params["linkerd_namespace"], params["parallel"]))
+    sizes = [sum(number_of_pods[one["kind"], one["namespace"], one["name"]] for one in batch) for batch in batches]
     return {
         "changed": False,
-        "batches": list(restarts.batches(workloads, linkerd_namespace, parallel)),
+        "batches": batches,
+        "pods_before": [sum(sizes[:number]) for number in range(len(sizes))],
+        "pods_in_batches": sum(sizes),
         "in_progress": in_progress,
         "manual": manual,
+        "left": [name for name in params["pods"] if name not in pods],
     }
+
+
+def namespaces_of(pods: list[str]) -> list[str]:
+    return sorted({name.partition("/")[0] for name in pods})
+
+
+def select(cluster: Cluster, pods: list[str], namespaces: list[str] | None, label_selectors: list[str]) -> list[str]:
+    """The pods of the namespaces to which the label selectors apply."""
+    if namespaces is not None:
+        pods = [name for name in pods if any(fnmatchcase(name.partition("/")[0], one) for one in namespaces)]
+    if not label_selectors:
+        return pods
+    labelled = {
+        f"{namespace}/{pod['metadata']['name']}"
+        for namespace in namespaces_of(pods)
+        for pod in cluster.list_objects("v1", "Pod", namespace, metadata=True, label_selector=",".join(label_selectors))
+    }
+    return [name for name in pods if name in labelled]
 
 
 def fingerprints(trust_anchors: list[str] | None) -> frozenset[str] | None:
@@ -208,14 +265,15 @@ def main() -> None:
             **AUTH_ARG_SPEC,
             "pods": dict(type="list", elements="str", required=True),
             "linkerd_namespace": dict(type="str", default="linkerd"),
+            "namespaces": dict(type="list", elements="str"),
+            "label_selectors": dict(type="list", elements="str", default=[]),
             "parallel": dict(type="int", default=4),
             "trust_anchors": dict(type="list", elements="str"),
         },
         supports_check_mode=True,
     )
     cryptography.require(module)
-    options = {name: module.params[name] for name in ("pods", "linkerd_namespace", "parallel", "trust_anchors")}
-    run(module, lambda cluster: collect(cluster, **options))
+    run(module, lambda cluster: collect(cluster, module.params))
 
 
 if __name__ == "__main__":

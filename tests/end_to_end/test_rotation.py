@@ -35,7 +35,12 @@ def test_a_bundle_from_git_stops_the_rotation(expendable_mesh, prober):
 
 
 def test_rotation_that_is_undone_loses_no_request(expendable_mesh, prober, tmp_path):
-    """The rotation pauses after the identity issuer is signed by the new root. Then the user returns to the old one."""
+    """The first run restarts the control plane only. The next one pauses after the new root has signed the identity
+    issuer. Then the user returns to the old root."""
+    part = rotate(expendable_mesh, NEW, rotation_namespaces=["linkerd"])
+    assert part.rc == 0 and f"They are in {NAMESPACE}." in part.flat, part.output[-3000:]
+    assert re.search(r"Batch 1 of \d+, namespace linkerd: Deployment linkerd-\w+", part.flat)
+    assert f"namespace {NAMESPACE}:" not in part.flat and "Phase 4 of 7" not in part.flat
     paused = rotate(expendable_mesh, NEW, rotation_pause_after_phase=4)
     assert paused.rc == 0 and "Phase 5 of 7" in paused.flat, paused.output[-3000:]
     back = rotate(expendable_mesh, OLD)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
@@ -140,11 +141,18 @@ def progress(readings: dict[str, Facts], vault: Facts, options: Options, at: dat
     }
 
 
-def renewal(reading: Facts, issuers: list[Facts], target: str, ignored_pods: Sequence[str] = ()) -> Facts:
+def renewal(
+    reading: Facts,
+    issuers: list[Facts],
+    target: str,
+    patterns: Sequence[str] = ("*",),
+    ignored_pods: Sequence[str] = (),
+) -> Facts:
     """How many pods of a cluster have certificates below a root: `pods`, `waiting`, `message`.
 
-    `waiting` starts with the pods that renew last, which are those whose certificates expire last. Only `message` if
-    the certificates could not be read.
+    `patterns` are those of the pods that count. `waiting` starts with the pods that renew last, which are those whose
+    certificates expire last, and ends with the patterns that match no pod. Only `message` if the certificates could
+    not be read.
     """
     obstacles = list(problems.unreadable({"The cluster": reading}, {"issuers": issuers}))
     if obstacles:
@@ -152,13 +160,16 @@ def renewal(reading: Facts, issuers: list[Facts], target: str, ignored_pods: Seq
     (cluster,) = ObservedState({"": reading}, issuers, ignored_pods).clusters
     root = next((one["fingerprint_sha256"] for one in issuers if one["issuer_name"] == target), "")
     expiry = {leaf["pod"]: leaf["not_after"] for group in reading["leaves"] or [] for leaf in group["leaves"]}
-    waiting = sorted(phases.not_below(cluster.pods, root), key=lambda pod: expiry.get(pod, ""), reverse=True)
-    pods = sum(pod.will_renew for pod in cluster.pods)
-    message = f"{pods - len(waiting)} of {pods} pods have certificates below {target}."
+    pods = [pod for pod in cluster.pods if pod.will_renew and any(fnmatchcase(pod.name, one) for one in patterns)]
+    waiting = sorted(phases.not_below(pods, root), key=lambda pod: expiry.get(pod, ""), reverse=True)
+    message = f"{len(pods) - len(waiting)} of {len(pods)} pods have certificates below {target}."
     if waiting:
         slowest = [f"{pod} ({expiry.get(pod, 'unreadable')})" for pod in waiting[:SLOWEST]]
         message += f" The last ones to renew, with the end of their certificates: {', '.join(slowest)}."
-    return {"pods": pods, "waiting": waiting, "message": message}
+    missing = [one for one in patterns if one != "*" and not any(fnmatchcase(pod.name, one) for pod in pods)]
+    if missing:
+        message += f" No pod has a certificate of those that match {', '.join(missing)}."
+    return {"pods": len(pods), "waiting": [*waiting, *missing], "message": message}
 
 
 def facts(known: dict[str, str], cluster: Cluster, position: Position) -> Facts:
@@ -173,6 +184,7 @@ def facts(known: dict[str, str], cluster: Cluster, position: Position) -> Facts:
         "anchors": [known[one] for one in sorted(step.anchors)],
         "restart": list(step.restart),
         "stale": list(step.stale),
+        "namespaces": sorted({pod.name.partition("/")[0] for pod in cluster.pods}),
         "restart_controller": step.restart_controller,
         "obsolete_issuer": cluster.obsolete_issuer,
     }

@@ -80,6 +80,29 @@ def test_pods_that_are_not_requested_are_left_out(read):
     assert [[one["name"] for one in batch] for batch in found["batches"]] == [["web"]] and found["manual"] == []
 
 
+@pytest.mark.parametrize(
+    ("selection", "batches", "left"),
+    [
+        ({"namespaces": ["rest*"]}, [["web"], ["database"]], []),
+        ({"namespaces": ["other", "linkerd"]}, [], ["web-1-a", "database-0", "paused-1-a"]),
+        ({"label_selectors": ["app=web", "tier notin (data)"]}, [["web"]], ["database-0", "paused-1-a"]),
+        ({"label_selectors": ["app=other"]}, [], ["web-1-a", "database-0", "paused-1-a"]),
+        ({"namespaces": ["other"], "label_selectors": ["app=web"]}, [], ["web-1-a", "database-0", "paused-1-a"]),
+        ({"namespaces": []}, [], ["web-1-a", "database-0", "paused-1-a"]),
+    ],
+)
+def test_pods_that_are_not_selected_are_left(api, read, selection, batches, left):
+    names = ("web-1-a", "database-0", "paused-1-a")
+    for name in names[1:]:
+        change = {"metadata": {"labels": {"tier": "data"}}}
+        api.call("PATCH", f"/api/v1/namespaces/{NAMESPACE}/pods/{name}", change, "application/merge-patch+json")
+    found = read(linkerd_workloads_info, pods=[f"{NAMESPACE}/{name}" for name in names], parallel=1, **selection)
+    assert [[one["name"] for one in batch] for batch in found["batches"]] == batches
+    assert found["left"] == [f"{NAMESPACE}/{name}" for name in left]
+    assert bool(found["manual"]) is (f"{NAMESPACE}/paused-1-a" not in found["left"])
+    assert (found["pods_before"], found["pods_in_batches"]) == (list(range(len(batches))), len(batches))
+
+
 def test_a_disruption_budget_that_permits_nothing_holds_a_restart_back(api, read):
     spec = {"selector": {"matchLabels": {"app": "web"}}, "minAvailable": 1}
     path = f"/apis/policy/v1/namespaces/{NAMESPACE}/poddisruptionbudgets"

@@ -63,9 +63,9 @@ class Batches:
             "pki_kubernetes": {"kubeconfig": str(self.api.kubeconfig)},
             "rotation_namespace": "linkerd",
             "rotation_pods": [f"{self.namespace}/{name}-0" for name in names],
-            "rotation_step": {"anchors": [TRUST_ANCHOR.pem]},
+            "rotation_step": {"anchors": [TRUST_ANCHOR.pem], "namespaces": ["linkerd", self.namespace]},
         }
-        (self.folder / "hosts.json").write_text(json.dumps({"all": {"hosts": {"one": given}}}))
+        (self.folder / "hosts.json").write_text(json.dumps({"clusters": {"hosts": {"one": given}}}))
         task = {"ansible.builtin.import_tasks": str(ROOT / f"playbooks/tasks/rotate/{tasks}.yml")}
         (self.folder / "play.yml").write_text(json.dumps([{"hosts": "one", "gather_facts": False, "tasks": [task]}]))
         command = ["ansible-playbook", "-i", str(self.folder / "hosts.json"), str(self.folder / "play.yml")]
@@ -144,6 +144,32 @@ def test_restart_continues_where_it_timed_out(batches):
         succeeded, output = batches.run("workloads", "half", "new")
     assert succeeded, output
     assert batches.restarted() == {"new"}
+
+
+def test_only_selected_pods_restart(batches):
+    batches.workload("api", "2")
+    batches.workload("web", "2")
+    batches.budget("api")  # permits no disruption, and is of no importance for the pods that are selected
+    with injector(batches, TRUST_ANCHOR.pem):
+        succeeded, output = batches.run("workloads", "api", "web", rotation_label_selectors=["app in (web)"])
+    assert succeeded, output
+    assert batches.restarted() == {"web"}
+    with injector(batches, TRUST_ANCHOR.pem):
+        succeeded, output = batches.run("workloads", "api", "web", rotation_namespaces=["other"])
+    assert succeeded, output
+    assert batches.restarted() == {"web"}
+
+
+def test_a_run_that_leaves_pods_out_ends_after_its_restarts(batches):
+    batches.workload("web", "2")
+    rotation = {"phase": 3, "phase_name": "restart", "finished": False}
+    step = {"anchors": [TRUST_ANCHOR.pem], "namespaces": [batches.namespace], "restart": [f"{batches.namespace}/web-0"]}
+    variables = {"rotation": rotation, "rotation_step": step, "rotation_is_due": True, "rotation_namespaces": ["other"]}
+    with injector(batches, TRUST_ANCHOR.pem):
+        succeeded, output = batches.run("phase", **variables)
+    assert succeeded, output
+    assert f"They are in {batches.namespace}." in output and "TASK [Read Vault" not in output
+    assert batches.restarted() == set()
 
 
 def test_restart_that_times_out_names_its_timeout(batches):

@@ -255,12 +255,29 @@ WEB_ENDS = leaf_of("web", ISSUER).certificate.not_valid_after_utc.strftime("%Y-%
     ],
 )
 def test_pods_that_a_wait_is_for(given, ignored, waiting):
-    found = plan.renewal(given, vault(OLD_NAME, NEW_NAME)["issuers"], NEW_NAME, ignored)
+    found = plan.renewal(given, vault(OLD_NAME, NEW_NAME)["issuers"], NEW_NAME, ignored_pods=ignored)
     assert found.get("waiting") == waiting
     if waiting is not None:
         assert found["pods"] == 2 - len(ignored) and NEW_NAME in found["message"]
         assert found["message"].startswith(f"{found['pods'] - len(waiting)} of {found['pods']} ")
         assert all(f"{name} ({WEB_ENDS})" in found["message"] for name in waiting)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "patterns", "waiting", "pods"),
+    [
+        (ISSUER, ["linkerd/*"], ["linkerd/identity-0"], 1),
+        (NEXT_ISSUER, ["linkerd/*"], [], 1),
+        (NEXT_ISSUER, ["linkerd/identity-*", "linkerd/missing-*"], ["linkerd/missing-*"], 1),
+        (NEXT_ISSUER, ["missing/*"], ["missing/*"], 0),
+    ],
+)
+def test_a_wait_for_some_pods(leaf, patterns, waiting, pods):
+    found = plan.renewal(
+        reading(BOTH, NEXT_ISSUER, BOTH, leaf), vault(OLD_NAME, NEW_NAME)["issuers"], NEW_NAME, patterns
+    )
+    assert (found["waiting"], found["pods"]) == (waiting, pods)
+    assert all(one in found["message"] for one in waiting)
 
 
 def test_a_wait_names_the_pods_that_renew_last():
