@@ -11,6 +11,7 @@ import json
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -57,17 +58,22 @@ class Batches:
 
     def run(self, tasks: str, *names: str, **variables: Any) -> tuple[bool, str]:
         """Run tasks of the rotation for the pods of workloads. Returns whether they succeeded, and the output."""
-        given = {
+        return self.run_in_clusters(tasks, {"one": names}, **variables)
+
+    def run_in_clusters(self, tasks: str, clusters: dict[str, tuple[str, ...]], **variables: Any) -> tuple[bool, str]:
+        """Run tasks on several hosts, each of which has its own workloads on the same API server."""
+        common = {
             "ansible_connection": "local",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
             "pki_kubernetes": {"kubeconfig": str(self.api.kubeconfig)},
             "rotation_namespace": "linkerd",
-            "rotation_pods": [f"{self.namespace}/{name}-0" for name in names],
             "rotation_step": {"anchors": [TRUST_ANCHOR.pem], "namespaces": ["linkerd", self.namespace]},
         }
-        (self.folder / "hosts.json").write_text(json.dumps({"clusters": {"hosts": {"one": given}}}))
+        pods = {host: [f"{self.namespace}/{name}-0" for name in names] for host, names in clusters.items()}
+        hosts = {host: {"rotation_pods": names} for host, names in pods.items()}
+        (self.folder / "hosts.json").write_text(json.dumps({"clusters": {"vars": common, "hosts": hosts}}))
         task = {"ansible.builtin.import_tasks": str(ROOT / f"playbooks/tasks/rotate/{tasks}.yml")}
-        (self.folder / "play.yml").write_text(json.dumps([{"hosts": "one", "gather_facts": False, "tasks": [task]}]))
+        (self.folder / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
         command = ["ansible-playbook", "-i", str(self.folder / "hosts.json"), str(self.folder / "play.yml")]
         command += ["-e", json.dumps(variables)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -170,6 +176,32 @@ def test_a_run_that_leaves_pods_out_ends_after_its_restarts(batches):
     assert succeeded, output
     assert f"They are in {batches.namespace}." in output and "TASK [Read Vault" not in output
     assert batches.restarted() == set()
+
+
+def test_different_batches_of_clusters_restart_at_the_same_time(batches):
+    """The first rollouts are complete only when both clusters have begun theirs."""
+    for name in ("web", "api"):
+        batches.workload(name, "2", generation=1)
+    batches.workload("db", "2")
+
+    def complete_together() -> None:
+        end = time.monotonic() + 60
+        while not {"web", "api"} <= batches.restarted() and time.monotonic() < end:
+            time.sleep(0.2)
+        before_the_second_batch.append(batches.restarted())
+        for name in ("web", "api"):
+            batches.api.status(f"{batches.apps}/{name}", {"observedGeneration": 99})
+
+    before_the_second_batch: list[set[str]] = []
+    controller = threading.Thread(target=complete_together)
+    controller.start()
+    variables = {"rotation_parallel": 1, "rotation_rollout_timeout": 30}
+    with injector(batches, TRUST_ANCHOR.pem):
+        succeeded, output = batches.run_in_clusters("workloads", {"one": ("web",), "two": ("api", "db")}, **variables)
+    controller.join()
+    assert succeeded, output
+    assert before_the_second_batch == [{"web", "api"}]
+    assert batches.restarted() == {"web", "api", "db"}
 
 
 def test_restart_that_times_out_names_its_timeout(batches):
