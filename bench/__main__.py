@@ -20,11 +20,16 @@ import sys
 from pathlib import Path
 
 import bench
-from bench import clusters, fleet, report, workshop
+from bench import clusters, fleet, report, rotation, workshop
 from bench.usage import BenchError
 from lab.places import LabError
 
-MEASURES = {"workshop": workshop.measure, "clusters": clusters.measure, "fleet": fleet.measure}
+MEASURES = {
+    "workshop": workshop.measure,
+    "clusters": clusters.measure,
+    "fleet": fleet.measure,
+    "rotation": rotation.measure,
+}
 
 
 def describe_machine() -> str:
@@ -59,7 +64,7 @@ def settings(part: str, rounds: int | None, measured: dict) -> dict:
     """Arguments of the function that measures a part. `measured` has the results of the parts before it."""
     if part == "fleet":
         return {"programs": (measured.get("workshop") or report.stored("workshop"))["programs"]}
-    return {"rounds": rounds} if rounds else {}
+    return {"rounds": rounds} if rounds and part != "rotation" else {}
 
 
 def main() -> int:

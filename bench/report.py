@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -34,6 +35,7 @@ PROGRAMS = {
     "linkerd_check": "`linkerd check`",
     "api_response": "a GET request to the API server (median)",
 }
+PAPER = ((100, 10, "-"), (100, 50, "-"), (100, 100, "-"))  # clusters and forks of rotations that are not measured
 
 
 def table(head: list[str], rows: list[list]) -> str:
@@ -167,7 +169,43 @@ def vault_requests(results: list[dict]) -> list[str]:
     return [f"Of `site.yml`'s requests to Vault {once:g} are for the root and {each:g} for each cluster."]
 
 
-PARTS = {"workshop": workshop, "clusters": clusters, "fleet": fleet}
+def rotation(results: dict) -> str:
+    """The tables of a rotation with one and three clusters, and the estimate for a hundred."""
+    runs = [results["1"], results["3"]]
+    phases = [[name, *(run["phases"][name] for run in runs)] for name in runs[0]["phases"]]
+    totals = [["all", "seconds"], ["processor", "cpu_seconds"]]
+    restarts = [
+        ["pods restarted", "restarted_pods"],
+        ["batches in each cluster", "batches"],
+        ["until a batch has restarted, median s", "batch_seconds"],
+    ]
+    estimates = [
+        [clusters, forks, f"{estimate(results, clusters, forks) / 60:.1f}", measured]
+        for clusters, forks, measured in ((3, 4, f"{runs[1]['seconds'] / 60:.1f}"), *PAPER)
+    ]
+    counts = ["1 cluster", "3 clusters"]
+    return "\n\n".join(
+        [
+            table(
+                ["phase", *(f"{count}, s" for count in counts)],
+                [*phases, *([title, *(run[name] for run in runs)] for title, name in totals)],
+            ),
+            table(["restarts", *counts], [[title, *(run[name] for run in runs)] for title, name in restarts]),
+            table(["clusters", "forks", "by the formula, min", "measured, min"], estimates),
+        ]
+    )
+
+
+def estimate(results: dict, clusters: int, forks: int) -> float:
+    """Seconds of a rotation from the waits of one cluster and the processor time of each."""
+    one, three = results["1"], results["3"]
+    waits = one["seconds"] - one["cpu_seconds"]
+    each = (three["cpu_seconds"] - one["cpu_seconds"]) / 2
+    processor = one["cpu_seconds"] + (clusters - 1) * each
+    return math.ceil(clusters / forks) * waits + processor / results["cores"]
+
+
+PARTS = {"workshop": workshop, "clusters": clusters, "fleet": fleet, "rotation": rotation}
 PLOTS = {"workshop": "runs.svg", "fleet": "fleet.svg"}
 
 

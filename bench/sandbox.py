@@ -51,7 +51,7 @@ class TimedSandbox(Sandbox):
         return folder
 
     def play(
-        self, name: str, *arguments: str, connection: str = FORKSERVER, watch: bool = False
+        self, name: str, *arguments: str, connection: str = FORKSERVER, watch: bool = False, timeout: float = 900
     ) -> tuple[Usage, list[dict]]:
         """Run a playbook of the collection on a connection. Returns its usage and the times of its tasks."""
         times = self.home / "times.jsonl"
@@ -63,8 +63,13 @@ class TimedSandbox(Sandbox):
         }
         command = ["ansible-playbook", f"playbooks/{name}.yml", "-i", str(self.inventory)]
         command += [f"--extra-vars=ansible_connection={connection}", *arguments]
-        usage = run(command, self.playbook_env | extra, watch)
+        usage = run(command, self.playbook_env | extra, watch, timeout)
         return usage, [json.loads(line) for line in times.read_text().splitlines()]
+
+    def kubectl(self, cluster: str, *arguments: str) -> str:
+        """The output of kubectl for a cluster."""
+        kubeconfig = self.kubeconfig.with_name(f"kubeconfig-{cluster}.yaml")
+        return run(["kubectl", f"--kubeconfig={kubeconfig}", *arguments], self.env).output
 
     def measure_programs(self) -> dict[str, float]:
         """Run site.yml from nothing, and return the seconds that helm, linkerd check and the API server take."""

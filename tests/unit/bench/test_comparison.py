@@ -258,6 +258,7 @@ def test_fleet_needs_the_measurement_of_programs(tmp_path):
     assert report.stored("workshop", stored) == {"programs": {"helm": 1}}
     assert program.settings("fleet", None, {"workshop": {"programs": {"helm": 2}}}) == {"programs": {"helm": 2}}
     assert program.settings("workshop", 2, {}) == {"rounds": 2}
+    assert program.settings("rotation", 2, {}) == {}
 
 
 @pytest.fixture
@@ -265,7 +266,7 @@ def timed(tmp_path, monkeypatch) -> tuple[sandbox.TimedSandbox, list]:
     """A sandbox that runs no program, and the commands that it would run, with their environment variables."""
     started: list[tuple[list[str], dict[str, str]]] = []
 
-    def run(command, env, watch=False):
+    def run(command, env, watch=False, timeout=0):
         started.append((command, env))
         Path(env.get("BENCH_TASK_TIMES", os.devnull)).write_text('{"mark": "start"}\n')
         return usage.Usage(1, 1, "")
@@ -285,6 +286,13 @@ def test_play_chooses_the_connection(timed):
     timed[0].play("site", "--forks=4", connection="local")
     assert "--extra-vars=ansible_connection=servicemesh.pki.forkserver" in timed[1][0][0]
     assert timed[1][1][0][-2:] == ["--extra-vars=ansible_connection=local", "--forks=4"]
+
+
+def test_kubectl_reads_the_kubeconfig_of_the_cluster(timed, tmp_path):
+    timed[0].kubectl("bench-2", "get", "pods")
+    ((command, env),) = timed[1]
+    assert command == ["kubectl", f"--kubeconfig={tmp_path}/.config/k3d/kubeconfig-bench-2.yaml", "get", "pods"]
+    assert env["PATH"].startswith("/tools:")
 
 
 def test_script_gets_a_file_of_values_for_each_release(timed):
