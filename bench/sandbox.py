@@ -56,15 +56,10 @@ class TimedSandbox(Sandbox):
         """Run a playbook of the collection on a connection. Returns its usage and the times of its tasks."""
         times = self.home / "times.jsonl"
         times.unlink(missing_ok=True)
-        extra = {
-            "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "bench" / "callbacks"),
-            "ANSIBLE_CALLBACKS_ENABLED": "task_times",
-            "BENCH_TASK_TIMES": str(times),
-        }
         command = ["ansible-playbook", f"playbooks/{name}.yml", "-i", str(self.inventory)]
         command += [f"--extra-vars=ansible_connection={connection}", *arguments]
-        usage = run(command, self.playbook_env | extra, watch, timeout)
-        return usage, [json.loads(line) for line in times.read_text().splitlines()]
+        usage = run(command, self.playbook_env | callback_variables(times), watch, timeout)
+        return usage, read_times(times)
 
     def kubectl(self, cluster: str, *arguments: str) -> str:
         """The output of kubectl for a cluster."""
@@ -103,6 +98,20 @@ class TimedSandbox(Sandbox):
             name, used = line.split()[:2]
             memory[name] = float(used[:-3]) * units[used[-3:]]
         return memory
+
+
+def callback_variables(times: Path) -> dict[str, str]:
+    """Environment variables with which Ansible writes the times of tasks to a file."""
+    return {
+        "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "bench" / "callbacks"),
+        "ANSIBLE_CALLBACKS_ENABLED": "task_times",
+        "BENCH_TASK_TIMES": str(times),
+    }
+
+
+def read_times(times: Path) -> list[dict]:
+    """The times of tasks in such a file."""
+    return [json.loads(line) for line in times.read_text().splitlines()]
 
 
 @contextlib.contextmanager

@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
+from support.plays import LOCAL
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
 from bench import __main__ as program  # noqa: E402
-from bench import report, rotation, usage  # noqa: E402
+from bench import report, rotation, sandbox, usage  # noqa: E402
 
 NAMES = ("create", "distribute", "restart", "switch", "renew", "remove", "done")
 
@@ -67,13 +69,29 @@ def test_pods_of_each_revision_are_counted():
     assert rotation.started_pods([a_deployment(4), a_deployment(1, replicas=1)]) == 13
 
 
-def test_tasks_have_these_names_in_the_playbook():
-    """The measurement finds phases and batches by the names of tasks."""
-    folder = ROOT / "playbooks" / "tasks" / "rotate"
-    names = {
-        task["name"] for name in ("phase", "batch") for task in yaml.safe_load((folder / f"{name}.yml").read_text())
+def test_phase_of_the_playbook_is_found_in_a_run(tmp_path):
+    """The callback writes the names of tasks with their values. The last phase does not restart anything here."""
+    variables = {
+        **LOCAL,
+        "rotation": {"phase": 7, "phase_name": "done", "finished": True, "durations": []},
+        "rotation_is_due": False,
+        "rotation_target": "linkerd-root-2",
+        "rotation_vault": "vault",
     }
-    assert {rotation.PHASE_TASK + "{{ rotation.phase_name }}", rotation.BATCH_TASK} <= names
+    hosts = {"vault": {"hosts": {"vault": {}}}, "clusters": {"hosts": {"one": {}, "two": {}}}}
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"vars": variables, "children": hosts}}))
+    tasks = [{"ansible.builtin.include_tasks": str(ROOT / "playbooks/tasks/rotate/phase.yml")}]
+    (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    env = {**os.environ, **sandbox.callback_variables(tmp_path / "times.jsonl")}
+    done = usage.run(["ansible-playbook", "-i", str(tmp_path / "hosts.json"), str(tmp_path / "play.yml")], env)
+    found = rotation.phases(done, sandbox.read_times(tmp_path / "times.jsonl"))
+    assert list(found) == ["before the first phase", "done"]
+    assert 0 < found["before the first phase"] < done.seconds
+
+
+def test_batch_has_this_name_in_the_playbook():
+    names = [task["name"] for task in yaml.safe_load((ROOT / "playbooks/tasks/rotate/batch.yml").read_text())]
+    assert rotation.BATCH_TASK in names
 
 
 def test_each_cluster_has_thirty_pods_of_workloads_that_no_other_has():
@@ -95,7 +113,8 @@ class RecordedSandbox:
 
     def __init__(self, count: int) -> None:
         self.names = SimpleNamespace(clusters=tuple(f"bench-{number}" for number in range(1, count + 1)))
-        self.home, self.parts, self.revision = self.folder, {"test_app_image": "app:1"}, 1
+        self.home, self.revision = self.folder, 1
+        self.parts = {"test_app_image": "app:1", "linkerd_values": {"proxyInit": {"runAsRoot": True}}}
 
     def __enter__(self):
         return self
@@ -105,9 +124,11 @@ class RecordedSandbox:
 
     def play(self, name: str, forks: str, *arguments: str, timeout: float = 900) -> tuple[usage.Usage, list[dict]]:
         self.calls.append(f"{name} {forks}")
-        if name == "site":
-            return run(), []
         given = json.loads(arguments[0].removeprefix("--extra-vars="))
+        if name == "site":
+            of_init = {"runAsRoot": True, "resources": {"cpu": {"request": "10m"}}}
+            assert given == {"linkerd_values": {"proxyInit": of_init}}
+            return run(), []
         assert given == {"pki_root_issuer_name": "linkerd-root-2", "rotation_restart_again": True}
         self.revision += 3
         clusters = len(self.names.clusters)
