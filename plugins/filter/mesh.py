@@ -37,6 +37,7 @@ def mesh_report(
     root: str | None = None,
     extra_anchors: object = None,
     ignored_pods: list[str] | None = None,
+    intermediate_min_days: float = 0,
 ) -> dict[str, Any]:
     require_cryptography()
     unknown = sorted(set(allowed or ()) - comparison.CODES)
@@ -44,7 +45,13 @@ def mesh_report(
         codes = ", ".join(sorted(comparison.CODES))
         raise AnsibleFilterError(f"allowed contains unknown codes: {', '.join(unknown)}. Choose from: {codes}")
     with readable("mesh_report", RESULTS):
-        required = chains.requirements(at, "linkerd", None, issuer_min_days, anchor_min_days)
+        required = chains.requirements(
+            at,
+            "linkerd",
+            leaf_min_days=issuer_min_days,
+            anchor_min_days=anchor_min_days,
+            intermediate_min_days=intermediate_min_days,
+        )
         required = replace(required, trust_domain=trust_domain)
         extra = by_fingerprint(extra_anchors)
         clusters = [

@@ -137,16 +137,17 @@ PASSED = {"passed": True, "categories": {"linkerd-identity": {"success": 39, "wa
 def report(
     vault_result: dict[str, Any] | None = None,
     allowed: tuple[str, ...] = (),
-    min_days: tuple[float, float] = (0, 0),
+    min_days: tuple[float, ...] = (0, 0),
     **clusters: Any,
 ) -> dict[str, Any]:
     """Return a report at NOW. A cluster is its reading, or its reading and the result of linkerd_check.
 
-    `min_days` is the required remaining validity of issuer and anchor.
+    `min_days` is the required remaining validity of issuer, anchor and the CAs between them.
     """
     read = [
         comparison.Cluster.from_results(name, *(given if isinstance(given, tuple) else (given, PASSED)))
         for name, given in clusters.items()
     ]
-    required = chains.requirements(NOW, "linkerd", None, *min_days)
+    leaf, anchor, intermediate = (*min_days, 0)[:3]
+    required = chains.requirements(NOW, "linkerd", None, leaf, anchor, intermediate_min_days=intermediate)
     return comparison.report(comparison.vault_facts(vault_result or vault()), read, required, allowed)

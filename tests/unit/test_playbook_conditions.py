@@ -73,7 +73,7 @@ def test_the_verification_omits_linkerd_check(tmp_path, check):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("pki_verify_anchor_min_days", 30), ("pki_verify_allowed", ["no_clusters"])]
+    ("name", "value"), [("pki_verify_intermediate_min_days", 30), ("pki_verify_allowed", ["no_clusters"])]
 )
 def test_the_verification_refuses_a_variable_that_only_a_cluster_has(tmp_path, name, value):
     """The host of Vault would compare with another value."""

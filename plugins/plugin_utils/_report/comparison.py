@@ -266,11 +266,12 @@ def _issuer(disagree: Any, cluster: Cluster, found: Facts) -> Iterator[Disagreem
             reasons=reasons,
         )
     else:
+        short = " ".join(f"{reason['subject']}: {reason['message'].rstrip('.')}." for reason in reasons)
         yield disagree(
             "expires_soon",
             where,
-            f"Linkerd accepts the identity issuer {subject}, but its remaining validity is too short: {why} "
-            "Renew the issuer with renew_issuer.yml, raise linkerd_identity_duration, or replace the root.",
+            f"Linkerd accepts the identity issuer {subject}, but its chain expires too soon: {short} Renew the issuer "
+            "with renew_issuer.yml, raise linkerd_identity_duration, or replace the root or the intermediate CA.",
             reasons=reasons,
         )
 

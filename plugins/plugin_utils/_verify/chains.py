@@ -26,6 +26,7 @@ def requirements(
     leaf_min_days: float = 0,
     anchor_min_days: float = 0,
     workload: str | None = None,
+    intermediate_min_days: float = 0,
 ) -> Requirements:
     """Return the requirements from the options of the filters. Raises X509Error. A list may be comma-separated."""
     if isinstance(key_types, str):
@@ -41,6 +42,7 @@ def requirements(
             key_types=tuple(key_types or ()),
             leaf_min_validity=timedelta(days=float(leaf_min_days)),
             anchor_min_validity=timedelta(days=float(anchor_min_days)),
+            intermediate_min_validity=timedelta(days=float(intermediate_min_days)),
             workload=workload or workload_name(),
         )
     except (TypeError, OverflowError, ValueError) as exc:

@@ -41,6 +41,7 @@ class Requirements:
     key_types: tuple[str, ...] = ()
     leaf_min_validity: timedelta = timedelta()
     anchor_min_validity: timedelta = timedelta()
+    intermediate_min_validity: timedelta = timedelta()
     workload: str = ""
     trust_domain: str = "cluster.local"
 
@@ -97,6 +98,8 @@ def further_reasons(path: list[Node], required: Requirements, complete: bool = T
     for node in path:
         yield from _key_type(node, required.key_types)
     yield from _remaining(path[0], required.at, required.leaf_min_validity, "leaf")
+    for node in path[1:-1] if complete else path[1:]:
+        yield from _remaining(node, required.at, required.intermediate_min_validity, "intermediate CA")
     if complete:
         yield from _remaining(path[-1], required.at, required.anchor_min_validity, "anchor")
 

@@ -250,6 +250,23 @@ def test_intermediate_in_a_mount_that_is_not_read_agrees(has_root):
     assert report(vault(ROOT), berlin=deep)["disagreements"] == []
 
 
+@pytest.mark.parametrize(("min_days", "expected"), [((0, 0, 60), []), ((1, 80, 61), ["middle"]), ((2, 90, 61), None)])
+def test_intermediate_with_less_validity_than_required(min_days, expected):
+    """The CA between the issuer, which is valid for a day, and the anchor, which is valid for 89 days."""
+    middle = make("middle", ROOT, own_key=key("p256", 44), end=NOW + 60 * DAY)
+    issuer = make("identity.linkerd.cluster.local", middle, own_key=key("p256", 41), end=NOW + DAY)
+    deep = reading(issuer=issuer, signer=ROOT, above=(middle,))
+    deep["issuer"] = sources.source("Secret linkerd/linkerd-identity-issuer, tls.crt", issuer.pem + middle.pem)
+    found = report(vault(ROOT), berlin=deep, min_days=min_days)["disagreements"]
+    assert [item["code"] for item in found] == ["expires_soon"] * bool(expected or expected is None)
+    subjects = [one["subject"].removeprefix("CN=") for item in found for one in item["reasons"]]
+    everything = ["identity.linkerd.cluster.local", "middle", "root.linkerd.cluster.local"]
+    assert subjects == (everything if expected is None else expected)
+    assert all(f"CN={one}: " in item["message"] for item in found for one in subjects)
+    late = mesh_report({"berlin": deep}, vault(ROOT), at=NOW.isoformat(), intermediate_min_days=61)
+    assert [item["code"] for item in late["disagreements"]] == ["expires_soon"]
+
+
 def test_signer_is_not_required_of_an_issuer_of_the_chart():
     """linkerd check reads the values there, not ca.crt."""
     lacking = reading(signer=None)
@@ -268,7 +285,7 @@ def test_filter_with_results_of_modules():
     assert late["clusters"][0]["check"] is None
 
 
-@pytest.mark.parametrize("bad", [{"allowed": ["everything"]}, {"at": "tomorrow"}, {"issuer_min_days": "x"}])
+@pytest.mark.parametrize("bad", [{"allowed": ["everything"]}, {"at": "tomorrow"}, {"intermediate_min_days": "x"}])
 def test_invalid_option_is_an_error(bad):
     with pytest.raises(AnsibleFilterError):
         mesh_report({}, {}, **bad)
