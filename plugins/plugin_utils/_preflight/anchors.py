@@ -40,6 +40,7 @@ class Plan:
     root: str = ""  # PEM of the root in Vault; empty when it does not exist yet
     known: tuple[str, ...] = ()  # PEM of the CAs in Vault, which the signer may chain to
     retired: frozenset[str] = frozenset()  # SHA-256 fingerprints of anchors that no linked cluster needs
+    ca_of_secret: str = ""  # PEM of the ca.crt that cert-manager will write, if the Bundle reads the anchor from there
 
     @classmethod
     def of_run(cls, requested: Facts) -> Plan:
@@ -59,7 +60,9 @@ class Plan:
         signer = signers.get(name, "")
         issuer = linkerd["issuer"]
         is_used = issuer["group"] == GROUP and issuer["name"] == vault["issuer_name"]
-        own = linkerd["anchors"] if linkerd["trust_source"] == "anchors" else [signer] * bool(signer)
+        # cert-manager takes the last certificate of the chain that Vault returns from the mount of the signer.
+        ca = chain(signer, signers.values())[-1] if linkerd["trust_source"] == "secret" and signer else ""
+        own = linkerd["anchors"] if linkerd["trust_source"] == "anchors" else [ca] * bool(ca)
         return cls(
             own + linkerd["extra_anchors"],
             signer,
@@ -68,7 +71,28 @@ class Plan:
             roots.get(root, ""),
             tuple(sorted({*roots.values(), *signers.values()})),
             retired,
+            ca,
         )
+
+    def intermediates(self) -> list[x509.Certificate]:
+        """The CAs between the next identity issuer and its root. Empty when the run does not change the signer."""
+        above = chain(self.signer, self.known) if self.signer and self.signer_name else []
+        return [one for text in above for one in certs.parse_bundle(text)[:1] if not certs.is_self_signed(one)]
+
+
+def chain(signer: str, known: Iterable[str]) -> list[str]:
+    """The PEM of a CA and of those above it: up to a root, or to one whose signer is not known."""
+    parsed_by_text = {text: certs.parse_bundle(text)[0] for text in (signer, *known)}
+    roots_first = sorted(parsed_by_text, key=lambda text: not certs.is_self_signed(parsed_by_text[text]))
+    path = [signer]
+    while not certs.is_self_signed(parsed_by_text[path[-1]]):
+        below = parsed_by_text[path[-1]]
+        signs = (one for one in roots_first if one not in path and certs.is_signed_by(below, parsed_by_text[one]))
+        above = next(signs, None)
+        if above is None:
+            break
+        path.append(above)
+    return path
 
 
 @dataclass
@@ -128,6 +152,7 @@ def check(result: Result, found: Facts, plan: Plan, leaves: Facts | None = None)
     mesh = Mesh(found["mesh"], leaves)
     planned = {key(one): one for text in plan.anchors for one in certs.parse_bundle(text)}
     _check_root(result, mesh, plan, planned)
+    _check_ca_of_secret(result, mesh, plan)
     if not mesh.issuer and not (mesh.anchors and found["mesh"]["pods"]):
         return  # no mesh runs here; pods without any trust anchor are still waiting for one
     is_linked = any(one["name"] == MULTICLUSTER for one in found["definitions"])
@@ -147,6 +172,20 @@ def _check_root(result: Result, mesh: Mesh, plan: Plan, planned: dict[Key, x509.
             "anchor, verify.yml and rotate_trust_anchor.yml would refuse it. Set pki_vault_mount and "
             "pki_root_issuer_name to the root above it, and vault_issuer_path to the path at which this issuer signs "
             "(see docs/guides/real-clusters.md).",
+        )
+
+
+def _check_ca_of_secret(result: Result, mesh: Mesh, plan: Plan) -> None:
+    """An intermediate CA that the Bundle would take from the Secret: Vault does not return the root above it."""
+    ca = certs.parse_bundle(plan.ca_of_secret)[0] if plan.ca_of_secret not in ("", plan.root) else None
+    if ca and not certs.is_self_signed(ca) and key(ca) not in mesh.anchors:
+        result.problem(
+            "anchor_not_a_root",
+            f"trust anchor {named(ca)}",
+            "linkerd_trust_source is secret, so the trust anchor is the ca.crt that cert-manager gets from Vault. That "
+            f"is {named(ca)}, which is not a root, because its mount does not have the CAs above it. The next "
+            "intermediate CA would replace it as the trust anchor under the running mesh. Import the CAs above it into "
+            "the mount of vault_issuer_path, or set linkerd_trust_source to anchors.",
         )
 
 

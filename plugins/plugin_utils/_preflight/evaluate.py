@@ -40,8 +40,9 @@ def evaluate(
         _permissions(result, found, requested["issuer"], requested.get("cert_manager"))
     if "linkerd" in requested and requested["linkerd"]["certificates"]:
         anchor = linkerd.signing_anchor(requested["linkerd"], requested.get("vault"))
+        plan = anchors.Plan.of_run(requested)
         linkerd.check_algorithms(result, requested["linkerd"], anchor)
-        linkerd.check_lifetime(result, requested["linkerd"], anchor, now)
+        linkerd.check_lifetime(result, requested["linkerd"], anchor, plan.intermediates(), now)
         if is_in_git:
             linkerd.check_sources_in_git(result, found, requested["linkerd"])
         else:
@@ -49,7 +50,7 @@ def evaluate(
             linkerd.check_namespaces(result, found, requested["linkerd"])
         # adopt.yml, which the problem names, adds the new anchors before it changes the signer.
         if not any(one["code"] == "identity_in_release" for one in result.problems):
-            anchors.check(result, found, anchors.Plan.of_run(requested), leaves)
+            anchors.check(result, found, plan, leaves)
     _objects(result, found, requested.get("take_over") or [])
     _programs(result, found, requested)
     if not is_in_git:

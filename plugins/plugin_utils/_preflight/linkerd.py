@@ -224,15 +224,19 @@ def check_algorithms(result: Result, requested: Facts, anchor: list[x509.Certifi
             )
 
 
-def check_lifetime(result: Result, requested: Facts, anchor: list[x509.Certificate], now: datetime | None) -> None:
-    """The limits of cert-manager on the validity of the identity issuer, and that of its trust anchor."""
+def check_lifetime(
+    result: Result,
+    requested: Facts,
+    anchor: list[x509.Certificate],
+    intermediates: list[x509.Certificate],
+    now: datetime | None,
+) -> None:
+    """The limits of cert-manager on the validity of the identity issuer, and those of the CAs above it."""
+    signers = [anchor, *([one] for one in intermediates if one not in anchor)]
+    durations, time = (requested["duration"], requested["renew_before"]), now or datetime.now(UTC)
     try:
-        problems = issuer_lifetime.lifetime(
-            anchor,
-            requested["duration"],
-            requested["renew_before"],
-            now or datetime.now(UTC),
-        )["problems"]
+        found = [issuer_lifetime.lifetime(one, *durations, time)["problems"] for one in signers]
+        problems = list(dict.fromkeys(problem for some in found for problem in some))
     except DurationError as exc:
         problems = [str(exc)]
     if problems:

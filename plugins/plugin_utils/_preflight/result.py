@@ -29,7 +29,7 @@ CHECKS = {
     "helm_missing": "Helm is installed, if the run installs or upgrades a release.",
     "helm_unsupported": "This collection supports the version of Helm.",
     "identity_in_release": "Linkerd takes its issuer and trust anchors from cert-manager and trust-manager.",
-    "identity_lifetime": "The validity of the identity issuer is within the limits of cert-manager and its anchor.",
+    "identity_lifetime": "The identity issuer is valid within the limits of cert-manager and of the CAs above it.",
     "linkerd_cli_missing": "The linkerd CLI is installed, if the run calls linkerd check.",
     "linkerd_cli_version": "The linkerd CLI has the version of the control plane.",
     "linkerd_elsewhere": "Linkerd runs in the configured namespace.",

@@ -43,13 +43,14 @@ def lifetime(anchors: Sequence[x509.Certificate], duration: str, renew_before: s
     return {"problems": problems, "last_issue": certs.iso(last) if last else None, "ttl": ttl}
 
 
-def _outlives(anchor: x509.Certificate, duration: str, now: datetime) -> str:
+def _outlives(signer: x509.Certificate, duration: str, now: datetime) -> str:
     """Return the problem. OpenBao signs such an issuer as requested; HashiCorp Vault shortens it at each renewal."""
-    name, end = anchor.subject.rfc4514_string(), certs.iso(anchor.not_valid_after_utc)
-    left = int((anchor.not_valid_after_utc - now).total_seconds())
+    role, new = ("trust anchor", "root") if certs.is_self_signed(signer) else ("intermediate CA", "intermediate CA")
+    name, end = signer.subject.rfc4514_string(), certs.iso(signer.not_valid_after_utc)
+    left = int((signer.not_valid_after_utc - now).total_seconds())
     if left <= 0:
-        return f"The trust anchor {name} expired at {end}. Create a new root first."
+        return f"The {role} {name} expired at {end}. Create a new {new} first."
     return (
-        f"An identity issuer that is valid for {duration} would outlive its trust anchor {name}, which expires at "
-        f"{end}, in {durations.to_text(left)}. Create a new root, or shorten the duration."
+        f"An identity issuer that is valid for {duration} would outlive its {role} {name}, which expires at {end}, in "
+        f"{durations.to_text(left)}. Create a new {new}, or shorten the duration."
     )
