@@ -29,6 +29,7 @@ OPTIONS = {
         "final_restart",
     ),
 }
+DEFAULT_BITS = {"ec": 256, "rsa": 2048}  # of the module vault_pki_root
 Facts = dict[str, Any]
 
 
@@ -72,7 +73,7 @@ def rotation_options(options: Facts, clusters: dict[str, Facts]) -> problems.Opt
 
 def new_root(given: Facts) -> tuple[str, int, int]:
     key_type = given.get("key_type", "ec")
-    return key_type, int(given.get("key_bits", 0)), int(given.get("max_path_length", 1))
+    return key_type, int(given.get("key_bits", DEFAULT_BITS.get(key_type, 0))), int(given.get("max_path_length", 1))
 
 
 class FilterModule:

@@ -27,7 +27,6 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import cha
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import Link, Signatures, Workload
 
-DEFAULT_BITS = {"ec": 256, "rsa": 2048}  # of Vault, for 0
 MINUTE, ISSUER_VALIDITY = timedelta(minutes=1), timedelta(days=2)
 
 
@@ -88,8 +87,7 @@ def temporary_key(key_type: str) -> Any:
 def new_root_reasons(key_type: str, bits: int, max_path_length: int) -> list[str]:
     """Why Linkerd would refuse identity issuers below a root that is created with these options."""
     found = []
-    key = f"{key_type}:{bits or DEFAULT_BITS.get(key_type, 0)}"
-    if problem := linkerd.anchor_algorithm_problem(key):
+    if problem := linkerd.anchor_algorithm_problem(f"{key_type}:{bits}"):
         found.append(f"{problem}. Correct vault_pki_root_key_type and vault_pki_root_key_bits")
     if max_path_length == 0:
         found.append("vault_pki_root_max_path_length is 0. Set it to 1, so that an identity issuer can follow")

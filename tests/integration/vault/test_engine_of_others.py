@@ -222,3 +222,9 @@ def test_key_of_a_new_root_that_linkerd_check_refuses(play):
     assert play.codes == ["anchor_algorithm"]
     refused = play("--check", vault_pki_root_key_type="ed25519", vault_pki_root_key_bits=0)
     assert refused.returncode != 0 and "value of vault_pki_root_key_type must be one of: ec, rsa" in refused.stdout
+
+
+@pytest.mark.parametrize("bits", [0, -1, 1024])
+def test_size_of_no_key_is_refused_before_the_engine_is_created(play, bits):
+    play.refused("value of vault_pki_root_key_bits must be one of: 224, 256", vault_pki_root_key_bits=bits)
+    assert f"{play.mount}/" not in play.server.client.sys.list_mounted_secrets_engines()["data"]

@@ -282,6 +282,8 @@ def test_absent_refuses_a_root_in_use(run, mount, server):
         ({"issuer_name": "default"}, "invalid_name", ["issuer_name", "'default'"]),
         ({"issuer_name": "a b"}, "invalid_name", ["issuer_name", "'a b'"]),
         ({"key_bits": 2048}, "invalid_option", ["key_bits 2048", "key_type ec"]),
+        ({"key_bits": 0}, "invalid_option", ["key_bits 0", "key_type ec"]),
+        ({"key_type": "rsa", "key_bits": 0}, "invalid_option", ["key_bits 0", "key_type rsa"]),
         ({"max_path_length": -2}, "invalid_option", ["max_path_length", "-2"]),
         ({"minimum_remaining": "91d"}, "validity_too_short", ["ttl 2160h", "minimum_remaining 91d"]),
         ({"ttl": None, "not_after": "2001-01-01"}, "invalid_option", ["not_after 2001-01-01"]),

@@ -127,7 +127,9 @@ def test_the_names_are_those_of_the_cluster(identity_name, trust_domain, expecte
     ("options", "expected"),
     [
         ({}, 0),
-        ({"key_type": "rsa", "key_bits": 0}, 0),
+        ({"key_type": "rsa"}, 0),
+        ({"key_type": "rsa", "key_bits": 0}, 1),
+        ({"key_bits": 0}, 1),
         ({"key_type": "rsa", "key_bits": "4096", "max_path_length": "-1"}, 0),
         ({"key_type": "ec", "key_bits": 384}, 1),
         ({"key_type": "ed25519", "key_bits": 0}, 1),
