@@ -249,3 +249,99 @@ def test_name_with_a_capital_changes_nothing_again(play, server, auth):
     assert "failed=0" in play(**cluster, **ABSENT)
     assert "linkerd-identity-issuer-berlin" not in server.client.sys.list_policies()["data"]["policies"]
     assert f"{auth}-Berlin/" not in server.client.sys.list_auth_methods()["data"]
+
+
+ISSUERS = "/apis/cert-manager.io/v1/clusterissuers"
+COMPANY = {"pki_vault_server": "https://company-vault.test:8200"}
+
+
+@pytest.fixture
+def issuer(kubernetes):
+    """A function that creates a ClusterIssuer of Vault, as this or another inventory has done in this cluster."""
+
+    def create(name: str, server: str = COMPANY["pki_vault_server"], **auth: object) -> None:
+        vault = {"server": server, "path": "pki/issuer/root/sign-intermediate", "auth": auth}
+        given = {"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": {"name": name}}
+        kubernetes.call("POST", ISSUERS, {**given, "spec": {"vault": vault}})
+
+    with kubernetes.kind("ClusterIssuer", "clusterissuers", "Cluster"):
+        yield create
+
+
+def mount_path(method: str) -> dict:
+    return {"kubernetes": {"mountPath": f"/v1/auth/{method}"}}
+
+
+def test_keys_of_another_cluster_with_the_same_issuer_are_not_replaced(play, server, issuer):
+    """Only a cluster whose issuer of cert-manager uses the auth method may have changed its keys."""
+    assert "failed=0" in play(**COMPANY)
+    config = access(server, "jwt-production")[0]
+    other = {"bound_issuer": config["bound_issuer"], "jwt_validation_pubkeys": [new_key()]}
+    server.client.write_data("auth/jwt-production/config", data=other)
+    before = access(server, "jwt-production")
+    changed = {**COMPANY, "pki_root_issuer_name": "another-root"}
+    issuer("of-another-method", **mount_path("jwt-staging"))
+    issuer("of-another-vault", "https://other-vault.test:8200", **mount_path("jwt-production"))
+    issuer("with-a-token", tokenSecretRef={"name": "vault-token", "key": "token"})
+    for arguments in (("--check",), ()):
+        output = play(*arguments, **changed)
+        assert "failed=1" in output and "changed=0" in output, output
+        assert "Set vault_issuer_cluster" in output and "'Vault auth method jwt-production' to pki_take_over" in output
+    assert access(server, "jwt-production") == before
+    issuer("vault", **mount_path("jwt-production"))
+    assert "failed=0" in play(**changed)
+    assert access(server, "jwt-production")[0]["jwt_validation_pubkeys"] == config["jwt_validation_pubkeys"]
+    assert access(server, "jwt-production")[2] != before[2]
+
+
+def test_issuers_that_cannot_be_read_do_not_stop_the_run(play, server, kubernetes, issuer, tmp_path):
+    """A login that only reads the keys, as before: the cluster may have changed them."""
+    issuer("vault", **mount_path("jwt-staging"))
+    assert "failed=0" in play(**COMPANY)
+    config = access(server, "jwt-production")[0]
+    other = {"bound_issuer": config["bound_issuer"], "jwt_validation_pubkeys": [new_key()]}
+    server.client.write_data("auth/jwt-production/config", data=other)
+    token = kubernetes.token("reads-keys", kubernetes.issuer)
+    rules = "/apis/rbac.authorization.k8s.io/v1"
+    subject = {"kind": "ServiceAccount", "name": "reads-keys", "namespace": "default"}
+    role = {"rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]}
+    role["rules"].append(
+        {"nonResourceURLs": ["/openid/v1/jwks", "/.well-known/openid-configuration"], "verbs": ["get"]}
+    )
+    kubernetes.call("POST", f"{rules}/clusterroles", {"metadata": {"name": "reads-keys"}, **role})
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reads-keys"}
+    binding = {"metadata": {"name": "reads-keys"}, "roleRef": reference, "subjects": [subject]}
+    kubernetes.call("POST", f"{rules}/clusterrolebindings", binding)
+    try:
+        login = {"host": kubernetes.url, "api_key": token, "validate_certs": False}
+        output = play(**COMPANY, pki_kubernetes=login)
+        assert "failed=0" in output, output
+    finally:
+        kubernetes.call("DELETE", f"{rules}/clusterrolebindings/reads-keys")
+        kubernetes.call("DELETE", f"{rules}/clusterroles/reads-keys")
+    assert access(server, "jwt-production")[0]["jwt_validation_pubkeys"] == config["jwt_validation_pubkeys"]
+
+
+@pytest.mark.parametrize("permission", ["issuer in the cluster", "pki_take_over"])
+def test_policy_of_another_cluster_with_the_same_name_is_not_changed(play, server, kubernetes, issuer, permission):
+    """With a token, nothing in Vault shows which cluster uses the policy."""
+    kubernetes.namespace("linkerd")
+    token, name = {**COMPANY, "pki_vault_auth": "token"}, "linkerd-identity-issuer-production"
+    theirs = 'path "pki/issuer/theirs/sign-intermediate" {\n  capabilities = ["update"]\n}'
+    server.client.sys.create_or_update_policy(name, theirs)
+    issuer("of-another-vault", "https://other-vault.test:8200", tokenSecretRef={"name": "vault-token"})
+    for arguments in (("--check",), ()):
+        output = play(*arguments, **token)
+        assert "failed=1" in output and "changed=0" in output, output
+        assert "Set vault_issuer_cluster" in output and f"'Vault policy {name}' to pki_take_over" in output, output
+    assert access(server, "none")[2]["policy"] == theirs
+    if permission == "pki_take_over":
+        token["pki_take_over"] = [f"Vault policy {name}"]
+    else:
+        issuer("vault", tokenSecretRef={"name": "vault-token", "key": "token"})
+    try:
+        output = play(**token)
+        assert "failed=0" in output and access(server, "none")[2]["policy"] != theirs, output
+        assert "changed=0 unreachable=0 failed=0" in play(**{**token, "pki_take_over": []}), "the policy is the same"
+    finally:
+        kubernetes.call("DELETE", "/api/v1/namespaces/linkerd/secrets/vault-token")

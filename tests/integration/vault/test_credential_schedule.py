@@ -38,20 +38,8 @@ AGE = 15  # seconds, after which the second run must replace a credential of 767
 @pytest.fixture(scope="module")
 def issuers(kubernetes):
     """The kind Issuer without validation."""
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    names = {"kind": "Issuer", "plural": "issuers", "singular": "issuer"}
-    spec = {"group": "cert-manager.io", "scope": "Namespaced", "names": names, "versions": [version]}
-    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    definition = {"kind": "CustomResourceDefinition", "metadata": {"name": "issuers.cert-manager.io"}, "spec": spec}
-    try:
-        kubernetes.call("POST", path, {"apiVersion": "apiextensions.k8s.io/v1", **definition})
-    except urllib.error.HTTPError as refusal:  # another test file created it
-        assert refusal.code == 409
+    with kubernetes.kind("Issuer", "issuers"):
         yield
-        return
-    yield
-    kubernetes.call("DELETE", f"{path}/issuers.cert-manager.io")
 
 
 @pytest.fixture

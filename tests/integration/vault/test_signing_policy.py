@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 IDENTITY = "identity.linkerd.cluster.local"
 POLICY = "linkerd-identity-issuer-production"
 PLAY = role_play("vault_issuer", "vault")
+APPLY = "application/apply-patch+yaml"
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def sign(run, mount, server, kubernetes, tmp_path, csr):
     }  # fmt: skip
     (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"production": variables}}}))
 
-    def configure(**more: str) -> None:
+    def configure(**more: object) -> None:
         command = ["ansible-playbook", "-i", tmp_path / "hosts.json", tmp_path / "play.yml", "-e", json.dumps(more)]
         environment = {**os.environ, "VAULT_TOKEN": server.token}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -101,5 +102,42 @@ def test_validity_of_the_certificate_can_be_set(sign, duration, sent):
     assert sign({"ttl": "48h0m0s"})[0] == 403
     assert str(timedelta(seconds=seconds(validity)))  # it parses
     if duration == "90m":
-        sign.configure(vault_issuer_duration="")
+        sign.configure(vault_issuer_duration="", pki_take_over=[f"Vault policy {POLICY}"])
         assert sign({"ttl": "2000h0m0s"})[0] == 200 and sign({"ttl": "1h30m0s"})[0] == 200
+
+
+@pytest.fixture
+def certificate(kubernetes):
+    """A function that creates or changes the Certificate of the identity issuer."""
+    name = "/apis/cert-manager.io/v1/namespaces/default/certificates/linkerd-identity-issuer"
+
+    def apply(duration: str) -> None:
+        kind = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "spec": {"duration": duration}}
+        path = f"{name}?fieldManager=test&force=true"
+        kubernetes.call("PATCH", path, {**kind, "metadata": {"name": "linkerd-identity-issuer"}}, APPLY)
+
+    with kubernetes.kind("Certificate", "certificates"):
+        yield apply
+        kubernetes.call("DELETE", name)
+
+
+def test_the_present_certificate_can_be_renewed_until_it_has_the_new_validity(sign, certificate):
+    """A run that stops before it changes the Certificate, or Git changes it later."""
+
+    def permitted() -> list[str]:
+        return [ttl for ttl in ("48h0m0s", "72h0m0s", "2000h0m0s") if sign({"ttl": ttl})[0] == 200]
+
+    certificate("48h")
+    sign.configure()
+    assert permitted() == ["48h0m0s"]
+    new = {"linkerd_identity_duration": "72h", "pki_take_over": [f"Vault policy {POLICY}"]}
+    for dummy in range(2):
+        sign.configure(**new)
+        assert permitted() == ["48h0m0s", "72h0m0s"]
+    certificate("72h0m0s")
+    for dummy in range(2):
+        sign.configure(**new)
+        assert permitted() == ["72h0m0s"]
+    certificate("2000h0m0s")  # the policy never permitted it
+    sign.configure(pki_take_over=new["pki_take_over"])
+    assert permitted() == ["48h0m0s"]
