@@ -15,11 +15,11 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import ownership
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.anchors import MULTICLUSTER
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.certified import namespace_of
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import adoption, phases, target
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import adoption, phases
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.observed import ObservedState
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.outlook import RENEWED_AFTER
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Cluster, Goal, Phase
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import candidate, chains
 
 Facts = dict[str, Any]
 CODES = {
@@ -294,7 +294,7 @@ def unusable_target(
     that expires.
     """
     if goal.target is None:
-        for reason in target.new_root_reasons(*options.new_root):
+        for reason in candidate.new_root_reasons(*options.new_root):
             message = f"Linkerd would refuse the new root {options.target}: {reason}."
             yield problem("target_unusable", "Vault", message)
         return
@@ -315,16 +315,21 @@ def unusable_target(
 
 
 def refused_below(observed: ObservedState, clusters: dict[str, Facts], root: str, at: datetime) -> list[str]:
-    """Why the clusters that have no identity issuer below a root yet would refuse one, and their workloads."""
+    """Why the clusters that have no identity issuer below a root yet would refuse one, and their workloads.
+
+    The clock of the controller can be behind that of Vault, which has just created the root.
+    """
     found: dict[str, None] = {}
     certificate = certs.parse_bundle(observed.facts[root]["certificate"])[0]
+    at = max(at, certificate.not_valid_before_utc)
     for cluster in observed.clusters:
         if cluster.signer != root:
             reading = clusters[cluster.name]["certificates"]
             domain = reading.get("trust_domain") or TRUST_DOMAIN
             workload = chains.workload_name(linkerd_namespace=namespace_of(reading), trust_domain=domain)
             name = clusters[cluster.name].get("identity_name") or IDENTITY_NAME
-            found |= dict.fromkeys(target.reasons(certificate, name, workload, at))
+            reasons = candidate.reasons(certificate, name, workload, at)
+            found |= dict.fromkeys(f"{one.subject}: {one.message}" for one in reasons)
     return list(found)
 
 
