@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a run removes a trust anchor that a mesh needs, or signs with a root that the mesh does not trust. Pure.
+"""Whether a run removes a trust anchor that a mesh needs, or signs with a CA that the mesh refuses. Pure.
 
 An anchor is needed when the identity issuer or the certificate of a pod chains to it, when a pod trusts it and
 trusts none of the anchors of the new bundle, or when the cluster has the extension linkerd-multicluster: the
@@ -21,6 +21,8 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography
     x509,
 )
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import candidate
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import linkerd as verifier
 
 GROUP = "cert-manager.io"  # of the kinds Issuer and ClusterIssuer
 MULTICLUSTER = "links.multicluster.linkerd.io"  # CRD of the extension, which both sides of a link have
@@ -39,6 +41,9 @@ class Plan:
     missing_root: str = ""  # name, for messages, of the root that Vault does not have yet
     root: str = ""  # PEM of the root in Vault; empty when it does not exist yet
     known: tuple[str, ...] = ()  # PEM of the CAs in Vault, which the signer may chain to
+    beside: tuple[str, ...] = ()  # PEM of the CAs in the mount of the signer: Vault returns those above the signer
+    identity: str = ""  # name in the certificate of the identity issuer
+    is_checked: bool = True  # whether the run calls linkerd check
     retired: frozenset[str] = frozenset()  # SHA-256 fingerprints of anchors that no linked cluster needs
     ca_of_secret: str = ""  # PEM of the ca.crt that cert-manager will write, if the Bundle reads the anchor from there
 
@@ -70,6 +75,9 @@ class Plan:
             "" if root in roots else f"The issuer {root} in mount {vault['mount']} of Vault",
             roots.get(root, ""),
             tuple(sorted({*roots.values(), *signers.values()})),
+            tuple(sorted({*signers.values()})),
+            linkerd["common_name"],
+            linkerd["check"] and not linkerd.get("is_in_git"),
             retired,
             ca,
         )
@@ -280,6 +288,27 @@ def _check_signer(result: Result, mesh: Mesh, plan: Plan) -> None:
             "nor a CA above it yet, so they would reject every workload certified after that. Distribute the "
             "certificate of its root first and restart the workloads. Do not change the signer before that (see "
             "docs/guides/rotation.md).",
+        )
+    elif signer:
+        _check_usable(result, mesh, plan, signer, above)
+
+
+def _check_usable(result: Result, mesh: Mesh, plan: Plan, signer: x509.Certificate, above: set[Key]) -> None:
+    """Whether Linkerd accepts what the signer signs. cert-manager uses it only when it renews the identity issuer."""
+    trusted = [one for one_key, one in mesh.anchors.items() if one_key in above]
+    beside = [certs.parse_bundle(one)[0] for one in plan.beside]
+    chain = [one for one in beside if key(one) in above and not certs.is_self_signed(one)]
+    workload = f"default.default.serviceaccount.{plan.identity}"
+    reasons = candidate.reasons(signer, plan.identity, workload, result.now, chain, trusted) if trusted else []
+    refused = [one for one in reasons if plan.is_checked or one.refused_by != (verifier.CHECK,)]
+    if refused:
+        result.problem(
+            "signer_unusable",
+            plan.signer_name,
+            f"The {plan.signer_name} would sign the next identity issuer, but Linkerd would refuse the certificates "
+            f"below it. {' '.join(f'{one.subject}: {one.message}.' for one in refused)} Nothing would show this "
+            "before the next renewal. Set vault_issuer_path to a CA that can sign identity issuers (see "
+            "docs/guides/real-clusters.md).",
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import anchors, linkerd, ownership, releases
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import LEAVE, Chart
@@ -22,7 +22,7 @@ def evaluate(
     cluster: str, found: Facts, requested: Facts, leaves: Facts | None = None, now: datetime | None = None
 ) -> Facts:
     """Problems, notes and decisions for one cluster. Only the components in `requested` are checked."""
-    result = Result(cluster)
+    result = Result(cluster, now or datetime.now(UTC))
     # The run writes nothing to a cluster whose objects come from Git, so only what Git would replace is checked.
     is_in_git = bool(requested.get("linkerd", {}).get("is_in_git"))
     may_be_older = bool(requested.get("allow_downgrade"))

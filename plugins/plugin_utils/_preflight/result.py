@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 Facts = dict[str, Any]
@@ -46,6 +47,7 @@ CHECKS = {
     "release_not_helm": "A component to take over was installed with Helm.",
     "release_pending": "No other Helm operation on the release is in progress.",
     "signer_untrusted": "Every meshed pod trusts the CA that will sign the identity issuer, or a CA above it.",
+    "signer_unusable": "Linkerd accepts certificates below the CA that will sign the identity issuer.",
     "trust_namespace_in_use": "A change of trust-manager's trust namespace breaks no other Bundle.",
     "trust_source_namespace": "The ConfigMap or Secret that the Bundle reads is in trust-manager's trust namespace.",
     "vault_mount_in_use": "The PKI engine is empty, has the root, or has another issuer of this collection.",
@@ -73,6 +75,7 @@ class Result:
     """The result for one cluster."""
 
     cluster: str
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
     problems: list[Facts] = field(default_factory=list)
     notes: list[Facts] = field(default_factory=list)
     decisions: Facts = field(default_factory=dict)

@@ -8,12 +8,18 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
+import hvac
 import pytest
-from support.running_mesh import running_mesh
+from cryptography import x509
+from support.running_mesh import CN, running_mesh
+
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import candidate
 
 ROOT = Path(__file__).resolve().parents[3]
+NOW = datetime.now(UTC)
 SPACE = "signer-in-another-mount"
 
 
@@ -51,16 +57,31 @@ def preflight(company, kubernetes, server, mount, tmp_path):
     groups = {"vault": {"hosts": {"v": {}}}, "clusters": {"hosts": {"production": {}}}}
     (tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": groups, "vars": variables}}))
 
-    def run_playbook(path: str) -> tuple[bool, str]:
+    def run_playbook(path: str, **more: str) -> tuple[bool, str]:
         command = ["ansible-playbook", "-i", tmp_path / "hosts.json", "playbooks/preflight.yml"]
-        more = json.dumps({"vault_issuer_path": path})
+        given = json.dumps({"vault_issuer_path": path, **more})
         environment = {**os.environ, "VAULT_TOKEN": server.token}
         done = subprocess.run(
-            [*command, "-e", more], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+            [*command, "-e", given], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )
         return done.returncode == 0, " ".join((done.stdout + done.stderr).split())
 
     return run_playbook
+
+
+@pytest.fixture
+def sign(server):
+    """A function that requests an identity issuer from an issuer in Vault, as cert-manager does."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "/dev/null"]
+    command = ["openssl", "req", *key, "-subj", f"/CN={CN}"]
+    csr = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def request(path: str) -> x509.Certificate:
+        data = {"common_name": CN, "alt_names": CN, "ttl": "48h", "csr": csr, "exclude_cn_from_sans": "true"}
+        answer = server.client.write_data(f"{path}/sign-intermediate", data=data)["data"]
+        return x509.load_pem_x509_certificate(answer["certificate"].encode())
+
+    return request
 
 
 def test_intermediate_below_the_trust_anchor_may_sign(preflight, company, server, mount):
@@ -71,3 +92,23 @@ def test_intermediate_below_the_trust_anchor_may_sign(preflight, company, server
     for path in (f"{mount}/issuer/linkerd-int", "none/issuer/linkerd-int"):
         ok, output = preflight(f"{path}/sign-intermediate")
         assert not ok and "[signer_untrusted]" in output and f"pod(s) ({SPACE}/web)" in output, output
+
+
+def test_intermediate_that_cannot_sign_an_identity_issuer_is_refused(preflight, company, mount, run, sign):
+    given = {"mount": company, "parent_mount": mount, "issuer_name": "no-room", "common_name": "no-room.test"}
+    run.ok("vault_pki_intermediate", **given, ttl="500h", max_path_length=0)
+    path = f"{company}/issuer/no-room"
+    ok, output = preflight(f"{path}/sign-intermediate")
+    assert not ok and "[signer_unusable]" in output and "signer_untrusted" not in output, output
+    with pytest.raises(hvac.exceptions.VaultError, match="path length"):  # as at the next renewal
+        sign(path)
+
+
+@pytest.mark.parametrize(("key_type", "bits"), [("ec", 256), ("ec", 384), ("ec", 521), ("rsa", 2048), ("ed25519", 0)])
+def test_the_assumed_issuer_has_the_signature_algorithm_of_vault(company, mount, run, sign, key_type, bits):
+    given = {"mount": company, "parent_mount": mount, "issuer_name": "other", "common_name": "other.test"}
+    more = {"key_type": key_type, "key_bits": bits} if bits else {"key_type": key_type}
+    made = run.ok("vault_pki_intermediate", **given, ttl="500h", max_path_length=1, **more)
+    signer = x509.load_pem_x509_certificate(made["issuer"]["certificate"].encode())
+    assumed = candidate.issuer_below(signer, CN, NOW)
+    assert assumed.signature_algorithm_oid == sign(f"{company}/issuer/other").signature_algorithm_oid

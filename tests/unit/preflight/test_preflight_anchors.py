@@ -90,15 +90,14 @@ def test_the_plan_is_what_linkerd_requests_and_what_vault_has():
 
     one, other = ONE["certificate"], OTHER["certificate"]
     asked = plan(TWO, signer=ONE, extra=(OTHER,))
-    assert of(asked) == Plan(
-        [TWO["certificate"], other], one, "issuer linkerd-root in mount pki of Vault", root=one, known=(one,)
-    )
+    found = {"root": one, "known": (one,), "beside": (one,), "identity": "identity.linkerd.cluster.local"}
+    assert of(asked) == Plan([TWO["certificate"], other], one, "issuer linkerd-root in mount pki of Vault", **found)
     from_secret = plan(TWO, signer=ONE, extra=(OTHER,), trust_source="secret")
     assert of(from_secret).anchors == [one, other]  # cert-manager writes the root of the signer into the Secret
     assert of(plan(extra=(OTHER,), trust_source="secret")).anchors == [other]
-    assert of(plan(signer=ONE, is_managed=False)) == Plan([], one, "", root=one, known=(one,))
+    assert of(plan(signer=ONE, is_managed=False)) == Plan([], one, "", **found)
     for change in ({"name": "other"}, {"group": "awspca.cert-manager.io"}):
-        assert of(plan(signer=ONE, issuer=OWN_ISSUER | change)) == Plan([], one, "", root=one, known=(one,))
+        assert of(plan(signer=ONE, issuer=OWN_ISSUER | change)) == Plan([], one, "", **found)
     del asked["vault"]  # the role linkerd alone
     assert of(asked) == Plan([TWO["certificate"], other], "", "")
 

@@ -151,7 +151,7 @@ def requested(**changes: Facts) -> Facts:
             "values": {}, "crds_values": {}, "cni": False,
             "creates_namespaces": True, "chart_version": "2026.6.3", "crds_chart_version": "2026.6.3",
             "trust_selector": {"matchLabels": {"kubernetes.io/metadata.name": "linkerd"}},
-            "duration": "48h", "renew_before": "25h",
+            "duration": "48h", "renew_before": "25h", "common_name": "identity.linkerd.cluster.local",
             "labels": {"linkerd.io/is-control-plane": "true"}, "annotations": {"linkerd.io/inject": "disabled"},
             "gateway_api": {"source": "install.yaml", "version": "1.5.1", "upgrade": False}, "has_configmap": True,
             "trust_source": "anchors", "trust_namespace": "linkerd-trust", "anchors": [], "extra_anchors": [],
