@@ -209,12 +209,20 @@ def signing_anchor(requested: Facts, vault: Facts | None) -> list[x509.Certifica
 def check_algorithms(result: Result, requested: Facts, anchor: list[x509.Certificate]) -> None:
     """The key and the signature of the trust anchor that signs.
 
-    linkerd check reads it from the Secret of the identity issuer, and does not read the other trust anchors.
+    linkerd check reads it from the Secret of the identity issuer, and does not read the other trust anchors. Nothing
+    else in Linkerd refuses it, so it does not stop a run that does not call linkerd check.
     """
     for one in anchor if requested["check"] else []:
         key_type, bits, dummy = certs.key_facts(one)
         problem = verifier.anchor_algorithm_problem(f"{key_type}:{bits}", certs.signature_algorithm(one))
-        if problem:
+        if problem and requested.get("is_in_git"):
+            result.note(
+                "anchor_refused",
+                f"trust anchor {anchors.named(one)}",
+                f"linkerd check refuses the trust anchor {anchors.named(one)}, so it fails in verify.yml. {problem}. "
+                "Rotate to another root (see docs/guides/rotation.md), or set linkerd_check to false.",
+            )
+        elif problem:
             result.problem(
                 "anchor_algorithm",
                 f"trust anchor {anchors.named(one)}",

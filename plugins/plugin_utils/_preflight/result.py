@@ -57,6 +57,7 @@ CHECKS = {
 # Code: what a note reports. A note does not stop the run.
 NOTES = {
     "anchor_dropped": "A trust anchor that nothing in the cluster needs is removed from the bundle.",
+    "anchor_refused": "linkerd check, which the run does not call, refuses the key or signature of the root.",
     "cluster_not_checked": "A cluster whose objects come from Git cannot be read, so its anchors are not checked.",
     "definitions_newer": "The release linkerd-crds is newer than the requested chart and is not changed.",
     "definitions_protected": "CRDs get helm.sh/resource-policy: keep before their release is upgraded.",

@@ -11,7 +11,8 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from worlds import certificate, check, empty, requested
+from test_preflight_anchors import from_git, plan, running
+from worlds import certificate, check, codes, empty, pods, requested
 
 from ansible_collections.servicemesh.pki.plugins.filter.preflight import preflight_vault
 
@@ -40,6 +41,10 @@ def test_linkerd_check_accepts_the_root_that_signs(own, digest, accepted):
     assert found(other, root["certificate"]) == []
     assert found(other, extra_anchors=[root["certificate"]]) == []
     assert found(root["certificate"], check=False) == []
+    # Linkerd itself accepts it, and a run does not call linkerd check if a GitOps controller applies the objects.
+    for cluster in (empty(), running([root], None, [pods("shop/web-1", trust=(root,))])):
+        result = check(cluster, from_git(plan(root, signer=root)))
+        assert (codes(result), codes(result, "notes")) == ([], [] if accepted else ["anchor_refused"])
 
 
 @pytest.mark.parametrize(("new_key", "accepted"), [
