@@ -18,6 +18,7 @@ from support.plays import LOCAL
 from support.templates import trusted
 
 ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("defaults", "vars")
 CONTENT = {"apiVersion": "v1", "kind": "Config", "clusters": [], "contexts": [], "users": []}
 
 
@@ -52,6 +53,15 @@ def test_the_preflight_checks_accept_the_content_of_a_kubeconfig():
     for kubeconfig, expected in ((CONTENT, True), ("/nonexistent", False), ("/", True)):
         given = {**trusted(variables), "pki_kubernetes": {"kubeconfig": kubeconfig}}
         assert Templar(DataLoader(), variables=given).template(trusted("{{ has_kubeconfig }}")) is expected
+
+
+def test_the_preflight_checks_get_the_codes_that_verify_allows():
+    defaults, variables = (yaml.safe_load((ROOT / f"roles/preflight/{part}/main.yml").read_text()) for part in PARTS)
+    given = {**trusted(defaults), **trusted(variables), "preflight_requested": {}}
+    for allowed in ({}, {"pki_verify_allowed": ["anchor_not_a_root"]}):
+        templar = Templar(DataLoader(), variables={**given, **allowed})
+        request = templar.template(trusted("{{ __preflight_request }}"))
+        assert request["verify_allowed"] == allowed.get("pki_verify_allowed", [])
 
 
 def verify(folder: Path, **variables) -> subprocess.CompletedProcess:

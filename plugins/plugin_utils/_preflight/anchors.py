@@ -44,6 +44,7 @@ class Plan:
     beside: tuple[str, ...] = ()  # PEM of the CAs in the mount of the signer: Vault returns those above the signer
     identity: str = ""  # name in the certificate of the identity issuer
     is_checked: bool = True  # whether the run calls linkerd check
+    accepted: frozenset[str] = frozenset()  # codes that verify.yml does not report as errors
     retired: frozenset[str] = frozenset()  # SHA-256 fingerprints of anchors that no linked cluster needs
     ca_of_secret: str = ""  # PEM of the ca.crt that cert-manager will write, if the Bundle reads the anchor from there
 
@@ -78,6 +79,7 @@ class Plan:
             tuple(sorted({*signers.values()})),
             linkerd["common_name"],
             linkerd["check"] and not linkerd.get("is_in_git"),
+            frozenset(requested.get("verify_allowed") or []),
             retired,
             ca,
         )
@@ -170,8 +172,11 @@ def check(result: Result, found: Facts, plan: Plan, leaves: Facts | None = None)
 
 
 def _check_root(result: Result, mesh: Mesh, plan: Plan, planned: dict[Key, x509.Certificate]) -> None:
-    """An intermediate CA as the trust anchor, unless the mesh trusts it already: then another anchor is a rotation."""
-    root = certs.parse_bundle(plan.root)[0] if plan.root else None
+    """An intermediate CA as the trust anchor, unless the mesh trusts it already: then another anchor is a rotation.
+
+    Other clusters of the mesh may trust it already. That is the case if verify.yml accepts it.
+    """
+    root = certs.parse_bundle(plan.root)[0] if plan.root and "anchor_not_a_root" not in plan.accepted else None
     if root and not certs.is_self_signed(root) and key(root) in planned.keys() - mesh.anchors.keys():
         result.problem(
             "anchor_not_a_root",
@@ -179,7 +184,8 @@ def _check_root(result: Result, mesh: Mesh, plan: Plan, planned: dict[Key, x509.
             f"The issuer of pki_root_issuer_name, {named(root)}, is not self-signed, so it is not a root. As the trust "
             "anchor, verify.yml and rotate_trust_anchor.yml would refuse it. Set pki_vault_mount and "
             "pki_root_issuer_name to the root above it, and vault_issuer_path to the path at which this issuer signs "
-            "(see docs/guides/real-clusters.md).",
+            "(see docs/guides/real-clusters.md). If it already is the trust anchor of other clusters of the mesh, add "
+            "anchor_not_a_root to pki_verify_allowed.",
         )
 
 
