@@ -64,6 +64,21 @@ def test_the_preflight_checks_get_the_codes_that_verify_allows():
         assert request["verify_allowed"] == allowed.get("pki_verify_allowed", [])
 
 
+@pytest.mark.parametrize(("read", "mounts", "expected"), [
+    ({}, {}, "pki"),
+    ({}, {"pki_vault_mount": "/int/"}, "int"),
+    ({"vault_pki_preflight": {"mount": "company"}}, {"pki_vault_mount": "int"}, "company"),  # vault_pki_mount
+    ({"vault_pki_preflight": {}}, {"pki_vault_mount": "int"}, "int"),
+])  # fmt: skip
+@pytest.mark.parametrize("groups", [{"vault": ["v"]}, {"vault": []}, {}])
+def test_the_mount_of_the_root_is_the_one_that_was_read(groups, read, mounts, expected):
+    variables = yaml.safe_load((ROOT / "roles/vault_issuer/vars/main.yml").read_text())
+    hosts = {"v": read, "berlin": {} if groups.get("vault") else read}
+    given = {**trusted(variables), **mounts, "groups": groups, "hostvars": hosts, "inventory_hostname": "berlin"}
+    templar = Templar(DataLoader(), variables=given)
+    assert templar.template(trusted("{{ __vault_issuer_root_mount }}")) == expected
+
+
 def verify(folder: Path, **variables) -> subprocess.CompletedProcess:
     """Run verify.yml without anything that responds."""
     given = {

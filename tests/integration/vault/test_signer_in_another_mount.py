@@ -104,6 +104,12 @@ def test_intermediate_that_cannot_sign_an_identity_issuer_is_refused(preflight, 
         sign(path)
 
 
+def test_signer_is_read_if_only_the_role_variable_names_the_mount_of_the_root(preflight, company, mount):
+    path = f"{company}/issuer/linkerd-int/sign-intermediate"
+    ok, output = preflight(path, pki_vault_mount=company, vault_pki_mount=mount)
+    assert ok, output
+
+
 @pytest.mark.parametrize(("key_type", "bits"), [("ec", 256), ("ec", 384), ("ec", 521), ("rsa", 2048), ("ed25519", 0)])
 def test_the_assumed_issuer_has_the_signature_algorithm_of_vault(company, mount, run, sign, key_type, bits):
     given = {"mount": company, "parent_mount": mount, "issuer_name": "other", "common_name": "other.test"}
