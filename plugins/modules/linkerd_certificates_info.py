@@ -171,14 +171,16 @@ failed_attempts:
 cert_manager_issuer:
   description:
     - The issuer of cert-manager that the Certificate names. C(where) is its kind and name, C(ready) whether it has the
-      condition C(Ready) for its current generation, C(path) the path in Vault that signs. None if it cannot be read.
+      condition C(Ready) for its current generation, C(path) the path in Vault that signs.
+    - An issuer that does not exist is not ready. None if it cannot be read.
   returned: success
   type: dict
   version_added: 0.3.0
 bundle:
   description:
     - The Bundle from which trust-manager writes the ConfigMap. C(where) is its kind and name, C(ready) whether it has
-      the condition C(Synced) for its current generation. None if it cannot be read.
+      the condition C(Synced) for its current generation.
+    - A Bundle that does not exist is not ready. None if it cannot be read.
   returned: success
   type: dict
   version_added: 0.3.0
@@ -373,7 +375,7 @@ def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
         "signer": sources.secret_source(secret, namespace, "ca.crt", issuer_problem),
         "renewal_time": sources.renewal_time(certificate),
         "certificate_missing": sources.certificate_missing(secret, certificate_problem),
-        **controllers.states(lambda reference: read(cluster, reference)[0], certificate, anchors["bundle"]),
+        **controllers.states(lambda reference: read(cluster, reference), certificate, anchors["bundle"]),
         "trust_domain": sources.trust_domain(values),
         "pods": sources.pod_groups(pods, anchors["changed_at"]),
         "pods_problem": pods_problem,

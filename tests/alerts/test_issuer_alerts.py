@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 HOUR, MINUTE = 3600, 60
 END = "certmanager_certificate_expiration_timestamp_seconds"
 END += '{cluster="c", namespace="linkerd", name="linkerd-identity-issuer"}'
@@ -44,8 +46,9 @@ def failing(minute: int) -> int:
 
 def test_cluster_issuer_that_is_not_ready(expect_with):
     expect = expect_with(monitoring_issuer_kind="ClusterIssuer")
-    series = {CLUSTER_READY: failing, REPORTED_READY: failing, READY: constant(1)}
     labels = {"cluster": "c", "object": "ClusterIssuer vault"}
+    reported = REPORTED_READY.replace('"reported"', f'"{labels["object"]}"')
+    series = {CLUSTER_READY: failing, reported: failing, READY: constant(1)}
     expect("MeshCertManagerIssuerNotReady", series, [150], labels)
     expect("MeshCertManagerIssuerNotReady", series, [50, 235])
 
@@ -54,6 +57,16 @@ def test_issuer_of_another_kind_with_the_same_name_is_not_of_the_mesh(expect, ex
     alert = "MeshCertManagerIssuerNotReady"
     expect(alert, {READY: constant(1), CLUSTER_READY: constant(0)}, [60])
     expect_with(monitoring_issuer_kind="ClusterIssuer")(alert, {CLUSTER_READY: constant(1), READY: constant(0)}, [60])
+
+
+@pytest.mark.parametrize(
+    ("kind", "series", "where"),
+    [("Issuer", READY, "Issuer linkerd/vault"), ("ClusterIssuer", CLUSTER_READY, "ClusterIssuer vault")],
+)
+def test_issuer_that_is_ready_since_the_report(expect_with, kind, series, where):
+    reported = REPORTED_READY.replace('"reported"', f'"{where}"')
+    expect = expect_with(monitoring_issuer_kind=kind)
+    expect("MeshCertManagerIssuerNotReady", {series: constant(1), reported: constant(0)}, [60])
 
 
 def test_issuer_of_another_kind_does_not_hide_the_report(expect):

@@ -11,8 +11,10 @@ from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Expectation, ObjectReference
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 
 Object = dict[str, Any]
+Read = Callable[[ObjectReference], tuple[Object | None, str]]
 CERT_MANAGER, TRUST_MANAGER = "cert-manager.io/v1", "trust.cert-manager.io/v1alpha1"
 EXPIRES = "servicemesh.pki/credential-expires"  # the annotation that the role vault_issuer writes
 
@@ -50,31 +52,32 @@ def credential(issuer: Object | None) -> dict[str, str] | None:
     return {"where": f"Secret {place}{secret['name']}", "not_after": str(end)}
 
 
-def state(reference: ObjectReference | None, found: Object | None, condition: str) -> dict[str, Any] | None:
-    """Return whether an object has a condition for its current generation. None if the object cannot be read."""
-    if reference is None or found is None:
-        return None
+def state(reference: ObjectReference, found: Object | None, problem: str, condition: str) -> dict[str, Any] | None:
+    """Return whether an object has a condition for its current generation. None if the object cannot be read.
+
+    `problem` is the predicate of an object that was not found. One that does not exist is not ready.
+    """
+    if found is None:
+        return {"where": str(reference), "ready": False} if problem == sources.MISSING else None
     expected = Expectation(reference.api_version, reference.kind, reference.name, reference.namespace, condition)
     return {"where": str(reference), "ready": conditions.unmet_reason(found, expected) is None}
 
 
-def issuer_state(reference: ObjectReference | None, issuer: Object | None) -> dict[str, Any] | None:
+def issuer_state(reference: ObjectReference, issuer: Object | None, problem: str) -> dict[str, Any] | None:
     """Return whether an issuer of cert-manager is Ready, and the path in Vault that signs its certificates."""
-    found = state(reference, issuer, "Ready")
+    found = state(reference, issuer, problem, "Ready")
     path = (((issuer or {}).get("spec") or {}).get("vault") or {}).get("path")
     return found and {**found, "path": path}
 
 
-def states(
-    read: Callable[[ObjectReference], Object | None], certificate: Object | None, bundle: str | None
-) -> dict[str, Any]:
-    """Return what both controllers report. `read` returns None for an object that it cannot read."""
+def states(read: Read, certificate: Object | None, bundle: str | None) -> dict[str, Any]:
+    """Return what both controllers report. `read` returns an object, or None and the predicate of its reference."""
     reference = issuer_of(certificate)
-    issuer = read(reference) if reference else None
+    issuer, problem = read(reference) if reference else (None, "")
     source = ObjectReference(TRUST_MANAGER, "Bundle", bundle) if bundle else None
     return {
         "failed_attempts": failed_attempts(certificate),
-        "cert_manager_issuer": issuer_state(reference, issuer),
-        "bundle": state(source, read(source) if source else None, "Synced"),
+        "cert_manager_issuer": issuer_state(reference, issuer, problem) if reference else None,
+        "bundle": state(source, *read(source), "Synced") if source else None,
         "credential": credential(issuer),
     }

@@ -90,6 +90,16 @@ def test_certificates_without_private_key(read):
     assert "private key" not in json.dumps(found)
 
 
+def test_bundle_that_was_deleted(api, read):
+    """The ConfigMap that trust-manager wrote remains, and nothing distributes trust anchors."""
+    path, merge = f"{CORE}/linkerd/configmaps/linkerd-identity-trust-roots", "application/merge-patch+json"
+    label = "trust.cert-manager.io/bundle"
+    api.call("PATCH", path, {"metadata": {"labels": {label: "roots"}}}, merge)
+    assert read()["bundle"] == {"where": "Bundle roots", "ready": False}
+    api.call("PATCH", path, {"metadata": {"labels": {label: None}}}, merge)
+    assert read()["bundle"] is None
+
+
 def test_certificate_that_was_deleted(api, read):
     """The Secret that cert-manager wrote remains."""
     path, name = f"{CORE}/linkerd/secrets/linkerd-identity-issuer", "linkerd-identity-issuer"

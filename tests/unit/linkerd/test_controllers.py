@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
-from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import controllers
+from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import controllers, sources
 
 CERTIFICATE = {"metadata": {"name": "linkerd-identity-issuer", "namespace": "linkerd"}, "spec": {"issuerRef": {}}}
 END = "2026-12-01T00:00:00Z"
@@ -56,7 +56,8 @@ def condition(status: str, **more: int) -> dict:
     ],
 )
 def test_condition_of_current_generation(found, expected):
-    state = controllers.state(ObjectReference(controllers.TRUST_MANAGER, "Bundle", "roots"), found, "Synced")
+    reference = ObjectReference(controllers.TRUST_MANAGER, "Bundle", "roots")
+    state = controllers.state(reference, found, "" if found else "cannot be read: forbidden", "Synced")
     assert state == (None if expected is None else {"where": "Bundle roots", "ready": expected})
 
 
@@ -85,17 +86,27 @@ def test_annotation_of_an_earlier_auth_method_is_ignored():
 
 def test_issuer_that_does_not_sign_with_vault_has_no_path():
     reference = ObjectReference(controllers.CERT_MANAGER, "Issuer", "ca", "linkerd")
-    assert controllers.issuer_state(reference, {"metadata": {}, "spec": {"ca": {}}})["path"] is None
-    assert controllers.issuer_state(reference, None) is None
+    assert controllers.issuer_state(reference, {"metadata": {}, "spec": {"ca": {}}}, "")["path"] is None
+
+
+SIGNED = {**CERTIFICATE, "spec": {"issuerRef": {"name": "vault"}}}
 
 
 def test_states_of_objects_that_can_be_read():
     objects = {"Issuer linkerd/vault": issuer({"tokenSecretRef": {"name": "one"}}), "Bundle roots": condition("True")}
-    certificate = {**CERTIFICATE, "spec": {"issuerRef": {"name": "vault"}}}
-    assert controllers.states(lambda reference: objects.get(str(reference)), certificate, "roots") == {
+    assert controllers.states(lambda reference: (objects[str(reference)], ""), SIGNED, "roots") == {
         "failed_attempts": 0,
         "cert_manager_issuer": {"where": "Issuer linkerd/vault", "ready": False, "path": "pki/root/sign-intermediate"},
         "bundle": {"where": "Bundle roots", "ready": True},
         "credential": None,
     }
-    assert set(controllers.states(lambda reference: None, None, None).values()) == {None}
+
+
+def test_states_of_objects_that_do_not_exist():
+    """A prune of GitOps or a wrong name. An object that is not permitted to be read may exist."""
+    states = controllers.states(lambda reference: (None, sources.MISSING), SIGNED, "roots")
+    assert states["cert_manager_issuer"] == {"where": "Issuer linkerd/vault", "ready": False, "path": None}
+    assert states["bundle"] == {"where": "Bundle roots", "ready": False}
+    forbidden = controllers.states(lambda reference: (None, "cannot be read: forbidden"), SIGNED, "roots")
+    assert forbidden["cert_manager_issuer"] is forbidden["bundle"] is None
+    assert set(controllers.states(lambda reference: (None, sources.MISSING), None, None).values()) == {None}
