@@ -133,6 +133,29 @@ def test_object_of_others_stays(playbook):
     assert playbook.config_map("servicemesh-pki-monitoring")["data"] == {"own": "text"}
 
 
+def test_trust_manager_in_another_namespace(playbook):
+    container = {"name": "trust-manager", "image": "none", "args": ["--trust-namespace=linkerd-trust"]}
+    labels = {"app": "trust-manager"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    deployment = {
+        "metadata": {"name": "trust-manager"},
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    }
+    path = f"/apis/apps/v1/namespaces/{playbook.namespace}/deployments"
+    playbook.kubernetes.call("POST", path, {"apiVersion": "apps/v1", "kind": "Deployment", **deployment})
+    # Linkerd's namespace is read without a webhook, which the API server would call.
+    mesh = {"monitoring_linkerd_namespace": playbook.namespace}
+    changes, output = playbook.run(fails=True, **mesh)
+    assert (changes, playbook.names()) == (0, set())
+    assert "monitoring_trust_manager_namespace" in output and playbook.namespace in output
+    assert playbook.run(**mesh, trust_manager_namespace=playbook.namespace)[0] == 1
+    jobs = yaml.safe_load(playbook.config_map("servicemesh-pki-monitoring")["data"]["scrape.yml"])["scrape_configs"]
+    found = {job["job_name"]: job["kubernetes_sd_configs"][0]["namespaces"]["names"] for job in jobs}
+    assert found["servicemesh-pki-trust-manager"] == [playbook.namespace]
+    assert found["servicemesh-pki-cert-manager"] == ["cert-manager"]
+    assert playbook.run(**mesh, monitoring_scrape=False)[0] == 1
+
+
 PATHS = {
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",

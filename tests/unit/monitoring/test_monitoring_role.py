@@ -82,6 +82,18 @@ def test_objects_follow_the_operator(variables, kinds):
     assert {one["metadata"]["namespace"] for one in found} == {"linkerd"}
 
 
+@pytest.mark.parametrize("name", ["cert-manager", "trust-manager"])
+def test_controllers_in_different_namespaces_are_scraped(name):
+    """With the variables of the roles that install them, and with those of this role."""
+    variable = f"{name.replace('-', '_')}_namespace"
+    for given in ({variable: "own"}, {f"monitoring_{variable}": "own"}):
+        jobs = {one["job_name"]: one for one in alert_rules.evaluate("__monitoring_scrape_jobs", **given)}
+        monitors = {one["metadata"]["name"]: one for one in alert_rules.evaluate("__monitoring_pod_monitors", **given)}
+        found = jobs.pop(f"servicemesh-pki-{name}")["kubernetes_sd_configs"][0]["namespaces"]["names"]
+        assert found == monitors[f"servicemesh-pki-{name}"]["spec"]["namespaceSelector"]["matchNames"] == ["own"]
+        assert "own" not in str(list(jobs.values()))
+
+
 def test_pod_monitor_selects_pods_of_one_namespace():
     found = {one["metadata"]["name"]: one["spec"] for one in alert_rules.evaluate("__monitoring_pod_monitors")}
     identity = found["servicemesh-pki-linkerd-identity"]
