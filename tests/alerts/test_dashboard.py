@@ -26,6 +26,13 @@ def test_promtool_parses_query(title, query, promtool):
     assert done.returncode == 0, done.stderr
 
 
+def test_promtool_parses_the_selector_of_the_clusters(promtool):
+    [variable] = [one for one in DASHBOARD["templating"]["list"] if one["name"] == "cluster"]
+    selector = variable["query"]["query"].removeprefix("label_values(").removesuffix(", cluster)")
+    done = promtool("promql", "format", selector, "--experimental")
+    assert done.returncode == 0, done.stderr
+
+
 def test_invalid_query_is_refused(promtool):
     assert promtool("promql", "format", "sum(", "--experimental").returncode != 0
 

@@ -127,6 +127,19 @@ def test_dashboard_reads_the_certificate_of_the_mesh_from_the_rules():
     assert set(re.findall(r"servicemesh_pki:[\w:]+", queries)) <= records
 
 
+def test_all_clusters_of_the_dashboard_need_no_report():
+    """Where the variable has no values, Grafana would replace All by an empty text."""
+    [variable] = [one for one in DASHBOARD["templating"]["list"] if one["name"] == "cluster"]
+    assert variable["includeAll"] and re.fullmatch(variable["allValue"], "berlin")
+    selected = re.search(r'__name__=~"(.+?)"', variable["query"]["query"])[1]
+    assert variable["definition"] == variable["query"]["query"]
+    queries = " ".join(one["expr"] for panel in DASHBOARD["panels"] for one in panel["targets"])
+    validity = set(re.findall(r"[a-z_:]*(?:not_after|cert_ttl)[a-z_:]*seconds", queries))
+    assert "issuer_cert_ttl_seconds" in validity
+    others = ("credential", "workload")  # of clusters that have other metrics, too
+    assert [one for one in validity if not re.fullmatch(selected, one) and not any(map(one.__contains__, others))] == []
+
+
 def test_panels_use_the_chosen_data_source():
     sources = {json.dumps(one["datasource"]) for panel in DASHBOARD["panels"] for one in (panel, *panel["targets"])}
     assert sources == {json.dumps({"type": "prometheus", "uid": "${datasource}"})}
