@@ -21,6 +21,7 @@ def lifetime(anchors: Sequence[x509.Certificate], duration: str, renew_before: s
     """Return `problems` as sentences, and `last_issue`, the last time at which an issuer expires before its anchor.
 
     The first anchor is the one that signs. `ttl` is the duration as cert-manager sends it to Vault: as Go writes it.
+    `renew_before_seconds` is how long an issuer is still valid when it is renewed.
     """
     seconds, seconds_before = durations.seconds(duration), durations.seconds(renew_before)
     problems = [
@@ -40,7 +41,12 @@ def lifetime(anchors: Sequence[x509.Certificate], duration: str, renew_before: s
         if now > last:
             problems.append(_outlives(anchors[0], duration, now))
     ttl = f"{seconds // 3600}h{seconds % 3600 // 60}m{seconds % 60}s"
-    return {"problems": problems, "last_issue": certs.iso(last) if last else None, "ttl": ttl}
+    return {
+        "problems": problems,
+        "last_issue": certs.iso(last) if last else None,
+        "ttl": ttl,
+        "renew_before_seconds": seconds_before,
+    }
 
 
 def _outlives(signer: x509.Certificate, duration: str, now: datetime) -> str:

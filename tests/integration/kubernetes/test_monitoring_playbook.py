@@ -156,6 +156,15 @@ def test_trust_manager_in_another_namespace(playbook):
     assert playbook.run(**mesh, monitoring_scrape=False)[0] == 1
 
 
+def test_alert_before_each_renewal_is_refused(playbook):
+    short = {"linkerd_identity_duration": "24h", "linkerd_identity_renew_before": "8h"}
+    changes, output = playbook.run(fails=True, **short)
+    assert (changes, playbook.names()) == (0, set())
+    assert "monitoring_issuer_hours" in output and "MeshIdentityIssuerExpires" in output
+    playbook.run(fails=True, **short, monitoring_issuer_hours=8)
+    assert playbook.run(**short, monitoring_issuer_hours=7)[0] == 1
+
+
 PATHS = {
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",

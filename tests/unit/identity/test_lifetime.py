@@ -33,7 +33,12 @@ def anchor() -> str:
 
 def test_durations_of_workshop_fit_new_root(anchor):
     plan = identity_lifetime(anchor, "48h", "25h", at="2026-11-24T12:00:00Z")
-    assert plan == {"problems": [], "last_issue": "2027-02-20T12:00:00Z", "ttl": "48h0m0s"}
+    assert plan == {
+        "problems": [],
+        "last_issue": "2027-02-20T12:00:00Z",
+        "ttl": "48h0m0s",
+        "renew_before_seconds": 25 * 3600,
+    }
 
 
 @pytest.mark.parametrize(("at", "fits"), [("2027-02-20T12:00:00Z", True), ("2027-02-20T12:00:01Z", False)])
