@@ -8,6 +8,7 @@ In a test of promtool the time begins at 0, so a certificate with the end 40 * D
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +27,7 @@ ANCHOR = (
 )
 INTERMEDIATE = ANCHOR.replace('"anchor"', '"intermediate"').replace("}", ', fingerprint_sha256="1"}')
 REPORTED_END = ANCHOR.replace('"anchor"', '"issuer"')
-ROOTS = 'configmap_namespace="n", configmap_name="linkerd-identity-trust-roots"'
+ROOTS = 'configmap_namespace="linkerd", configmap_name="linkerd-identity-trust-roots"'
 X509 = f'x509_cert_not_after{{cluster="c", {ROOTS}, subject_CN="s", serial_number="1"}}'
 CERTIFICATE = '{cluster="c", namespace="linkerd", name="linkerd-identity-issuer"}'
 END = f"certmanager_certificate_expiration_timestamp_seconds{CERTIFICATE}"
@@ -77,13 +78,15 @@ OBJECT = {"cluster": "c", "object": "o"}
 NAMED = {**OBJECT, "subject": "s"}
 BY_EXPORTER = {
     "cluster": "c",
-    "object": "ConfigMap n/linkerd-identity-trust-roots",
+    "object": "ConfigMap linkerd/linkerd-identity-trust-roots",
     "subject": "CN=s",
     "serial_number": "1",
 }
 SIGNED = {**NAMED, "fingerprint_sha256": "1"}
 BY_VAULT = {"vault": "v"}
 ISSUER = {"cluster": "c", "object": "Issuer linkerd/vault"}
+REFUSED = {"cluster": "c", "object": "Certificate linkerd/linkerd-identity-issuer"}
+OF_ANY_TEAM = ("the Bundles", "a Certificate of a Vault issuer")  # objects whose number of errors is that of all
 CASES = {
     "anchor 90": Case("MeshTrustAnchorExpires", {ANCHOR: remaining((93, 91, 93))}, NAMED, "info"),
     "anchor 30": Case("MeshTrustAnchorExpires", {ANCHOR: remaining((400, 31, 400))}, NAMED),
@@ -93,6 +96,12 @@ CASES = {
     "anchor of the exporter, beside a new one of the same name": Case(
         "MeshTrustAnchorExpires",
         {X509: remaining((400, 8, 400)), X509.replace('"1"', '"2"'): remaining((400, 400, 400))},
+        BY_EXPORTER,
+        "critical",
+    ),
+    "anchor of the exporter, which also reads what the Bundle writes into other namespaces": Case(
+        "MeshTrustAnchorExpires",
+        {X509: remaining((400, 8, 400)), X509.replace('"linkerd"', '"team"'): remaining((8, 8, 8))},
         BY_EXPORTER,
         "critical",
     ),
@@ -116,6 +125,11 @@ CASES = {
         {"cluster": "c", "object": "the Bundles"},
     ),
     "no anchors": Case("MeshTrustAnchorsUnwatched", {ANCHOR: (4e7, None, 4e7)}, {"source": "anchor"}),
+    "no anchors of the mesh, beside a ConfigMap of another namespace": Case(
+        "MeshTrustAnchorsUnwatched",
+        {ANCHOR: (4e7, None, 4e7), X509.replace('"linkerd"', '"team"'): (4e7, 4e7, 4e7)},
+        {"source": "anchor"},
+    ),
     "not renewed": Case("MeshIdentityIssuerNotRenewed", {RENEWAL: (3 * HOUR, 0.75 * HOUR, 99 * HOUR)}),
     "not renewed, beside a Certificate of another namespace": Case(
         "MeshIdentityIssuerNotRenewed",
@@ -164,10 +178,13 @@ CASES = {
         },
         severity="critical",
     ),
-    "refused": Case("MeshCertificateRequestRefused", {'servicemesh_pki_issuance_failures{cluster="c"}': (0, 3, 0)}),
+    "refused": Case(
+        "MeshCertificateRequestRefused", {'servicemesh_pki_issuance_failures{cluster="c"}': (0, 3, 0)}, REFUSED
+    ),
     "refused login": Case(
         "MeshCertificateRequestRefused",
         {LOGIN: counter},
+        {"cluster": "c", "object": "a Certificate of a Vault issuer"},
     ),
     "Issuer": Case("MeshCertManagerIssuerNotReady", {READY: (1, 0, 1)}, ISSUER),
     "Issuer without honor_labels": Case(
@@ -181,6 +198,14 @@ CASES = {
         ISSUER,
     ),
     "Issuer according to the report": Case("MeshCertManagerIssuerNotReady", {REPORTED: (1, 0, 1)}, ISSUER),
+    "Issuer that was deleted, with its metric": Case(
+        "MeshCertManagerIssuerNotReady", {READY: (1, None, 1), REPORTED: (1, 0, 1)}, ISSUER
+    ),
+    "Issuer that only the Certificate names": Case(
+        "MeshCertManagerIssuerNotReady",
+        {READY: (1, 1, 1), REPORTED.replace("vault", "missing"): (None, 0, None)},
+        {"cluster": "c", "object": "Issuer linkerd/missing"},
+    ),
     "Issuer according to the report, beside other issuers": Case(
         "MeshCertManagerIssuerNotReady",
         {
@@ -239,6 +264,39 @@ def test_alert_fires_and_recovers(name, promtool, plain_rules, tmp_path):
     (tmp_path / "test.yml").write_text(yaml.safe_dump(test_of(CASES[name], plain_rules)))
     done = promtool("test", "rules", str(tmp_path / "test.yml"))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+NAMES = {
+    "cluster": "berlin",
+    "object": "Kind space/name",
+    "subject": "CN=name",
+    "vault": "https://vault.example.com",
+}
+
+
+def named(series: str) -> str:
+    """A series whose labels have values that a text does not contain by chance."""
+    return re.sub(rf'\b({"|".join(NAMES)})="."', lambda found: f'{found[1]}="{NAMES[found[1]]}"', series)
+
+
+def annotations(case: Case, promtool: Any, rules_file: Any, folder: Any) -> dict[str, str]:
+    """The texts of the alert, which promtool prints because the test expects none."""
+    series = {named(name): case.values(given) for name, given in case.series.items()}
+    content = alert_rules.promtool_test(rules_file, case.alert, series, {EVALUATED[1]: []})
+    (folder / "test.yml").write_text(yaml.safe_dump(content))
+    done = promtool("test", "rules", str(folder / "test.yml"))
+    [found] = re.findall(r"Annotations:\{(.*)\}", done.stderr)
+    return dict(re.findall(r'(\w+)="([^"]*)"', found))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_summary_names_what_the_labels_do(name, promtool, rules_file, tmp_path):
+    """The description of an alert on the errors of all teams does not blame the mesh."""
+    case = CASES[name]
+    texts = annotations(case, promtool, rules_file, tmp_path)
+    labels = {label: NAMES.get(label, value) if len(value) == 1 else value for label, value in case.labels.items()}
+    assert [label for label in (*NAMES, "code") if labels.get(label, "") not in texts["summary"]] == []
+    assert ("another team" in texts["description"]) == (labels.get("object") in OF_ANY_TEAM)
 
 
 @pytest.mark.parametrize("name", ["anchor 7", "stale", "issuer expires"])

@@ -44,7 +44,7 @@ RETRIES = {
     "cert-manager": Retries(
         "MeshCertificateRequestRefused",
         'certmanager_controller_sync_error_count{cluster="c", controller="certificaterequests-issuer-vault"}',
-        LABELS,
+        {**LABELS, "object": "a Certificate of a Vault issuer"},
         5,
         300,
     ),
