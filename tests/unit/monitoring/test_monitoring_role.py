@@ -15,7 +15,8 @@ from support import alert_rules
 
 ROOT = Path(__file__).resolve().parents[3]
 
-ALERTS = [rule for group in alert_rules.rules()["groups"] for rule in group["rules"] if "alert" in rule]
+RULES = alert_rules.rules()
+ALERTS = [rule for group in RULES["groups"] for rule in group["rules"] if "alert" in rule]
 DASHBOARD = json.loads((alert_rules.ROLE / "files/dashboard.json").read_text())
 CRDS = {"results": [{"resources": [{}]}, {"resources": [{}]}]}
 WITHOUT = {"results": [{"resources": [{}]}, {"resources": []}]}
@@ -44,6 +45,37 @@ def test_guide_lists_every_alert():
     rows = re.findall(r"^\| `(Mesh\w+)` \| (\w+(?:, \w+)*) \|", (ROOT / "docs/guides/monitoring.md").read_text(), re.M)
     listed = {(name, severity) for name, severities in rows for severity in severities.split(", ")}
     assert listed == {(rule["alert"], rule["labels"]["severity"]) for rule in ALERTS}
+
+
+# Beginnings of the metrics of each source in the picture of the guide.
+SOURCES = {
+    "report": "servicemesh_pki_",
+    "exporter": "x509_",
+    "trust": "controller_runtime_",
+    "certificates": "certmanager_",
+    "identity": "issuer_cert_ttl_",
+}
+
+
+def expanded(expression: str) -> str:
+    """The expression with what the rules record."""
+    records = {rule["record"]: rule["expr"] for group in RULES["groups"] for rule in group["rules"] if "record" in rule}
+    return re.sub("|".join(records), lambda name: f"({records[name[0]]})", expression)
+
+
+def test_picture_of_the_guide_shows_the_sources_of_each_alert():
+    [picture] = re.findall(r"```mermaid\n(.*?)```", (ROOT / "docs/guides/monitoring.md").read_text(), re.DOTALL)
+    alerts = {node: set(names.split("<br/>")) for node, names in re.findall(r'(\w+)\["(Mesh.+?)"\]', picture)}
+    assert sum(map(len, alerts.values())) == len({rule["alert"] for rule in ALERTS})
+    arrows = {source: nodes.split(" & ") for source, nodes in re.findall(r"(\w+) --> ([\w &]+)\n", picture)}
+    shown = {(source, name) for source, nodes in arrows.items() for node in nodes for name in alerts[node]}
+    used = {
+        (source, rule["alert"])
+        for rule in ALERTS
+        for source, metrics in SOURCES.items()
+        if re.search(rf"\b{metrics}", expanded(rule["expr"]))
+    }
+    assert shown == used
 
 
 def test_variables_change_the_rules():
