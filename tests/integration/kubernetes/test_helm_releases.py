@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import os
 import re
@@ -34,6 +36,7 @@ class Release:
         self.helm = built(contents.HELM, "helm")
         self.environment = {**os.environ, "PATH": f"{self.helm.parent}:{os.environ['PATH']}"}
         self.values = {"servicemesh.pki/release": "installed"}
+        self.more: dict = {}  # variables
         (folder / "chart/templates").mkdir(parents=True)
         (folder / "chart/Chart.yaml").write_text(f"apiVersion: v2\nname: {NAME}\nversion: 1.0.0\nappVersion: 1.0.0\n")
         self.write(MAP % ("first", "first"), MAP % ("second", "second"))
@@ -77,6 +80,7 @@ class Release:
             "helm_release_chart": str(self.folder / "chart"),
             "helm_release_values": self.values,
             "helm_release_pending_grace": 0,
+            **self.more,
         }
         task = {"ansible.builtin.import_role": {"name": "servicemesh.pki.helm_release", "tasks_from": entry}}
         play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}
@@ -159,8 +163,47 @@ def test_an_interrupted_installation_deletes_no_object_that_was_handed_to_it(rel
 
 def test_the_plugin_diff_does_not_decide_whether_a_release_is_upgraded(release):
     """Linkerd's chart creates certificates whenever it is rendered, so there is always a difference."""
-    plugin = release.folder / "plugins/diff"
-    plugin.mkdir(parents=True)
-    (plugin / "plugin.yaml").write_text('name: diff\nversion: "3.9.12"\ncommand: "echo always"\n')
-    release.environment["HELM_PLUGINS"] = str(plugin.parent)
+    plugin(release, "diff", 'command: "echo always"\n')
     assert (release.role(), release.role()) == (1, 0)
+
+
+def plugin(release: Release, name: str, content: str) -> Path:
+    folder = release.folder / "plugins" / name
+    folder.mkdir(parents=True)
+    (folder / "plugin.yaml").write_text(f'name: {name}\nversion: "3.9.12"\n{content}')
+    release.environment["HELM_PLUGINS"] = str(folder.parent)
+    return folder
+
+
+def add_repository(release: Release, address: str) -> None:
+    """Add the folder of the test to Helm as a repository of the chart."""
+    for kind in ("CACHE", "CONFIG", "DATA"):
+        release.environment[f"HELM_{kind}_HOME"] = str(release.folder / kind)
+    commands = [
+        ("package", str(release.folder / "chart"), "--destination", str(release.folder)),
+        ("repo", "index", str(release.folder), "--url", address),
+        ("repo", "add", "company", address),
+    ]
+    for arguments in commands:
+        subprocess.run([str(release.helm), *arguments], env=release.environment, check=True, capture_output=True)
+    release.more = {"helm_release_chart": f"company/{NAME}", "helm_release_chart_version": "1.0.0"}
+
+
+def test_nor_with_a_chart_of_a_repository_that_was_added_to_helm(release):
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(release.folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        add_repository(release, f"http://127.0.0.1:{server.server_port}")
+        plugin(release, "diff", 'command: "echo always"\n')
+        assert (release.role(), release.role("main", "--check"), release.role()) == (1, 0, 0)
+        server.shutdown()
+
+
+def test_a_repository_whose_protocol_comes_from_a_plugin(release):
+    """Helm calls the plugin with three files for TLS, and with the address."""
+    getter = plugin(release, "files", "downloaders: [{command: get.sh, protocols: [files]}]\n") / "get.sh"
+    getter.write_text('#!/bin/sh\ncat "${4#files://}"\n')
+    getter.chmod(0o700)
+    add_repository(release, f"files://{release.folder}")
+    assert (release.role(), release.role()) == (1, 0)
+    assert release.status() == "deployed"
