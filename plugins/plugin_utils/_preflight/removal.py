@@ -46,11 +46,11 @@ def release(found: Facts, namespace: str, name: str, predicts: bool = False) -> 
     """
     removal = Removal()
     own = _find(found, namespace, name)
-    users = _users(found, own["chart"], predicts) if own and own["managed"] == INSTALLED else []
-    if users:
-        removal.left.append(
-            f"The release {namespace}/{name} stays, because it is used by {_some(users)}. Remove these first."
-        )
+    chart = own["chart"] if own and own["managed"] == INSTALLED else None
+    users, unread = ([], []) if chart is None else (_users(found, chart, predicts), _unread(found, chart))
+    if users or unread:
+        reason = f"it is used by {_some(users)}. Remove these first." if users else _hidden(unread)
+        removal.left.append(f"The release {namespace}/{name} stays, because {reason}")
         return removal.facts()
     _release(removal, found, namespace, name)
     if removal.releases:
@@ -61,13 +61,11 @@ def release(found: Facts, namespace: str, name: str, predicts: bool = False) -> 
 def issuer(found: Facts, predicts: bool = False) -> Facts:
     """For the issuer that signs with Vault and its access to Vault."""
     removal = Removal()
-    users = _linkerd(found, predicts)
-    if users:
+    users, unread = _linkerd(found, predicts), _unread(found)
+    if users or unread:
         removal.is_in_use = True
-        removal.left.append(
-            f"The issuer and its access to Vault stay, because they renew the identity issuer of {_some(users)}. "
-            "Remove Linkerd first."
-        )
+        reason = f"they renew the identity issuer of {_some(users)}. Remove Linkerd first."
+        removal.left.append(f"The issuer and its access to Vault stay, because {reason if users else _hidden(unread)}")
         return removal.facts()
     _objects(removal, found)
     return removal.facts()
@@ -84,12 +82,13 @@ def linkerd(found: Facts, namespace: str, with_namespace: bool = False) -> Facts
     """For Linkerd with its certificates, and with its namespace if this collection created it."""
     removal = Removal()
     own = _find(found, namespace, CONTROL_PLANE)
-    running = _linkerd(found, predicts=False)
-    if running and not (own and own["managed"] == INSTALLED):
+    running, unread = _linkerd(found, predicts=False), _unread(found)
+    if (running or unread) and not (own and own["managed"] == INSTALLED):
         removal.is_in_use = True
+        reason = f"this collection did not install what uses them: {_some(running)}."
         removal.left.append(
-            f"The releases, Certificate, Bundle and trust anchors in namespace {namespace} stay, because this "
-            f"collection did not install what uses them: {_some(running)}."
+            f"The releases, Certificate, Bundle and trust anchors in namespace {namespace} stay, because "
+            f"{reason if running else _hidden(unread)}"
         )
         return removal.facts()
     _release(removal, found, namespace, CONTROL_PLANE)
@@ -109,9 +108,8 @@ def linkerd(found: Facts, namespace: str, with_namespace: bool = False) -> Facts
 
 
 def _linkerd(found: Facts, predicts: bool) -> list[str]:
-    """The control planes that run. If they cannot be read, there may be one."""
-    unread = [one for one in found["unreadable"] if one["what"].startswith(NEEDED)]
-    return [f"a Linkerd that may exist ({one['what']} cannot be read: {one['problem']})" for one in unread] + [
+    """The control planes that run."""
+    return [
         f"Linkerd in namespace {one['namespace']}"
         for one in found["deployments"]
         if one["component"] == "linkerd" and not (predicts and _is_own(found, one["release"]))
@@ -121,14 +119,25 @@ def _linkerd(found: Facts, predicts: bool) -> list[str]:
 def _users(found: Facts, chart: str, predicts: bool) -> list[str]:
     """What stops working without cert-manager or trust-manager."""
     used = [
-        one for one in found["uses"] if one["component"] == chart and not (predicts and _is_own(found, one["release"]))
+        one
+        for one in found["uses"]
+        if one["component"] == chart and one["name"] and not (predicts and _is_own(found, one["release"]))
     ]
     return _linkerd(found, predicts) + [
-        f"{one['kind']} {'/'.join(filter(None, (one['namespace'], one['name'])))}"
-        if one["name"]
-        else f"{one['kind']}s that cannot be read"
-        for one in used
+        f"{one['kind']} {'/'.join(filter(None, (one['namespace'], one['name'])))}" for one in used
     ]
+
+
+def _unread(found: Facts, chart: str = "") -> list[str]:
+    """What may hide a Linkerd, or with `chart` an object of others that needs it."""
+    hidden = [f"{one['what']} ({one['problem']})" for one in found["unreadable"] if one["what"].startswith(NEEDED)]
+    return hidden + [
+        f"{one['kind']}s of others" for one in found["uses"] if one["component"] == chart and not one["name"]
+    ]
+
+
+def _hidden(unread: list[str]) -> str:
+    return f"possible users cannot be read: {_some(unread)}. Remove the cause, and run the playbook again."
 
 
 def _is_own(found: Facts, owner: Facts | None) -> bool:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible.errors import AnsibleFilterError
 from worlds import certificate, definition, deployment, empty, mesh, namespace, release, routes
@@ -138,9 +140,17 @@ def test_a_controller_that_objects_of_others_need_stays(kind, stays):
     assert f"{kind} team/theirs" in removal_plan(found, "", "cert-manager", stays)["left"][0]
 
 
+REMEDY = re.compile(r"\. Remove (\w+)")  # what to remove
+
+
 def test_objects_that_cannot_be_read_count_as_used():
     found = platform(uses=[use("cert-manager", "Issuer", name="")])
-    assert removal_plan(found, "", *CERT_MANAGER)["releases"] == []
+    result = removal_plan(found, "", *CERT_MANAGER)
+    assert (result["releases"], len(result["left"])) == ([], 1)
+    assert "Issuers of others" in result["left"][0] and REMEDY.findall(result["left"][0]) == ["the"]
+    found["uses"].append(use("cert-manager", "Issuer"))
+    [text] = removal_plan(found, "", *CERT_MANAGER)["left"]
+    assert "Issuer team/theirs" in text and REMEDY.findall(text) == ["these"]
 
 
 def test_check_mode_counts_what_an_earlier_task_would_have_removed():
@@ -164,10 +174,14 @@ def test_a_linkerd_that_cannot_be_ruled_out_counts_as_running(what):
     for place in (CERT_MANAGER, TRUST_MANAGER):
         result = removal_plan(found, "", *place)
         assert result["releases"] == [] and what in result["left"][0]
+        assert REMEDY.findall(result["left"][0]) == ["the"]  # there may be no Linkerd to remove
     for component in ("issuer", "linkerd"):
         result = removal_plan(found, component, "linkerd", with_namespace=True)
         assert (result["objects"], result["is_in_use"], result["releases"]) == ([], True, [])
-        assert what in result["left"][0]
+        assert what in result["left"][0] and REMEDY.findall(result["left"][0]) == ["the"]
+    found["deployments"] = [deployment("linkerd", release=OWN_MESH)]
+    assert REMEDY.findall(removal_plan(found, "issuer")["left"][0]) == ["Linkerd"]
+    found["deployments"] = []
     found["unreadable"] = [{"what": "Secret a/b", "problem": "it is not a release."}]
     assert removal_plan(found, "issuer")["is_in_use"] is False
 
