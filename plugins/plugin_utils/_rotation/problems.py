@@ -35,6 +35,7 @@ CODES = {
     "object_in_git": "A GitOps controller applies an object that the rotation changes.",
     "object_unmanaged": "Others created an object that the rotation changes.",
     "chart_unavailable": "Helm cannot fetch the chart of Linkerd's release, which adopt.yml upgrades.",
+    "release_unfinished": "Others have not finished an upgrade of Linkerd's Helm release, or it failed.",
     "cert_manager_mismatch": "The permissions of the issuer would name another service account than cert-manager has.",
     "address_missing": "An address that the issuer of cert-manager needs is not set.",
     "linkerd_check_failed": "linkerd check fails.",
@@ -51,6 +52,7 @@ CODES = {
 }
 EXTERNAL_WORKLOADS = "externalworkloads.workload.linkerd.io"  # each object stands for a proxy outside of the cluster
 FORCED = ("linkerd_check_failed", "pods_distrust", "anchor_expired", "issuer_expired")  # ignored with rotation_force
+OF_UPGRADE = ("chart_unavailable", "release_unfinished")  # matter only if adopt.yml will upgrade Linkerd
 EXPIRING = "trust anchors are valid for at least 60 days"  # a warning of linkerd check
 IDENTITY_NAME, TRUST_DOMAIN = "identity.linkerd.cluster.local", "cluster.local"
 MARGIN = timedelta(hours=1)  # for the restarts
@@ -117,14 +119,14 @@ def refusals(observed: ObservedState, clusters: dict[str, Facts], options: Optio
 def of_later_phases(cluster: Cluster, found: Facts, options: Options) -> Iterator[Facts]:
     """What would stop a later phase: GitOps controllers that apply Linkerd, and `obstacles`, which the playbook finds.
 
-    A chart that cannot be fetched, and who applies Linkerd, matter only as long as its chart or CLI is to be upgraded.
+    The state of Linkerd's release and chart, and who applies Linkerd, matter only as long as Linkerd is to be upgraded.
     """
     upgrades = options.adopt and cluster.chart_has_identity
     found_here = [(one["code"], one["message"]) for one in found.get("obstacles") or []]
     if upgrades:
         found_here += adoption.in_git(found.get("components") or {}, options.take_over)
     for code, message in found_here:
-        if upgrades or code != "chart_unavailable":
+        if upgrades or code not in OF_UPGRADE:
             yield problem(code, cluster.name, message)
 
 

@@ -29,6 +29,13 @@ apiVersion: v1
 kind: Service
 metadata: {name: linkerd-identity, annotations: {scheme: "{{ .Values.identity.issuer.scheme }}"}}
 spec: {type: ExternalName, externalName: standin.example}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: linkerd-identity}
+spec:
+  selector: {matchLabels: {app: identity}}
+  template: {metadata: {labels: {app: identity}}, spec: {containers: [{name: identity, image: none}]}}
 {{ if not .Values.identity.externalCA }}
 ---
 apiVersion: v1
@@ -56,14 +63,17 @@ class Adoption(Release):
 
     def __init__(self, api, folder, namespace: str) -> None:
         super().__init__(api, folder, namespace)
-        (folder / "chart/Chart.yaml").write_text(f"apiVersion: v2\nname: {NAME}\nversion: 1.0.0\nappVersion: 1.0.0\n")
+        self.version("1.0.0")
         defaults = (
             "controllerLogLevel: info\nidentity: {externalCA: false, issuer: {scheme: linkerd.io/tls, tls: {}}}\n"
         )
         (folder / "chart/values.yaml").write_text(defaults)
         self.write(CHART)
         self.environment["ANSIBLE_CALLBACK_RESULT_FORMAT"] = "json"
-        self.more = {}  # variables
+
+    def version(self, version: str) -> None:
+        content = f"apiVersion: v2\nname: {NAME}\nversion: {version}\nappVersion: {version}\n"
+        (self.folder / "chart/Chart.yaml").write_text(content)
 
     def helm_with(self, command: str, values: dict) -> subprocess.CompletedProcess:
         file = self.folder / "given.json"
@@ -73,14 +83,7 @@ class Adoption(Release):
             [*line, str(self.folder / "chart"), "--values", str(file)], capture_output=True, check=False
         )
 
-    def found(self) -> dict:
-        """How adopt_issuer.yml finds that Linkerd was installed."""
-        controller = {"component": "linkerd", "release": {"name": NAME, "namespace": self.namespace}}
-        return {
-            "__linkerd_found": {"releases": [{"name": NAME, "chart_version": "1.0.0"}], "deployments": [controller]}
-        }
-
-    def adopt(self, entry: str, found: bool = True) -> subprocess.CompletedProcess:
+    def adopt(self, entry: str) -> subprocess.CompletedProcess:
         """Run one of the task files, with the highest verbosity. No output contains a secret."""
         variables = {
             "linkerd_namespace": self.namespace,
@@ -88,15 +91,17 @@ class Adoption(Release):
             "linkerd_control_plane_chart": str(self.folder / "chart"),
             "linkerd_chart_repository": "",
             "pki_helm_pending_grace": 0,
-            **(self.found() if found else {}),
             **self.more,
         }
         defaults = {
             f"group/{group}": variables["pki_kubernetes"]
             for group in ("kubernetes.core.k8s", "servicemesh.pki.kubernetes")
         }
-        task = {"ansible.builtin.import_role": {"name": "servicemesh.pki.linkerd", "tasks_from": entry}}
-        play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}
+        tasks = [{"ansible.builtin.import_role": {"name": "servicemesh.pki.linkerd", "tasks_from": entry}}]
+        if entry == "adopt_helm":  # as adopt_issuer.yml
+            options = {"linkerd_namespace": self.namespace, "helm_path": "", "linkerd_path": ""}
+            tasks.insert(0, {"servicemesh.pki.mesh_prerequisites_info": options, "register": "__linkerd_found"})
+        play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
         (self.folder / "play.yml").write_text(json.dumps([{**play, "module_defaults": defaults}]))
         command = [
             "ansible-playbook",
@@ -112,6 +117,13 @@ class Adoption(Release):
         shown = done.stdout + done.stderr
         assert not [secret for secret in (*SECRETS, STORED) if secret in shown]
         return done
+
+    def problems(self) -> list[dict]:
+        """What adopt.yml reports of the release before the first change."""
+        done = self.adopt("adopt_chart")
+        assert done.returncode == 0 and "changed=0" in done.stdout, done.stdout[-6000:]
+        name = '"linkerd_adopt_problems": '
+        return json.JSONDecoder().raw_decode(done.stdout, done.stdout.index(name) + len(name))[0]
 
     def patch(self, path: str, body: dict) -> None:
         self.api.call("PATCH", f"/api/v1/namespaces/{self.namespace}/{path}", body, "application/merge-patch+json")
@@ -153,6 +165,7 @@ metadata: {name: late, namespace: NAMESPACE-late}
 
 
 def assert_adopted(mesh: Adoption, values: dict) -> None:
+    assert mesh.problems() == []
     done = mesh.adopt("adopt_helm")
     assert done.returncode == 0, done.stdout[-6000:]
     assert (mesh.status(), mesh.schemes(), mesh.stored()) == ("deployed", [NEW, NEW], values)
@@ -185,6 +198,44 @@ def test_an_upgrade_that_was_killed_is_repeated(mesh, hook):
     assert_adopted(mesh, SET)
 
 
+@pytest.mark.parametrize("version", ["1.0.0", "1.0.1"])
+@pytest.mark.parametrize("status", ["pending-upgrade", "failed"])
+def test_an_unfinished_upgrade_of_others_is_neither_removed_nor_continued(mesh, status, version):
+    """With the values of the user, and with another version. The user undoes it, and the adoption continues."""
+    values = {**GIVEN, "controllerLogLevel": "debug"}
+    mesh.version(version)
+    if status == "failed":
+        mesh.write(CHART + IN_BETWEEN.replace("NAMESPACE", mesh.namespace).replace(" if ", " if not "))
+        assert mesh.helm_with("upgrade", values).returncode != 0
+    else:
+        mesh.write(CHART + "---\n" + JOB.replace("pre-install", "pre-upgrade"))
+        (mesh.folder / "user.json").write_text(json.dumps(values))
+        mesh.kill(status, "upgrade", NAME, str(mesh.folder / "chart"), "--values", str(mesh.folder / "user.json"))
+    mesh.write(CHART)
+    history = mesh.run("history", NAME, "--output", "json")
+    assert [one["code"] for one in mesh.problems()] == ["release_unfinished"]
+    failed = mesh.adopt("adopt_helm")
+    assert failed.returncode != 0 and f"{mesh.namespace}/{NAME}" in text(failed) and version in text(failed)
+    assert (mesh.run("history", NAME, "--output", "json"), mesh.status()) == (history, status)
+    mesh.run("rollback", NAME)
+    mesh.version("1.0.0")
+    assert_adopted(mesh, SET)
+    assert json.loads(mesh.run("list", "--output", "json"))[0]["chart"] == f"{NAME}-1.0.0"
+
+
+def test_an_installation_that_failed_is_adopted(mesh):
+    """After a hook. Helm upgrades it, because there is no earlier revision whose values it could use."""
+    mesh.run("uninstall", NAME)
+    hook = JOB.replace("pre-install", "post-install").replace("name: wait,", f"name: wait, namespace: {NAME}-late,")
+    mesh.write(CHART + "---\n" + hook)
+    assert mesh.helm_with("install", GIVEN).returncode != 0 and mesh.status() == "failed"
+    mesh.write(CHART)
+    assert mesh.problems() == []
+    done = mesh.adopt("adopt_helm")
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert (mesh.status(), mesh.stored()) == ("deployed", SET)
+
+
 def test_the_error_of_a_chart_that_does_not_exist_is_shown(mesh):
     mesh.more = {"linkerd_control_plane_chart": NAME, "linkerd_chart_repository": "http://127.0.0.1:1"}
     failed = mesh.adopt("adopt_helm")
@@ -200,25 +251,11 @@ def test_the_error_of_a_chart_that_does_not_exist_is_shown(mesh):
     ],
 )
 def test_a_chart_that_helm_cannot_use_is_found_before_the_first_change(mesh, variables, cause):
-    """The Deployment shows the release, as Linkerd's does."""
-    labels = {"app": "identity"}
-    container = {"name": "identity", "image": "none"}
-    notes = {"meta.helm.sh/release-name": NAME, "meta.helm.sh/release-namespace": mesh.namespace}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
-    mesh.api.call(
-        "POST",
-        f"/apis/apps/v1/namespaces/{mesh.namespace}/deployments",
-        {"metadata": {"name": "linkerd-identity", "annotations": notes},
-         "spec": {"selector": {"matchLabels": labels}, "template": template}},
-    )  # fmt: skip
-    if "version" in variables:
-        (mesh.folder / "chart/Chart.yaml").write_text(f"apiVersion: v2\nname: {NAME}\nversion: 1.0.1\n")
+    mesh.version(variables.get("version", "1.0.0"))
     mesh.more = variables
-    done = mesh.adopt("adopt_chart", found=False)
-    assert done.returncode == 0 and "changed=0" in done.stdout, done.stdout[-6000:]
-    problem = re.search(r'"linkerd_chart_problem": "(.*)"', done.stdout)[1]
-    assert bool(problem) == bool(cause) and cause in problem
-    assert not cause or "linkerd_control_plane_chart" in problem
+    found = mesh.problems()
+    assert [one["code"] for one in found] == (["chart_unavailable"] if cause else [])
+    assert all(cause in one["message"] and "linkerd_control_plane_chart" in one["message"] for one in found)
 
 
 def test_secrets_in_an_error_of_helm_are_hidden(mesh):

@@ -87,19 +87,20 @@ def test_the_chart_of_an_adopted_linkerd_may_come_from_git():
 
 
 CHART = {"code": "chart_unavailable", "message": "not found in https://helm.linkerd.io/edge"}
+UPGRADE = {"code": "release_unfinished", "message": "helm history linkerd-control-plane"}
 ACCOUNT = {"code": "cert_manager_mismatch", "message": "Set vault_issuer_cert_manager_service_account"}
 
 
 @pytest.mark.parametrize(
     ("world", "adopt", "expected"),
     [
-        (of_the_cli(*BEFORE), True, ["chart_unavailable", "cert_manager_mismatch"]),
+        (of_the_cli(*BEFORE), True, ["chart_unavailable", "release_unfinished", "cert_manager_mismatch"]),
         (reading(*BEFORE), True, ["cert_manager_mismatch"]),  # Linkerd is upgraded already
         (reading(*BEFORE), False, ["cert_manager_mismatch"]),
     ],
 )
 def test_what_would_stop_a_later_phase_is_a_problem_before_the_first(world, adopt, expected):
-    found = planned(world, names=(OLD_NAME,), adopt=adopt, more={"obstacles": [CHART, ACCOUNT]})
+    found = planned(world, names=(OLD_NAME,), adopt=adopt, more={"obstacles": [CHART, UPGRADE, ACCOUNT]})
     assert (found["phase_name"], codes(found)) == ("create", expected)
     assert [one["message"] for one in found["problems"]][-1] == ACCOUNT["message"]
     assert {one["cluster"] for one in found["problems"]} == {"one"}

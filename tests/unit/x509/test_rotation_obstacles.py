@@ -23,6 +23,7 @@ FOUND = {
     "mesh": {"anchors_owner": "", "issuer_owner": ""},
 }  # fmt: skip
 RIGHT = {"pki_cert_manager_namespace": "cm", "vault_issuer_cert_manager_service_account": "cm-cert-manager"}
+UPGRADE = {"code": "release_unfinished", "message": ""}
 ADDRESS = {"vault_issuer_server": "https://vault.example:8200"}
 
 
@@ -33,6 +34,8 @@ ADDRESS = {"vault_issuer_server": "https://vault.example:8200"}
         (ADDRESS, ["cert_manager_mismatch"]),
         ({**RIGHT, "vault_issuer_server": ""}, ["address_missing"]),
         ({**ADDRESS, "vault_issuer_auth": "approle"}, []),
+        ({**RIGHT, **ADDRESS, "linkerd_adopt_problems": [UPGRADE]}, ["release_unfinished"]),  # of the role linkerd
+        ({**ADDRESS, "linkerd_adopt_problems": [UPGRADE]}, ["cert_manager_mismatch", "release_unfinished"]),
     ],
 )
 def test_the_account_of_cert_manager_and_the_addresses_are_checked_before_the_first_phase(
