@@ -48,10 +48,9 @@ def test_check_mode_accepts_the_content_of_a_kubeconfig(tmp_path, kubeconfig):
 
 
 def test_the_preflight_checks_accept_the_content_of_a_kubeconfig():
-    plays = yaml.safe_load((ROOT / "playbooks/preflight.yml").read_text())
-    [variables] = [one["vars"] for one in plays if "has_kubeconfig" in (one.get("vars") or {})]
+    [block] = yaml.safe_load((ROOT / "playbooks/tasks/check_cluster.yml").read_text())
     for kubeconfig, expected in ((CONTENT, True), ("/nonexistent", False), ("/", True)):
-        given = {**trusted(variables), "pki_kubernetes": {"kubeconfig": kubeconfig}}
+        given = {**trusted(block["vars"]), "pki_kubernetes": {"kubeconfig": kubeconfig}}
         assert Templar(DataLoader(), variables=given).template(trusted("{{ has_kubeconfig }}")) is expected
 
 

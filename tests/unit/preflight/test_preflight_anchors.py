@@ -313,9 +313,8 @@ def test_an_identity_made_by_hand_is_overwritten_on_request_only():
 
 def from_git(configuration):
     """What preflight.yml checks if a GitOps controller applies the objects."""
-    plays = yaml.safe_load((Path(__file__).resolve().parents[3] / "playbooks/preflight.yml").read_text())
-    [variables] = [one["vars"] for one in plays if one["hosts"] == "clusters"]
-    return {"linkerd": merged(configuration["linkerd"], variables["from_git"]), "vault": configuration["vault"]}
+    [block] = yaml.safe_load((Path(__file__).resolve().parents[3] / "playbooks/tasks/check_cluster.yml").read_text())
+    return {"linkerd": merged(configuration["linkerd"], block["vars"]["from_git"]), "vault": configuration["vault"]}
 
 
 def test_with_objects_from_git_anchors_and_signer_are_checked():
