@@ -97,7 +97,8 @@ from ansible.plugins.connection import ensure_connect
 from ansible.plugins.connection.local import Connection as LocalConnection
 from ansible.utils.display import Display
 
-from ansible_collections.servicemesh.pki.plugins.plugin_utils import _forkserver
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._forkserver import client
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._forkserver.server import Request
 
 display = Display()
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
@@ -143,13 +144,13 @@ class Connection(LocalConnection):
     def _run_in_fork(self, cmd: str, program: bytes, assigned: dict[str, str]) -> tuple[int, bytes, bytes] | None:
         # Ansible sets the playbook's folder, as for any connection whose transport is local.
         cwd = os.fsdecode(self.cwd) if self.cwd else os.getcwd()
-        request = _forkserver.Request(program, {**os.environ, **assigned}, cwd)
+        request = Request(program, {**os.environ, **assigned}, cwd)
         run = os.getppid()  # a worker is a child of the main process of the run
 
         def log() -> None:
             display.vvv(f"FORK {cmd}", host=self._play_context.remote_addr)
 
         try:
-            return _forkserver.run_in_fork(C.DEFAULT_LOCAL_TMP, request, self.get_option("libraries"), run, log)
-        except (_forkserver.ServerLostError, OSError) as error:
+            return client.run_in_fork(C.DEFAULT_LOCAL_TMP, request, self.get_option("libraries"), run, log)
+        except (client.ServerLostError, OSError) as error:
             raise AnsibleError(SERVER_LOST) from error

@@ -13,7 +13,8 @@ from typing import Any
 
 import psutil
 
-from ansible_collections.servicemesh.pki.plugins.plugin_utils import _forkserver
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._forkserver.client import run_in_fork
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._forkserver.server import Request
 
 
 def soon(condition: Callable[[], Any], seconds: float = 120) -> Any:
@@ -39,8 +40,8 @@ class Client:
         self.environment = {**environment, "SHOWN": "first", "PWD": str(folder / "link")}
 
     def __call__(self, payload: str, *libraries: str, **changed: str) -> tuple[int, bytes, bytes] | None:
-        request = _forkserver.Request(payload.encode(), self.environment | changed, str(self.folder))
-        return _forkserver.run_in_fork(str(self.folder), request, libraries, self.parent.pid)
+        request = Request(payload.encode(), self.environment | changed, str(self.folder))
+        return run_in_fork(str(self.folder), request, libraries, self.parent.pid)
 
     def output(self, payload: str, *libraries: str) -> str:
         done = self(payload, *libraries)

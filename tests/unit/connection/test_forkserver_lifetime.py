@@ -19,7 +19,8 @@ import psutil
 import pytest
 from forkserver_client import Client, ended, soon
 
-from ansible_collections.servicemesh.pki.plugins.plugin_utils import _forkserver
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._forkserver import client as forkserver
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._forkserver.server import DESCRIPTORS, STARTED, Request
 
 
 def test_concurrent_clients_get_same_server(client):
@@ -38,7 +39,7 @@ def test_killed_server_runs_nothing(client):
 
 
 def test_server_killed_by_program_is_reported_as_lost(client):
-    with pytest.raises(_forkserver.ServerLostError):
+    with pytest.raises(forkserver.ServerLostError):
         client("import os, signal; os.kill(os.getppid(), signal.SIGKILL)")
 
 
@@ -53,7 +54,7 @@ def test_program_of_closed_connection_is_terminated_with_its_children(client):
     program = b"import os, subprocess; print(os.getpid(), flush=True); subprocess.run(['sleep', '300'])"
     start, end = os.pipe()
     with connected(client) as connection:
-        _forkserver.send(connection, _forkserver.Request(program, client.environment, "/"), [end, os.dup(end)])
+        forkserver.send(connection, Request(program, client.environment, "/"), [end, os.dup(end)])
         process = psutil.Process(int(os.read(start, 100)))
         family = [process, *soon(process.children)]
     soon(lambda: all(ended(member) for member in family))
@@ -82,7 +83,7 @@ def test_invalid_request_is_not_run_and_does_not_end_server(client, request_data
             with open(client.folder / "request", "rb") as file:
                 socket.send_fds(connection, [b"?"], [file.fileno(), output.fileno(), output.fileno()])
         connection.settimeout(120)
-        assert connection.recv(1) != _forkserver.STARTED
+        assert connection.recv(1) != STARTED
         assert output.read() == b""
     assert client.server() == server
 
@@ -111,12 +112,12 @@ class StandInServer:
 
 
 def test_client_does_not_wait_longer_than_its_limit_for_start(client, monkeypatch):
-    monkeypatch.setattr(_forkserver, "START_TIMEOUT", 0.1)
+    monkeypatch.setattr(forkserver, "START_TIMEOUT", 0.1)
     with StandInServer(client) as server:
         assert client("print(1)") is None
         connection = server.listener.accept()[0]
         with pytest.raises(BrokenPipeError):  # so that a server that is late does not start the program
-            connection.sendall(_forkserver.STARTED)
+            connection.sendall(STARTED)
 
 
 def test_start_that_arrives_at_the_limit_is_reported_as_lost():
@@ -124,7 +125,7 @@ def test_start_that_arrives_at_the_limit_is_reported_as_lost():
 
     class Late:
         settimeout = shutdown = staticmethod(lambda _value: None)
-        received = iter([TimeoutError(), _forkserver.STARTED])
+        received = iter([TimeoutError(), STARTED])
 
         def recv(self, _size: int) -> bytes:
             value = next(self.received)
@@ -132,26 +133,26 @@ def test_start_that_arrives_at_the_limit_is_reported_as_lost():
                 raise value
             return value
 
-    with pytest.raises(_forkserver.ServerLostError):
-        _forkserver.receive_start(Late())
+    with pytest.raises(forkserver.ServerLostError):
+        forkserver.receive_start(Late())
 
 
 def test_client_does_not_wait_longer_than_its_limit_for_exit_code(client, monkeypatch):
-    monkeypatch.setattr(_forkserver, "EXIT_TIMEOUT", 0.1)
+    monkeypatch.setattr(forkserver, "EXIT_TIMEOUT", 0.1)
     with StandInServer(client) as server, ThreadPoolExecutor(1) as pool:
         result = pool.submit(client, "print(1)")
         connection = server.listener.accept()[0]
-        for descriptor in socket.recv_fds(connection, 1, _forkserver.DESCRIPTORS)[1]:
+        for descriptor in socket.recv_fds(connection, 1, DESCRIPTORS)[1]:
             os.close(descriptor)
-        connection.sendall(_forkserver.STARTED)
-        with pytest.raises(_forkserver.ServerLostError):
+        connection.sendall(STARTED)
+        with pytest.raises(forkserver.ServerLostError):
             result.result(timeout=120)
 
 
 def test_program_may_run_longer_than_the_limits(client, monkeypatch):
     client.output("")  # starts the server, which can take longer
-    monkeypatch.setattr(_forkserver, "START_TIMEOUT", 5)
-    monkeypatch.setattr(_forkserver, "EXIT_TIMEOUT", 5)
+    monkeypatch.setattr(forkserver, "START_TIMEOUT", 5)
+    monkeypatch.setattr(forkserver, "EXIT_TIMEOUT", 5)
     assert client.output("import time; time.sleep(6); print('done')") == "done\n"
 
 
@@ -171,7 +172,7 @@ def test_server_ends_with_its_parent_and_terminates_programs(client):
         running = pool.submit(client, "import time; open('started', 'w').close(); time.sleep(300)")
         soon((client.folder / "started").exists)
         client.end()
-        with contextlib.suppress(_forkserver.ServerLostError):
+        with contextlib.suppress(forkserver.ServerLostError):
             assert running.result(timeout=120)[0] == -signal.SIGTERM
     soon(lambda: ended(server))
 

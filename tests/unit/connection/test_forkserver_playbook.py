@@ -194,7 +194,7 @@ def test_interrupted_run_leaves_no_process(project):
             assert time.monotonic() < end, left()
             time.sleep(0.1)
 
-    until(lambda: "sleep 298.5" in left() and "_forkserver.py" in left())
+    until(lambda: "sleep 298.5" in left() and "_forkserver/server.py" in left())
     run.send_signal(signal.SIGINT)
     run.communicate(timeout=120)
     until(lambda: not left())
