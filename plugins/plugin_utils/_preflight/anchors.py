@@ -21,6 +21,7 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography
     x509,
 )
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.vault import by_reference
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import candidate
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import linkerd as verifier
 
@@ -53,16 +54,16 @@ class Plan:
         """The plan of a run, from what the role linkerd requests and from the roots in Vault.
 
         `vault` is what the role vault_pki publishes, with `issuer_name` and `issuer_path` of the issuer that uses
-        Vault, and `is_managed`, whether the run writes that issuer. `signers` are the certificates in the mount of
+        Vault, and `is_managed`, whether the run writes that issuer. `signers` are the issuers in the mount of
         `issuer_path`, if it is another one. A run of the role linkerd alone has no `vault`.
         """
         linkerd, vault = requested["linkerd"], requested.get("vault")
         retired = frozenset(one.replace(":", "").lower() for one in requested.get("retired_anchors") or [])
         if vault is None:
             return cls(linkerd["anchors"] + linkerd["extra_anchors"], "", "", retired=retired)
-        root, roots = vault["root"], vault["certificates"]
+        root, roots = vault["root"], by_reference(vault["issuers"])
         mount, name = (re.findall("^(.+)/issuer/([^/]+)/", vault["issuer_path"].strip("/")) or [("", "")])[0]
-        signers = roots if mount == vault["mount"].strip("/") else vault.get("signers") or {}
+        signers = roots if mount == vault["mount"].strip("/") else by_reference(vault.get("signers") or [])
         signer = signers.get(name, "")
         issuer = linkerd["issuer"]
         is_used = issuer["group"] == GROUP and issuer["name"] == vault["issuer_name"]

@@ -23,6 +23,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.release
     Chart,
 )
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.vault import by_reference
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import issuer_lifetime
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import linkerd as verifier
 
@@ -201,7 +202,7 @@ def _pod_security(result: Result, found: Facts, requested: Facts, is_written: bo
 def signing_anchor(requested: Facts, vault: Facts | None) -> list[x509.Certificate]:
     """The trust anchor that signs, which is the first one. Empty if it does not exist yet."""
     texts = requested["anchors"]
-    if vault and vault["root"] not in vault["certificates"] and texts == vault.get("anchors"):
+    if vault and vault["root"] not in by_reference(vault["issuers"]) and texts == vault.get("anchors"):
         return []  # the run creates the root that signs, so the first anchor is the previous root
     return [one for text in texts for one in certs.parse_bundle(text)][:1]
 

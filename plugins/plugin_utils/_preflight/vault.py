@@ -5,33 +5,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.linkerd import anchor_algorithm_problem
+
+
+def by_reference(issuers: Iterable[Facts]) -> dict[str, str]:
+    """The certificates of issuers by name and by identifier, because the path of a signer contains one of them."""
+    return {one[key]: one["certificate"] for key in ("issuer_name", "issuer_id") for one in issuers}
 
 
 def problems(name: str, vault: Facts) -> list[Facts]:
     """The problems of what the role vault_pki has read."""
     result = Result(name)
+    names = [one["issuer_name"] for one in vault["issuers"]]
     if vault.get("problem"):
         result.problem("vault_unreadable", name, str(vault["problem"]))
-    elif vault.get("previous") and vault["previous"] not in vault["names"]:
+    elif vault.get("previous") and vault["previous"] not in names:
         result.problem(
             "vault_previous_root_missing",
             f"issuer {vault['previous']}",
             f"vault_pki_previous_root is {vault['previous']}, but the mount {vault['mount']} has no issuer of that "
-            f"name, only: {', '.join(vault['names']) or 'none'}. Correct the name, or leave it empty.",
+            f"name, only: {', '.join(names) or 'none'}. Correct the name, or leave it empty.",
         )
     elif vault.get("others"):
-        _check_owner(result, vault)
+        _check_owner(result, vault, names)
     if not vault.get("problem"):
-        _check_new_root(result, vault)
+        _check_new_root(result, vault, names)
     return result.facts()["problems"]  # type: ignore[no-any-return]
 
 
-def _check_new_root(result: Result, vault: Facts) -> None:
+def _check_new_root(result: Result, vault: Facts, names: list[str]) -> None:
     """The key of a root that the run creates. `new_key` is type and bits. Vault signs the root with SHA-256."""
     new_key = vault.get("new_key", "")
-    problem = anchor_algorithm_problem(new_key) if new_key and vault["root"] not in vault["names"] else ""
+    problem = anchor_algorithm_problem(new_key) if new_key and vault["root"] not in names else ""
     if problem:
         result.problem(
             "anchor_algorithm",
@@ -41,13 +49,13 @@ def _check_new_root(result: Result, vault: Facts) -> None:
         )
 
 
-def _check_owner(result: Result, vault: Facts) -> None:
+def _check_owner(result: Result, vault: Facts, names: list[str]) -> None:
     """The run would configure the engine of others, if no issuer in it belongs to a mesh.
 
     `others` are the names of the issuers that do not, empty for one without a name. `count` is the number of all.
     """
     item, others = f"Vault engine {vault['mount']}", vault["others"]
-    if vault["root"] in vault["names"] or len(others) < vault["count"] or item in vault["take_over"]:
+    if vault["root"] in names or len(others) < vault["count"] or item in vault["take_over"]:
         return
     listed = ", ".join(sorted({name or "one without a name" for name in others}))
     result.problem(

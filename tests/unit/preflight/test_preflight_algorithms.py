@@ -12,12 +12,12 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from test_preflight_anchors import from_git, plan, running
-from worlds import certificate, check, codes, empty, pods, requested
+from worlds import certificate, check, codes, empty, issuers, pods, requested
 
 from ansible_collections.servicemesh.pki.plugins.filter.preflight import preflight_vault
 
 ROOT = "linkerd-root-1"
-VAULT = {"names": [], "root": ROOT, "previous": "", "mount": "pki", "problem": "", "others": []}
+VAULT = {"issuers": [], "root": ROOT, "previous": "", "mount": "pki", "problem": "", "others": []}
 
 
 @pytest.mark.parametrize(("own", "digest", "accepted"), [
@@ -58,5 +58,5 @@ def test_key_of_a_root_that_the_run_creates(new_key, accepted):
         return [(one["code"], one["object"]) for one in problems]
 
     assert found() == ([] if accepted else [("anchor_algorithm", f"issuer {ROOT}")])
-    assert found(names=[ROOT]) == []  # the root exists
+    assert found(issuers=issuers(ROOT)) == []  # the root exists
     assert found(problem="sealed") == [("vault_unreadable", "v")]

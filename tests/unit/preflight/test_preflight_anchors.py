@@ -9,7 +9,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-from worlds import certificate, check, codes, definition, deployment, empty, mesh, namespace, pods, requested, source
+from worlds import (
+    certificate,
+    check,
+    codes,
+    definition,
+    deployment,
+    empty,
+    issuers,
+    mesh,
+    namespace,
+    pods,
+    requested,
+    source,
+)
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.anchors import Plan
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import merged
@@ -29,7 +42,7 @@ def plan(*anchors, signer=None, issuer=None, is_managed=True, root="linkerd-root
     vault = {
         "root": root,
         "mount": "pki",
-        "certificates": {"linkerd-root": signer["certificate"]} if signer else {},
+        "issuers": issuers(**{"linkerd-root": signer}) if signer else [],
         "issuer_path": "pki/issuer/linkerd-root/sign-intermediate",
         "issuer_name": "vault",
         "is_managed": is_managed,
@@ -156,7 +169,7 @@ def below(signer, *known, path="int/issuer/signing/sign-intermediate", anchor=ON
     found = {"signing": signer} | {str(number): one for number, one in enumerate(known)}
     configuration["vault"] |= {"issuer_path": path}
     if signers:
-        configuration["vault"]["signers"] = {name: one["certificate"] for name, one in found.items()}
+        configuration["vault"]["signers"] = issuers(**found)
     return configuration
 
 

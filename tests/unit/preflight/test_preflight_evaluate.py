@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from worlds import CLUSTER, certificate, check, codes, deployment, empty, namespace, release, requested
+from worlds import CLUSTER, certificate, check, codes, deployment, empty, issuers, namespace, release, requested
 
 from ansible_collections.servicemesh.pki.plugins.filter.preflight import (
     preflight,
@@ -151,15 +151,16 @@ def test_a_validity_that_cert_manager_refuses(changes, part):
 
 
 def test_the_identity_issuer_does_not_outlive_its_trust_anchor():
-    root = certificate("root")["certificate"]
+    facts = certificate("root")
+    root = facts["certificate"]
     configuration = requested(linkerd={"anchors": [root], "duration": "9000h"})
-    vault = {"root": "new", "mount": "pki", "anchors": [root], "certificates": {"old": root}, "is_managed": True,
+    vault = {"root": "new", "mount": "pki", "anchors": [root], "issuers": issuers(old=facts), "is_managed": True,
              "issuer_path": "pki/issuer/new/sign-intermediate", "issuer_name": "vault"}  # fmt: skip
     configuration["linkerd"]["issuer"] = {"group": "cert-manager.io", "name": "vault"}
     assert codes(check(empty(), configuration)) == ["identity_lifetime"]
     # The anchor is the previous root, and the run creates another one.
     assert codes(check(empty(), {**configuration, "vault": vault})) == []
-    exists = {**vault, "certificates": {"old": root, "new": root}}
+    exists = {**vault, "issuers": issuers(old=facts, new=facts)}
     assert codes(check(empty(), {**configuration, "vault": exists})) == ["identity_lifetime"]
     given = {**vault, "anchors": []}  # the anchor is in the inventory
     assert codes(check(empty(), {**configuration, "vault": given})) == ["identity_lifetime"]

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import pytest
-from worlds import codes
+from worlds import codes, issuers
 
 from ansible_collections.servicemesh.pki.plugins.filter.preflight import preflight_vault
 
 ROOT = "linkerd-root-1"
 GOOD = {
-    "names": [ROOT], "root": ROOT, "previous": "", "mount": "pki", "problem": "", "others": [], "count": 1,
+    "issuers": issuers(ROOT), "root": ROOT, "previous": "", "mount": "pki", "problem": "", "others": [], "count": 1,
     "take_over": [],
 }  # fmt: skip
 
@@ -25,20 +25,20 @@ def test_vault_that_is_unreadable_or_has_lost_the_previous_root():
     assert problems() == []
     assert codes({"problems": problems(problem="sealed")}) == ["vault_unreadable"]
     assert codes({"problems": problems(previous="x")}) == ["vault_previous_root_missing"]
-    assert preflight_vault({"names": []}, "v") == []  # Vault does not run yet
+    assert preflight_vault({"issuers": []}, "v") == []  # Vault does not run yet
 
 
 def test_engine_of_others_is_a_problem():
-    [problem] = problems(names=["corp", ""], others=["corp", ""], count=2)
+    [problem] = problems(issuers=issuers("corp", ""), others=["corp", ""], count=2)
     assert (problem["code"], problem["object"]) == ("vault_mount_in_use", "Vault engine pki")
     assert "(corp, one without a name)" in problem["message"] and "'Vault engine pki'" in problem["message"]
 
 
 @pytest.mark.parametrize("changes", [
-    {"names": [], "count": 0},  # a new engine, or none
-    {"names": ["corp", ROOT], "others": ["corp"], "count": 2},  # the root exists
-    {"names": ["corp", "linkerd-root-2"], "others": ["corp"], "count": 2},  # a second root of this collection
-    {"names": ["corp"], "others": ["corp"], "count": 1, "take_over": ["Vault engine pki"]},
+    {"issuers": issuers(), "count": 0},  # a new engine, or none
+    {"issuers": issuers("corp", ROOT), "others": ["corp"], "count": 2},  # the root exists
+    {"issuers": issuers("corp", "linkerd-root-2"), "others": ["corp"], "count": 2},  # a second root of this collection
+    {"issuers": issuers("corp"), "others": ["corp"], "count": 1, "take_over": ["Vault engine pki"]},
 ])  # fmt: skip
 def test_engine_that_the_run_may_configure(changes):
     assert problems(**changes) == []

@@ -51,6 +51,12 @@ def certificate(
     return {**certs.certificate_facts(made), "certificate": made.public_bytes(Encoding.PEM).decode()}
 
 
+def issuers(*names: str, **certificates: Facts) -> list[Facts]:
+    """Issuers of Vault, as vault_pki_issuer_info returns them, with a certificate or only with a name."""
+    found: dict[str, Facts] = {**{name: {"certificate": ""} for name in names}, **certificates}
+    return [{**one, "issuer_name": name, "issuer_id": f"id-of-{name}"} for name, one in found.items()]
+
+
 def source(where: str, *certificates: Facts, problem: str = "") -> Facts:
     return {"where": where, "certificates": list(certificates), "problem": problem}
 
