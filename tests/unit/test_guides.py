@@ -127,26 +127,6 @@ def test_entry_points_in_the_pages_of_roles_exist():
     assert missing == []
 
 
-PLAYBOOKS = [yaml.safe_load(path.read_text()) for path in (ROOT / "playbooks").glob("**/*.yml")]
-VARIABLE = r"\bpki_[a-z0-9_]+"
-
-
-def documented() -> dict[str, str]:
-    """The rows in the table of collection variables in the guide, by name."""
-    text = (ROOT / "docs/guides/real-clusters.md").read_text()
-    rows = text.partition("\n## Variables\n")[2].partition("\n## ")[0].splitlines()
-    return {name: row for row in rows for name in re.findall(f"`({VARIABLE})`", row.partition(" | ")[0])}
-
-
-def test_table_contains_all_collection_variables():
-    files = [path for part in ("playbooks", "inventories", "roles") for path in ROOT.glob(f"{part}/**/*.yml")]
-    named = {name for path in files for name in re.findall(VARIABLE, path.read_text())}
-    set_variables = set()
-    for node in nodes(PLAYBOOKS):
-        set_variables |= {node.get("register"), *node.get("ansible.builtin.set_fact", {}), *node.get("vars", {})}
-    assert set(documented()) == named - set_variables
-
-
 def test_paths_in_the_pages_exist():
     named = r"`((?:bench|changelogs|docs|inventories|lab|meta|molecule|playbooks|plugins|roles|tests)/[\w./-]+)`"
     missing = []
