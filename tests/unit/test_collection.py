@@ -236,6 +236,22 @@ def test_role_does_not_use_variables_of_other_roles(role):
                 assert not used, f"{path.name} of {role} uses {used.group() if used else ''}"
 
 
+# Inventories set the validity of the Certificate there, and Vault refuses another one.
+SHARED = {"vault_issuer": {"linkerd_identity_duration"}}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_do_not_refer_to_variables_of_other_roles(role):
+    """They refer to those of the collection, because a role works alone."""
+    values = [*(load(role, "defaults/main.yml") or {}).values()]
+    if (ROOT / "roles" / role / "vars/main.yml").exists():
+        values += [*(load(role, "vars/main.yml") or {}).values()]
+    templates = re.findall(r"{{.*?}}", json.dumps(values))
+    used = {word for template in templates for word in re.findall(r"\w+", template)}
+    others = {key for other in ROLES if other not in (role, *HELPERS) for key in load(other, "defaults/main.yml") or {}}
+    assert used & others == SHARED.get(role, set())
+
+
 def test_readme_names_every_plugin_and_role():
     text = (ROOT / "README.md").read_text()
     plugins = [path.stem for kind in ("filter", "test") for path in (ROOT / "plugins" / kind).glob("*.yml")]
