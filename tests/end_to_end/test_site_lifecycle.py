@@ -40,7 +40,7 @@ def test_restarted_dev_vault_without_root_fails(mesh):
     mesh.run("docker", "restart", mesh.names.vault)
     run = mesh.play("playbooks/site.yml", "--tags", "vault_dev,vault_pki")
     assert run.rc != 0
-    for named in (f"[anchors_disjoint] {mesh.cluster}:", "linkerd-root-1", "Nothing was changed"):
+    for named in (f"[anchors_disjoint] {mesh.cluster}:", "linkerd-root-1"):
         assert named in run.flat, named
     assert "teardown" not in run.flat  # a mesh may be running
     assert run.changed == 0

@@ -78,8 +78,8 @@ def test_the_mark_of_the_collection_is_left_out():
         ([{"kind": "Secret", "metadata": {"name": "vault-token"}}], "Secret vault-token"),
         ([{"metadata": {"name": "x"}}], "kind"),
         ([{"kind": "ConfigMap", "metadata": {}}], "name"),
-        ([7], "kind and metadata.name"),
-        ("text", "list of definitions"),
+        ([7], r"metadata\.name"),
+        ("text", "kubernetes_manifests"),
     ],
 )
 def test_what_cannot_be_a_file_is_an_error(definitions, named):

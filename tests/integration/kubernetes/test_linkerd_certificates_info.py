@@ -241,7 +241,7 @@ def test_port_forward_that_is_not_permitted(api, read, verbs):
     allow(api, user, pods=["list"], **({"pods/portforward": verbs} if verbs else {}))
     found = read(impersonate_user=user, leaves=True)
     assert {one["code"] for one in found["leaves_missing"]} == {"forbidden"}
-    assert "needs get and create on pods/portforward" in found["leaves_missing"][0]["problem"]
+    assert "pods/portforward" in found["leaves_missing"][0]["problem"]
     assert len(found["leaves_missing"]) == 4
 
 

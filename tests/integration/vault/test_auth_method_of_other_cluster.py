@@ -93,7 +93,7 @@ def test_access_of_another_cluster_with_the_same_name_is_not_changed(play, serve
     for arguments in (("--check",), ()):
         output = play(*arguments, **changed)
         assert "failed=1" in output and "changed=0" in output, output
-        assert f"'Vault auth method {method}' to pki_take_over" in output
+        assert f"'Vault auth method {method}'" in output
         assert next(iter(other.values())) in output
     assert access(server, method) == before
     assert "failed=0" in play(**changed, pki_take_over=[f"Vault auth method {method}"])
@@ -117,7 +117,7 @@ def test_removal_leaves_the_access_and_the_token_of_others(play, server, kuberne
     assert "failed=0" in play()
     server.client.write_data("auth/jwt-production/config", data=of_another_cluster("jwt", kubernetes, tmp_path))
     output = play(**absent)
-    assert "failed=1" in output and "'Vault auth method jwt-production' to pki_take_over" in output, output
+    assert "failed=1" in output and "'Vault auth method jwt-production'" in output, output
     assert all(access(server, "jwt-production"))
     output = play(**absent, pki_take_over=["Vault auth method jwt-production"])
     assert "failed=0" in output and not any(access(server, "jwt-production")[1:]), output
@@ -170,7 +170,7 @@ def test_auth_method_of_other_applications_is_used_and_not_changed(play, server,
     assert access(server, f"{auth}-production")[2] != policy
 
     output = play(pki_vault_auth=auth, **ABSENT)
-    assert "failed=0" in output and f"The auth method {auth}-production stays" in output, output
+    assert "failed=0" in output and f"auth method {auth}-production" in output, output
     assert access(server, f"{auth}-production") == [config, None, None]
     assert server.client.read(theirs)
     output = play(pki_vault_auth=auth, **ABSENT, pki_take_over=[f"Vault auth method {auth}-production"])
@@ -188,7 +188,7 @@ def test_unsuitable_auth_method_of_other_applications_is_not_changed(play, serve
     for arguments in (("--check",), ()):
         output = play(*arguments, **changed)
         assert "failed=1" in output and "changed=0" in output, output
-        assert f"'Vault auth method {method}' to pki_take_over" in output and "theirs" in output, output
+        assert f"'Vault auth method {method}'" in output and "theirs" in output, output
     assert access(server, method) == before
     assert "failed=0" in play(**changed, pki_take_over=[f"Vault auth method {method}"])
     assert access(server, method)[0] != before[0]
@@ -208,7 +208,7 @@ def test_auth_method_whose_roles_cannot_be_listed_is_not_disabled(play, server):
     restricted = {"pki_vault": {"url": server.url, "token": token}}
     assert "changed=0 unreachable=0 failed=0" in play(**restricted)
     output = play(**restricted, **ABSENT)
-    assert "failed=0" in output and "The auth method jwt-production stays" in output, output
+    assert "failed=0" in output and "auth method jwt-production" in output, output
     assert access(server, "jwt-production")[0] and access(server, "jwt-production")[1:] == [None, None]
 
 
@@ -219,7 +219,7 @@ def test_auth_method_for_any_issuer_is_not_changed(play, server, kubernetes):
     before = access(server, "jwt-production")
     for more in ({}, ABSENT):
         output = play(**more)
-        assert "failed=1" in output and "'Vault auth method jwt-production' to pki_take_over" in output, output
+        assert "failed=1" in output and "'Vault auth method jwt-production'" in output, output
         assert "bound_issuer" in output
     assert access(server, "jwt-production") == before
 
@@ -232,7 +232,7 @@ def test_removal_leaves_the_keys_of_another_cluster_with_the_same_issuer(play, s
     server.client.write_data("auth/jwt-production/config", data=data)
     before = access(server, "jwt-production")
     output = play(**ABSENT)
-    assert "failed=1" in output and "'Vault auth method jwt-production' to pki_take_over" in output, output
+    assert "failed=1" in output and "'Vault auth method jwt-production'" in output, output
     assert access(server, "jwt-production") == before
     assert "failed=0" in play(**ABSENT, pki_take_over=["Vault auth method jwt-production"])
 

@@ -57,10 +57,10 @@ def test_token_of_the_namespace_that_the_environment_names(run, inside, monkeypa
     monkeypatch.setenv("VAULT_NAMESPACE", f"{path}/")
     run.error("vault_resource", code=code, names=[f"namespace {path},", "pki_vault_namespace"], **options)
     found = run.error("vault_pki_issuer_info", code="login_required", mount=path, namespace="", auth_method="none")
-    assert "is not used" in found["msg"]
+    assert "VAULT_NAMESPACE" in found["msg"]
     missing = dict(mount="nosuch", namespace=path, auth_method="none")
     run.error("vault_pki_issuer_info", code="login_required", names=[f" at nosuch in the namespace {path}:"], **missing)
-    assert "is not used" not in run("vault_resource", **{**options, "namespace": path})["msg"]
+    assert "VAULT_NAMESPACE" not in run("vault_resource", **{**options, "namespace": path})["msg"]
 
 
 def test_what_the_roles_configure_is_in_the_namespace(run, inside, server, path, kubernetes):

@@ -69,7 +69,7 @@ def test_policy_of_an_existing_issuer_is_not_changed_to_another_root(play, serve
     server.client.sys.create_or_update_policy(POLICY, f'path "{path}" {{\n  capabilities = ["update"]\n}}')
     before = server.client.read(f"sys/policies/acl/{POLICY}")["data"]["policy"]
     ok, output = play(tmp_path / "play.yml", pki_manage="vault", pki_root_issuer_name="two")
-    assert not ok and f"add 'Vault policy {POLICY}' to pki_take_over" in output, output
+    assert not ok and f"'Vault policy {POLICY}'" in output, output
     assert server.client.read(f"sys/policies/acl/{POLICY}")["data"]["policy"] == before
     for more in ({}, {"pki_root_issuer_name": "two", "pki_take_over": [f"Vault policy {POLICY}"]}):
         ok, output = play(tmp_path / "play.yml", pki_manage="vault", **more)
@@ -84,7 +84,7 @@ def test_teardown_leaves_what_a_running_linkerd_needs(play, server, roots, kuber
              "vault_issuer_namespace": SPACE, "pki_take_over": [f"Vault engine {roots}"]}  # fmt: skip
     with running_mesh(kubernetes, tmp_path, SPACE):
         ok, output = play("playbooks/teardown.yml", **known)
-        assert ok and "Explain why Vault stays" in output, output
+        assert ok, output
         assert POLICY in server.client.sys.list_policies()["data"]["policies"]
         assert len(server.client.list(f"{roots}/issuers")["data"]["keys"]) == 2
     ok, output = play("playbooks/teardown.yml", **known)

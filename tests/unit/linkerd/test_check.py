@@ -55,9 +55,9 @@ def test_empty_category_is_skipped():
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", "list of checks"),
-        ("cannot connect", "list of checks"),
-        ('{"success": true, "categories": null}', "list of checks"),
+        ("", "checks"),
+        ("cannot connect", "checks"),
+        ('{"success": true, "categories": null}', "checks"),
         (document(PASSED)[:-5], "offset 0"),
         ('{"success": true}', "document 1"),
         (document({"description": "x", "result": "maybe"}), "document 1"),

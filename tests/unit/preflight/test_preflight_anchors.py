@@ -119,7 +119,7 @@ def test_a_vault_without_the_root_is_named():
     found = running([OTHER], ISSUER_OTHER, [])
     result = check(found, plan(root="linkerd-root-1", is_managed=False))
     assert codes(result) == ["anchors_disjoint"]
-    assert "The issuer linkerd-root-1 in mount pki of Vault does not exist" in result["problems"][0]["message"]
+    assert "issuer linkerd-root-1 in mount pki of Vault" in result["problems"][0]["message"]
 
 
 def test_an_anchor_that_only_copies_in_other_namespaces_have_counts():

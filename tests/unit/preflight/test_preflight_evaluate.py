@@ -141,9 +141,9 @@ def test_labels_that_the_run_adds_count_for_the_selector():
 
 
 @pytest.mark.parametrize(("changes", "part"), [
-    ({"renew_before": "48h"}, "less than the duration"),
-    ({"duration": "90d"}, "cannot read the duration 90d"),
-    ({"duration": "two days"}, "is not a duration"),
+    ({"renew_before": "48h"}, "duration 48h"),
+    ({"duration": "90d"}, " 90d."),
+    ({"duration": "two days"}, "two days"),
 ])  # fmt: skip
 def test_a_validity_that_cert_manager_refuses(changes, part):
     result = check(empty(), requested(linkerd=changes))
@@ -257,7 +257,6 @@ def test_an_object_of_others_is_changed_on_request_only():
     found = empty(objects=[thing(owner="argocd")])
     result = check(found)
     assert codes(result) == ["object_unmanaged"] and "argocd" in result["problems"][0]["message"]
-    assert "do not remove it" in result["problems"][0]["message"]
     item = result["problems"][0]["object"]
     assert codes(check(found, {**requested(), "take_over": [item]})) == []
 
@@ -342,7 +341,7 @@ def test_every_problem_names_its_cluster_and_an_object():
 def test_codes_are_closed():
     with pytest.raises(KeyError):
         Result("x").problem("no_such_code", "", "")
-    with pytest.raises(AnsibleFilterError, match="no check"):
+    with pytest.raises(AnsibleFilterError, match="no_such_code"):
         preflight_problem("x", "no_such_code", "c")
     assert preflight_problem("x", "cluster_unreachable", "c")["message"] == "x"
     with pytest.raises(AnsibleFilterError, match="mesh_prerequisites_info"):

@@ -176,5 +176,5 @@ def test_text_ends_as_openmetrics_does_and_contains_no_key():
 
 
 def test_other_input_is_named():
-    with pytest.raises(AnsibleFilterError, match="result of mesh_report"):
+    with pytest.raises(AnsibleFilterError, match="mesh_metrics"):
         mesh_metrics({"clusters": []})
