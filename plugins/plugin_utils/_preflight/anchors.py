@@ -191,9 +191,13 @@ def _check_root(result: Result, mesh: Mesh, plan: Plan, planned: dict[Key, x509.
 
 
 def _check_ca_of_secret(result: Result, mesh: Mesh, plan: Plan) -> None:
-    """An intermediate CA that the Bundle would take from the Secret: Vault does not return the root above it."""
+    """An intermediate CA that the Bundle would take from the Secret: Vault does not return the root above it.
+
+    Permitted as in _check_root.
+    """
+    is_permitted = "anchor_not_a_root" in plan.accepted
     ca = certs.parse_bundle(plan.ca_of_secret)[0] if plan.ca_of_secret not in ("", plan.root) else None
-    if ca and not certs.is_self_signed(ca) and key(ca) not in mesh.anchors:
+    if ca and not is_permitted and not certs.is_self_signed(ca) and key(ca) not in mesh.anchors:
         result.problem(
             "anchor_not_a_root",
             f"trust anchor {named(ca)}",

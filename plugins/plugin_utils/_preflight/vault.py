@@ -13,7 +13,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.linkerd im
 
 def by_reference(issuers: Iterable[Facts]) -> dict[str, str]:
     """The certificates of issuers by name and by identifier, because the path of a signer contains one of them."""
-    return {one[key]: one["certificate"] for key in ("issuer_name", "issuer_id") for one in issuers}
+    return {one[key]: one["certificate"] for key in ("issuer_name", "issuer_id") for one in issuers if one[key]}
 
 
 def problems(name: str, vault: Facts) -> list[Facts]:

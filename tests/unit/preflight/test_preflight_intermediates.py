@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from worlds import certificate, check, codes, empty, mesh, pods, requested
+from worlds import certificate, check, codes, empty, issuers, mesh, pods, requested
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.anchors import Plan
 
@@ -17,9 +17,9 @@ WEB = "shop/web-1"
 
 def signed_by(*mount, root=ROOT, **linkerd):
     """A run whose signer is the first of the CAs in a mount. Another mount has the root."""
-    signers = {f"ca-{number}": one["certificate"] for number, one in enumerate(mount)}
+    signers = issuers(**{f"ca-{number}": one for number, one in enumerate(mount)})
     vault = {
-        "root": "company-root", "mount": "pki", "certificates": {"company-root": root["certificate"]},
+        "root": "company-root", "mount": "pki", "issuers": issuers(**{"company-root": root}),
         "issuer_path": "int/issuer/ca-0/sign-intermediate", "issuer_name": "vault", "is_managed": True,
         "signers": signers,
     }  # fmt: skip
@@ -69,3 +69,5 @@ def test_an_intermediate_in_the_secret_does_not_become_the_trust_anchor(mount):
         [problem] = [one for one in problems if one["code"] == "anchor_not_a_root"]
         assert "CN=middle" in problem["object"] and "linkerd_trust_source to anchors" in problem["message"]
     assert codes(check(running(MIDDLE, MIDDLE), configuration)) == []
+    # Other clusters of the mesh trust it already.
+    assert codes(check(empty(), {**configuration, "verify_allowed": ["anchor_not_a_root"]})) == []

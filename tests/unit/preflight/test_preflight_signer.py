@@ -10,7 +10,7 @@ from cryptography import x509
 from support.authority import DAY, key, make, openssl_verifies
 from support.readings import leaf_of
 from test_preflight_anchors import ISSUER, LOWER, MIDDLE, ONE, WEB, below, from_git, running
-from worlds import NOW, check, codes, pods
+from worlds import NOW, check, codes, issuers, pods
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd.sources import with_pem
 
@@ -126,8 +126,8 @@ def test_vault_returns_only_the_cas_in_the_mount_of_the_signer():
     found = running([ONE], ISSUER, [pods(WEB, trust=(ONE,))])
     configuration = below(LOWER, MIDDLE)
     assert codes(check(found, configuration)) == []
-    configuration["vault"]["certificates"]["middle"] = MIDDLE["certificate"]
-    configuration["vault"]["signers"] = {"signing": LOWER["certificate"]}
+    configuration["vault"]["issuers"] += issuers(middle=MIDDLE)
+    configuration["vault"]["signers"] = issuers(signing=LOWER)
     assert codes(check(found, configuration)) == ["signer_unusable"]
 
 
