@@ -171,16 +171,14 @@ failed_attempts:
 cert_manager_issuer:
   description:
     - The issuer of cert-manager that the Certificate names. C(where) is its kind and name, C(ready) whether it has the
-      condition C(Ready) for its current generation, C(path) the path in Vault that signs.
-    - An issuer that does not exist is not ready. None if it cannot be read.
+      condition C(Ready) for its current generation, C(path) the path in Vault that signs. None if it cannot be read.
   returned: success
   type: dict
   version_added: 0.3.0
 bundle:
   description:
     - The Bundle from which trust-manager writes the ConfigMap. C(where) is its kind and name, C(ready) whether it has
-      the condition C(Synced) for its current generation.
-    - A Bundle that does not exist is not ready. None if it cannot be read.
+      the condition C(Synced) for its current generation (no if it does not exist). None if it cannot be read.
   returned: success
   type: dict
   version_added: 0.3.0

@@ -83,6 +83,10 @@ class Kubernetes:
                 time.sleep(0.1)
         yield
         self.call("DELETE", f"{path}/{name}")
+        with contextlib.suppress(urllib.error.HTTPError):  # until it does not exist any more
+            for dummy in range(600):
+                self.call("GET", f"{path}/{name}")
+                time.sleep(0.1)
 
     def token(self, account: str, audience: str) -> str:
         """A token of a service account of the namespace default, which is created if it does not exist."""
