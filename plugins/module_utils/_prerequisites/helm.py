@@ -91,9 +91,19 @@ def visible(value: Any, path: str = "") -> tuple[Any, list[str]]:
         items = [visible(inner, f"{path}[{index}]") for index, inner in enumerate(value)]
         return [item[0] for item in items], [one for item in items for one in item[1]]
     named = SECRET_NAME.search(path.rpartition(".")[2])
-    if isinstance(value, str) and value and (named or "PRIVATE KEY" in value):
+    if isinstance(value, str) and value and (named or has_private_key(value)):
         return HIDDEN, [path]
     return value, []
+
+
+def has_private_key(value: str) -> bool:
+    """Whether a text contains a private key as PEM, also in base64, as in the data of a Secret."""
+    if "PRIVATE KEY" in value:
+        return True
+    try:
+        return b"PRIVATE KEY" in base64.b64decode(value.strip())
+    except ValueError:
+        return False
 
 
 def definitions(manifest: str) -> list[str]:

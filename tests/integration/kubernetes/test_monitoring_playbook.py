@@ -99,6 +99,9 @@ def test_config_map_without_the_operator(playbook):
     changes, output = playbook.run("--check", "--diff", monitoring_rotation_days=9)
     assert (changes, "86400 < 99" in output) == (1, True)
     assert playbook.run(monitoring_rotation_days=9)[0] == 1
+    assert "scrape.yml" in playbook.config_map("servicemesh-pki-monitoring")["data"]
+    assert playbook.run(monitoring_rotation_days=9, monitoring_scrape=False)[0] == 1
+    assert "scrape.yml" not in playbook.config_map("servicemesh-pki-monitoring")["data"]
     assert playbook.run("--check", monitoring_state="absent")[0] == 1
     assert playbook.names() == {"configmaps/servicemesh-pki-monitoring"}
     assert playbook.run(monitoring_state="absent")[0] == 1

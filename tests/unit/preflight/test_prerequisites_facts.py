@@ -104,6 +104,20 @@ def test_secrets_in_values_are_hidden():
     assert (shown["imagePullSecrets"], shown["tokenSecretRef"]) == ([{"name": "pull"}], "name")
 
 
+@pytest.mark.parametrize("key", ["-----BEGIN PRIVATE KEY-----\nMC4CAQAw", "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE"])
+@pytest.mark.parametrize("before", ["", "a", "ab"])
+def test_private_keys_in_base64_are_hidden_under_any_name(key, before):
+    encoded = base64.b64encode(f"{before}{key}".encode()).decode()
+    values = {
+        "key": encoded,
+        "wrapped": "\n".join([encoded[:20], encoded[20:], ""]),
+        "cert": "LS0tLS1CRUdJTiBD",
+        "é": "é",
+    }
+    shown, hidden = helm.visible(values)
+    assert hidden == ["key", "wrapped"] and (shown["cert"], shown["é"]) == (values["cert"], "é")
+
+
 def container(name, image="x/y:v1", *args):
     return {"name": name, "image": image, "args": list(args)}
 
