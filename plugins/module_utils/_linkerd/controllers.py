@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Optional
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import Expectation, ObjectReference
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 
 Object = dict[str, Any]
-Read = Callable[[ObjectReference], tuple[Object | None, str]]
+Found = Optional[Object]  # noqa: UP045 - pylint of ansible-test knows no other form
+Read = Callable[[ObjectReference], tuple[Found, str]]
 CERT_MANAGER, TRUST_MANAGER = "cert-manager.io/v1", "trust.cert-manager.io/v1alpha1"
 EXPIRES = "servicemesh.pki/credential-expires"  # the annotation that the role vault_issuer writes
 
