@@ -34,7 +34,6 @@ options:
       - The default is all namespaces.
     type: list
     elements: str
-    version_added: 0.4.0
   label_selectors:
     description:
       - Label selectors, such as C(tier=frontend). Pods to which not all of them apply are only listed in
@@ -42,7 +41,6 @@ options:
     type: list
     elements: str
     default: []
-    version_added: 0.4.0
   parallel:
     description: How many workloads of a namespace are in one batch.
     type: int
@@ -166,11 +164,10 @@ BY_HAND = (
 
 def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
     workloads, in_progress, manual, number_of_pods = [], [], [], {}
+    anchors = fingerprints(params["trust_anchors"])
     pods = select(cluster, params["pods"], params["namespaces"], params["label_selectors"])
     for namespace in namespaces_of(pods):
-        for owner, owned, reason, is_replacing in obstacles(
-            cluster, namespace, pods, fingerprints(params["trust_anchors"])
-        ):
+        for owner, owned, reason, is_replacing in obstacles(cluster, namespace, pods, anchors):
             names = [f"{namespace}/{pod['metadata']['name']}" for pod in owned]
             if reason:
                 title = f"{owner.kind} {namespace}/{owner.name}" if owner.kind else f"Pod {names[0]}"
