@@ -162,8 +162,9 @@ def check(result: Result, found: Facts, plan: Plan, leaves: Facts | None = None)
     """
     mesh = Mesh(found["mesh"], leaves)
     planned = {key(one): one for text in plan.anchors for one in certs.parse_bundle(text)}
-    _check_root(result, mesh, plan, planned)
-    _check_ca_of_secret(result, mesh, plan)
+    if "anchor_not_a_root" not in plan.accepted:
+        _check_root(result, mesh, plan, planned)
+        _check_ca_of_secret(result, mesh, plan)
     if not mesh.issuer and not (mesh.anchors and found["mesh"]["pods"]):
         return  # no mesh runs here; pods without any trust anchor are still waiting for one
     is_linked = any(one["name"] == MULTICLUSTER for one in found["definitions"])
@@ -175,9 +176,9 @@ def check(result: Result, found: Facts, plan: Plan, leaves: Facts | None = None)
 def _check_root(result: Result, mesh: Mesh, plan: Plan, planned: dict[Key, x509.Certificate]) -> None:
     """An intermediate CA as the trust anchor, unless the mesh trusts it already: then another anchor is a rotation.
 
-    Other clusters of the mesh may trust it already. That is the case if verify.yml accepts it.
+    Other clusters of the mesh may trust it already. Then the user lets verify.yml accept it, and this is not checked.
     """
-    root = certs.parse_bundle(plan.root)[0] if plan.root and "anchor_not_a_root" not in plan.accepted else None
+    root = certs.parse_bundle(plan.root)[0] if plan.root else None
     if root and not certs.is_self_signed(root) and key(root) in planned.keys() - mesh.anchors.keys():
         result.problem(
             "anchor_not_a_root",
@@ -191,13 +192,9 @@ def _check_root(result: Result, mesh: Mesh, plan: Plan, planned: dict[Key, x509.
 
 
 def _check_ca_of_secret(result: Result, mesh: Mesh, plan: Plan) -> None:
-    """An intermediate CA that the Bundle would take from the Secret: Vault does not return the root above it.
-
-    Permitted as in _check_root.
-    """
-    is_permitted = "anchor_not_a_root" in plan.accepted
+    """An intermediate CA that the Bundle would take from the Secret: Vault does not return the root above it."""
     ca = certs.parse_bundle(plan.ca_of_secret)[0] if plan.ca_of_secret not in ("", plan.root) else None
-    if ca and not is_permitted and not certs.is_self_signed(ca) and key(ca) not in mesh.anchors:
+    if ca and not certs.is_self_signed(ca) and key(ca) not in mesh.anchors:
         result.problem(
             "anchor_not_a_root",
             f"trust anchor {named(ca)}",
@@ -308,9 +305,9 @@ def _check_usable(result: Result, mesh: Mesh, plan: Plan, signer: x509.Certifica
     """Whether Linkerd accepts what the signer signs. cert-manager uses it only when it renews the identity issuer."""
     trusted = [one for one_key, one in mesh.anchors.items() if one_key in above]
     beside = [certs.parse_bundle(one)[0] for one in plan.beside]
-    chain = [one for one in beside if key(one) in above and not certs.is_self_signed(one)]
+    returned = [one for one in beside if key(one) in above and not certs.is_self_signed(one)]
     workload = f"default.default.serviceaccount.{plan.identity}"
-    reasons = candidate.reasons(signer, plan.identity, workload, result.now, chain, trusted) if trusted else []
+    reasons = candidate.reasons(signer, plan.identity, workload, result.now, returned, trusted) if trusted else []
     refused = [one for one in reasons if plan.is_checked or one.refused_by != (verifier.CHECK,)]
     if refused:
         result.problem(

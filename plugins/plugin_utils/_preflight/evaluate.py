@@ -42,7 +42,7 @@ def evaluate(
         anchor = linkerd.signing_anchor(requested["linkerd"], requested.get("vault"))
         plan = anchors.Plan.of_run(requested)
         linkerd.check_algorithms(result, requested["linkerd"], anchor)
-        linkerd.check_lifetime(result, requested["linkerd"], anchor, plan.intermediates(), now)
+        linkerd.check_lifetime(result, requested["linkerd"], anchor, plan.intermediates())
         if is_in_git:
             linkerd.check_sources_in_git(result, found, requested["linkerd"])
         else:

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from ansible_collections.servicemesh.pki.plugins.module_utils._common.durations import DurationError
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import x509
@@ -234,17 +232,13 @@ def check_algorithms(result: Result, requested: Facts, anchor: list[x509.Certifi
 
 
 def check_lifetime(
-    result: Result,
-    requested: Facts,
-    anchor: list[x509.Certificate],
-    intermediates: list[x509.Certificate],
-    now: datetime | None,
+    result: Result, requested: Facts, anchor: list[x509.Certificate], intermediates: list[x509.Certificate]
 ) -> None:
     """The limits of cert-manager on the validity of the identity issuer, and those of the CAs above it."""
     signers = [anchor, *([one] for one in intermediates if one not in anchor)]
-    durations, time = (requested["duration"], requested["renew_before"]), now or datetime.now(UTC)
+    durations = requested["duration"], requested["renew_before"]
     try:
-        found = [issuer_lifetime.lifetime(one, *durations, time)["problems"] for one in signers]
+        found = [issuer_lifetime.lifetime(one, *durations, result.now)["problems"] for one in signers]
         problems = list(dict.fromkeys(problem for some in found for problem in some))
     except DurationError as exc:
         problems = [str(exc)]
