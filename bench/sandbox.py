@@ -63,8 +63,7 @@ class TimedSandbox(Sandbox):
 
     def kubectl(self, cluster: str, *arguments: str) -> str:
         """The output of kubectl for a cluster."""
-        kubeconfig = self.kubeconfig.with_name(f"kubeconfig-{cluster}.yaml")
-        return run(["kubectl", f"--kubeconfig={kubeconfig}", *arguments], self.env).output
+        return run(["kubectl", f"--kubeconfig={self.kubeconfig_of(cluster)}", *arguments], self.env).output
 
     def measure_programs(self) -> dict[str, float]:
         """Run site.yml from nothing, and return the seconds that helm, linkerd check and the API server take."""

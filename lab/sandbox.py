@@ -52,7 +52,11 @@ class Sandbox:
     @property
     def kubeconfig(self) -> Path:
         """The path of the kubeconfig of the first cluster in the inventory of the lab."""
-        return self.home / ".config" / "k3d" / f"kubeconfig-{self.names.clusters[0]}.yaml"
+        return self.kubeconfig_of(self.names.clusters[0])
+
+    def kubeconfig_of(self, cluster: str) -> Path:
+        """The path of the kubeconfig that k3d writes for a cluster."""
+        return self.home / ".config" / "k3d" / f"kubeconfig-{cluster}.yaml"
 
     @property
     def env(self) -> dict[str, str]:
