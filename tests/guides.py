@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     {*ROOT.glob("*.md"), *ROOT.glob("docs/guides/*.md"), *ROOT.glob("roles/*/README.md"), ROOT / "lab/README.md"}
 )
-PLACES = ("anywhere", "vault", "lab", "not")
+PLACES = ("anywhere", "vault", "lab", "test", "not")
 BLOCK = re.compile(
     r"(?:<!-- run: (?P<place>\w+)(?:, (?P<reason>.+?))? -->\n)?^ *```(?P<language>\w*)\n(?P<text>.*?)^ *```$",
     re.M | re.S,
@@ -22,7 +23,7 @@ BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """A code block. `place` is a value of PLACES, `reason` explains the place `not`."""
+    """A code block. `place` is a value of PLACES. `reason` explains `not`, or is the file of the `test`."""
 
     page: str
     line: int
@@ -54,3 +55,15 @@ def blocks() -> list[Block]:
 def commands(place: str) -> list[Block]:
     """The command blocks that run in a place."""
     return [block for block in blocks() if block.is_command and block.place == place]
+
+
+def playbook_arguments(page: str, part: str) -> list[str]:
+    """The playbook and the arguments of the command in a page that contains this text, without its inventory.
+
+    Raises ValueError if the page has no or several such commands with the place `test`.
+    """
+    (block,) = [one for one in commands("test") if one.page == page and part in one.text]
+    program, *arguments = shlex.split(block.text)
+    assert program == "ansible-playbook", block
+    position = arguments.index("-i")
+    return arguments[:position] + arguments[position + 2 :]

@@ -12,13 +12,14 @@ import base64
 import json
 
 import pytest
+from guides import playbook_arguments
 from support.existing import APP, SHORT_ROOT, Existing
 from support.lab import until
 from support.prober import NAMESPACE, Prober
+from support.rotation import FAST, GUIDE
 
 ISSUER = "linkerd-identity-issuer"
 KEYS = {"key.pem", "tls.key"}  # of the issuer's Secret, before and after
-FAST = {"rotation_restart_again": True}  # instead of waiting until proxies renew their certificates
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +65,13 @@ def secret(company) -> dict[str, str]:
 def test_a_running_mesh_moves_to_vault_and_loses_no_request(existing, tmp_path):
     company, prober = existing
     root = {"pki_root_issuer_name": f"root-for-{company.how}", **FAST}
-    planned = company.play("playbooks/adopt.yml", "--check", variables=root)
+    adopt, check = playbook_arguments("docs/guides/adopt.md", "adopt.yml")
+    planned = company.play(adopt, check, variables=root)
     assert (planned.rc, planned.changed) == (0, 0), planned.output[-4000:]
     assert "Phase 1 of 7" in planned.flat
     (old_key,) = (base64.b64decode(secret(company)[key]).decode() for key in KEYS & set(secret(company)))
 
-    adopted = company.play("playbooks/adopt.yml", variables=root)
+    adopted = company.play(adopt, variables=root)
     assert adopted.rc == 0, adopted.output[-6000:]
     prober.good()
 
@@ -109,11 +111,12 @@ def expired(company):
 
 
 def test_an_expired_anchor_is_replaced_by_the_shortest_way(expired):
-    root = {"pki_root_issuer_name": "root-after-expiry", **FAST}
+    root = {"pki_root_issuer_name": "linkerd-root-2"}
     refused = expired.play("playbooks/adopt.yml", variables=root)
     assert (refused.rc != 0, refused.changed) == (True, 0), refused.output[-4000:]
     assert SHORT_ROOT in refused.flat and "rotation_force" in refused.flat
-    adopted = expired.play("playbooks/adopt.yml", variables={**root, "rotation_force": True})
+    _, *arguments = playbook_arguments(GUIDE, "rotation_force")
+    adopted = expired.play("playbooks/adopt.yml", *arguments)
     assert adopted.rc == 0, adopted.output[-6000:]
     until(lambda: expired.request().returncode == 0)
     verified = expired.play("playbooks/verify.yml", variables=root)

@@ -13,12 +13,12 @@ import re
 
 from support.lab import until
 from support.prober import NAMESPACE
-from support.rotation import NEW, OLD, assert_mesh_is_below, rotate
+from support.rotation import NEW, OLD, assert_mesh_is_below, rotate, rotate_as_in_guide
 
 
 def test_check_mode_shows_the_plan_and_changes_nothing(expendable_mesh, prober):
     before = expendable_mesh.state()
-    done = rotate(expendable_mesh, NEW, "--check")
+    done = rotate_as_in_guide(expendable_mesh, "--check")
     assert done.rc == 0 and done.changed == 0, done.output[-3000:]
     assert "Phase 1 of 7" in done.flat and NEW in done.flat
     assert expendable_mesh.state() == before
@@ -37,7 +37,7 @@ def test_a_bundle_from_git_stops_the_rotation(expendable_mesh, prober):
 def test_rotation_that_is_undone_loses_no_request(expendable_mesh, prober, tmp_path):
     """The first run restarts the control plane only. The next one pauses after the new root has signed the identity
     issuer. Then the user returns to the old root."""
-    part = rotate(expendable_mesh, NEW, rotation_namespaces=["linkerd"])
+    part = rotate_as_in_guide(expendable_mesh, "rotation_namespaces")
     assert part.rc == 0 and f"They are in {NAMESPACE}." in part.flat, part.output[-3000:]
     assert re.search(r"Batch 1 of \d+, namespace linkerd: Deployment linkerd-\w+", part.flat)
     assert f"namespace {NAMESPACE}:" not in part.flat and "Phase 4 of 7" not in part.flat
@@ -77,7 +77,7 @@ def test_rotation_loses_no_request_and_is_done_once(expendable_mesh, prober, tmp
     shorten_certificates(expendable_mesh)
     old = issuer(expendable_mesh)
     waiting = {"rotation_restart_again": False, "rotation_poll_seconds": 5}
-    done = rotate(expendable_mesh, NEW, **waiting, rotation_retired_roots=[OLD])
+    done = rotate_as_in_guide(expendable_mesh, "rotation_retired_roots", **waiting)
     assert done.rc == 0, done.output[-3000:]
     assert "issuing-certificates" not in issuer(expendable_mesh)["usage"]
     restored = {name: old[name] for name in ("issuer_name", "leaf_not_after_behavior", "usage")}
@@ -85,6 +85,7 @@ def test_rotation_loses_no_request_and_is_done_once(expendable_mesh, prober, tmp
     shown = re.findall(rf"(\d+) of (\d+) pods have certificates below {NEW}", done.flat)
     shown = [one for one in shown if one[1] == shown[-1][1]]  # without the wait for the identity controller alone
     assert len(shown) > 1 and shown[0][0] != shown[0][1] and shown[-1][0] == shown[-1][1], shown
+    assert re.search(r"renew: \d+ (min|s)\b.*done: .*total: \d+ min", done.flat)
     assert_mesh_is_below(expendable_mesh, NEW, tmp_path)
     assert prober.good().over_held_connections > 0
     again = rotate(expendable_mesh, NEW)

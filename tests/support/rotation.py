@@ -8,15 +8,25 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
+from guides import playbook_arguments
+
 from support.mesh import Mesh, Run
 
 OLD, NEW = "linkerd-root-1", "linkerd-root-2"
 FAST = {"rotation_restart_again": True}  # instead of waiting until proxies renew their certificates
+GUIDE = "docs/guides/rotation.md"
 
 
 def rotate(mesh: Mesh, root: str, *arguments: str, **variables) -> Run:
     return mesh.play("playbooks/rotate_trust_anchor.yml", *arguments,
                      variables={"pki_root_issuer_name": root, **FAST, **variables})  # fmt: skip
+
+
+def rotate_as_in_guide(mesh: Mesh, part: str, **variables) -> Run:
+    """Run the command of the guide that contains this text. Its root is NEW."""
+    playbook, *arguments = playbook_arguments(GUIDE, part)
+    assert f"pki_root_issuer_name={NEW}" in arguments
+    return mesh.play(playbook, *arguments, variables={**FAST, **variables})
 
 
 def vault_root(mesh: Mesh, name: str) -> str:

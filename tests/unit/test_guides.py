@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -24,11 +25,29 @@ COLLECTION = "servicemesh.pki."
 
 def test_command_blocks_have_a_place():
     without = [str(block) for block in blocks() if block.is_command and block.place not in PLACES]
-    assert without == [], "put <!-- run: anywhere|vault|lab|not, REASON --> before them"
+    assert without == [], "put <!-- run: anywhere|vault|lab|test, FILE|not, REASON --> before them"
 
 
 def test_blocks_that_do_not_run_have_a_reason():
     assert [str(block) for block in blocks() if block.place == "not" and not block.reason] == []
+
+
+def requested_texts(path: Path) -> set[str]:
+    """The texts with which a test selects commands of guides."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    return {
+        argument.value
+        for call in calls
+        if getattr(call.func, "id", "") in ("playbook_arguments", "rotate_as_in_guide")
+        for argument in call.args[1:]
+        if isinstance(argument, ast.Constant)
+    }
+
+
+def test_commands_of_guides_are_run_by_the_test_that_they_name():
+    found = commands("test")
+    assert found
+    assert [str(one) for one in found if not any(text in one.text for text in requested_texts(ROOT / one.reason))] == []
 
 
 def test_block_without_place_is_found(tmp_path, monkeypatch):
