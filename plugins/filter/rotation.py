@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The filter on a rotation. It is documented in the YAML file of its name."""
+"""The filters on a rotation. Each is documented in the YAML file of its name."""
 
 from __future__ import annotations
 
@@ -37,14 +37,17 @@ def rotation_plan(
     clusters: dict[str, Facts],
     vault: Facts,
     options: Facts,
-    history: list[dict[str, str]] | None = None,
     at: str | None = None,
 ) -> Facts:
     require_cryptography()
     with readable("rotation_plan", RESULTS):
         now = chains.requirements(at).at
-        found = plan.plan(clusters, vault, rotation_options(options, clusters), now)
-        return {**found, "durations": plan.durations(history or [], now)}
+        return plan.plan(clusters, vault, rotation_options(options, clusters), now)
+
+
+def rotation_durations(history: list[dict[str, str]], at: str | None = None) -> list[str]:
+    with readable("rotation_durations", "phases, each with phase_name and at"):
+        return plan.durations(history, chains.requirements(at).at)
 
 
 def rotation_options(options: Facts, clusters: dict[str, Facts]) -> problems.Options:
@@ -78,4 +81,4 @@ def new_root(given: Facts) -> tuple[str, int, int]:
 
 class FilterModule:
     def filters(self) -> dict[str, Any]:
-        return {"rotation_plan": rotation_plan}
+        return {"rotation_durations": rotation_durations, "rotation_plan": rotation_plan}

@@ -223,15 +223,14 @@ def prospects(left: dict[str, int], end: datetime | None) -> Iterator[str]:
 
 
 def durations(history: Sequence[Facts], at: datetime) -> list[str]:
-    """One line for each phase of this run, and one for all of them.
+    """One line for each phase of a run, and one for all of them.
 
-    `history` lists the phases in order, each with `phase_name` and `at`, the time when it began.
+    `history` lists the phases in order, each with `phase_name` and `at`, the time when it began. The last ends at `at`.
     """
     begins = [datetime.fromisoformat(one["at"]) for one in history]
     lines = [
         f"{one['phase_name']}: {minutes(end - begin)}"
         for one, begin, end in zip(history, begins, [*begins[1:], at], strict=False)
-        if one["phase_name"] != "done"
     ]
     return [*lines, f"total: {minutes(at - begins[0])}"] if lines else []
 

@@ -73,7 +73,7 @@ def test_phase_of_the_playbook_is_found_in_a_run(tmp_path):
     """The callback writes the names of tasks with their values. The last phase does not restart anything here."""
     variables = {
         **LOCAL,
-        "rotation": {"phase": 7, "phase_name": "done", "finished": True, "durations": []},
+        "rotation": {"phase": 7, "phase_name": "done", "finished": True},
         "rotation_is_due": False,
         "rotation_target": "linkerd-root-2",
         "rotation_vault": "vault",

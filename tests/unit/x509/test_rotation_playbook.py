@@ -114,7 +114,7 @@ def test_pods_that_carry_a_retired_root_are_a_problem_only_after_the_last_restar
 
 
 def test_no_root_is_retired_if_the_mesh_cannot_be_read_after_the_last_restart(tmp_path):
-    finished = {"phase": 7, "finished": True, "durations": [], "clusters": {"one": {"phase": 7, "stale": []}}}
+    finished = {"phase": 7, "finished": True, "clusters": {"one": {"phase": 7, "stale": []}}}
     variables = {
         **LOCAL,
         "linkerd_check_result": GOOD["check"],
@@ -123,6 +123,10 @@ def test_no_root_is_retired_if_the_mesh_cannot_be_read_after_the_last_restart(tm
         "read_leaves": True,
         "rotation": finished,
         "rotation_components": {},
+        "rotation_history": [
+            {"phase_name": "remove", "at": "2026-11-27T08:00:00Z"},
+            {"phase_name": "done", "at": "2026-11-27T08:00:09Z"},
+        ],
         "rotation_is_due": "{{ inventory_hostname == 'one' }}",
         "rotation_retired_roots": [OLD_NAME],
         "rotation_step": {"stale": []},
