@@ -11,14 +11,11 @@ verify.yml.
 from __future__ import annotations
 
 import os
-import random
 
 import pytest
-from support.rotation import FAST, NEW, OLD, assert_mesh_is_below, rotate
+from support.rotation import FAST, NEW, OLD, PLAYBOOK, assert_mesh_is_below, kill_runs, rotate
 
 ROTATIONS = int(os.environ.get("SERVICEMESH_PKI_TEST_ROTATIONS", "1"))
-KILLS = 3  # in each rotation
-TASKS = 60  # of a rotation, at least
 
 
 def roots(mesh) -> list[str]:
@@ -48,7 +45,7 @@ def test_a_return_after_a_kill_in_phase_4_restores_what_signs(expendable_mesh, p
     paused = rotate(expendable_mesh, NEW, rotation_pause_after_phase=3)
     assert paused.rc == 0, paused.output[-3000:]
     variables = {"pki_root_issuer_name": NEW, **FAST}
-    killed = expendable_mesh.kill("playbooks/rotate_trust_anchor.yml", "Renew the identity issuer", variables)
+    killed = expendable_mesh.kill(PLAYBOOK, "Renew the identity issuer", variables)
     assert killed
     assert signing_root(expendable_mesh) == NEW
     back = rotate(expendable_mesh, OLD)
@@ -65,16 +62,13 @@ def test_a_rotation_is_completed_after_every_kill(expendable_mesh, prober, seed)
     before = roots(expendable_mesh)
     name = f"linkerd-root-{seed + 2}"
     variables = {"pki_root_issuer_name": name, **FAST}
-    chosen = random.Random(seed)  # noqa: S311 - no secret
-    for dummy in range(KILLS):
-        number = chosen.randint(1, TASKS)
-        print(f"kill at task {number}: {expendable_mesh.kill('playbooks/rotate_trust_anchor.yml', number, variables)}")
-    done = expendable_mesh.play("playbooks/rotate_trust_anchor.yml", variables=variables)
+    kill_runs(expendable_mesh, PLAYBOOK, seed, variables)
+    done = expendable_mesh.play(PLAYBOOK, variables=variables)
     assert done.rc == 0, done.output[-4000:]
     assert roots(expendable_mesh) == sorted({*before, name})  # the first may be there from a rotation that was undone
     verified = expendable_mesh.play("playbooks/verify.yml", variables=variables)
     assert verified.rc == 0, verified.output[-3000:]
-    again = expendable_mesh.play("playbooks/rotate_trust_anchor.yml", variables=variables)
+    again = expendable_mesh.play(PLAYBOOK, variables=variables)
     assert (again.rc, again.changed) == (0, 0), again.output[-3000:]
     prober.good()
 
@@ -82,10 +76,8 @@ def test_a_rotation_is_completed_after_every_kill(expendable_mesh, prober, seed)
 def test_site_is_completed_after_every_kill(expendable_mesh, prober):
     root = signing_root(expendable_mesh)  # of the last rotation
     variables = {"pki_root_issuer_name": root}
-    before, chosen = roots(expendable_mesh), random.Random(ROTATIONS)  # noqa: S311 - no secret
-    for dummy in range(KILLS):
-        number = chosen.randint(1, TASKS)
-        print(f"kill at task {number}: {expendable_mesh.kill('playbooks/site.yml', number, variables)}")
+    before = roots(expendable_mesh)
+    kill_runs(expendable_mesh, "playbooks/site.yml", ROTATIONS, variables)
     done = expendable_mesh.play("playbooks/site.yml", variables=variables)
     assert done.rc == 0, done.output[-4000:]
     again = expendable_mesh.play("playbooks/site.yml", variables=variables)

@@ -13,7 +13,7 @@ import re
 
 from support.lab import until
 from support.prober import NAMESPACE
-from support.rotation import NEW, OLD, assert_mesh_is_below, rotate, rotate_as_in_guide
+from support.rotation import FAST, NEW, OLD, PLAYBOOK, assert_mesh_is_below, kill_runs, rotate, rotate_as_in_guide
 
 
 def test_check_mode_shows_the_plan_and_changes_nothing(expendable_mesh, prober):
@@ -35,13 +35,15 @@ def test_a_bundle_from_git_stops_the_rotation(expendable_mesh, prober):
 
 
 def test_rotation_that_is_undone_loses_no_request(expendable_mesh, prober, tmp_path):
-    """The first run restarts the control plane only. The next one pauses after the new root has signed the identity
-    issuer. Then the user returns to the old root."""
+    """The first run restarts the control plane only. Three more are killed. The next one pauses after the new root has
+    signed the identity issuer. Then the user returns to the old root."""
     part = rotate_as_in_guide(expendable_mesh, "rotation_namespaces")
     assert part.rc == 0 and f"They are in {NAMESPACE}." in part.flat, part.output[-3000:]
     assert re.search(r"Batch 1 of \d+, namespace linkerd: Deployment linkerd-\w+", part.flat)
     assert f"namespace {NAMESPACE}:" not in part.flat and "Phase 4 of 7" not in part.flat
-    paused = rotate(expendable_mesh, NEW, rotation_pause_after_phase=4)
+    until_phase_4 = {"rotation_pause_after_phase": 4}
+    kill_runs(expendable_mesh, PLAYBOOK, 0, {"pki_root_issuer_name": NEW, **FAST, **until_phase_4})
+    paused = rotate(expendable_mesh, NEW, **until_phase_4)
     assert paused.rc == 0 and "Phase 5 of 7" in paused.flat, paused.output[-3000:]
     back = rotate(expendable_mesh, OLD)
     assert back.rc == 0, back.output[-3000:]

@@ -86,12 +86,16 @@ class Mesh(Lab):
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
         assert run.stdout
+        lines, number, name = [], 0, ""
         with run, run.stdout as output:
-            tasks = (line for line in output if line.startswith("TASK ["))
-            named = isinstance(at, str)
-            name = next((line for number, line in enumerate(tasks, 1) if (at in line if named else number == at)), "")
-            if name:
-                os.killpg(run.pid, signal.SIGKILL)
+            for line in output:
+                lines.append(line)
+                number += line.startswith("TASK [")
+                if line.startswith("TASK [") and (at in line if isinstance(at, str) else number == at):
+                    os.killpg(run.pid, signal.SIGKILL)
+                    name = line
+                    break
+        self.runs.append(Run(subprocess.CompletedProcess(run.args, run.returncode, "".join(lines), "")))
         return name.strip(" *\n")
 
     def command(self, playbook: str, *arguments: str, variables: dict | None = None) -> list[str]:

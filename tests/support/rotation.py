@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import random
 from pathlib import Path
 
 from guides import playbook_arguments
@@ -15,10 +16,13 @@ from support.mesh import Mesh, Run
 OLD, NEW = "linkerd-root-1", "linkerd-root-2"
 FAST = {"rotation_restart_again": True}  # instead of waiting until proxies renew their certificates
 GUIDE = "docs/guides/rotation.md"
+PLAYBOOK = "playbooks/rotate_trust_anchor.yml"
+KILLS = 3
+TASKS = 60  # of a rotation, at least
 
 
 def rotate(mesh: Mesh, root: str, *arguments: str, **variables) -> Run:
-    return mesh.play("playbooks/rotate_trust_anchor.yml", *arguments,
+    return mesh.play(PLAYBOOK, *arguments,
                      variables={"pki_root_issuer_name": root, **FAST, **variables})  # fmt: skip
 
 
@@ -27,6 +31,14 @@ def rotate_as_in_guide(mesh: Mesh, part: str, **variables) -> Run:
     playbook, *arguments = playbook_arguments(GUIDE, part)
     assert f"pki_root_issuer_name={NEW}" in arguments
     return mesh.play(playbook, *arguments, variables={**FAST, **variables})
+
+
+def kill_runs(mesh: Mesh, playbook: str, seed: int, variables: dict) -> None:
+    """Start a playbook three times, and end each run with SIGKILL at a task that the seed selects."""
+    chosen = random.Random(seed)  # noqa: S311 - no secret
+    for dummy in range(KILLS):
+        number = chosen.randint(1, TASKS)
+        print(f"kill at task {number}: {mesh.kill(playbook, number, variables)}")
 
 
 def vault_root(mesh: Mesh, name: str) -> str:
