@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Alerts fire for real causes in the mesh, and recover. Needs Prometheus, so `nox -s prometheus` runs this file.
 
-Prometheus reads cert-manager through the API server, and report.prom of verify.yml. The lab's Linkerd is older than its
-metric issuer_cert_ttl_seconds, so the alert on it is tested with promtool only.
+Prometheus has the rules and the scrape jobs that monitoring.yml creates, and report.prom of verify.yml. It reads the
+pods through the API server. The lab's Linkerd is older than its metric issuer_cert_ttl_seconds, so the alert on it is
+tested with promtool only.
 """
 
 from __future__ import annotations
@@ -13,18 +14,24 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
-from support import alert_rules, prometheus_server
+import yaml
+from support import prometheus_server
 from support.lab import until
 from support.mesh import Mesh
 
-from lab.prometheus import kubectl_proxy
+from lab.prometheus import created_by_role, kubectl_proxy, through
 
 BUNDLE = "bundle.trust.cert-manager.io/linkerd-identity-trust-roots"
 ISSUER = ("clusterissuer.cert-manager.io", "vault")
 # The root of the lab is valid for 90 days, and the first alert begins two days earlier.
 ALWAYS = ("MeshTrustAnchorExpires", "info")
+CERTIFICATE = ("certificate.cert-manager.io", "linkerd-identity-issuer")
+# The rules, with fewer seconds after which a renewal is overdue.
+OVERDUE, OVERDUE_SOON = "renewal:timestamp_seconds > 600", "renewal:timestamp_seconds > 5"
+HOUR = 3600
 
 
 class Watched:
@@ -46,24 +53,18 @@ class Watched:
         return self.prometheus.firing()
 
 
-def cert_manager_job(mesh: Mesh, address: str) -> dict:
-    [pod] = mesh.get("pods", "-n", "cert-manager", "-l", "app.kubernetes.io/component=controller")["items"]
-    return {
-        "job_name": "cert-manager",
-        "metrics_path": f"/api/v1/namespaces/cert-manager/pods/{pod['metadata']['name']}:9402/proxy/metrics",
-        "static_configs": [{"targets": [address], "labels": {"cluster": mesh.cluster}}],
-    }
-
-
 @pytest.fixture(scope="module")
 def watched(expendable_mesh, tmp_path_factory) -> Iterator[Watched]:
     expendable_mesh.ensure()
+    created = expendable_mesh.play("playbooks/monitoring.yml")
+    assert created.rc == 0, created.output[-2000:]
+    rules, pods = created_by_role(expendable_mesh.env)
+    assert OVERDUE in rules
     report, folder = prometheus_server.Report(), tmp_path_factory.mktemp("prometheus")
     with kubectl_proxy(expendable_mesh.env) as address:
-        jobs = [prometheus_server.report_job(report), cert_manager_job(expendable_mesh, address)]
-        with prometheus_server.running(
-            folder, alert_rules.rules(monitoring_issuer_kind="ClusterIssuer"), *jobs
-        ) as prometheus:
+        jobs = [prometheus_server.report_job(report), *(job | through(address, job) for job in pods)]
+        soon = yaml.safe_load(rules.replace(OVERDUE, OVERDUE_SOON))
+        with prometheus_server.running(folder, soon, *jobs) as prometheus:
             yield Watched(expendable_mesh, report, prometheus)
     report.server.shutdown()
 
@@ -72,6 +73,26 @@ def watched(expendable_mesh, tmp_path_factory) -> Iterator[Watched]:
 def quiet(watched) -> None:
     """Nothing is wrong before each test, so what fires has its cause in the test."""
     watched.fire()
+
+
+def query(watched: Watched, expression: str) -> list[dict]:
+    """The samples of an instant query, each with its labels and its value."""
+    return watched.prometheus.get("query", query=expression)["result"]
+
+
+def test_prometheus_reads_what_the_role_scrapes(watched):
+    jobs = [f"servicemesh-pki-{name}" for name in ("cert-manager", "trust-manager", "linkerd-identity")]
+    expected = dict.fromkeys([*jobs, "report"], "1")
+    watched.prometheus.wait(lambda: {one["metric"]["job"]: one["value"][1] for one in query(watched, "up")} == expected)
+    cluster = watched.mesh.cluster
+    assert {one["metric"]["cluster"] for one in query(watched, 'up{job!="report"}')} == {cluster}
+    for metric in (
+        'controller_runtime_reconcile_errors_total{controller="bundles"}',
+        "servicemesh_pki:identity_issuer_not_after:timestamp_seconds",
+        "servicemesh_pki:identity_issuer_renewal:timestamp_seconds",
+        'certmanager_clusterissuer_ready_status{name="vault", condition="True"}',
+    ):
+        assert [one["metric"]["cluster"] for one in query(watched, metric)] == [cluster], metric
 
 
 def change(mesh: Mesh, sources: list[dict], synced: str) -> None:
@@ -185,3 +206,62 @@ def move(mesh: Mesh, server: str, ready: str) -> None:
     """Change the address of Vault, and wait until cert-manager has tried it."""
     mesh.kubectl("patch", *ISSUER, "--type=merge", f"--patch={json.dumps({'spec': {'vault': {'server': server}}})}")
     until(lambda: mesh.get(*ISSUER)["status"]["conditions"][0]["status"] == ready)
+
+
+def remaining(mesh: Mesh, name: str = "notAfter") -> float:
+    """Seconds until a time in the status of the Certificate."""
+    time = mesh.get(*CERTIFICATE, "-n", "linkerd")["status"][name]
+    return (datetime.fromisoformat(time) - datetime.now(UTC)).total_seconds()
+
+
+def test_an_identity_issuer_that_is_valid_for_a_few_hours(watched):
+    mesh = watched.mesh
+    mesh_roles = ("playbooks/site.yml", "--tags", "vault_issuer,linkerd")
+    short = {"linkerd_identity_duration": "6h", "linkerd_identity_renew_before": "1h"}
+    for variables, is_issued, alerts in (
+        (short, lambda: remaining(mesh) < 7 * HOUR, [("MeshIdentityIssuerExpires", "critical")]),
+        ({}, lambda: remaining(mesh) > 24 * HOUR, []),
+    ):
+        done = mesh.play(*mesh_roles, variables=variables)
+        assert done.rc == 0, done.output[-2000:]
+        until(is_issued)
+        found = watched.fire(*alerts)
+        assert all(mesh.cluster in found[alert] for alert in alerts)
+
+
+def renew_before(mesh: Mesh, duration: str) -> None:
+    patch = json.dumps({"spec": {"renewBefore": duration}})
+    mesh.kubectl("patch", *CERTIFICATE, "-n", "linkerd", "--type=merge", f"--patch={patch}")
+
+
+def test_an_identity_issuer_that_is_not_renewed_when_due(watched):
+    """It is due from now on, and cert-manager does not reach Vault."""
+    mesh = watched.mesh
+    server = mesh.get(*ISSUER)["spec"]["vault"]["server"]
+    before = mesh.get(*CERTIFICATE, "-n", "linkerd")["spec"]["renewBefore"]
+    move(mesh, "http://127.0.0.1:1", ready="False")
+    renew_before(mesh, f"{int(remaining(mesh)) + 1}s")
+    found = watched.fire(("MeshIdentityIssuerNotRenewed", "warning"), ("MeshCertManagerIssuerNotReady", "warning"))
+    assert mesh.cluster in found["MeshIdentityIssuerNotRenewed", "warning"]
+    renew_before(mesh, before)
+    move(mesh, server, ready="True")
+    until(lambda: remaining(mesh, "renewalTime") > 0)
+    watched.fire()
+
+
+def scale_cert_manager(mesh: Mesh, replicas: int) -> None:
+    mesh.kubectl("scale", "deployment", "cert-manager", "-n", "cert-manager", f"--replicas={replicas}")
+
+
+def test_metrics_that_vanish(watched):
+    """cert-manager does not run, and the report is empty."""
+    mesh = watched.mesh
+    scale_cert_manager(mesh, 0)
+    watched.report.text = "# EOF\n"
+    expected = {("MeshIdentityIssuerUnwatched", "warning"), ("MeshTrustAnchorsUnwatched", "warning")}
+    watched.prometheus.wait(lambda: set(watched.prometheus.firing()) == expected)
+    assert mesh.cluster in watched.prometheus.firing()["MeshIdentityIssuerUnwatched", "warning"]
+    scale_cert_manager(mesh, 1)
+    # A new pod waits for the lease of the old one before it has metrics of Certificates.
+    until(lambda: query(watched, "servicemesh_pki:identity_issuer_not_after:timestamp_seconds"))
+    watched.fire()
