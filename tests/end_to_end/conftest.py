@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -14,6 +15,12 @@ from support.mesh import Mesh
 from support.prober import Prober
 
 from lab.places import LabError, exclusive_lock
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """SERVICEMESH_PKI_TEST_ORDER=reversed begins with the last file. The tests of a file keep their order."""
+    if os.environ.get("SERVICEMESH_PKI_TEST_ORDER") == "reversed":
+        items.sort(key=lambda item: item.path, reverse=True)  # stable
 
 
 @pytest.fixture(scope="session")
