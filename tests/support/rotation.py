@@ -38,7 +38,9 @@ def kill_runs(mesh: Mesh, playbook: str, seed: int, variables: dict) -> None:
     chosen = random.Random(seed)  # noqa: S311 - no secret
     for dummy in range(KILLS):
         number = chosen.randint(1, TASKS)
-        print(f"kill at task {number}: {mesh.kill(playbook, number, variables)}")
+        name = mesh.kill(playbook, number, variables)
+        assert name, mesh.runs[-1].output[-3000:]
+        print(f"kill at task {number}: {name}")
 
 
 def vault_root(mesh: Mesh, name: str) -> str:
