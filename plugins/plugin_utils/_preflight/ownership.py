@@ -24,6 +24,12 @@ def name_of(one: Facts) -> str:
     return f"{one['kind']} {one['namespace']}/{one['name']}" if one["namespace"] else f"{one['kind']} {one['name']}"
 
 
+def is_of_mesh(item: str) -> bool:
+    """Whether this is the name of an object that belongs to Linkerd, whoever created it."""
+    kind, _space, place = item.partition(" ")
+    return f"{kind} {place.rpartition('/')[2]}" in OF_MESH
+
+
 def refusal(one: Facts, take_over: Collection[str] = ()) -> tuple[str, str] | None:
     """Why a run must not change an object of mesh_prerequisites_info, as code and message; None if it may.
 
@@ -43,11 +49,10 @@ def refusal(one: Facts, take_over: Collection[str] = ()) -> tuple[str, str] | No
 
 def unmanaged(item: str, owner: str) -> str:
     """The message about an object that this collection did not create."""
-    kind, _space, place = item.partition(" ")
-    is_of_mesh = f"{kind} {place.rpartition('/')[2]}" in OF_MESH
+    of_mesh = is_of_mesh(item)
     return (
         f"{item} exists, and this collection did not create it{f' (created by {owner})' if owner else ''}. "
-        + ("A mesh may use it, so do not remove it. To" if is_of_mesh else "Configure another name. Or, to")
+        + ("A mesh may use it, so do not remove it. To" if of_mesh else "Configure another name. Or, to")
         + f" have the run change it, add '{item}' to pki_take_over."
-        + (" The run still checks that no trust anchor in use is removed." if is_of_mesh else "")
+        + (" The run still checks that no trust anchor in use is removed." if of_mesh else "")
     )

@@ -89,9 +89,12 @@ def plan(clusters: dict[str, Facts], vault: Facts, options: Options, at: datetim
         obstacles += links
     if now <= Phase.RENEW:
         obstacles += problems.expired_issuers(observed, position.goal)
-        obstacles += problems.expiries(observed, position.goal, options, at)
+        obstacles += problems.expiries(observed, position.goal, now, options, at)
     if now == Phase.DONE:
         obstacles += problems.retirement(observed, options)
+        if options.final_restart and any(one.stale for one in position.steps.values()):
+            for name, found in clusters.items():
+                obstacles += problems.failed_check(name, found.get("check") or {}, observed)
     if options.force:
         obstacles = [one for one in obstacles if one["code"] not in FORCED]
     summary = position.as_facts(options.target)

@@ -51,7 +51,13 @@ CODES = {
     "root_in_use": "A root to retire is still in use.",
 }
 EXTERNAL_WORKLOADS = "externalworkloads.workload.linkerd.io"  # each object stands for a proxy outside of the cluster
-FORCED = ("linkerd_check_failed", "pods_distrust", "anchor_expired", "issuer_expired")  # ignored with rotation_force
+FORCED = (  # ignored with rotation_force
+    "linkerd_check_failed",
+    "pods_distrust",
+    "anchor_expired",
+    "anchor_expires_too_soon",
+    "issuer_expired",
+)
 OF_UPGRADE = ("chart_unavailable", "release_unfinished")  # matter only if adopt.yml will upgrade Linkerd
 EXPIRING = "trust anchors are valid for at least 60 days"  # a warning of linkerd check
 IDENTITY_NAME, TRUST_DOMAIN = "identity.linkerd.cluster.local", "cluster.local"
@@ -131,7 +137,7 @@ def of_later_phases(cluster: Cluster, found: Facts, options: Options) -> Iterato
 
 
 def owned_elsewhere(name: str, components: Facts, options: Options) -> Iterator[Facts]:
-    """Objects that the rotation changes, but others own. Adoption takes them over, unless they come from Git.
+    """Objects that the rotation changes, but others own. Adoption takes over those of the mesh, unless from Git.
 
     `components` is the result of mesh_prerequisites_info.
     """
@@ -142,7 +148,8 @@ def owned_elsewhere(name: str, components: Facts, options: Options) -> Iterator[
         if adoption.is_of_chart(one):
             continue
         refused = ownership.refusal(one, options.take_over)
-        if refused and not (options.adopt and refused[0] == "object_unmanaged"):
+        is_adopted = options.adopt and ownership.is_of_mesh(ownership.name_of(one))
+        if refused and not (is_adopted and refused[0] == "object_unmanaged"):
             yield problem(refused[0], name, refused[1])
 
 
@@ -263,9 +270,12 @@ def expired_issuers(observed: ObservedState, goal: Goal) -> Iterator[Facts]:
             yield problem("issuer_expired", cluster.name, message)
 
 
-def expiries(observed: ObservedState, goal: Goal, options: Options, at: datetime) -> Iterator[Facts]:
-    """Trust anchors in use that expire before the rotation has replaced them."""
-    needed = MARGIN + (RENEWED_AFTER if options.wait else timedelta())
+def expiries(observed: ObservedState, goal: Goal, phase: Phase, options: Options, at: datetime) -> Iterator[Facts]:
+    """Trust anchors in use that expire before the rotation has replaced them.
+
+    Once the new root signs, to restart the workloads is better than to wait, however little time is left.
+    """
+    needed = MARGIN + RENEWED_AFTER if options.wait else MARGIN if phase < Phase.RENEW else timedelta()
     for cluster in observed.clusters:
         for fingerprint in sorted(cluster.roots_in_use - {goal.target}):
             end = observed.facts[fingerprint]["not_after"]
@@ -284,6 +294,8 @@ def expiries(observed: ObservedState, goal: Goal, options: Options, at: datetime
                         f": {hours(MARGIN)} for restarts and {hours(RENEWED_AFTER)} until all workloads have renewed "
                         "their certificates. Set rotation_restart_again to true to restart them instead of waiting"
                     )
+                else:
+                    message += ". Set rotation_force to true to rotate in the time that is left"
                 yield problem("anchor_expires_too_soon", cluster.name, f"{message}.")
 
 

@@ -112,6 +112,7 @@ def test_a_mesh_of_the_cli_is_only_adopted_on_request(adopt, codes):
 
 BUNDLE = {"kind": "Bundle", "name": "linkerd-identity-trust-roots", "namespace": "", "exists": True, "managed": True,
           "owner": "", "gitops": ""}  # fmt: skip
+ISSUER_OF_OTHERS = {"kind": "ClusterIssuer", "name": "vault"}
 FROM_GIT = {"gitops": "Flux Kustomization flux-system/mesh"}
 
 
@@ -122,6 +123,7 @@ FROM_GIT = {"gitops": "Flux Kustomization flux-system/mesh"}
         ({"exists": False, "managed": False}, {}, []),
         ({"managed": False}, {}, ["object_unmanaged"]),
         ({"managed": False}, {"adopt": True}, []),
+        ({**ISSUER_OF_OTHERS, "managed": False}, {"adopt": True}, ["object_unmanaged"]),
         ({"managed": False}, {"take_over": ("Bundle linkerd-identity-trust-roots",)}, []),
         (FROM_GIT, {}, ["object_in_git"]),
         (FROM_GIT, {"adopt": True}, ["object_in_git"]),
@@ -345,6 +347,20 @@ def test_a_broken_mesh_is_refused_unless_forced():
     assert codes(planned(reading(*BEFORE), more=more, force=True)) == []
 
 
+@pytest.mark.parametrize(
+    ("world", "options", "expected"),
+    [
+        (AFTER, {}, []),  # nothing restarts
+        (STALE, {}, ["linkerd_check_failed"]),
+        (STALE, {"force": True}, []),
+        (STALE, {"final_restart": False}, []),
+    ],
+)
+def test_the_last_restarts_need_a_working_mesh(world, options, expected):
+    found = planned(reading(*world), more={"check": {"passed": False, "msg": "linkerd-identity is missing"}}, **options)
+    assert (found["phase_name"], codes(found)) == ("done", expected)
+
+
 def test_what_was_not_read_is_a_problem():
     found = plan.plan({"one": {"certificates": reading(*BEFORE)}}, vault(OLD_NAME), Options(NEW_NAME), NOW)
     assert codes(found) == ["components_unreadable", "linkerd_check_failed"]
@@ -363,12 +379,20 @@ def test_pods_that_do_not_trust_each_other_are_refused_unless_forced():
         (timedelta(hours=24), {}, ["anchor_expires_too_soon"]),
         (timedelta(hours=24), {"wait": False}, []),
         (timedelta(minutes=30), {"wait": False}, ["anchor_expires_too_soon"]),
+        (timedelta(minutes=30), {"wait": False, "force": True}, []),
         (timedelta(seconds=-1), {}, ["anchor_expired"]),
     ],
 )
 def test_an_anchor_that_ends_before_the_rotation_does(left, options, expected):
     at = ROOT.certificate.not_valid_after_utc - left
     assert codes(planned(reading(ROOT.pem, LONG_ISSUER, ROOT.pem, LONG_ISSUER), at=at, **options)) == expected
+
+
+@pytest.mark.parametrize(("wait", "expected"), [(True, ["anchor_expires_too_soon"]), (False, [])])
+def test_the_second_restart_is_possible_until_the_old_anchor_expires(wait, expected):
+    at = ROOT.certificate.not_valid_after_utc - timedelta(minutes=30)
+    found = planned(reading(BOTH, NEXT_ISSUER, BOTH, LONG_ISSUER), at=at, wait=wait)
+    assert (found["phase_name"], codes(found)) == ("renew", expected)
 
 
 @pytest.mark.parametrize(
