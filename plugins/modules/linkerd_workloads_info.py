@@ -31,6 +31,7 @@ options:
   namespaces:
     description:
       - Patterns of namespaces, such as V(shop-*). Pods of other namespaces are only listed in RV(left).
+      - A pattern that begins with V(!) excludes namespaces. If all patterns do, the others are selected.
       - The default is all namespaces.
     type: list
     elements: str
@@ -194,10 +195,19 @@ def namespaces_of(pods: list[str]) -> list[str]:
     return sorted({name.partition("/")[0] for name in pods})
 
 
+def is_selected(namespace: str, patterns: list[str]) -> bool:
+    """Whether a pattern matches the namespace, and none that begins with `!` does. Without others, these suffice."""
+    excluding = [one[1:] for one in patterns if one.startswith("!")]
+    including = [one for one in patterns if not one.startswith("!")] or (["*"] if excluding else [])
+    return any(fnmatchcase(namespace, one) for one in including) and not any(
+        fnmatchcase(namespace, one) for one in excluding
+    )
+
+
 def select(cluster: Cluster, pods: list[str], namespaces: list[str] | None, label_selectors: list[str]) -> list[str]:
     """The pods of the namespaces to which the label selectors apply."""
     if namespaces is not None:
-        pods = [name for name in pods if any(fnmatchcase(name.partition("/")[0], one) for one in namespaces)]
+        pods = [name for name in pods if is_selected(name.partition("/")[0], namespaces)]
     if not label_selectors:
         return pods
     labelled = {

@@ -89,6 +89,8 @@ def test_pods_that_are_not_requested_are_left_out(read):
         ({"label_selectors": ["app=other"]}, [], ["web-1-a", "database-0", "paused-1-a"]),
         ({"namespaces": ["other"], "label_selectors": ["app=web"]}, [], ["web-1-a", "database-0", "paused-1-a"]),
         ({"namespaces": []}, [], ["web-1-a", "database-0", "paused-1-a"]),
+        ({"namespaces": ["!other"]}, [["web"], ["database"]], []),
+        ({"namespaces": ["rest*", "!*t*"]}, [], ["web-1-a", "database-0", "paused-1-a"]),
     ],
 )
 def test_pods_that_are_not_selected_are_left(api, read, selection, batches, left):
