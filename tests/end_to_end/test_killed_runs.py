@@ -4,18 +4,20 @@
 """A rotation that a user undoes, or that SIGKILL ends anywhere, is completed by the next run. So is site.yml.
 
 Each rotation is killed three times at tasks that a seed selects. SERVICEMESH_PKI_TEST_ROTATIONS sets the number of
-rotations, which `make chaos` raises. The oracles are the requests of the prober, Vault's list of issuers, and
-verify.yml.
+rotations, which `make chaos` raises so that runs are killed in every phase. The oracles are the requests of the
+prober, Vault's list of issuers, and verify.yml.
 """
 
 from __future__ import annotations
 
 import os
+import random
 
 import pytest
-from support.rotation import FAST, NEW, OLD, PLAYBOOK, assert_mesh_is_below, kill_runs, rotate
+from support.rotation import FAST, KILLS, NEW, OLD, PHASES, PLAYBOOK, assert_mesh_is_below, kill_rotations, rotate
 
 ROTATIONS = int(os.environ.get("SERVICEMESH_PKI_TEST_ROTATIONS", "1"))
+TASKS_OF_SITE = 60  # at least
 
 
 def roots(mesh) -> list[str]:
@@ -62,7 +64,9 @@ def test_a_rotation_is_completed_after_every_kill(expendable_mesh, prober, seed)
     before = roots(expendable_mesh)
     name = f"linkerd-root-{seed + 2}"
     variables = {"pki_root_issuer_name": name, **FAST}
-    kill_runs(expendable_mesh, PLAYBOOK, seed, variables)
+    first = seed % len(PHASES)
+    chosen = random.Random(seed).choices(range(first, len(PHASES)), k=KILLS - 1)  # noqa: S311 - no secret
+    kill_rotations(expendable_mesh, [PHASES[number] for number in sorted([first, *chosen])], seed, variables)
     done = expendable_mesh.play(PLAYBOOK, variables=variables)
     assert done.rc == 0, done.output[-4000:]
     assert roots(expendable_mesh) == sorted({*before, name})  # the first may be there from a rotation that was undone
@@ -77,7 +81,11 @@ def test_site_is_completed_after_every_kill(expendable_mesh, prober):
     root = signing_root(expendable_mesh)  # of the last rotation
     variables = {"pki_root_issuer_name": root}
     before = roots(expendable_mesh)
-    kill_runs(expendable_mesh, "playbooks/site.yml", ROTATIONS, variables)
+    chosen = random.Random(ROTATIONS)  # noqa: S311 - no secret
+    for number in (chosen.randint(1, TASKS_OF_SITE) for dummy in range(KILLS)):
+        killed = expendable_mesh.kill("playbooks/site.yml", number, variables)
+        assert killed, expendable_mesh.runs[-1].output[-3000:]
+        print(f"killed at task {number}: {killed}")
     done = expendable_mesh.play("playbooks/site.yml", variables=variables)
     assert done.rc == 0, done.output[-4000:]
     again = expendable_mesh.play("playbooks/site.yml", variables=variables)

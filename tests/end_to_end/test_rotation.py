@@ -13,7 +13,7 @@ import re
 
 from support.lab import until
 from support.prober import NAMESPACE
-from support.rotation import FAST, NEW, OLD, PLAYBOOK, assert_mesh_is_below, kill_runs, rotate, rotate_as_in_guide
+from support.rotation import FAST, NEW, OLD, assert_mesh_is_below, kill_rotations, rotate, rotate_as_in_guide
 
 
 def test_check_mode_shows_the_plan_and_changes_nothing(expendable_mesh, prober):
@@ -42,7 +42,8 @@ def test_rotation_that_is_undone_loses_no_request(expendable_mesh, prober, tmp_p
     assert re.search(r"Batch 1 of \d+, namespace linkerd: Deployment linkerd-\w+", part.flat)
     assert f"namespace {NAMESPACE}:" not in part.flat and "Phase 4 of 7" not in part.flat
     until_phase_4 = {"rotation_pause_after_phase": 4}
-    kill_runs(expendable_mesh, PLAYBOOK, 0, {"pki_root_issuer_name": NEW, **FAST, **until_phase_4})
+    variables = {"pki_root_issuer_name": NEW, **FAST, **until_phase_4}
+    kill_rotations(expendable_mesh, ("restart", "restart", "switch"), 0, variables)
     paused = rotate(expendable_mesh, NEW, **until_phase_4)
     assert paused.rc == 0 and "Phase 5 of 7" in paused.flat, paused.output[-3000:]
     back = rotate(expendable_mesh, OLD)

@@ -76,25 +76,29 @@ class Mesh(Lab):
         assert deprecations(self.runs[-1].output) == []
         return self.runs[-1]
 
-    def kill(self, playbook: str, at: int | str, variables: dict | None = None) -> str:
+    def kill(self, playbook: str, at: int | str, variables: dict | None = None, after: str = "") -> str:
         """End a run with SIGKILL when its task of this number or name begins. Return the name of the task.
 
-        A run without such a task runs to its end, and then the name is empty.
+        Tasks are counted behind the one whose name contains `after`. A run without such a task runs to its end, and
+        then the name is empty.
         """
         run = subprocess.Popen(
             self.command(playbook, variables=variables), cwd=ROOT, env=self.command_env, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
         assert run.stdout
-        lines, number, name = [], 0, ""
+        lines, number, name, counts = [], 0, "", not after
         with run, run.stdout as output:
             for line in output:
                 lines.append(line)
-                number += line.startswith("TASK [")
-                if line.startswith("TASK [") and (at in line if isinstance(at, str) else number == at):
+                if not line.startswith("TASK ["):
+                    continue
+                number += counts
+                if counts and (at in line if isinstance(at, str) else number == at):
                     os.killpg(run.pid, signal.SIGKILL)
                     name = line
                     break
+                counts = counts or after in line
         self.runs.append(Run(subprocess.CompletedProcess(run.args, run.returncode, "".join(lines), "")))
         return name.strip(" *\n")
 

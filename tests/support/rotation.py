@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 from guides import playbook_arguments
@@ -18,7 +19,8 @@ FAST = {"rotation_restart_again": True}  # instead of waiting until proxies rene
 GUIDE = "docs/guides/rotation.md"
 PLAYBOOK = "playbooks/rotate_trust_anchor.yml"
 KILLS = 3
-TASKS = 60  # of a rotation, at least
+PHASES = ("create", "distribute", "restart", "switch", "renew", "remove", "done")
+TASKS = {"done": 5}  # of a phase, at least
 
 
 def rotate(mesh: Mesh, root: str, *arguments: str, **variables) -> Run:
@@ -33,14 +35,14 @@ def rotate_as_in_guide(mesh: Mesh, part: str, **variables) -> Run:
     return mesh.play(playbook, *arguments, variables={**FAST, **variables})
 
 
-def kill_runs(mesh: Mesh, playbook: str, seed: int, variables: dict) -> None:
-    """Start a playbook three times, and end each run with SIGKILL at a task that the seed selects."""
+def kill_rotations(mesh: Mesh, phases: Sequence[str], seed: int, variables: dict) -> None:
+    """Start a rotation for each phase, and end the run with SIGKILL at a task of it that the seed selects."""
     chosen = random.Random(seed)  # noqa: S311 - no secret
-    for dummy in range(KILLS):
-        number = chosen.randint(1, TASKS)
-        name = mesh.kill(playbook, number, variables)
+    for phase in phases:
+        number = chosen.randint(1, TASKS.get(phase, 15))
+        name = mesh.kill(PLAYBOOK, number, variables, after=f"Run the tasks of the phase {phase}]")
         assert name, mesh.runs[-1].output[-3000:]
-        print(f"kill at task {number}: {name}")
+        print(f"killed at task {number} of the phase {phase}: {name}")
 
 
 def vault_root(mesh: Mesh, name: str) -> str:
