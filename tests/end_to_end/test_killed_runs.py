@@ -59,6 +59,16 @@ def test_a_return_after_a_kill_in_phase_4_restores_what_signs(expendable_mesh, p
     prober.good()
 
 
+def test_a_rotation_to_another_engine_and_back_loses_no_request(expendable_mesh, prober, tmp_path):
+    engine = {"type": "pki", "config": {"max_lease_ttl": "87600h"}}
+    assert expendable_mesh.vault("POST", "sys/mounts/pki-two", engine, expendable_mesh.root_token())[0] == 204
+    for mount in ("pki-two", "pki"):
+        done = rotate(expendable_mesh, OLD, pki_vault_mount=mount)
+        assert done.rc == 0, done.output[-4000:]
+        assert_mesh_is_below(expendable_mesh, OLD, tmp_path, mount)
+    prober.good()
+
+
 @pytest.mark.parametrize("seed", range(ROTATIONS))
 def test_a_rotation_is_completed_after_every_kill(expendable_mesh, prober, seed):
     before = roots(expendable_mesh)

@@ -45,15 +45,16 @@ def kill_rotations(mesh: Mesh, phases: Sequence[str], seed: int, variables: dict
         print(f"killed at task {number} of the phase {phase}: {name}")
 
 
-def vault_root(mesh: Mesh, name: str) -> str:
-    return mesh.vault("GET", f"pki/issuer/{name}/json")[1]["data"]["certificate"].strip()
+def vault_root(mesh: Mesh, name: str, mount: str = "pki") -> str:
+    return mesh.vault("GET", f"{mount}/issuer/{name}/json")[1]["data"]["certificate"].strip()
 
 
-def assert_mesh_is_below(mesh: Mesh, root: str, tmp_path: Path) -> None:
+def assert_mesh_is_below(mesh: Mesh, root: str, tmp_path: Path, mount: str = "pki") -> None:
     """ConfigMap and identity issuer by openssl, everything else by verify.yml."""
-    assert mesh.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt").strip() == vault_root(mesh, root)
-    (tmp_path / "root.pem").write_text(vault_root(mesh, root))
+    pem = vault_root(mesh, root, mount)
+    assert mesh.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt").strip() == pem
+    (tmp_path / "root.pem").write_text(pem)
     (tmp_path / "issuer.pem").write_bytes(base64.b64decode(mesh.data("secret", "linkerd-identity-issuer", "tls.crt")))
     mesh.run("openssl", "verify", "-CAfile", str(tmp_path / "root.pem"), str(tmp_path / "issuer.pem"))
-    verified = mesh.play("playbooks/verify.yml", variables={"pki_root_issuer_name": root})
+    verified = mesh.play("playbooks/verify.yml", variables={"pki_root_issuer_name": root, "pki_vault_mount": mount})
     assert verified.rc == 0, verified.output[-3000:]
