@@ -94,25 +94,36 @@ def with_openssl(folder: Path, anchors: str) -> Callable[[str], bool]:
     return verify
 
 
+def authority(subject: str, key, issuer: str, signer, *extensions: x509.ExtensionType) -> str:
+    name, above = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in (subject, issuer))
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(above, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=30))
+    for extension in (x509.BasicConstraints(True, None), *extensions):
+        builder = builder.add_extension(extension, True)
+    return pem(builder.sign(signer, hashes.SHA256()))
+
+
+def names(count: int) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([x509.DNSName(f"a{number}.cluster.local") for number in range(count)])
+
+
 def root_of_many(count: int, limits: x509.NameConstraints | None) -> tuple[str, str]:
     """Return an issuer and anchors: many of the same name, or one that constrains the many names of the issuer."""
-    root_key, issuer_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    now = datetime.now(UTC)
-
-    def signed(subject: str, key, signer, *extensions: x509.ExtensionType) -> str:
-        name, above = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in (subject, "root"))
-        builder = x509.CertificateBuilder(above, name, key.public_key(), x509.random_serial_number())
-        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=30))
-        for extension in (x509.BasicConstraints(True, None), *extensions):
-            builder = builder.add_extension(extension, True)
-        return pem(builder.sign(signer, hashes.SHA256()))
-
-    names = x509.SubjectAlternativeName([x509.DNSName(f"a{number}.cluster.local") for number in range(count)])
+    root_key, issuer_key, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
     if limits is not None:
-        return signed("identity", issuer_key, root_key, names), signed("root", root_key, root_key, limits)
-    other = ec.generate_private_key(ec.SECP256R1())
-    wrong = [signed("root", other, other) for _ in range(count)]
-    return signed("identity", issuer_key, root_key), "".join([*wrong, signed("root", root_key, root_key)])
+        issuer = authority("identity", issuer_key, "root", root_key, names(count))
+        return issuer, authority("root", root_key, "root", root_key, limits)
+    anchors = [authority("root", key, "root", key) for key in (*[other] * count, root_key)]
+    return authority("identity", issuer_key, "root", root_key), "".join(anchors)
+
+
+def many_ways(count: int, names_of_issuer: int, limits: x509.NameConstraints) -> tuple[str, str]:
+    """Return an issuer with many certificates for its intermediate, and a root that does not permit its names."""
+    root_key, middle_key, issuer_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+    issuer = authority("identity", issuer_key, "middle", middle_key, names(names_of_issuer))
+    ways = [authority("middle", middle_key, "root", root_key) for _ in range(count)]
+    return "".join([issuer, *ways]), authority("root", root_key, "root", root_key, limits)
 
 
 def worst() -> dict[str, tuple[str, str]]:
@@ -121,6 +132,8 @@ def worst() -> dict[str, tuple[str, str]]:
     return {
         "1001 anchors of one name": root_of_many(1000, None),
         "1000 names under 2000 constraints": root_of_many(1000, limits),
+        "500 ways, 3000 names under 100 constraints": many_ways(500, 3000, x509.NameConstraints(trees[:100], None)),
+        "40 ways, 4000 names under 1000 constraints": many_ways(40, 4000, x509.NameConstraints(trees[:1000], None)),
     }
 
 

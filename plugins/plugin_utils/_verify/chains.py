@@ -11,7 +11,12 @@ from datetime import UTC, datetime, timedelta
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import x509
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import cryptography_verifier, linkerd, rules
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import (
+    cryptography_verifier,
+    linkerd,
+    name_constraints,
+    rules,
+)
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import MAX_EDGES, Builder, Node
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.rules import Requirements, Verdict
 
@@ -97,10 +102,11 @@ def verify(
 def _verify_rfc5280(chain: list[x509.Certificate], anchors: list[x509.Certificate], required: Requirements) -> Verdict:
     leaf, *others = [Node(certificate) for certificate in chain]
     builder = Builder(others, [Node(certificate) for certificate in anchors])
+    limits = name_constraints.limits()
     best = None
     for path in builder.paths(leaf):
-        verdict = Verdict(path, list(rules.path_reasons(path, required)))
-        if verdict.verified:
+        verdict = Verdict(path, list(rules.path_reasons(path, required, limits)))
+        if verdict.verified or limits.reached:
             return verdict
         if best is None or len(verdict.reasons) < len(best.reasons):
             best = verdict
@@ -111,4 +117,4 @@ def _verify_rfc5280(chain: list[x509.Certificate], anchors: list[x509.Certificat
     if builder.exhausted:
         message = f"There is no path among the first {MAX_EDGES} candidates: give fewer certificates of the same name"
         obstacles = [leaf.reason("too_complex", message)]
-    return Verdict(partial, [*obstacles, *rules.path_reasons(partial, required, complete=False)])
+    return Verdict(partial, [*obstacles, *rules.path_reasons(partial, required, limits, complete=False)])

@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der, oids
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der, go_name_constraints, oids
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go_parse as parse
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.go_name_constraints import violations
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.go_policies import policies_hold
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node, Reason
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import (
     Attempt,
+    LimitReached,
+    Limits,
     Link,
     Signatures,
     best,
@@ -58,15 +59,15 @@ SALTS = {"2.16.840.1.101.3.4.2.1": 32, "2.16.840.1.101.3.4.2.2": 48, "2.16.840.1
 
 def verify(leaf: Link, intermediates: list[Node], roots: list[Node], at: datetime, signed: Signatures) -> Attempt:
     """Return the path that Go finds, or else the best path with the reasons against it."""
-    search = Search(intermediates, roots, at, signed)
+    limits = go_name_constraints.limits()
+    search = Search(intermediates, roots, at, signed, limits)
     found = search.run(leaf)
     if not found.reasons:
         return found
     if search.exhausted:
-        message = f"Go stops after {MAX_CANDIDATES} candidates: give fewer certificates of the same name"
-        return Attempt(found.path, [leaf.reason("too_complex", message)], found.complete)
-    explained = Search(intermediates, roots, at, signed, limit=MAX_EXPLAINED, strict=False).run(leaf)
-    return explained if explained.reasons else found
+        return Attempt(found.path, [leaf.reason("too_complex", search.exhausted)], found.complete)
+    explained = Search(intermediates, roots, at, signed, limits, candidates=MAX_EXPLAINED, strict=False).run(leaf)
+    return explained if explained.reasons and not limits.reached else found
 
 
 class Search:
@@ -78,22 +79,20 @@ class Search:
         roots: list[Node],
         at: datetime,
         signed: Signatures,
-        limit: int = MAX_CANDIDATES,
+        limits: Limits,
+        candidates: int = MAX_CANDIDATES,
         strict: bool = True,
     ) -> None:
         self.pools = ((by_subject(roots), True), (by_subject(intermediates), False))
         self.roots = {node.certificate for node in roots}
-        self.at, self.signed, self.left, self.strict = at, signed, limit, strict
+        self.at, self.signed, self.limits, self.left, self.strict = at, signed, limits, candidates, strict
+        self.exhausted = ""  # the limit that was reached, as a message
         self.attempts: list[Attempt] = []
-
-    @property
-    def exhausted(self) -> bool:
-        return self.left < 0
 
     def run(self, leaf: Link) -> Attempt:
         reasons = list(_valid(leaf, [], self.at)) if isinstance(leaf, Node) else []
         if isinstance(leaf, Node) and leaf.certificate in self.roots:
-            return Attempt([leaf], [*reasons, *_path_reasons([leaf])])
+            return Attempt([leaf], [*reasons, *self._path_reasons([leaf])])
         if not (self.strict and reasons):
             self._extend(Attempt([leaf], reasons, False))
         return best(self.attempts or [Attempt([leaf], reasons or [unknown_issuer(leaf)], False)])
@@ -103,6 +102,8 @@ class Search:
         path, child, has_candidates = so_far.path, so_far.path[-1], False
         for parent, is_root in self._candidates(child):
             self.left -= 1
+            if self.left < 0:
+                self.exhausted = f"Go stops after {MAX_CANDIDATES} candidates: give fewer certificates of the same name"
             if self.exhausted:
                 return False
             if _in_chain(parent, path):
@@ -115,7 +116,7 @@ class Search:
                 continue
             longer = [*path, parent]
             if is_root:
-                self.attempts.append(Attempt(longer, [*reasons, *_path_reasons(longer)]))
+                self.attempts.append(Attempt(longer, [*reasons, *self._path_reasons(longer)]))
                 if not self.attempts[-1].reasons:
                     return True
             elif self._extend(Attempt(longer, reasons, False)):
@@ -129,6 +130,19 @@ class Search:
         for pool, is_root in self.pools:
             for node in sorted(pool.get(child.raw.issuer, []), key=lambda node: _distance(node, identifier)):
                 yield node, is_root
+
+    def _path_reasons(self, path: list[Link]) -> Iterator[Reason]:
+        """Yield the reasons against a complete path: extended key usages, name constraints and policies."""
+        yield from _usages(path)
+        try:
+            yield from self.limits.violations(path)
+        except LimitReached as exc:
+            self.exhausted = str(exc)
+            yield path[0].reason("too_complex", self.exhausted)
+        if not policies_hold(path):
+            yield path[0].reason(
+                "policies", "The path does not have the certificate policy that its policy constraints require"
+            )
 
     def _signature(self, child: Link, parent: Node) -> Iterator[Reason]:
         if (parent.raw.version == 3 and parent.constraints is None) or _is_no_ca(parent):
@@ -236,8 +250,7 @@ def _is_read(name: der.Element) -> bool:
     return name.tag in parse.GENERAL_NAMES
 
 
-def _path_reasons(path: list[Link]) -> Iterator[Reason]:
-    """Yield the reasons against a complete path: extended key usages, name constraints and policies."""
+def _usages(path: list[Link]) -> Iterator[Reason]:
     for node in path:
         usages = node.usages
         if usages and oids.SERVER_AUTH not in usages and oids.ANY_EXTENDED_KEY_USAGE not in usages:
@@ -245,8 +258,3 @@ def _path_reasons(path: list[Link]) -> Iterator[Reason]:
             yield node.reason(
                 "extended_key_usage", f"Its extended key usages are {found}, expected serverAuth, or no such extension"
             )
-    yield from violations(path)
-    if not policies_hold(path):
-        yield path[0].reason(
-            "policies", "The path does not have the certificate policy that its policy constraints require"
-        )

@@ -10,13 +10,11 @@ Constraints on the host of a URI or the domain of an email address include subdo
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der, oids
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go_parse as parse
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.name_constraints import Domains, Networks
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Reason
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import Link
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import Limits, Link
 
 KINDS = {oids.DNS: "DNS name", oids.IP: "IP address", oids.URI: "URI", oids.EMAIL: "email address"}
 
@@ -45,34 +43,28 @@ class Trees:
         return self.domains[tag].cover(_host(text) or "" if tag == oids.URI else text)
 
 
-def violations(path: list[Link]) -> Iterator[Reason]:
-    """Yield the names that a certificate above does not permit."""
-    limits = {place: _trees(node) for place, node in enumerate(path) if node.value(oids.NAME_CONSTRAINTS)}
-    last = max(limits, default=0)
-    for place, node in enumerate(path[:last]):
-        for name in node.alternative_names:
-            if name.tag not in KINDS:
-                continue
-            if not _is_comparable(name):
-                yield node.reason("name_constraint", f"Go cannot compare its {KINDS[name.tag]} with name constraints")
-                continue
-            for above in range(place + 1, last + 1):
-                why = _refusal(name, *limits[above]) if above in limits else None
-                if why:
-                    text = f"The CA {path[above].subject} {why} its {KINDS[name.tag]} {_shown(name)}"
-                    yield node.reason("name_constraint", text)
+def limits() -> Limits:
+    """Return the name constraints for a search."""
+    return Limits(_split, lambda node: node.alternative_names, _refusal)
 
 
 def _refusal(name: der.Element, permitted: Trees, excluded: Trees) -> str | None:
+    if name.tag not in KINDS:
+        return None
+    if not _is_comparable(name):
+        return f"has name constraints that Go cannot compare with its {KINDS[name.tag]}"
     if name.tag in permitted.kinds and not permitted.cover(name.tag, name.value):
-        return "does not permit"
+        return f"does not permit its {KINDS[name.tag]} {_shown(name)}"
     if name.tag in excluded.kinds and excluded.cover(name.tag, name.value):
-        return "excludes"
+        return f"excludes its {KINDS[name.tag]} {_shown(name)}"
     return None
 
 
-def _trees(node: Link) -> tuple[Trees, Trees]:
-    parts = {part.tag: part.value for part in der.children(node.value(oids.NAME_CONSTRAINTS) or b"")}
+def _split(node: Link) -> tuple[Trees, Trees] | None:
+    value = node.value(oids.NAME_CONSTRAINTS)
+    if not value:
+        return None
+    parts = {part.tag: part.value for part in der.children(value)}
     permitted, excluded = (
         [der.first(tree.value) for tree in der.elements(parts.get(tag, b""))] for tag in (0xA0, 0xA1)
     )

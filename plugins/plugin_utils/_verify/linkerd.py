@@ -19,6 +19,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import (
     der,
     go,
     go_parse,
+    name_constraints,
     oids,
     paths,
     rules,
@@ -188,7 +189,7 @@ def _refused_algorithm(role: str, keys: tuple[str, ...], key: str, signature: st
 def _unusual(path: list[Node], complete: bool, required: rules.Requirements, refused: list[Reason]) -> Iterator[Reason]:
     """Yield what RFC 5280 or good practice does not allow, and Linkerd accepts."""
     known = {(reason.code, reason.subject) for reason in refused}
-    found = list(rules.path_reasons(path, rules.Requirements(required.at), complete))
+    found = list(rules.path_reasons(path, rules.Requirements(required.at), name_constraints.limits(), complete))
     for child, parent in itertools.pairwise(path):
         if not paths.identifiers_agree(child, parent):
             found.append(paths.aki_mismatch(child, parent))

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import ExtensionOID, NameOID, x509
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node, Reason
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import Limits
 
 Kind = type  # a subclass of x509.GeneralName
 
@@ -61,21 +62,31 @@ class Networks:
         )
 
 
-def violations(path: list[Node]) -> Iterator[Reason]:
-    """Yield the names in a path that a CA above does not permit."""
+def limits() -> Limits:
+    """Return the name constraints for a search."""
+    return Limits(_split, names, _refusal)
+
+
+def violations(path: list[Node], known: Limits) -> Iterator[Reason]:
+    """Yield the names in a path that a CA above does not permit. Raises LimitReached."""
     for height, authority in enumerate(path):
-        constraints = authority.extension(ExtensionOID.NAME_CONSTRAINTS) if height else None
-        if constraints is None:
-            continue
-        permitted, excluded = Trees(constraints.permitted_subtrees), Trees(constraints.excluded_subtrees)
         for depth, node in enumerate(path[:height]):
-            if depth > 0 and node.is_self_issued:
-                continue
-            for kind, name in names(node):
-                why = forbidden(kind, name, permitted, excluded)
-                if why:
-                    shown = name.rfc4514_string() if isinstance(name, x509.Name) else name
-                    yield node.reason("name_constraint", f"The CA {authority.subject} {why} its name {shown}")
+            if depth == 0 or not node.is_self_issued:
+                yield from known.reasons(authority, node)
+
+
+def _split(node: Node) -> tuple[Trees, Trees] | None:
+    constraints = node.extension(ExtensionOID.NAME_CONSTRAINTS)
+    if constraints is None:
+        return None
+    return Trees(constraints.permitted_subtrees), Trees(constraints.excluded_subtrees)
+
+
+def _refusal(found: tuple[Kind, Any], permitted: Trees, excluded: Trees) -> str | None:
+    kind, name = found
+    why = forbidden(kind, name, permitted, excluded)
+    shown = name.rfc4514_string() if why and isinstance(name, x509.Name) else name
+    return f"{why} its name {shown}" if why else None
 
 
 def names(node: Node) -> Iterator[tuple[Kind, Any]]:

@@ -93,7 +93,7 @@ class Node:
         except (UnsupportedAlgorithm, ValueError):
             return self.certificate.public_bytes(Encoding.DER)  # no signature can be verified with this key
 
-    @property
+    @cached_property
     def subject(self) -> str:
         return self.certificate.subject.rfc4514_string() or f"serial {certs.serial_number(self.certificate)}"
 

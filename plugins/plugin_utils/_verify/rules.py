@@ -14,7 +14,13 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import ExtensionOID
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import name_constraints, oids
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node, Reason
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import not_a_ca, path_length, validity
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import (
+    LimitReached,
+    Limits,
+    not_a_ca,
+    path_length,
+    validity,
+)
 
 Facts = dict[str, Any]
 UNDERSTOOD = {  # critical extensions; policies and CRL addresses are not checked
@@ -80,7 +86,7 @@ class Verdict:
         return None if found is None else {**found, "agrees": found["verified"] is ours}
 
 
-def path_reasons(path: list[Node], required: Requirements, complete: bool = True) -> Iterator[Reason]:
+def path_reasons(path: list[Node], required: Requirements, limits: Limits, complete: bool = True) -> Iterator[Reason]:
     """Yield the reasons against a path whose names and signatures match. It is complete if it ends at an anchor."""
     for depth, node in enumerate(path):
         yield from validity(node, required.at)
@@ -89,7 +95,10 @@ def path_reasons(path: list[Node], required: Requirements, complete: bool = True
         if depth > 0:
             yield from _authority(node)
     yield from _path_lengths(path)
-    yield from name_constraints.violations(path)
+    try:
+        yield from name_constraints.violations(path, limits)
+    except LimitReached as exc:
+        yield path[0].reason("too_complex", str(exc))
     yield from further_reasons(path, required, complete)
 
 

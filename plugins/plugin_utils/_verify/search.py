@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Union
+from typing import Any, Union
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import oids
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.der import Element, Fields
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node, Reason
+
+MAX_NAMES = 20_000  # names that a search compares with the name constraints of a CA
 
 
 class Workload:
@@ -106,3 +108,58 @@ class Signatures:
         if pair not in self._known:
             self._known[pair] = certs.is_signed_by(child.certificate, parent.certificate)
         return self._known[pair]
+
+
+class LimitReached(Exception):  # noqa: N818 - a result, not an error
+    """A search stops, because there are too many names below CAs with name constraints."""
+
+
+class Limits:
+    """The name constraints of the CAs in a search. Compares each CA with each certificate once, up to MAX_NAMES names.
+
+    `split` returns the permitted and the excluded subtrees of a CA, `names` the names of a certificate, and `refusal`
+    how the subtrees refuse a name.
+    """
+
+    def __init__(
+        self,
+        split: Callable[[Any], tuple[Any, Any] | None],
+        names: Callable[[Any], Iterable[Any]],
+        refusal: Callable[[Any, Any, Any], str | None],
+    ) -> None:
+        self._split, self._names, self._refusal, self._left = split, names, refusal, MAX_NAMES
+        self._trees: dict[Link, tuple[Any, Any] | None] = {}
+        self._reasons: dict[tuple[Link, Link], list[Reason]] = {}
+
+    @property
+    def reached(self) -> bool:
+        return self._left < 0
+
+    def trees(self, authority: Link) -> tuple[Any, Any] | None:
+        if authority not in self._trees:
+            self._trees[authority] = self._split(authority)
+        return self._trees[authority]
+
+    def violations(self, path: Sequence[Link]) -> Iterator[Reason]:
+        """Yield the names in a path that a CA above does not permit. The leaf is first. Raises LimitReached."""
+        for place, authority in enumerate(path):
+            for node in path[:place]:
+                yield from self.reasons(authority, node)
+
+    def reasons(self, authority: Link, node: Link) -> list[Reason]:
+        """Return the names of a certificate that a CA does not permit. Raises LimitReached."""
+        trees = self.trees(authority)
+        if trees is None:
+            return []
+        pair = (authority, node)
+        if pair not in self._reasons:
+            names = list(self._names(node))
+            self._left -= len(names)
+            if self.reached:
+                raise LimitReached(
+                    f"It needs more than {MAX_NAMES} comparisons of names with name constraints: give fewer"
+                    " certificates of the same name, or certificates with fewer names"
+                )
+            found = [why for name in names if (why := self._refusal(name, *trees))]
+            self._reasons[pair] = [node.reason("name_constraint", f"The CA {authority.subject} {why}") for why in found]
+        return self._reasons[pair]

@@ -15,9 +15,12 @@ from datetime import UTC, datetime
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der, oids
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import webpki_name_constraints as name_constraints
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node, Reason
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import (
     Attempt,
+    LimitReached,
+    Limits,
     Link,
     Signatures,
     Workload,
@@ -27,10 +30,6 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search imp
     unknown_issuer,
     validity,
     wrong_signature,
-)
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.webpki_name_constraints import (
-    LimitReached,
-    Limits,
 )
 
 MAX_SIGNATURES, MAX_COMPARISONS = 100, 250_000
@@ -62,14 +61,15 @@ def verify(
     leaf: Link, intermediates: list[Node], anchors: list[Node], at: datetime, usage: str, signed: Signatures
 ) -> Attempt:
     """Return the path that webpki finds for an extended key usage, or else the best one with the reasons against it."""
-    search = Search(intermediates, anchors, at, usage, signed)
+    limits = name_constraints.limits()
+    search = Search(intermediates, anchors, at, usage, signed, limits)
     search.run(leaf)
     found = best(search.attempts)
     if not found.reasons:
         return found
     if search.exhausted:
         return Attempt(found.path, [leaf.reason("too_complex", search.exhausted)], found.complete)
-    explained = Search(intermediates, anchors, at, usage, signed, strict=False)
+    explained = Search(intermediates, anchors, at, usage, signed, limits, strict=False)
     explained.run(leaf)
     return best(explained.attempts) if not explained.exhausted else found
 
@@ -84,12 +84,13 @@ class Search:
         at: datetime,
         usage: str,
         signed: Signatures,
+        limits: Limits,
         strict: bool = True,
     ) -> None:
         self.intermediates = intermediates
         self.anchors = [node for node in anchors if not unreadable(node, anchor=True)]
         self.at, self.usage, self.signed, self.strict = at, usage, signed, strict
-        self.signatures, self.calls, self.limits = MAX_SIGNATURES, MAX_CALLS, Limits(MAX_COMPARISONS)
+        self.signatures, self.calls, self.comparisons, self.limits = MAX_SIGNATURES, MAX_CALLS, MAX_COMPARISONS, limits
         self.exhausted = ""  # the limit that was reached, as a message
         self.attempts: list[Attempt] = []
 
@@ -157,6 +158,13 @@ class Search:
             if bad_signature:
                 self.attempts.append(Attempt(path, [*reasons, *bad_signature], False))
                 return False
+        self.comparisons -= name_constraints.comparisons(whole, self.limits)
+        if self.comparisons < 0:
+            self.exhausted = (
+                f"The proxies stop after {MAX_COMPARISONS} comparisons of names with name constraints: give"
+                " certificates with fewer of them"
+            )
+            return True
         try:
             reasons = [*reasons, *self.limits.violations(whole)]
         except LimitReached as exc:

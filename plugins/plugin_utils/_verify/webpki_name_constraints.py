@@ -10,12 +10,11 @@ on directory names refuses every certificate, one on URIs every URI, and one on 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der, oids
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.name_constraints import Domains, Networks
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Reason
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import Link
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import Limits, Link
 
 LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 NAME = re.compile(rf"(?=.{{1,253}}\Z)(\*\.(?=.*\.))?({LABEL}\.)*(?![0-9]+\Z){LABEL}")
@@ -27,10 +26,6 @@ KINDS = {
     oids.DIRECTORY: "directory names",
     oids.EMAIL: "email addresses",
 }
-
-
-class LimitReached(Exception):  # noqa: N818 - a result, not an error
-    """webpki stops, because there are too many names and constraints."""
 
 
 class Trees:
@@ -53,37 +48,29 @@ class Trees:
         return self.domains.cover(name.value.decode("latin-1"))
 
 
-class Limits:
-    """Checks name constraints, up to a number of comparisons for all paths of a search."""
-
-    def __init__(self, comparisons: int) -> None:
-        self.left = comparisons
-        self.trees: dict[int, tuple[Trees, Trees] | None] = {}
-
-    def violations(self, path: Sequence[Link]) -> Iterator[Reason]:
-        """Yield the names in a path that a certificate above does not permit. The leaf is first."""
-        for place, authority in enumerate(path):
-            trees = self._trees(authority)
-            if trees is None:
-                continue
-            for node in path[:place]:
-                names = [*node.alternative_names, der.Element(oids.DIRECTORY, b"", b"")]
-                self.left -= len(names) * sum(one.count for one in trees)
-                if self.left < 0:
-                    raise LimitReached("There are too many names and name constraints for the proxies")
-                for name in names:
-                    why = _refusal(name, *trees)
-                    if why:
-                        yield node.reason("name_constraint", f"The CA {authority.subject} {why}")
-
-    def _trees(self, node: Link) -> tuple[Trees, Trees] | None:
-        if id(node) not in self.trees:
-            value = node.value(oids.NAME_CONSTRAINTS)
-            self.trees[id(node)] = _split(value) if value else None
-        return self.trees[id(node)]
+def limits() -> Limits:
+    """Return the name constraints for a search."""
+    return Limits(_split, _names, _refusal)
 
 
-def _split(value: bytes) -> tuple[Trees, Trees]:
+def comparisons(path: Sequence[Link], known: Limits) -> int:
+    """Return how many pairs of a name and a subtree webpki compares in a path."""
+    return sum(
+        len(_names(node)) * sum(one.count for one in trees)
+        for place, authority in enumerate(path)
+        if (trees := known.trees(authority))
+        for node in path[:place]
+    )
+
+
+def _names(node: Link) -> list[der.Element]:
+    return [*node.alternative_names, der.Element(oids.DIRECTORY, b"", b"")]
+
+
+def _split(node: Link) -> tuple[Trees, Trees] | None:
+    value = node.value(oids.NAME_CONSTRAINTS)
+    if not value:
+        return None
     parts = {part.tag: part.value for part in der.children(value)}
     permitted, excluded = (
         [der.first(tree.value) for tree in der.elements(parts.get(tag, b""))] for tag in (0xA0, 0xA1)

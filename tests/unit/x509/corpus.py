@@ -198,6 +198,14 @@ def two_ways(**first: Any) -> Case:
     return Case([make("identity", good, **keyed(81)), odd, good], [root])
 
 
+def many_ways(count: int, names_of_issuer: int, trees: int, **middle: Any) -> Case:
+    """Many certificates for the intermediate, and many names of the issuer that the root does not permit."""
+    root = make("root", **keyed(230), **limits([dns(f"d{number}.example") for number in range(trees)]))
+    ways = [make("middle", root, **keyed(231, **middle)) for dummy in range(count)]
+    found = names(*[dns(f"a{number}.cluster.local") for number in range(names_of_issuer)])
+    return Case([make("identity", ways[0], **keyed(81), **found), *ways], [root])
+
+
 def cycle() -> Case:
     one, two = make("one", **keyed(240)), make("two", **keyed(241))
     ring = [make("one", two, **keyed(240)), make("two", one, **keyed(241))]
