@@ -68,13 +68,14 @@ def source(
 
 
 def anchors_source(found: Object | None, namespace: str, problem: str = "") -> dict[str, Any]:
+    """The trust anchors in the ConfigMap: the controller reads them, and the injector writes their text into pods."""
     where = f"ConfigMap {namespace}/{CONFIG_MAP}"
     pem = ((found or {}).get("data") or {}).get(BUNDLE_KEY)
     if found is not None and not pem:
         problem = f"has no key {BUNDLE_KEY}"
     labels = ((found or {}).get("metadata") or {}).get("labels") or {}
     return {
-        **source(where, pem, problem),
+        **source(where, pem, problem, strict_pem.read_as_linkerd),
         "bundle": labels.get(BUNDLE_LABEL),
         "changed_at": changed_at(found) if found else None,
     }

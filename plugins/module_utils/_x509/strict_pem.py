@@ -147,6 +147,12 @@ def read_as_rustls(text: bytes) -> Reading:
     return Reading(certificates, "" if certificates else "it contains no certificate", fatal=not certificates)
 
 
+def read_as_linkerd(text: bytes) -> Reading:
+    """Return what the identity controller reads, and the problem of the proxies if the controller has none."""
+    found = read_as_go(text)
+    return found if found.problem else read_as_rustls(text)
+
+
 def _printable(label: bytes) -> str:
     """Return the label of a block if it looks like one, because messages must not quote other input."""
     plain = label.replace(b" ", b"").isalnum() and label.isascii() and label.isupper()

@@ -69,11 +69,11 @@ def test_pem_that_a_component_cannot_read(name):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_pem_that_the_controller_cannot_read_is_a_problem_of_its_source(name):
+def test_pem_that_a_component_cannot_read_is_a_problem_of_its_source(name):
     """The certificates are listed in the report all the same."""
     text = read(f"pem/{name}.pem").decode()
     found = sources.anchors_source({"metadata": {"creationTimestamp": "-"}, "data": {"ca-bundle.crt": text}}, "linkerd")
-    assert bool(found["problem"]) is (GO in TEXTS[name])
+    assert found["problem"]
     assert found["certificates"]
 
 
