@@ -22,9 +22,10 @@ import verdicts
 from ansible.errors import AnsibleFilterError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 from support import forge, oddities
-from support.authority import DAY, NOW, make, verdict_on
+from support.authority import DAY, NOW, Credential, make, verdict_on
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain, x509_pem
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
@@ -54,6 +55,10 @@ TEXTS = {
 }
 
 
+def der_of(text: bytes) -> list[bytes]:
+    return [one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(text)]
+
+
 def test_valid_chain_is_verified():
     verdict = verdicts.ours(*VALID, AT)
     assert (verdict.verified, verdict.unusual) == (True, [])
@@ -66,6 +71,17 @@ def test_pem_that_a_component_cannot_read(name):
     assert set(verdict.refused_by) == TEXTS[name]
     assert {"pem"} <= {reason.code for reason in verdict.reasons}
     assert verdicts.Controller.of(VALID[0], anchors, AT).controller is (GO not in TEXTS[name])
+
+
+@pytest.mark.rust
+@pytest.mark.parametrize("name", TEXTS)
+def test_pem_that_the_proxies_cannot_read(name):
+    """Another key than the issuer's signs the workload. webpki verifies this signature only if it finds the anchor."""
+    issuer = Credential(x509.load_pem_x509_certificate(VALID[0]), corpus.key())
+    chain = [forge.der(corpus.workload(issuer, AT)), forge.der(issuer)]
+    answer = oracles.ask_proxies(chain, read(f"pem/{name}.pem"), AT)
+    problem = answer["anchors"] or answer["server"]
+    assert problem.startswith("InvalidSignature") is (PROXIES not in TEXTS[name]), problem
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -103,12 +119,26 @@ def test_chain_that_a_component_refuses(name):
     assert verdicts.Controller.of(chain, anchors, AT).controller is (GO not in components)
 
 
-@pytest.mark.parametrize("name", ["A_root_pathlen0_issuer_same_cn", "C_name_constraint_without_san"])
-def test_go_refuses_workload_below(name):
+def workload_below(name: str) -> tuple[bytes, bytes, datetime]:
+    """Return the whole chain of a workload, the anchors, and a time at which they are valid."""
     chain, anchors, workload = (read(f"profile/{name}.{part}.pem") for part in ("chain", "anchors", "workload"))
     when = x509.load_pem_x509_certificate(workload).not_valid_before_utc + timedelta(hours=1)
-    whole = workload if workload.count(b"BEGIN") > 1 else workload + chain
-    assert oracles.ask_controller(whole, anchors, when)["Verify"]
+    return workload if workload.count(b"BEGIN") > 1 else workload + chain, anchors, when
+
+
+@pytest.mark.parametrize("name", ["A_root_pathlen0_issuer_same_cn", "C_name_constraint_without_san"])
+def test_go_refuses_workload_below(name):
+    assert oracles.ask_controller(*workload_below(name))["Verify"]
+
+
+@pytest.mark.rust
+@pytest.mark.parametrize("name", [name for name in PROFILE if (FOLDER / f"profile/{name}.workload.pem").exists()])
+def test_workload_that_the_proxies_refuse(name):
+    """They accept A_root_pathlen0_issuer_same_cn: a limit of the path length in an anchor does not concern them."""
+    chain, anchors, when = workload_below(name)
+    answer = oracles.ask_proxies(der_of(chain), anchors, when)
+    assert not answer["anchors"]
+    assert bool(answer["server"] or answer["client"]) is (PROXIES in PROFILE[name][1]), answer
 
 
 def test_key_with_explicit_parameters_is_unparseable():
