@@ -228,6 +228,8 @@ def _problems(node: Node, anchor: bool) -> Iterator[tuple[str, str]]:
         yield "version", f"its version is {raw.version}, expected 3"
     if raw.unique_ids:
         yield "version", "it has a unique identifier of its issuer or subject"
+    if raw.version == 3 and raw.signature_inner != raw.signature_outer:
+        yield "signature_algorithm", "it names two different signature algorithms"
     if raw.signature_bits[:1] != b"\0":
         yield "wrong_signature", "the length of its signature is not a whole number of bytes"
     if len(node.certificate.tbs_certificate_bytes) > MAX_SIZE:

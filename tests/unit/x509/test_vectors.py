@@ -1,11 +1,14 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Verification of NIST PKITS, the certificates of cryptography-vectors and the roots of certifi, compared with Go."""
+"""Verification of NIST PKITS, the certificates of cryptography-vectors and the roots of certifi, compared with Go and
+with rustls-webpki.
+"""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -27,6 +30,7 @@ FOLDER = Path(cryptography_vectors.__file__).parent / "x509"
 PKITS = FOLDER / "PKITS_data/certs"
 UNREAD = {"ValidDSAParameterInheritanceTest5EE"}  # cryptography cannot parse a key that inherits its parameters
 AT = datetime(2020, 1, 1, tzinfo=UTC)
+USES = {"server": oids.SERVER_AUTH, "client": oids.CLIENT_AUTH}
 
 
 @cache
@@ -74,6 +78,34 @@ def test_public_roots_match_go():
         assert (verdicts.CHECK not in verdict.refused_by) is go.check, (certificate.subject, go.answer, verdict.reasons)
 
 
+def alone() -> list[x509.Certificate]:
+    """Return the certificates of cryptography-vectors and the roots of certifi, as far as cryptography parses them."""
+    found = list(certs.parse_bundle(Path(certifi.where()).read_bytes()))
+    for der in certificates().values():
+        with contextlib.suppress(certs.X509Error):
+            found += certs.parse_bundle(forge.pem(der))
+    return found
+
+
+@pytest.mark.rust
+def test_certificates_alone_match_webpki():
+    """Each one as a trust anchor, and as the certificate of a workload below itself."""
+    different = []
+    for certificate in alone():
+        node, der = paths.Node(certificate), certificate.public_bytes(Encoding.DER)
+        at = max(certificate.not_valid_before_utc, datetime(1970, 1, 1, tzinfo=UTC))
+        answer = oracles.ask_proxies([der], forge.pem(der), at)
+        found = {
+            use: webpki.verify(node, [], [node], at, usage, search.Signatures()).reasons for use, usage in USES.items()
+        }
+        found["skipped"] = webpki.unreadable(node, anchor=True)
+        different += [
+            (node.subject, one, found[one], answer[one]) for one in found if bool(found[one]) is not bool(answer[one])
+        ]
+    assert len(alone()) > 600
+    assert different == []
+
+
 @cache
 def authorities() -> list[x509.Certificate]:
     """Return the CAs of PKITS that Go parses, without the trust anchor."""
@@ -118,6 +150,6 @@ def test_chains_of_pkits_match_webpki(name):
     chain = [one.public_bytes(Encoding.DER) for one in [leaf, *authorities()]]
     answer = oracles.ask_proxies(chain, root.public_bytes(Encoding.PEM), AT)
     nodes = [paths.Node(one) for one in [leaf, *authorities()]]
-    for use, usage in (("server", oids.SERVER_AUTH), ("client", oids.CLIENT_AUTH)):
+    for use, usage in USES.items():
         found = webpki.verify(nodes[0], nodes[1:], [paths.Node(root)], AT, usage, search.Signatures())
         assert (not found.reasons) is (not answer[use]), (answer[use], found.reasons)
