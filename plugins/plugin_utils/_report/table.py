@@ -46,7 +46,7 @@ def _lines(report: Facts) -> Iterator[str]:
         for group in cluster.get("pods", []):
             yield f"  {len(group['pods'])} pod(s) {EVIDENCE[group['evidence']]}{_short(group['certificates'])}"
         for one in (cluster["chain"] or {}).get("unusual", []):
-            yield f"  Unusual, but Linkerd accepts it: {one['subject']}: {one['message']}"
+            yield f"  Unusual, but the mesh works with it: {one['subject']}: {one['message']}"
         yield from _leaves(cluster["certified"])
         check = cluster["check"]
         if check:

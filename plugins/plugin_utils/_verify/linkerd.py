@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs, strict_pem
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import Encoding, x509
@@ -31,6 +32,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search imp
     Signatures,
     Workload,
     not_a_ca,
+    validity,
 )
 
 CONTROLLER, PROXIES, CHECK = "identity controller", "proxies", "linkerd check"
@@ -111,7 +113,8 @@ def _verify(
         reasons.add((GO_CLIENTS,), go.verify(workload, issuers, roots, required.at, signed).reasons)
     path = [node for node in by_go.path if isinstance(node, Node)]
     refused = reasons.all()
-    unusual = [*_not_fatal(problems), *_unusual(path, by_go.complete, required, refused)]
+    beside = _unused(roots, path, required.at) if by_go.complete else ()
+    unusual = [*_not_fatal(problems), *_unusual(path, by_go.complete, required, refused), *beside]
     return rules.Verdict(path, [*refused, *rules.further_reasons(path, required, by_go.complete)], unusual)
 
 
@@ -159,12 +162,28 @@ def _algorithms(found: Attempt) -> Iterator[Reason]:
     """Yield why linkerd check refuses keys and signatures (linkerd2: pkg/issuercerts/issuercerts.go)."""
     issuer, anchor = found.path[0], found.path[-1] if found.complete else None
     for node, keys, role in ((issuer, ISSUER_KEYS, "issuer"), (anchor, ANCHOR_KEYS, "trust anchor")):
-        if not isinstance(node, Node):
-            continue
-        key_type, bits, dummy = certs.key_facts(node.certificate)
-        signature = certs.signature_algorithm(node.certificate)
-        if refused := _refused_algorithm(role, keys, f"{key_type}:{bits}", signature):
-            yield node.reason(*refused)
+        if isinstance(node, Node):
+            yield from _algorithm(node, keys, role)
+
+
+def _algorithm(node: Node, keys: tuple[str, ...], role: str) -> Iterator[Reason]:
+    key_type, bits, dummy = certs.key_facts(node.certificate)
+    signature = certs.signature_algorithm(node.certificate)
+    if refused := _refused_algorithm(role, keys, f"{key_type}:{bits}", signature):
+        yield node.reason(*refused)
+
+
+def _unused(roots: list[Node], path: list[Node], at: datetime) -> Iterator[Reason]:
+    """Yield why linkerd check refuses trust anchors that the path does not use (linkerd2: pkg/healthcheck).
+
+    It checks all anchors that it reads: those of the ConfigMap if the Secret of the issuer is of type linkerd.io/tls,
+    or else ca.crt of the Secret. The mesh works with such an anchor, so it is no reason to refuse the chain.
+    """
+    used = {node.certificate for node in path}
+    for root in {node.certificate: node for node in roots if node.certificate not in used}.values():
+        for reason in (*_algorithm(root, ANCHOR_KEYS, "trust anchor"), *validity(root, at)):
+            message = f"The chain does not use this trust anchor, but linkerd check refuses it. {reason.message}"
+            yield replace(reason, message=message, refused_by=(CHECK,))
 
 
 def anchor_algorithm_problem(key: str, signature: str = "") -> str:

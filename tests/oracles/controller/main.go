@@ -35,6 +35,7 @@ type response struct {
 	IsCA          string   // the first certificate is a CA
 	IssuerAlg     string   // "issuer cert is using supported crypto algorithm" of linkerd check
 	AnchorAlgs    string   // "trust anchors are using supported crypto algorithm" of linkerd check
+	AnchorTimes   string   // "trust anchors are within their validity period" of linkerd check
 	Intermediates [][]byte // DER that the controller appends to the certificate of a workload, in this order
 	Anchors       int      // number of anchors read
 }
@@ -103,6 +104,9 @@ func verify(req request) (found response) {
 		roots.AddCert(anchor)
 		if err := algorithms(anchor, true); err != nil && found.AnchorAlgs == "" {
 			found.AnchorAlgs = err.Error()
+		}
+		if req.At.Before(anchor.NotBefore) || req.At.After(anchor.NotAfter) {
+			found.AnchorTimes = "not within the validity period"
 		}
 	}
 	// The controller stores the chain from the root to the issuer.

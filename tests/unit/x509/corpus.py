@@ -282,6 +282,7 @@ SHAPES: dict[str, Callable[[], Case]] = {
     "the issuer is the anchor, path length 0": lambda: issuer_is_anchor(path_length=0),
     "the issuer is the anchor, usage serverAuth": lambda: issuer_is_anchor(**usages(Usage.SERVER_AUTH)),
     "the root is the issuer": lambda: Case([make("root", **keyed(290))], [make("root", **keyed(290))]),
+    "an anchor of another curve beside": lambda: beside(own_key=key("p384", 270)),
     "an expired anchor beside": lambda: beside(end=NOW - DAY / 2),
     "an anchor with a critical extension beside": lambda: beside(extensions=((UNKNOWN, True),)),
     "an unreadable anchor beside": unreadable_beside,

@@ -199,6 +199,8 @@ def verdict_of(chain: bytes, anchors: bytes, case: corpus.Case):
         ("root forged: version 1", "not_a_ca"),
         ("6 tiers", None),
         ("root: no key usage", None),
+        ("an anchor of another curve beside", "key_type"),
+        ("an expired anchor beside", "expired"),
     ],
 )
 def test_unusual_chain_that_all_accept_is_verified(name, code):

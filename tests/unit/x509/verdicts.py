@@ -35,7 +35,7 @@ def ours(chain: bytes, anchors: bytes, at: datetime = NOW) -> Any:
 
 @dataclass(frozen=True)
 class Controller:
-    """The result of Go."""
+    """The result of Go. `check` is that of linkerd check if it reads all of these anchors."""
 
     reads: bool
     controller: bool
@@ -51,7 +51,7 @@ class Controller:
         return cls(
             reads,
             verifies and not found["IsCA"],
-            verifies and not (found["IssuerAlg"] or found["AnchorAlgs"]),
+            verifies and not (found["IssuerAlg"] or found["AnchorAlgs"] or found["AnchorTimes"]),
             tuple(base64.b64decode(der) for der in found["Intermediates"] or ()),
             str({key: value for key, value in found.items() if key != "Intermediates"}),
         )
