@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The profile linkerd compared with Go, as the identity controller and the CLI use it, and with rustls-webpki, as the
-proxies use it, for the cases of corpus.py. The results of webpki are recorded, so that these tests need no Rust.
+proxies use it, for the cases of corpus.py and for chains that hypothesis draws. The results of webpki for the cases are
+recorded, so that these tests need no Rust.
 
 No result may differ. What linkerd check refuses in an anchor that the path does not use is unusual, and not a reason:
 it reads such an anchor only with an issuer of type linkerd.io/tls, and the mesh works with it. UNREAD has the cases
@@ -19,7 +20,10 @@ from pathlib import Path
 import corpus
 import pytest
 import verdicts
-from support.authority import NOW
+from hypothesis import event, given
+from hypothesis import strategies as st
+from support.authority import NOW, Credential, make
+from support.oddities import ODDITIES
 from verdicts import CHECK, CONTROLLER, PROXIES
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_chain
@@ -54,6 +58,37 @@ def test_verdict_matches_controller_and_cli(name):
     verdict = verdicts.ours(*case.texts)
     assert verdict is not None
     assert_matches_controller_and_cli(case, verdict)
+
+
+@st.composite
+def drawn_cases(draw) -> corpus.Case:
+    """Draw roots and intermediates, which have one name each unless that is the oddity, and an issuer below them."""
+    odd = st.sampled_from(sorted(ODDITIES))
+
+    def one(name: str, number: int, issuer: Credential | None = None) -> Credential:
+        return make(**{"name": name, "issuer": issuer, **corpus.keyed(number), **ODDITIES[draw(odd)]})
+
+    roots = [one("root", 70) for dummy in range(draw(st.integers(1, 2)))]
+    middles = [one("middle", 71, roots[0]) for dummy in range(draw(st.integers(1, 2)))]
+    issuer = one("identity", 72, middles[0])
+    return corpus.Case([issuer, *draw(st.permutations(middles))], draw(st.permutations(roots)))
+
+
+@given(drawn_cases())
+def test_drawn_verdict_matches_controller_and_cli(case):
+    verdict = verdicts.ours(*case.texts)
+    event("unreadable" if verdict is None else ", ".join(verdict.refused_by) or "verified")
+    if verdict is not None:
+        assert_matches_controller_and_cli(case, verdict)
+
+
+@pytest.mark.rust
+@given(drawn_cases())
+def test_drawn_verdict_matches_proxies(case):
+    verdict, answer = verdicts.ours(*case.texts), verdicts.ask_proxies(case)
+    if verdict is not None and answer is not None:
+        event("refused" if any(answer.values()) else "accepted")
+        assert (PROXIES not in verdict.refused_by) is (not any(answer.values())), (answer, verdict.reasons)
 
 
 @pytest.mark.parametrize("name", sorted(UNREAD))
