@@ -160,15 +160,17 @@ class SecretValue:
 
         Each attempt contains the resource version that was read, so only one of them can succeed. One that is refused
         after a lost response may have been refused because the lost one succeeded: `is_done` reads the Secret again.
+        The same applies after status 500, which the API server also returns if etcd does not confirm a change in time.
         """
-        lost = False
+        lost = unclear = False
         for pause in (*PAUSES, None):
             try:
                 return change()
             except SecretError as exc:
                 lost |= exc.lost
-                if not (exc.busy and (lost or exc.status)):
-                    if lost and self.read_outcome(is_done):
+                unclear |= exc.lost or exc.status >= 500
+                if not (exc.busy and (unclear or exc.status)):
+                    if unclear and self.read_outcome(is_done):
                         return None
                     raise
                 if pause is None:

@@ -123,7 +123,7 @@ def is_clean(holder: Holder, before: set[str]) -> bool:
     return holder.accessors() - before == ({now} if now else set()) and (not holder.stored() or bool(now))
 
 
-FAULTS = [LOSE_ANSWER, LOSE_REQUEST, 504]
+FAULTS = [LOSE_ANSWER, LOSE_REQUEST, 500, 504]  # 500: the API server, if etcd changes its leader after the change
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -150,6 +150,23 @@ def test_lost_response_to_a_replacement_is_resolved_and_the_old_one_revoked(hold
     assert is_clean(holder, before)
 
 
+def test_persistent_server_error_after_a_change_is_resolved(holder, api):
+    before = holder.accessors()
+    api.breaks("POST", "/secrets", 500, times=9)
+    assert holder().get("action") == "created"
+    assert holder.stored()
+    assert is_clean(holder, before)
+
+
+def test_new_credential_is_revoked_after_a_persistent_server_error_without_a_change(holder, api):
+    """Such as that of an admission webhook that does not respond."""
+    before = holder.accessors()
+    holder.options["secret_name"] = "Not_A_Name"  # the real API server rejects it
+    api.breaks("POST", "/secrets", 500, times=9)
+    expect_error(holder(), "kubernetes_refused", "Not_A_Name")
+    assert holder.accessors() == before
+
+
 def test_new_credential_is_revoked_when_another_client_changes_the_secret(holder, api, kubernetes):
     before = holder.accessors()
     holder()
@@ -167,7 +184,7 @@ def test_new_credential_is_revoked_when_another_client_changes_the_secret(holder
 MERGE = "application/merge-patch+json"
 
 
-@pytest.mark.parametrize("fault", [LOSE_ANSWER, LOSE_REQUEST])
+@pytest.mark.parametrize("fault", [LOSE_ANSWER, LOSE_REQUEST, 500])
 def test_unknown_outcome_revokes_nothing_and_names_the_credential(holder, api, fault):
     before = holder.accessors()
     holder()
