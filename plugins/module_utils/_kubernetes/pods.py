@@ -28,8 +28,9 @@ REVISION = "deployment.kubernetes.io/revision"
 NO_LOG = "unable to retrieve container logs for"  # the kubelet's answer, with status 200, for a removed container
 MAX_CAUSES = 3  # in a message
 
-# A reason, a part of its message, and the seconds after which waiting longer does not help. The first match counts. A
-# cause without a match can pass: a node is added, a registry is reachable again, a dependency of a program starts.
+# A reason, a part of its message in any case, and the seconds after which waiting longer does not help. The first match
+# counts. A cause without a match can pass: a node is added, a registry is reachable again, a dependency of a program
+# starts.
 GRACE_PERIODS = (
     ("InvalidImageName", "", 0),
     # The image does not match the security context of the pod.
@@ -37,7 +38,8 @@ GRACE_PERIODS = (
     # Another controller may create the missing ConfigMap or Secret shortly afterwards.
     ("CreateContainerConfigError", "", 60),
     # The answer of a registry. A registry that does not answer may be reachable later.
-    ("ErrImagePull|ImagePullBackOff", "not found|manifest unknown|denied|unauthorized|no match for platform", 60),
+    ("ErrImagePull|ImagePullBackOff", "not found|manifest unknown|no match for platform", 60),
+    ("ErrImagePull|ImagePullBackOff", "denied|unauthorized|forbidden|no basic auth credentials", 60),
     # Terminating pods count against a quota until they are gone.
     ("FailedCreate", "exceeded quota|violates PodSecurity|must specify|(maximum|minimum) .* usage", 30),
     ("FailedCreate", "unable to validate against any security context constraint", 30),  # of OpenShift
@@ -62,7 +64,7 @@ class Cause:
             (
                 seconds
                 for reason, part, seconds in GRACE_PERIODS
-                if re.fullmatch(reason, self.reason) and re.search(part, self.message)
+                if re.fullmatch(reason, self.reason) and re.search(part, self.message, re.IGNORECASE)
             ),
             None,
         )

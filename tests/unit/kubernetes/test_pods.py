@@ -31,6 +31,7 @@ def only_cause(found: dict[str, Any], *events: dict[str, Any]) -> pods.Cause:
 
 
 PULL = 'Failed to pull image "x": rpc error: code = NotFound desc = not found'
+STATUS = "unexpected status from GET request to https://ghcr.io/token?service=ghcr.io"  # of containerd
 OLD = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
 
 
@@ -97,6 +98,11 @@ def test_cause_of_evicted_pod():
         ("InvalidImageName", "couldn't parse image name", 0),
         ("ErrImagePull", "manifest unknown", 60),
         ("ImagePullBackOff", "pull access denied, repository does not exist", 60),
+        ("ErrImagePull", f"failed to fetch anonymous token: {STATUS}: 401 Unauthorized", 60),
+        ("ErrImagePull", f"failed to resolve reference: {STATUS}: 403 Forbidden", 60),
+        ("ErrImagePull", "requesting bearer token: invalid status code from registry 403 (Forbidden)", 60),  # CRI-O
+        ("ErrImagePull", "Error response from daemon: no basic auth credentials", 60),  # cri-dockerd
+        ("ErrImagePull", f"failed to resolve reference: {STATUS}: 503 Service Unavailable", None),
         ("ErrImagePull", "dial tcp: i/o timeout", None),
         ("ErrImageNeverPull", "Container image is not present with pull policy of Never", None),
         ("CreateContainerConfigError", 'secret "x" not found', 60),
