@@ -10,7 +10,7 @@ scheduler and the controllers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ NORMAL_WAITING = (None, "ContainerCreating", "PodInitializing")  # reasons of a 
 REVISION = "deployment.kubernetes.io/revision"
 NO_LOG = "unable to retrieve container logs for"  # the kubelet's answer, with status 200, for a removed container
 MAX_CAUSES = 3  # in a message
+BACK_OFF = 'Back-off pulling image "[^"]*"'  # the whole message up to Kubernetes 1.30, which leaves out the error
 
 # A reason, a part of its message in any case, and the seconds after which waiting longer does not help. The first match
 # counts. A cause without a match can pass: a node is added, a registry is reachable again, a dependency of a program
@@ -70,6 +71,11 @@ class Cause:
         )
 
     @property
+    def lacks_error(self) -> bool:
+        """Whether only an event, or an earlier status of the pod, has the error of this cause."""
+        return self.reason == "ImagePullBackOff" and bool(re.fullmatch(BACK_OFF, self.message))
+
+    @property
     def kind(self) -> tuple[str, str]:
         """Identifies a cause across pods and across retries of the kubelet."""
         return self.container, "Image" if "Image" in self.reason else self.reason
@@ -87,10 +93,11 @@ class PersistentCauses:
     def __init__(self) -> None:
         self._since: dict[tuple[str, ...], float] = {}
 
-    def persist(self, workload: str, causes: Iterable[Cause], now: float) -> bool:
+    def persist(self, workload: str, causes: Collection[Cause], now: float) -> bool:
         """Whether one of the current causes of a workload has lasted too long. `now` is a monotonic time."""
         present = {(workload, *cause.kind): cause.grace_period for cause in causes if cause.grace_period is not None}
-        for key in [key for key in self._since if key[0] == workload and key not in present]:
+        continued = {(workload, *cause.kind) for cause in causes if cause.lacks_error}
+        for key in [key for key in self._since if key[0] == workload and key not in {*present, *continued}]:
             del self._since[key]
         return any(now - self._since.setdefault(key, now) >= seconds for key, seconds in present.items())
 
@@ -167,11 +174,11 @@ def _containers(pod: Object, events: list[Object]) -> Iterator[Cause]:
             reason = reason or last.get("reason") or "Error"
             yield _cause(pod, reason, _exit_message(container, last), name, crashed=True)
         elif reason not in NORMAL_WAITING:
-            message = _flat(waiting.get("message"))
+            cause = _cause(pod, str(reason), waiting.get("message"), name)
             failed = [text for text in _event_messages(events, "Failed") if "pull image" in text]
-            # Up to Kubernetes 1.30 the status has only "Back-off pulling image".
-            extra = f"; {failed[-1]}" if reason == "ImagePullBackOff" and failed and "rror" not in message else ""
-            yield _cause(pod, str(reason), message + extra, name)
+            if cause.lacks_error and failed:
+                cause = _cause(pod, str(reason), f"{cause.message}; {failed[-1]}", name)
+            yield cause
 
 
 def _exit_message(container: Object, last: Object) -> str:

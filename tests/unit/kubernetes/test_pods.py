@@ -129,6 +129,24 @@ def test_grace_period_is_for_uninterrupted_cause_of_one_workload():
     assert causes.persist("b", [cause], 155)
 
 
+def test_grace_period_of_image_continues_in_back_off_of_kubernetes_1_30():
+    """Without an error in its status, the pod still has the cause that the kubelet reported before."""
+    causes = pods.PersistentCauses()
+    refused = pods.Cause("x", "ErrImagePull", "not found", container="app")
+    unreachable = pods.Cause("x", "ErrImagePull", "dial tcp: i/o timeout", container="app")
+    back_off = pods.Cause("x", "ImagePullBackOff", 'Back-off pulling image "x"', container="app")
+    assert back_off.grace_period is None
+    assert not causes.persist("a", [refused], 0)
+    assert not causes.persist("a", [back_off], 12)
+    assert not causes.persist("a", [refused], 24)
+    assert not causes.persist("a", [back_off], 59)
+    assert causes.persist("a", [refused], 60)
+    assert not causes.persist("a", [unreachable], 61)  # interrupts it
+    assert not causes.persist("a", [back_off], 90)
+    assert not causes.persist("a", [refused], 130)
+    assert causes.persist("a", [refused], 190)
+
+
 def test_selector_as_query_parameter():
     expressions = [
         {"key": "tier", "operator": "In", "values": ["a", "b"]},
