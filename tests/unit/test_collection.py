@@ -84,6 +84,19 @@ def test_artifact_contains_plugins_roles_and_playbooks(artifact):
     assert required <= set(artifact)
 
 
+def test_command_of_the_readme_installs_a_clone(tmp_path):
+    """ansible.cfg of the clone lists the clone as installed, so the folder in which the command runs matters."""
+    (command,) = re.findall(r"`(ansible-galaxy collection install \S*[./]\S*)`", (ROOT / "README.md").read_text())
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(tmp_path / "pki")], check=True)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    env |= {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(tmp_path / "home")}
+    offline = [*command.split(), "--no-deps", "--offline"]
+    for arguments in (offline, [*offline, "--upgrade"]):
+        subprocess.run(arguments, cwd=tmp_path, env=env, check=True)
+    installed = tmp_path / "home/.ansible/collections/ansible_collections/servicemesh/pki"
+    assert (installed / "inventories/existing").is_dir()
+
+
 def test_ansible_doc_renders_every_plugin(pages):
     assert set(pages["module"]) == {PREFIX + module for module in MODULES}
     for kind in ("filter", "test"):
