@@ -151,15 +151,6 @@ def test_openssl_verifies_identity_issuer(mesh, issuer, anchor, tmp_path):
     assert "DNS:identity.linkerd.cluster.local" in shown[1]
 
 
-def test_root_key_is_not_exportable(mesh):
-    status, issuer = mesh.vault("GET", "pki/issuer/linkerd-root-1", token=mesh.root_token())
-    assert status == 200 and issuer["data"]["key_id"]
-    assert "private_key" not in issuer["data"]
-    # Vault returns a private key only when it generates one of type `exported` (API of the PKI secrets engine).
-    status, key = mesh.vault("GET", f"pki/key/{issuer['data']['key_id']}", token=mesh.root_token())
-    assert status == 200 and "PRIVATE" not in str(key)
-
-
 def test_token_of_cert_manager_is_limited_to_one_signing_path(mesh):
     token = base64.b64decode(mesh.data("secret", "vault-token", "token", "cert-manager")).decode()
     for path in ("pki/root/sign-intermediate", "pki/issuers/generate/root/internal", "sys/policies/acl/new"):
