@@ -124,6 +124,7 @@ def test_policy_allows_one_identity_at_one_path(mesh):
 
 
 def test_other_service_account_or_audience_cannot_log_in(mesh):
+    login_token(mesh)  # the role exists
     made = mesh.kubectl("create", "token", "default", "-n", "linkerd", "--audience", "vault://linkerd/vault").strip()
     data = {"jwt": made, "role": "linkerd-identity-issuer-production"}
     assert mesh.vault("POST", "auth/jwt-production/login", data)[0] in (400, 403)
@@ -132,14 +133,15 @@ def test_other_service_account_or_audience_cannot_log_in(mesh):
 
 
 def can(mesh, account: str, *question: str) -> bool:
-    return (
-        mesh.run("kubectl", "auth", "can-i", *question, f"--as=system:serviceaccount:{account}", check=False).strip()
-        == "yes"
-    )
+    answer = mesh.execute("kubectl", "auth", "can-i", *question, f"--as=system:serviceaccount:{account}")
+    decision = answer.stdout.partition(" - ")[0].strip()  # a reason can follow
+    assert decision in ("yes", "no"), answer
+    return decision == "yes"
 
 
 def test_kubernetes_permissions_of_service_accounts(mesh):
     trust_manager, cert_manager = "cert-manager:trust-manager", "cert-manager:cert-manager"
+    assert can(mesh, trust_manager, "list", "configmaps", "-n", "linkerd")
     for namespace in ("linkerd", "cert-manager", "default", "kube-system"):
         for verb in ("get", "list", "watch"):
             assert not can(mesh, trust_manager, verb, "secrets", "-n", namespace), namespace

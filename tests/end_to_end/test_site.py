@@ -153,6 +153,8 @@ def test_openssl_verifies_identity_issuer(mesh, issuer, anchor, tmp_path):
 
 def test_token_of_cert_manager_is_limited_to_one_signing_path(mesh):
     token = base64.b64decode(mesh.data("secret", "vault-token", "token", "cert-manager")).decode()
+    # An invalid token would be refused, too.
+    assert mesh.vault("POST", "auth/token/lookup", {"token": token}, mesh.root_token())[0] == 200
     for path in ("pki/root/sign-intermediate", "pki/issuers/generate/root/internal", "sys/policies/acl/new"):
         assert mesh.vault("POST", path, {}, token)[0] == 403, path
 
