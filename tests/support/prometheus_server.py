@@ -8,7 +8,6 @@ from __future__ import annotations
 import http.server
 import json
 import os
-import socket
 import subprocess
 import threading
 import time
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from support.ports import free_port
 
 PLAIN_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = 60  # to wait for alerts
@@ -93,9 +94,7 @@ def running(folder: Path, rules: dict[str, Any], *jobs: dict[str, Any]) -> Itera
     settings = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     config = {"global": settings, "rule_files": ["rules.yml"], "scrape_configs": list(jobs)}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     options = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address={address}"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([program, *options], cwd=folder, stdout=log, stderr=log)
