@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 from breaking_proxy import LOSE_ANSWER, LOSE_REQUEST, BreakingProxy
@@ -46,7 +46,8 @@ def kill_at(vault: BreakingProxy, server, module: str, step: tuple[str, str], wh
 
     def kill() -> None:
         os.kill(process.pid, signal.SIGKILL)
-        time.sleep(0.1)  # so that the process is gone before its connection
+        with contextlib.suppress(ChildProcessError):  # the other thread waits for the same process
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
     vault.breaks(*step, LOSE_REQUEST if when == "before" else LOSE_ANSWER, **{when: kill})
     process.start()
