@@ -222,7 +222,7 @@ class Cluster:
     ) -> list[kubernetes_pods.Cause]:
         """Why the pods of a workload are not ready; empty for other objects, and where it cannot be read.
 
-        Without events, of which a namespace can have thousands, only the status of pods is used.
+        Without events of pods, of which a namespace can have thousands, only the status of pods is used.
         """
         if not found or not kubernetes_pods.is_workload(reference.api_version, reference.kind):
             return []
@@ -236,8 +236,12 @@ class Cluster:
                 owner = kubernetes_pods.newest(kubernetes_pods.owned(replica_sets, found))
             if owner is None:
                 return []
-            causes += kubernetes_pods.controller_causes(owner)
             pods = kubernetes_pods.owned(self.list_or_empty("v1", "Pod", reference.namespace, **selection), owner)
+            failures: list[dict[str, Any]] = []
+            if reference.kind in kubernetes_pods.WITHOUT_REPLICA_FAILURE:
+                selector = kubernetes_pods.creation_failures(owner)
+                failures = self.list_or_empty("v1", "Event", reference.namespace, field_selector=selector)
+            causes += kubernetes_pods.controller_causes(owner, pods, failures)
         kind = {"field_selector": "involvedObject.kind=Pod"}
         events = self.list_or_empty("v1", "Event", reference.namespace, **kind) if pods and with_events else []
         return causes + [cause for pod in pods for cause in kubernetes_pods.pod_causes(pod, events)]

@@ -23,6 +23,8 @@ WORKLOADS = {
     "batch/v1": ("Job",),
     "v1": ("Pod",),
 }
+# The kinds whose controllers report only by events why they create no pod.
+WITHOUT_REPLICA_FAILURE = ("DaemonSet", "Job", "StatefulSet")
 NORMAL_WAITING = (None, "ContainerCreating", "PodInitializing")  # reasons of a container that is starting
 REVISION = "deployment.kubernetes.io/revision"
 NO_LOG = "unable to retrieve container logs for"  # the kubelet's answer, with status 200, for a removed container
@@ -137,12 +139,24 @@ def newest(replica_sets: list[Object]) -> Object | None:
     return max(replica_sets, key=revision, default=None)
 
 
-def controller_causes(workload: Object) -> Iterator[Cause]:
-    """Why a ReplicaSet creates no pod: quota, admission, a missing service account."""
-    where = f"{workload.get('kind') or 'ReplicaSet'} {_name(workload)}"
-    for condition in (workload.get("status") or {}).get("conditions") or []:
+def creation_failures(owner: Object) -> str:
+    """The field selector of the events in which a controller reports that it cannot create a pod."""
+    return f"involvedObject.uid={owner['metadata'].get('uid')},reason=FailedCreate"
+
+
+def controller_causes(owner: Object, pods: list[Object], events: list[Object]) -> Iterator[Cause]:
+    """Why a controller creates no pod: quota, admission, a missing service account.
+
+    A ReplicaSet has a condition for it. For other kinds it is the last event, unless a pod was created afterwards.
+    """
+    where = f"{owner.get('kind') or 'ReplicaSet'} {_name(owner)}"
+    for condition in (owner.get("status") or {}).get("conditions") or []:
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             yield Cause(where, condition.get("reason") or "FailedCreate", _flat(condition.get("message")))
+    created = max((pod["metadata"].get("creationTimestamp") or "" for pod in pods), default="")
+    for event in sorted(events, key=event_time)[-1:]:
+        if event_time(event) > created:
+            yield Cause(where, event["reason"], _flat(event.get("message")))
 
 
 def pod_causes(pod: Object, events: list[Object]) -> list[Cause]:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import pods, wait
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions, pods, wait
 from ansible_collections.servicemesh.pki.plugins.modules import k8s_condition
 
 # Seconds: a timeout that is never reached, and the limit for such a wait on a busy machine.
@@ -89,15 +89,15 @@ class Workload:
         name = f"{self.name}-{revision}"
         return self.make(APPS, "replicasets", name, self.deployment, metadata=meta, spec=self.spec(replicas=1))
 
-    def pod(self, owner: dict, name: str = "web-1-abc", **status: Any) -> dict:
-        made = self.make(CORE, "pods", name, owner, spec=TEMPLATE["spec"])
+    def pod(self, owner: dict, name: str = "web-1-abc", metadata: dict | None = None, **status: Any) -> dict:
+        made = self.make(CORE, "pods", name, owner, metadata=metadata or {}, spec=TEMPLATE["spec"])
         self.api.status(f"{CORE}/pods/{name}", {"phase": "Pending", **status})
         return made
 
     def remove(self) -> None:
         for path in self.made:
             with contextlib.suppress(urllib.error.HTTPError):
-                self.api.call("DELETE", f"{path}?gracePeriodSeconds=0")
+                self.api.call("DELETE", f"{path}?gracePeriodSeconds=0&propagationPolicy=Background")
 
 
 @pytest.fixture
@@ -293,6 +293,49 @@ def test_pods_that_admission_rejects(workload, run, request, rule, part):
     assert [(cause["pod"], cause["reason"]) for cause in item["causes"]] == [("", "FailedCreate")]
     assert part in item["causes"][0]["message"] and part in answer["msg"]
     assert 3 <= item["seconds"] < SOON
+
+
+BATCH = f"/apis/batch/v1/namespaces/{NAMESPACE}"
+WITH_EVENTS = {
+    "DaemonSet": (APPS, "daemonsets", {"rollout": True, "condition": None}),
+    "StatefulSet": (APPS, "statefulsets", {"rollout": True, "condition": None}),
+    "Job": (BATCH, "jobs", {"api_version": "batch/v1", "condition": "Complete"}),
+}
+
+
+@pytest.fixture(params=WITH_EVENTS)
+def rejected(request, workload, quota):
+    """A workload whose controller reports an event instead of a condition, and the options that wait for it."""
+    group, plural, options = WITH_EVENTS[request.param]
+    spec = workload.spec(serviceName="web") if request.param == "StatefulSet" else workload.spec()
+    if request.param == "Job":
+        spec = {"template": {"spec": {**TEMPLATE["spec"], "restartPolicy": "Never"}}}
+    made = workload.make(group, plural, "web", spec=spec)
+    involved = {"kind": request.param, "name": "web", "namespace": NAMESPACE, "uid": made["metadata"]["uid"]}
+    for name, message in (("before", "the first one"), ("now", f"Error creating: {quota}")):
+        event = {"involvedObject": involved, "type": "Warning", "reason": "FailedCreate", "message": message}
+        times = {"lastTimestamp": "2026-01-01T00:00:00Z"} if name == "before" else {}
+        workload.make(CORE, "events", f"web.{name}", **event, **times)
+    return made, {"kind": request.param, **options}
+
+
+def test_rejected_pods_of_controller_without_a_condition(rejected, run):
+    dummy, options = rejected
+    answer = run(timeout=LONG, **options)
+    [item] = answer["objects"]
+    assert [(cause["pod"], cause["reason"]) for cause in item["causes"]] == [("", "FailedCreate")]
+    assert "exceeded quota: few" in item["causes"][0]["message"]
+    assert dict(conditions.ADVICE_FOR_PODS)["exceeded quota"] in answer["msg"]
+    assert answer["code"] == "unrecoverable" and 3 <= item["seconds"] < SOON
+
+
+def test_rejection_before_a_pod_was_created_is_no_cause(rejected, workload, run):
+    """The quota was raised, and the controller has created the pod."""
+    made, options = rejected
+    labels = made["spec"]["selector"]["matchLabels"]
+    workload.pod(made, metadata={"labels": labels}, **waiting("ContainerCreating"))
+    answer = run(timeout=4, **options)
+    assert answer["objects"][0]["causes"] == [] and answer["code"] == "timeout"
 
 
 def test_warning_about_pod_is_cause_without_reason_in_status(workload, run):
