@@ -53,6 +53,15 @@ def test_push_does_not_cancel_the_nightly_run():
     assert "github.event_name" in WORKFLOW["concurrency"]["group"]
 
 
+def test_real_images_job_installs_as_in_the_readme():
+    """Otherwise a library or collection that the README lacks is not noticed. The Linkerd CLI is the newest one."""
+    commands = r"^pip install .+|(?<=`)ansible-galaxy collection install \./\w+|^curl .+/(?:get-helm-3|install\.sh) .+"
+    required = re.findall(commands, (ROOT / "README.md").read_text(), re.M)
+    assert len(required) == 4
+    lines = [line for script in scripts(JOBS["real-images"]) for line in script.splitlines()]
+    assert [command for command in required if command not in lines] == []
+
+
 def test_long_end_to_end_tests_have_curl():
     assert "make test-lab-long" in [entry["run"] for entry in entries(JOBS["nightly"])]
     assert re.search(r"\bcurl\b", scripts(JOBS["nightly"])[0])
