@@ -171,7 +171,7 @@ def apt_proxy(shop: Workshop) -> dict[str, str]:
 
 
 def debian_source(shop: Workshop) -> tuple[str, str]:
-    """Suite and mirror in the sources of this machine's apt, preferably of its own release.
+    """Suite and mirror in the sources of this machine's apt, preferably of the same release.
 
     Raises LabError if apt has no suite that the lab supports.
     """

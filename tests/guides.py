@@ -14,22 +14,22 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     {*ROOT.glob("*.md"), *ROOT.glob("docs/guides/*.md"), *ROOT.glob("roles/*/README.md"), ROOT / "lab/README.md"}
 )
-PLACES = ("anywhere", "vault", "lab", "test", "not")
+TARGETS = ("anywhere", "vault", "lab", "test", "not")
 BLOCK = re.compile(
-    r"(?:<!-- run: (?P<place>\w+)(?:, (?P<reason>.+?))? -->\n)?^ *```(?P<language>\w*)\n(?P<text>.*?)^ *```$",
+    r"(?:<!-- run: (?P<target>\w+)(?:, (?P<reason>.+?))? -->\n)?^ *```(?P<language>\w*)\n(?P<text>.*?)^ *```$",
     re.M | re.S,
 )
 
 
 @dataclass(frozen=True)
 class Block:
-    """A code block. `place` is a value of PLACES. `reason` explains `not`, or is the file of the `test`."""
+    """A code block. `target` is a value of TARGETS. `reason` explains `not`, or is the file of the `test`."""
 
     page: str
     line: int
     language: str
     text: str
-    place: str | None
+    target: str | None
     reason: str | None
 
     def __str__(self) -> str:
@@ -48,19 +48,19 @@ def blocks() -> list[Block]:
         for one in BLOCK.finditer(text):
             line = text.count("\n", 0, one.start("text"))
             name = str(page.relative_to(ROOT))
-            found.append(Block(name, line, one["language"], one["text"], one["place"], one["reason"]))
+            found.append(Block(name, line, one["language"], one["text"], one["target"], one["reason"]))
     return found
 
 
-def commands(place: str) -> list[Block]:
-    """The command blocks that run in a place."""
-    return [block for block in blocks() if block.is_command and block.place == place]
+def commands(target: str) -> list[Block]:
+    """The command blocks that run in a target, such as `vault`."""
+    return [block for block in blocks() if block.is_command and block.target == target]
 
 
 def playbook_arguments(page: str, part: str) -> list[str]:
     """The playbook and the arguments of the command in a page that contains this text, without its inventory.
 
-    Raises ValueError if the page has no or several such commands with the place `test`.
+    Raises ValueError if the page has no or several such commands with the target `test`.
     """
     (block,) = [one for one in commands("test") if one.page == page and part in one.text]
     program, *arguments = shlex.split(block.text)

@@ -5,7 +5,7 @@
 
 A part is a key of PARTS. For each source FOLDER gets a Markdown file with the same number of lines, in which each
 sentence is on the line that it has in the source. So the line of a finding is the line to correct. Names of tasks and
-plays are in a second file, NAME.tasks.md, because they have rules of their own.
+plays are in a second file, NAME.tasks.md, because they have their own rules.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from ansible.errors import AnsibleFilterError
 
 HEADER = "# Written by servicemesh.pki. The next run of render.yml replaces this file.\n"
 FIRST = ("apiVersion", "kind", "metadata", "name", "namespace")
-# The value says that a program manages the object in the cluster. An object from Git is managed by whatever applies it.
+# The value means that a program manages the object in the cluster. A controller that applies Git manages its objects.
 MANAGED_BY = "app.kubernetes.io/managed-by"
 
 

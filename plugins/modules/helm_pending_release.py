@@ -160,15 +160,15 @@ def pending_releases(helm: Helm, releases: list[str]) -> list[dict[str, Any]]:
             "status": entry["status"],
             "action": ACTIONS[entry["status"]],
             "revision": int(entry["revision"]),
-            "age": round((now - datetime.datetime.fromisoformat(begun(helm, entry))).total_seconds()),
+            "age": round((now - datetime.datetime.fromisoformat(started_at(helm, entry))).total_seconds()),
         }
         for entry in found or []
         if entry["name"] in releases
     ]
 
 
-def begun(helm: Helm, entry: dict[str, Any]) -> str:
-    """When the action began.
+def started_at(helm: Helm, entry: dict[str, Any]) -> str:
+    """When the action started.
 
     `helm uninstall` does not change the time that `helm list` shows (Helm, pkg/action/uninstall.go).
     """

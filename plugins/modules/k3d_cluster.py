@@ -214,7 +214,7 @@ def failure_reason(stderr: str) -> str:
 
 
 def write_kubeconfig(k3d: K3d, check: bool) -> bool:
-    """Write the kubeconfig of the cluster to a file of its own; returns whether that changes it."""
+    """Write the kubeconfig of the cluster to a separate file; returns whether that changes it."""
     path = k3d.params["kubeconfig"]
     if not path:
         return False

@@ -319,7 +319,7 @@ def enable(vault: Vault, api_path: str, params: dict[str, Any], settings: dict[s
 
 
 def check_path_and_type(vault: Vault, api_path: str, params: dict[str, Any]) -> None:
-    """Fail as Vault would for a path that is in use and for an unknown type, as far as the token may read them."""
+    """Fail as Vault would for a path that is in use and for an unknown type, as far as the token can read them."""
     status, body = vault.exchange("GET", api_path.removesuffix(f"/{params['path']}"))
     for other in body["data"] if status == 200 else []:
         if other.startswith(f"{params['path']}/"):

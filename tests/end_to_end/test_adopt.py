@@ -38,7 +38,7 @@ def company():
 
 @pytest.fixture(params=["cli", "helm", "cert-manager"])
 def existing(company, request):
-    """A Linkerd with a trust anchor and an issuer of its own, and workloads that send requests to each other."""
+    """A Linkerd with its own trust anchor and issuer, and workloads that send requests to each other."""
     {
         "cli": company.install_linkerd_with_its_cli,
         "helm": company.install_linkerd_with_helm,

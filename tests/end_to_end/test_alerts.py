@@ -111,7 +111,7 @@ def test_an_edited_bundle(watched):
     watched.fire()
 
 
-def test_an_anchor_with_a_short_life(watched):
+def test_an_anchor_that_expires_soon(watched):
     mesh = watched.mesh
     short = mesh.home / "short.pem"
     mesh.run(

@@ -254,7 +254,7 @@ def test_vault_follows_the_keys_of_a_cluster_that_shows_them(mesh):
 
 @pytest.mark.parametrize("kind", ["CA issuer of cert-manager", "stand-in for an external issuer"])
 def test_another_issuer_signs_the_identity_issuer(mesh, kind):
-    """The last tests: afterwards the mesh is not what Vault says."""
+    """The last tests: afterwards the mesh differs from Vault."""
     root = RootCA(mesh, kind.split()[0])
     named = {"linkerd_issuer_name": "own-ca"}
     if kind.startswith("stand-in"):

@@ -24,7 +24,7 @@ CONTROLLERS = {
 
 @pytest.fixture(scope="module")
 def linkerd_check(expendable_mesh):
-    """Return a function that stores an issuer and trust anchors, and returns what `linkerd check` says about them."""
+    """Return a function that stores an issuer and trust anchors, and returns the result of `linkerd check`."""
     mesh = expendable_mesh
     mesh.ensure()
     for name, label in CONTROLLERS.items():
@@ -46,7 +46,7 @@ def linkerd_check(expendable_mesh):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_linkerd_check_fails_if_the_profile_says_so(name, linkerd_check):
+def test_linkerd_check_fails_if_the_profile_predicts_it(name, linkerd_check):
     issuer, anchors, refused_by = CASES[name]
     assert set(chain_verdict(issuer.pem, anchors, profile="linkerd").refused_by) == refused_by
     errors = linkerd_check(issuer, anchors)

@@ -67,7 +67,7 @@ def test_a_wrong_namespace_of_linkerd_is_found(in_use):
     assert "mesh" not in in_use.kubectl("get", "namespaces", "-o", "name").replace("namespace/", "").split()
 
 
-def test_teardown_leaves_all_of_it_and_says_so(in_use):
+def test_teardown_leaves_and_lists_all_of_it(in_use):
     before = in_use.settled()
     with in_use.traffic() as traffic:
         run = in_use.play("playbooks/teardown.yml", "-e", "pki_confirm=yes")

@@ -15,7 +15,7 @@ from lab.places import SOURCES
 from lab.recipes import go_env
 
 FOLDERS = [file.parent for file in sorted((SOURCES / "go").glob("*/go.mod")) if any(file.parent.rglob("*.go"))]
-# A module of its own under the module path of cert-manager, so that `./...` in go/stack does not match it.
+# A separate module under the module path of cert-manager, so that `./...` in go/stack does not match it.
 CERT_MANAGER = "github.com/cert-manager/cert-manager/lab"
 
 

@@ -36,7 +36,7 @@ TEAM_BUNDLE = {
 
 @dataclass
 class Traffic:
-    """Requests of one workload to another, each over a connection of its own."""
+    """Requests of one workload to another, each over its own connection."""
 
     sent: int = 0
     failed: list[str] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Existing(Company):
         return "\n".join(self.execute("kubectl", *arguments).stdout[-8000:] for arguments in wanted)
 
     def install_managers(self) -> None:
-        """cert-manager with values of its own, and trust-manager with its default trust namespace and a Bundle."""
+        """cert-manager with its own values, and trust-manager with its default trust namespace and a Bundle."""
         charts = self.parts["charts"]
         self.helm(
             "install", "cert-manager", charts["cert_manager"], "-n", "cert-manager", "--create-namespace", *HELM_WAIT,

@@ -18,7 +18,7 @@ now = datetime.now(UTC).replace(microsecond=0)
 
 
 def create(*arguments, **options) -> Credential:
-    """A certificate that is valid now, unless the options say otherwise."""
+    """A certificate that is valid now, unless the options differ."""
     return make(*arguments, **{"start": now - timedelta(days=1), "end": now + timedelta(days=30), **options})
 
 

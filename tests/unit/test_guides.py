@@ -18,18 +18,18 @@ import pytest
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from guides import PAGES, PLACES, ROOT, Block, blocks, commands
+from guides import PAGES, ROOT, TARGETS, Block, blocks, commands
 
 COLLECTION = "servicemesh.pki."
 
 
 def test_command_blocks_have_a_place():
-    without = [str(block) for block in blocks() if block.is_command and block.place not in PLACES]
+    without = [str(block) for block in blocks() if block.is_command and block.target not in TARGETS]
     assert without == [], "put <!-- run: anywhere|vault|lab|test, FILE|not, REASON --> before them"
 
 
 def test_blocks_that_do_not_run_have_a_reason():
-    assert [str(block) for block in blocks() if block.place == "not" and not block.reason] == []
+    assert [str(block) for block in blocks() if block.target == "not" and not block.reason] == []
 
 
 def requested_texts(path: Path) -> set[str]:
@@ -56,7 +56,7 @@ def test_block_without_place_is_found(tmp_path, monkeypatch):
     (tmp_path / "page.md").write_text("Text\n\n```sh\nls\n```\n\n<!-- run: lab -->\n```\nls -l\n```\n")
     monkeypatch.setattr(guides, "PAGES", [tmp_path / "page.md"])
     monkeypatch.setattr(guides, "ROOT", tmp_path)
-    assert [(block.line, block.place) for block in guides.blocks()] == [(3, None), (8, "lab")]
+    assert [(block.line, block.target) for block in guides.blocks()] == [(3, None), (8, "lab")]
 
 
 @pytest.mark.parametrize("block", commands("anywhere"), ids=str)

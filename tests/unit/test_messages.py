@@ -114,7 +114,7 @@ RETURNING = (
     "explain_used_path",
     "explain_unknown_type",
     "explain_missing_capability",
-    "explain_foreign_server",
+    "explain_unknown_server",
 )
 
 

@@ -73,11 +73,11 @@ def test_artifact_without_the_list_of_tests_is_an_error(tmp_path, monkeypatch):
 
 def test_git_reads_a_checkout_of_another_user_in_the_chroot(tmp_path):
     """In the workflow, the checkout is not root's, and the chroot has another HOME than the runner."""
-    foreign = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
-    subprocess.run(["git", "init", "--quiet", tmp_path], env=foreign, check=True)
+    other_user = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
+    subprocess.run(["git", "init", "--quiet", tmp_path], env=other_user, check=True)
 
     def code(env: dict[str, str]) -> int:
         return subprocess.run(["git", "ls-files"], cwd=tmp_path, env=env, capture_output=True, check=False).returncode
 
-    assert code(foreign) == 128
-    assert code({**debian13.environment(foreign, Path("/go")), "PATH": os.environ["PATH"]}) == 0
+    assert code(other_user) == 128
+    assert code({**debian13.environment(other_user, Path("/go")), "PATH": os.environ["PATH"]}) == 0

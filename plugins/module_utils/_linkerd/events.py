@@ -29,7 +29,7 @@ def resource_versions(events: Iterable[dict[str, Any]]) -> set[str]:
 def update_since(events: Iterable[dict[str, Any]], known: set[str], pods: int) -> IssuerUpdate:
     """What events report that are not in `known`. Updates of all pods count even if a rejection preceded one of them.
 
-    An event does not name the pod that reports it. Each pod creates events of its own, and increases the count of one
+    An event does not name the pod that reports it. Each pod creates its own events, and increases the count of one
     that it repeats, so the number of events with this reason is the number of pods.
     """
     new = [event for event in events if event["metadata"]["resourceVersion"] not in known]

@@ -32,7 +32,7 @@ GROUPS = {
     "cert-manager": ("cert-manager.io", "acme.cert-manager.io"),
     "trust-manager": ("trust.cert-manager.io", "trust-manager.io"),
     "linkerd": ("linkerd.io", "policy.linkerd.io", "workload.linkerd.io"),
-    "linkerd-multicluster": ("multicluster.linkerd.io",),  # of a chart of its own
+    "linkerd-multicluster": ("multicluster.linkerd.io",),  # of a separate chart
     "gateway-api": ("gateway.networking.k8s.io",),
 }
 TRUST_NAMESPACE, TARGET_NAMESPACES = "--trust-namespace=", "--target-namespaces="

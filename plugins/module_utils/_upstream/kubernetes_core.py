@@ -45,7 +45,7 @@ except ImportError:
 else:  # for all clients, because a client sends its first requests when kubernetes.core creates it
     ApiClient.call_api = with_timeout(ApiClient.call_api)  # type: ignore[method-assign]
 
-# For a connection in an option of its own, where the module is not the one of kubernetes.core.
+# For a connection in a separate option, where the module is not the one of kubernetes.core.
 create_auth_spec, create_configuration = _create_auth_spec, _create_configuration
 
 __all__ = [

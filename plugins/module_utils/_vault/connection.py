@@ -131,7 +131,7 @@ class Vault:
             message = f"Vault at {self.url} requires a login for this request. Set auth_method to another than none."
             raise VaultError(message, 403, code="login_required")
         status, body = self.exchange("GET", "auth/token/lookup-self")
-        # A valid token without the default policy may not look itself up. Only that refusal has Go's multierror header.
+        # A valid token without the default policy cannot look itself up. Only that refusal has Go's multierror header.
         is_valid = isinstance(body, dict) and "error occurred" in str(body.get("errors"))
         if status == 403 and (not is_valid or "invalid token" in str(body)):
             message = f"Vault at {self.url} does not accept the token: it is wrong, expired or revoked. Log in again."
@@ -159,7 +159,7 @@ class Vault:
         )
 
     def help(self, path: str) -> dict[str, Any]:
-        """Vault's OpenAPI description of a path, which every token may read. Empty when there is none."""
+        """Vault's OpenAPI description of a path, which every token can read. Empty when there is none."""
         status, body = self.exchange("GET", path, params={"help": 1})
         return (body.get("openapi") or {}) if status == 200 and isinstance(body, dict) else {}
 

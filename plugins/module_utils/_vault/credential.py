@@ -31,7 +31,7 @@ INVALID = {"expected": "valid", "found": "expired, revoked or unknown to this Va
 
 @dataclass(frozen=True)
 class NewCredential:
-    """A credential that Vault has just issued. The accessor identifies it and cannot be used in its place."""
+    """A credential that Vault has just issued. The accessor identifies it and cannot be used instead."""
 
     value: str
     accessor: str

@@ -51,7 +51,7 @@ def from_response(url: str, capability: str, path: str, status: int, body: Any) 
     """The error for a response that is not a success. `body` is parsed JSON, or text."""
     lost = status >= 500
     if not isinstance(body, dict):
-        return VaultError(explain_foreign_server(url, status, str(body)), status, code="not_vault", lost=lost)
+        return VaultError(explain_unknown_server(url, status, str(body)), status, code="not_vault", lost=lost)
     reason = format_reasons(body.get("errors") or body.get("warnings") or [])
     message, code = explain_response(url, capability, path, status, reason)
     return VaultError(message, status, reason, code=code, lost=lost)
@@ -128,7 +128,7 @@ def explain_missing_capability(capability: str, path: str, *, sudo: bool, namesp
 def from_login(url: str, method: str, exc: Any) -> VaultError:
     """The error for an exception of hvac during the login."""
     if not isinstance(exc.json, dict):
-        return VaultError(explain_foreign_server(url, 0, exc.text or str(exc)), code="not_vault")
+        return VaultError(explain_unknown_server(url, 0, exc.text or str(exc)), code="not_vault")
     reason = format_reasons(exc.errors or [])
     if "sealed" in reason.lower():
         message, code = explain_response(url, "update", "", 503, reason)
@@ -142,7 +142,7 @@ def from_login(url: str, method: str, exc: Any) -> VaultError:
     return VaultError(f"{refused}: {reason}.", 403, code="login_refused")
 
 
-def explain_foreign_server(url: str, status: int, text: str) -> str:
+def explain_unknown_server(url: str, status: int, text: str) -> str:
     """The message for a response that is not Vault's."""
     if "HTTP request to an HTTPS server" in text:
         return f"The server at {url} requires TLS. Set url to an address that begins with https://."

@@ -182,7 +182,7 @@ def format_names(issuers: Iterable[Issuer]) -> str:
 
 
 def check_mount(vault: Vault, mount: str) -> int:
-    """The seconds that certificates of a PKI mount may be valid, 0 when the token may not read it.
+    """The seconds that certificates of a PKI mount may be valid, 0 when the token is not permitted to read it.
 
     Raises VaultError when the mount does not exist or has an engine of another type.
     """
@@ -212,7 +212,7 @@ def check_mount(vault: Vault, mount: str) -> int:
 
 
 def list_keys(vault: Vault, mount: str) -> dict[str, str]:
-    """The names of the keys of a mount by identifier, empty when the token may not list them."""
+    """The names of the keys of a mount by identifier, empty when the token is not permitted to list them."""
     try:
         info = list_entries(vault, f"{mount}/keys")
     except VaultError as exc:
@@ -241,7 +241,7 @@ def make_default(vault: Vault, issuer: Issuer) -> None:
 
 
 def default_follows(vault: Vault, mount: str) -> bool:
-    """Whether Vault makes each new issuer of the mount the default. False when the token may not read it."""
+    """Whether Vault makes each new issuer of the mount the default. False if the token cannot read the setting."""
     status, body = vault.exchange("GET", f"{mount}/config/issuers")
     return status == 200 and isinstance(body, dict) and bool(body["data"].get("default_follows_latest_issuer"))
 

@@ -23,7 +23,7 @@ class Token(Credential):
     kind = "token"
 
     def check_options(self) -> None:
-        """Fail for a TTL that Vault would shorten without an error, if the login may read the limit."""
+        """Fail for a TTL that Vault would shorten without an error, if the login can read the limit."""
         if not self.params["policies"]:
             raise VaultError(
                 "policies is empty, so the token would get all policies of the login. Set at least one policy.",

@@ -69,7 +69,7 @@ def _go_problem(text: bytes, start: int) -> str:
     if text.find(BEGIN, start) < 0:
         rest = "other text" if text[start:].strip() else "a blank line"
         return f"{rest} follows the last block (line {line})" if start else "it contains no PEM block"
-    return f"no complete PEM block follows from line {line} on. BEGIN and END must be on lines of their own"
+    return f"no complete PEM block follows from line {line} on. BEGIN and END must each be alone on a line"
 
 
 def _go_block(text: bytes, start: int) -> tuple[bytes, bytes, int] | None:

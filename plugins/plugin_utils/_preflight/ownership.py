@@ -25,7 +25,7 @@ def name_of(one: Facts) -> str:
 
 
 def is_of_mesh(item: str) -> bool:
-    """Whether this is the name of an object that belongs to Linkerd, whoever created it."""
+    """Whether this is the name of an object that belongs to Linkerd, also if others created it."""
     kind, _space, place = item.partition(" ")
     return f"{kind} {place.rpartition('/')[2]}" in OF_MESH
 

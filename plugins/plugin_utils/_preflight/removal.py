@@ -39,7 +39,7 @@ class Removal:
 
 
 def release(found: Facts, namespace: str, name: str, predicts: bool = False) -> Facts:
-    """For a chart without objects of its own, such as cert-manager.
+    """For a chart that creates no separate objects, such as cert-manager.
 
     In check mode, `predicts`, what an earlier task would have removed still exists, so the releases of this collection
     and their objects do not count.

@@ -131,11 +131,11 @@ def _workloads(labels: dict[str, str], certified: Facts | None) -> Iterator[tupl
 def _disagreements(report: Facts, vault: dict[str, str]) -> Iterator[tuple[str, Sample]]:
     """Yield every code, because an alert on a series that vanishes cannot be distinguished from one that recovers."""
     found = Counter((item["cluster"], item["code"], bool(item["allowed"])) for item in report["disagreements"])
-    places: list[tuple[Any, dict[str, str], frozenset[str]]] = [(None, vault, GLOBAL_CODES)]
-    places += [
+    locations: list[tuple[Any, dict[str, str], frozenset[str]]] = [(None, vault, GLOBAL_CODES)]
+    locations += [
         (one["name"], {"cluster": str(one["name"])}, comparison.CODES - GLOBAL_CODES) for one in report["clusters"]
     ]
-    for name, labels, codes in places:
+    for name, labels, codes in locations:
         for code in sorted(codes):
             for allowed in (False, True):
                 count = found[name, code, allowed]

@@ -125,7 +125,7 @@ def refusals(observed: ObservedState, clusters: dict[str, Facts], options: Optio
 def of_later_phases(cluster: Cluster, found: Facts, options: Options) -> Iterator[Facts]:
     """What would stop a later phase: GitOps controllers that apply Linkerd, and `obstacles`, which the playbook finds.
 
-    The state of Linkerd's release and chart, and who applies Linkerd, matter only as long as Linkerd is to be upgraded.
+    The state of Linkerd's release and chart, and who applies Linkerd, matter only if the run upgrades Linkerd.
     """
     upgrades = options.adopt and cluster.chart_has_identity
     found_here = [(one["code"], one["message"]) for one in found.get("obstacles") or []]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 UNVERIFIED = ssl._create_unverified_context()  # noqa: S323 - the server signs its own certificate
-DROP, SILENT = "drop", "silent"  # faults; a number is the status of the answer
+DROP, UNRESPONSIVE = "drop", "unresponsive"  # faults; a number is the status of the answer
 WATCH = "watch="
 
 
@@ -32,7 +32,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if fault == DROP or self.server.forwarder.closed.is_set():
             self.close_connection = True
-        elif fault == SILENT:
+        elif fault == UNRESPONSIVE:
             self.begin(200)
             self.server.forwarder.closed.wait(900)  # longer than any test that passes
             self.close_connection = True

@@ -101,7 +101,7 @@ class Adoption(Release):
         if entry == "adopt_helm":  # as adopt_issuer.yml
             options = {"linkerd_namespace": self.namespace, "helm_path": "", "linkerd_path": ""}
             read = {"servicemesh.pki.mesh_prerequisites_info": options, "register": "__linkerd_found"}
-            tasks.insert(0, {**read, "no_log": True})  # it shows a key in base64 below a name that does not tell
+            tasks.insert(0, {**read, "no_log": True})  # it shows a key in base64 below a name that does not suggest it
         play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
         (self.folder / "play.yml").write_text(json.dumps([{**play, "module_defaults": defaults}]))
         command = [

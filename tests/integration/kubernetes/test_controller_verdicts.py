@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Linkerd's real identity controller, started with issuers and trust anchors that the profile linkerd verifies too.
 
-The controller reads its trust anchors from a fixed path, so it runs in a mount namespace of its own. It needs an API
+The controller reads its trust anchors from a fixed path, so it runs in its own mount namespace. It needs an API
 server for its own permission, and no cluster.
 """
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from forwarder_standin import DROP, SILENT, WATCH
+from forwarder_standin import DROP, UNRESPONSIVE, WATCH
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import conditions, wait
 from ansible_collections.servicemesh.pki.plugins.modules import k8s_condition
@@ -335,8 +335,8 @@ def test_unreachable_api_server_is_an_error_at_once(two, run, forwarder):
     assert time.monotonic() - started < SOON
 
 
-def test_silent_watch_ends_after_timeout(two, run, forwarder):
-    forwarder.fail(WATCH, SILENT, times=1)
+def test_unresponsive_watch_ends_after_timeout(two, run, forwarder):
+    forwarder.fail(WATCH, UNRESPONSIVE, times=1)
     started = time.monotonic()
     answer = run(kubeconfig=str(forwarder.kubeconfig), objects=two, state="absent", timeout=1)
     assert answer["code"] == "timeout" and not answer["objects"][0]["fulfilled"]

@@ -194,7 +194,7 @@ PODS = ("identity-0", "identity-1", "identity-2")
     ],
 )
 def test_every_pod_of_the_controller_must_use_the_issuer(mesh, renew, events, in_use, code):
-    """With several controllers, each loads the issuer at a time of its own, and verifies it with its own anchors."""
+    """With several controllers, each loads the issuer at its own time, and verifies it with its own anchors."""
     mesh.controller_pods(*PODS)
     with mesh.reacts(DONE, *events):
         answer = renew(timeout=900, event_timeout=8 if in_use is False else 900)

@@ -118,7 +118,7 @@ def test_a_disruption_budget_that_permits_nothing_holds_a_restart_back(api, read
 
 @pytest.mark.parametrize(("hashes", "replaced"), [(("1",), True), (("2",), False), (("1", "2"), False)])
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
-def test_a_rollout_that_has_begun_is_not_repeated(api, read, kind, hashes, replaced):
+def test_a_rollout_in_progress_is_not_repeated(api, read, kind, hashes, replaced):
     name = f"{kind}-{''.join(hashes)}".lower()
     pods = [f"{NAMESPACE}/{pod}" for pod in rolled_out(api, kind, name, hashes)]
     found = read(linkerd_workloads_info, pods=pods)

@@ -9,7 +9,7 @@ import json
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from forwarder_standin import SILENT
+from forwarder_standin import UNRESPONSIVE
 
 from ansible_collections.servicemesh.pki.plugins.modules import service_account_issuer_info
 
@@ -46,7 +46,7 @@ def test_issuer_keys_and_ca_certificate(ask, kubernetes):
 
 
 @pytest.mark.parametrize("path", ["/openid/v1/jwks", "/.well-known/openid-configuration"])
-def test_silent_api_server_is_unreachable(ask, forwarder, monkeypatch, path):
+def test_unresponsive_api_server_is_unreachable(ask, forwarder, monkeypatch, path):
     monkeypatch.setattr(service_account_issuer_info, "REQUEST_TIMEOUT", 1)
-    forwarder.fail(path, SILENT, times=1)
+    forwarder.fail(path, UNRESPONSIVE, times=1)
     assert ask()["code"] == "unreachable"

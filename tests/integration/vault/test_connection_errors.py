@@ -53,8 +53,8 @@ def test_missing_address():
 
 
 def test_no_response():
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as unresponsive:
+        url = f"http://127.0.0.1:{unresponsive.getsockname()[1]}"
         engine_error(url, "answer_lost", url, "timeout", timeout=1)
 
 

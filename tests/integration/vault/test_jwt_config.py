@@ -41,7 +41,7 @@ def anonymous(request):
         api.call("POST", bindings, {"metadata": {"name": "anonymous"}, "roleRef": role, "subjects": [group]})
         request.addfinalizer(lambda: api.call("DELETE", f"{bindings}/anonymous"))
         deadline = time.monotonic() + 120
-        while True:  # the authorizer sees the binding a moment later
+        while True:  # the authorizer reads the binding shortly afterwards
             try:
                 kubernetes_server.urllib.request.urlopen(
                     f"{api.url}/openid/v1/jwks", context=kubernetes_server.UNVERIFIED, timeout=60

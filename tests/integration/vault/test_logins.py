@@ -104,7 +104,7 @@ def test_login_of_the_guide(server, client, path, tmp_path):
 
 
 def test_variables_of_lookup_plugins_are_not_read(server, monkeypatch):
-    """The guide says so: they would select another login than the one that the module uses."""
+    """As in the guide: they would select another login than the one that the module uses."""
     monkeypatch.setenv("ANSIBLE_HASHI_VAULT_AUTH_METHOD", "approle")
     monkeypatch.setenv("ANSIBLE_HASHI_VAULT_ROLE_ID", "nobody")
     monkeypatch.setenv("VAULT_TOKEN", server.token)

@@ -25,7 +25,7 @@ SPACE = "signer-in-another-mount"
 
 @pytest.fixture
 def company(kubernetes, server, mount, run, tmp_path):
-    """A mesh whose root `live` is the issuer company-root, with the intermediate linkerd-int in a mount of its own."""
+    """A mesh whose root `live` is the issuer company-root, with the intermediate linkerd-int in its own mount."""
     child = f"{mount}-int"
     pods = f"/api/v1/namespaces/{SPACE}/pods"
     with running_mesh(kubernetes, tmp_path, SPACE) as live:

@@ -89,10 +89,10 @@ def test_invalid_request_is_not_run_and_does_not_end_server(client, request_data
 
 
 @pytest.mark.parametrize("part", [b"", b"?"])
-def test_silent_client_delays_no_other(client, part):
+def test_unresponsive_client_delays_no_other(client, part):
     client.output("")
-    with connected(client) as silent:
-        silent.sendall(part)
+    with connected(client) as unresponsive:
+        unresponsive.sendall(part)
         assert client.output("print('served')") == "served\n"
 
 

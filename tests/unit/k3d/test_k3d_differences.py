@@ -255,7 +255,7 @@ def test_published_port_of_api_server_is_not_compared():
     config = {"ports": [{"port": "16443:6443", "nodeFilters": ["server:0:direct"]}]}
     made = cluster(node("server", ports={"6443/tcp": [{"HostIp": "0.0.0.0", "HostPort": "16443"}]}))  # noqa: S104
     assert clusters.differences(config, made, {}) == {}
-    assert clusters.probed_ports(config, None) == [16443]  # it has to be free all the same
+    assert clusters.probed_ports(config, None) == [16443]  # it must be free all the same
     assert clusters.probed_ports(config, made) == []
 
 

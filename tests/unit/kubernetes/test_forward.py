@@ -248,7 +248,7 @@ def test_code_of_failed_connection(standin, answer, code, part):
     assert "secret" not in message
 
 
-def test_silent_pod_times_out(standin):
+def test_unresponsive_pod_times_out(standin):
     started = time.monotonic()
     assert error(standin(send_frames()), seconds=1)[0] == "unreadable"
     assert time.monotonic() - started < 60

@@ -77,7 +77,7 @@ def test_invalid_kubeconfig_is_explained_without_secrets(result_of, written, nam
     of_cluster = result_of("k8s_condition", kind="Secret", name="s", namespace="n", kubeconfig=path)
     of_secret = secret_error(path)
     assert of_cluster["failed"] and of_cluster["code"] == of_secret.code == "invalid_kubeconfig"
-    assert path in str(of_secret), "kubernetes.core hides the path in results of its own options"
+    assert path in str(of_secret), "kubernetes.core hides the path in results for its options"
     for message in (of_cluster["msg"], str(of_secret)):
         assert all(part in message for part in names), message
         assert SECRET not in message

@@ -57,7 +57,7 @@ def test_other_events_are_ignored():
     ],
 )
 def test_each_pod_of_the_controller_reports_for_itself(found, expected):
-    """Each creates an Event object of its own, because client-go only combines the events of one process."""
+    """Each creates its own Event object, because client-go only combines the events of one process."""
     assert events.update_since(found, set(), 3) == events.IssuerUpdate(*expected)
 
 

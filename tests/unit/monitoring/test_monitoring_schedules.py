@@ -109,7 +109,7 @@ def test_timer_starts_the_service():
     assert (service["Service"]["Type"], service["Service"]["User"]) == ("oneshot", "mesh")
     assert timer["Timer"]["OnCalendar"] == "hourly"
     assert timer["Install"]["WantedBy"] == "timers.target"
-    assert "Unit" not in timer["Timer"]  # then a timer starts the service of its own name
+    assert "Unit" not in timer["Timer"]  # then a timer starts the service of the same name
 
 
 def test_systemd_accepts_units(tmp_path):

@@ -102,17 +102,17 @@ def test_the_plan_is_what_linkerd_requests_and_what_vault_has():
         return Plan.of_run(given)
 
     one, other = ONE["certificate"], OTHER["certificate"]
-    asked = plan(TWO, signer=ONE, extra=(OTHER,))
+    requested = plan(TWO, signer=ONE, extra=(OTHER,))
     found = {"root": one, "known": (one,), "beside": (one,), "identity": "identity.linkerd.cluster.local"}
-    assert of(asked) == Plan([TWO["certificate"], other], one, "issuer linkerd-root in mount pki of Vault", **found)
+    assert of(requested) == Plan([TWO["certificate"], other], one, "issuer linkerd-root in mount pki of Vault", **found)
     from_secret = plan(TWO, signer=ONE, extra=(OTHER,), trust_source="secret")
     assert of(from_secret).anchors == [one, other]  # cert-manager writes the root of the signer into the Secret
     assert of(plan(extra=(OTHER,), trust_source="secret")).anchors == [other]
     assert of(plan(signer=ONE, is_managed=False)) == Plan([], one, "", **found)
     for change in ({"name": "other"}, {"group": "awspca.cert-manager.io"}):
         assert of(plan(signer=ONE, issuer=OWN_ISSUER | change)) == Plan([], one, "", **found)
-    del asked["vault"]  # the role linkerd alone
-    assert of(asked) == Plan([TWO["certificate"], other], "", "")
+    del requested["vault"]  # the role linkerd alone
+    assert of(requested) == Plan([TWO["certificate"], other], "", "")
 
 
 def test_a_vault_without_the_root_is_named():
@@ -164,7 +164,7 @@ CROSS = certificate("root-2", "root-1", number=5)  # the key of TWO, signed by O
 
 
 def below(signer, *known, path="int/issuer/signing/sign-intermediate", anchor=ONE, signers=True):
-    """A run whose signer is in a mount of its own, with further CAs beside it."""
+    """A run whose signer is in its own mount, with further CAs beside it."""
     configuration = plan(anchor, signer=anchor)
     found = {"signing": signer} | {str(number): one for number, one in enumerate(known)}
     configuration["vault"] |= {"issuer_path": path}

@@ -47,7 +47,7 @@ def test_the_identity_issuer_does_not_outlive_a_ca_above_it(mount):
     configuration = signed_by(*mount, root=root, duration="9000h")
     [problem] = check(empty(), configuration)["problems"]
     assert problem["code"] == "identity_lifetime" and f"CN={mount[0]['common_name']}," in problem["message"]
-    configuration["vault"]["is_managed"] = False  # the run does not change who signs
+    configuration["vault"]["is_managed"] = False  # the run does not change the signer
     assert codes(check(empty(), configuration)) == []
 
 

@@ -80,7 +80,7 @@ def test_a_ca_below_which_linkerd_refuses_certificates_does_not_become_the_signe
     for one in (configuration, from_git(configuration)):
         result = check(mesh(), one)
         assert unusable(result) == [SIGNER] and "signer_untrusted" not in codes(result)
-    configuration["vault"]["is_managed"] = False  # the run does not change who signs
+    configuration["vault"]["is_managed"] = False  # the run does not change the signer
     assert unusable(check(mesh(), configuration)) == []
 
 

@@ -72,4 +72,4 @@ def test_missing_capability_names_the_policy_rule(sudo, namespace, capabilities,
 
 
 def test_title_of_an_html_page_is_stripped():
-    assert "(Sign in)" in errors.explain_foreign_server(URL, 200, "<html><title>\n  Sign in </title>")
+    assert "(Sign in)" in errors.explain_unknown_server(URL, 200, "<html><title>\n  Sign in </title>")

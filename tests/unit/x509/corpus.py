@@ -240,7 +240,7 @@ def limited_issuer(constraint: dict[str, Any], *found: x509.GeneralName) -> Case
     return Case([make("identity", root, **keyed(81), **names(*found))], [root])
 
 
-def foreign_key(own: Any) -> Case:
+def unsupported_key(own: Any) -> Case:
     """A key that signs nothing here, which cryptography puts into a certificate."""
     return two_tiers("issuer", own_key=own)
 
@@ -314,8 +314,8 @@ SHAPES: dict[str, Callable[[], Case]] = {
     "issuer's mail under directory limits": lambda: limited_issuer(
         limits([directory("x")], critical=False), mail("me@a.example")
     ),
-    "Ed448 issuer": lambda: foreign_key(ed448.Ed448PrivateKey.generate()),
-    "DSA issuer": lambda: foreign_key(dsa.generate_private_key(2048)),
+    "Ed448 issuer": lambda: unsupported_key(ed448.Ed448PrivateKey.generate()),
+    "DSA issuer": lambda: unsupported_key(dsa.generate_private_key(2048)),
     "many names under few limits": lambda: limited_issuer(
         limits([dns("cluster.local")]), *[dns(f"a{number}.cluster.local") for number in range(1000)]
     ),

@@ -145,8 +145,8 @@ STATES = {
     "no issuer": ({"berlin": lacking("issuer")}, {"issuer", "signed", "certifies"}, set()),
     "no anchors": ({"berlin": lacking("anchors")}, {"anchors", *ARROWS}, {"vault", "issuer", "pods"}),
     "no pods": ({"berlin": reading(pods=[])}, set(), {"pods", "certifies", "trusted"}),
-    "pods that may not be listed": (
-        {"berlin": {**reading(pods=[]), "pods_problem": "may not be listed"}},
+    "pods that cannot be listed": (
+        {"berlin": {**reading(pods=[]), "pods_problem": "cannot be listed"}},
         {"pods", "trusted"},
         {"certifies"},
     ),

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The metrics of a report, read with a parser of their own. tests/alerts checks them with promtool."""
+"""The metrics of a report, read with a separate parser. tests/alerts checks them with promtool."""
 
 from __future__ import annotations
 

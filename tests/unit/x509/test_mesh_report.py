@@ -129,8 +129,8 @@ CASES = {
         {"pod_anchors_unreadable"},
         "emojivoto/web",
     ),
-    "pods that may not be listed": (
-        {"berlin": {**reading(pods=[]), "pods_problem": "may not be listed: 403 Forbidden. pods is forbidden"}},
+    "pods that cannot be listed": (
+        {"berlin": {**reading(pods=[]), "pods_problem": "cannot be listed: 403 Forbidden. pods is forbidden"}},
         {"pod_anchors_unreadable"},
         "403 Forbidden. pods is forbidden",
     ),

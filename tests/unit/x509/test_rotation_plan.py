@@ -317,7 +317,7 @@ def codes(found: dict) -> list[str]:
         ({"anchors": {**reading(*BEFORE)["anchors"], "bundle": None}}, "anchors_not_from_bundle"),
         ({"anchors": sources.anchors_source(None, "linkerd", "does not exist")}, "anchors_unreadable"),
         ({"issuer": sources.secret_source(None, "linkerd", "tls.crt", "does not exist")}, "issuer_unreadable"),
-        ({"pods_problem": "may not be listed"}, "pods_unreadable"),
+        ({"pods_problem": "cannot be listed"}, "pods_unreadable"),
         ({"leaves_missing": [{"pod": "a/b", "started_at": None, "code": "forbidden", "problem": "x"}]},
          "leaves_unreadable"),
     ],

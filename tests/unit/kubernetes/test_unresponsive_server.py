@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An API server that accepts connections and does not answer, such as one whose disk is stalled.
 
-The client of Kubernetes discovers the API before the first request of a module, without a timeout of its own.
+The client of Kubernetes discovers the API before the first request of a module, without its own timeout.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def short_timeout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(params=["http", "https"])
-def silent(request: pytest.FixtureRequest) -> Iterator[str]:
+def unresponsive(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a listener. With https it does not answer the first message of TLS."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"{request.param}://127.0.0.1:{listener.getsockname()[1]}"
@@ -106,8 +106,8 @@ OBJECT = {"kind": "ConfigMap", "name": "x", "namespace": "default"}
         ("mesh_prerequisites_info", {"helm_path": "", "linkerd_path": ""}),
     ],
 )
-def test_module_reports_a_server_that_does_not_answer(result_of, silent, module, options):
-    result = in_time(result_of, module, host=silent, api_key="x", validate_certs=False, **options)
+def test_module_reports_a_server_that_does_not_answer(result_of, unresponsive, module, options):
+    result = in_time(result_of, module, host=unresponsive, api_key="x", validate_certs=False, **options)
     assert (result["failed"], result["code"]) == (True, "unreachable"), result
 
 
@@ -118,9 +118,9 @@ def test_module_reports_a_server_that_stops_answering_during_discovery(result_of
     assert (result["failed"], result["code"]) == (True, "unreachable"), result
 
 
-def test_secret_of_a_server_that_does_not_answer(silent):
+def test_secret_of_a_server_that_does_not_answer(unresponsive):
     def read() -> str:
-        options = {"host": silent, "api_key": "x", "validate_certs": False}
+        options = {"host": unresponsive, "api_key": "x", "validate_certs": False}
         with pytest.raises(secret.SecretError) as caught:
             secret.SecretValue(options, "linkerd", "x", "token").read()
         return caught.value.code
