@@ -21,7 +21,7 @@ description:
   - A task that cannot run in such a fork runs as with V(local). These are tasks with another environment than the first
     one of the run, with another Python than the controller's own, with another shell than C(/bin/sh), with C(become) or
     C(async), and all tasks on systems other than Linux 5.3 and later. C(-vvv) shows C(FORK) or C(EXEC).
-  - Two things differ from V(local). A file of your own in C(module_utils) does not replace one of Ansible's that is
+  - Two things differ from V(local). Your own file in C(module_utils) does not replace one of Ansible's that is
     loaded already. A library that a task upgrades is used from the next run on.
 notes:
   - The process needs about 90 MiB of memory once, and every module needs less.

@@ -21,7 +21,8 @@ description:
     lost. If neither is possible, the failure names it by its accessor (RV(accessor), RV(left_behind)). If the module is
     killed between both requests, the secret ID remains valid until it expires.
   - The metadata C(servicemesh_pki_request) of a new secret ID is a random mark. With it, the module finds and destroys
-    a secret ID when the response that contains it is lost, if the login may list and look up the accessors of the role.
+    a secret ID when the response that contains it is lost, if the login is permitted to list and look up
+    the accessors of the role.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth

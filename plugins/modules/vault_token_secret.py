@@ -21,7 +21,7 @@ description:
     neither is possible, the failure names the token by its accessor (RV(accessor), RV(left_behind)). If the module is
     killed between both requests, the token remains valid until it expires.
   - The display name of a new token ends with a random mark. With it, the module finds and revokes a token when the
-    response that contains it is lost, if the login may list and look up accessors.
+    response that contains it is lost, if the login is permitted to list and look up accessors.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth
