@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from deprecations import deprecations
@@ -76,11 +77,11 @@ class Mesh(Lab):
         assert deprecations(self.runs[-1].output) == []
         return self.runs[-1]
 
-    def kill(self, playbook: str, at: int | str, variables: dict | None = None, after: str = "") -> str:
+    def kill(self, playbook: str, at: int | str, variables: dict | None = None, after: Sequence[str] = ()) -> str:
         """End a run with SIGKILL when its task of this number or name begins. Return the name of the task.
 
-        Tasks are counted behind the one whose name contains `after`. A run without such a task runs to its end, and
-        then the name is empty.
+        Tasks are counted behind the first one whose name contains a text of `after`. A run without such a task runs to
+        its end, and then the name is empty.
         """
         run = subprocess.Popen(
             self.command(playbook, variables=variables), cwd=ROOT, env=self.command_env, stdin=subprocess.DEVNULL,
@@ -98,7 +99,7 @@ class Mesh(Lab):
                     os.killpg(run.pid, signal.SIGKILL)
                     name = line
                     break
-                counts = counts or after in line
+                counts = counts or any(one in line for one in after)
         self.runs.append(Run(subprocess.CompletedProcess(run.args, run.returncode, "".join(lines), "")))
         return name.strip(" *\n")
 
