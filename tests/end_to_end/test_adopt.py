@@ -124,7 +124,7 @@ def test_an_expired_anchor_is_replaced_by_the_shortest_way(expired):
     refused = expired.play("playbooks/adopt.yml", variables=root)
     assert (refused.rc != 0, refused.changed) == (True, 0), refused.output[-4000:]
     assert SHORT_ROOT in refused.flat and "rotation_force" in refused.flat
-    _, *arguments = playbook_arguments(GUIDE, "rotation_force")
+    arguments = playbook_arguments(GUIDE, "rotation_force")[1:]
     adopted = expired.play("playbooks/adopt.yml", *arguments)
     assert adopted.rc == 0, adopted.output[-6000:]
     until(lambda: expired.request().returncode == 0)
