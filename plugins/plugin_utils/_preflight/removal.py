@@ -18,6 +18,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result 
 SHOWN = 5  # users of a component that a message names
 # Without these, a Linkerd is not found. The texts begin what the module cannot read.
 NEEDED = ("Deployments of ", "ValidatingWebhookConfigurations of ")
+DEFINITIONS = "CustomResourceDefinitions of "
 
 
 @dataclass
@@ -163,6 +164,10 @@ def _remains(removal: Removal, found: Facts, namespace: str, component: str) -> 
 def _definitions(removal: Removal, found: Facts, namespace: str) -> None:
     """Helm deletes the CRDs of linkerd-crds together with every object of their kinds."""
     own = _find(found, namespace, CRDS)
+    unread = [f"{one['what']} ({one['problem']})" for one in found["unreadable"] if one["what"].startswith(DEFINITIONS)]
+    if own and own["managed"] == INSTALLED and unread:
+        removal.left.append(f"The release {namespace}/{CRDS} stays, because {_hidden(unread)}")
+        return
     names = set(own["definitions"]) if own else set()
     used = [one["name"] for one in found["definitions"] if one["name"] in names and one.get("in_use")]
     shared = [one["name"] for one in found["definitions"] if one["name"] in names and one["component"] == "gateway-api"]

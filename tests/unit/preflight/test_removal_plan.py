@@ -51,6 +51,15 @@ def test_definitions_that_others_use_keep_their_release(crds):
     assert crds[0]["name"] in result["left"][0] and "linkerd/linkerd-crds" in result["left"][0]
 
 
+def test_definitions_that_cannot_be_listed_keep_their_release():
+    found = world()
+    found["unreadable"] = [{"what": "CustomResourceDefinitions of the cluster", "problem": "403 Forbidden"}]
+    result = plan(found)
+    assert result["releases"] == ["linkerd-control-plane"]
+    (left,) = result["left"]
+    assert "linkerd/linkerd-crds" in left and "403 Forbidden" in left
+
+
 @pytest.mark.parametrize("managed", ["", "taken-over"])
 def test_a_linkerd_of_others_keeps_its_certificates(managed):
     found = world(managed=managed, crds=managed, objects=[thing("Certificate", "linkerd-identity-issuer")])
