@@ -51,6 +51,8 @@ def decide(result: Result, found: Facts, requested: Requested) -> str:
         return INSTALL  # an interrupted installation
     oldest, newest = min(map(numbers, versions)), max(map(numbers, versions))
     if requested.upgrade:
+        if oldest == version == newest and channels == {STANDARD}:
+            return LEAVE
         return _upgrade(result, requested, newest, channels, shown)
     if requested.linkerd_is_written and (missing or oldest < OLDEST):
         result.problem(
@@ -60,7 +62,7 @@ def decide(result: Result, found: Facts, requested: Requested) -> str:
             f"Upgrade it, or set linkerd_gateway_api_upgrade to true to install {requested.version}.",
         )
     elif versions != {requested.version.lstrip("v")} or channels != {STANDARD}:
-        is_upgradable = channels == {STANDARD} and newest < version
+        is_upgradable = channels == {STANDARD} and oldest < version and newest <= version
         how = f" With linkerd_gateway_api_upgrade it is upgraded to {requested.version}." if is_upgradable else ""
         message = f"The cluster has the Gateway API {shown}, which is not changed.{how}"
         result.note("gateway_api_left", "Gateway API", message)
@@ -68,9 +70,8 @@ def decide(result: Result, found: Facts, requested: Requested) -> str:
 
 
 def _upgrade(result: Result, requested: Requested, newest: tuple[int, ...], channels: set[str], shown: str) -> str:
+    """Also completes an upgrade that was interrupted, after which the definitions have different versions."""
     version = numbers(requested.version)
-    if version == newest and channels == {STANDARD}:
-        return LEAVE
     if channels != {STANDARD}:
         result.problem(
             "gateway_api_channel",

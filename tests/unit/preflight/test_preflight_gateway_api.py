@@ -56,6 +56,12 @@ def test_an_upgrade_goes_upwards():
     assert action(check(empty(definitions=routes()), configuration(upgrade=True))) == "leave"
 
 
+def test_an_interrupted_upgrade_is_completed():
+    found = empty(definitions=[routes("v1.2.1")[0], *routes()[1:]])
+    upgraded = check(found, configuration(upgrade=True))
+    assert (action(upgraded), codes(upgraded)) == ("upgrade", [])
+
+
 @pytest.mark.parametrize(
     ("version", "channel", "code"),
     [
