@@ -66,6 +66,7 @@ class Batches:
             "ansible_connection": "local",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
             "pki_kubernetes": {"kubeconfig": str(self.api.kubeconfig)},
+            "rotation": {"phase": 3, "phase_name": "restart"},
             "rotation_namespace": "linkerd",
             "rotation_step": {"anchors": [TRUST_ANCHOR.pem], "namespaces": ["linkerd", self.namespace]},
         }
