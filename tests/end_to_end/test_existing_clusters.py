@@ -260,7 +260,7 @@ def test_an_upgrade_of_linkerd_crds_keeps_the_routes_of_users(company, charts, t
     assert found["metadata"]["uid"] == uid
 
 
-def test_a_second_cluster_with_a_mesh_of_its_own_under_an_existing_root(company, monkeypatch):
+def test_a_second_cluster_with_its_own_mesh_under_an_existing_root(company, monkeypatch):
     """(b) and (d): Vault has the root of the first cluster; Linkerd of the second one was installed with Helm."""
     assert company.vault("GET", "pki/issuer/linkerd-root-1/json")[0] == 200
     company.create_second()

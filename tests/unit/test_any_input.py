@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parsers of module and filter input return a result or raise their documented error, whatever the input is.
+"""Parsers of module and filter input return a result or raise their documented error for any input.
 
 The output of linkerd check and kubeconfigs have their own tests, and so have responses of Vault and Kubernetes
 (tests/integration, altered_answers).

@@ -37,7 +37,7 @@ class Wait:
         return self.started + self.timeout
 
     @property
-    def is_over(self) -> bool:
+    def has_ended(self) -> bool:
         return self.is_stopped or self.elapsed >= self.timeout
 
     def check_workloads(self) -> None:
@@ -59,7 +59,7 @@ def wait_for_object(wait: Wait, expected: Expectation, absent: bool) -> tuple[di
     while True:
         found = cluster.retry_until(lambda: cluster.get(expected), wait.deadline)
         reason = ("still exists" if found else None) if absent else conditions.unmet_reason(found, expected)
-        if reason is None or wait.is_over:
+        if reason is None or wait.has_ended:
             return result(expected, reason, wait.elapsed, expected.condition), found
         if found is None and wait.elapsed >= CREATION_GRACE:
             missing = cluster.retry_until(lambda: cluster.missing_prerequisite(expected), wait.deadline)
@@ -77,7 +77,7 @@ def wait_for_admission(wait: Wait, manifest: dict[str, Any]) -> dict[str, Any]:
     """The result for a manifest, when the API server accepts it, rejects it permanently, or the wait times out."""
     while True:
         reason, is_permanent = wait.cluster.retry_until(lambda: wait.cluster.rejection(manifest), wait.deadline)
-        if reason is None or wait.is_over or (is_permanent and wait.elapsed >= CREATION_GRACE):
+        if reason is None or wait.has_ended or (is_permanent and wait.elapsed >= CREATION_GRACE):
             return result(ObjectReference.from_manifest(manifest), reason, wait.elapsed)
         time.sleep(RETRY_INTERVAL)
 

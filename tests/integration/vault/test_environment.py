@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible and cert-manager use the same namespace of Vault, whatever the environment contains. A real Vault."""
+"""Ansible and cert-manager use the same namespace of Vault with any environment. A real Vault."""
 
 from __future__ import annotations
 

@@ -34,11 +34,11 @@ class Server(BaseHTTPRequestHandler):
     """Answers requests for some paths, and none to the others until the end of the test."""
 
     answered: tuple[str, ...] = ()
-    is_over = threading.Event()
+    has_ended = threading.Event()
 
     def do_GET(self) -> None:
         if self.path not in self.answered:
-            self.is_over.wait(PLENTY)
+            self.has_ended.wait(PLENTY)
             return
         body = json.dumps(HEAD | ANSWERS[self.path]).encode()
         self.send_response(200)
@@ -75,9 +75,9 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         threading.Thread(target=servers[0].serve_forever, daemon=True).start()
         return f"http://127.0.0.1:{servers[0].server_port}"
 
-    Server.is_over.clear()
+    Server.has_ended.clear()
     yield start
-    Server.is_over.set()
+    Server.has_ended.set()
     for server in servers:
         server.shutdown()
         server.server_close()

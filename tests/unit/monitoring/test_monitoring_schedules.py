@@ -191,7 +191,7 @@ def test_cron_job_reads_the_variables_of_the_inventory(tmp_path):
     assert found[tmp_path] == found[source]
 
 
-def test_cron_job_replaces_the_metrics_of_its_own_cluster():
+def test_cron_job_replaces_the_metrics_of_its_cluster():
     """An upload to a group without the cluster would replace those of other clusters."""
     [url] = re.findall(r"https?://\S+", text("cronjob.yml"))
     inventory = yaml.safe_load((ROOT / "inventories/existing/hosts.yml").read_text())

@@ -285,7 +285,7 @@ def test_removal_of_anchor_with_unread_pod_certificates(code, expected):
     assert codes(result) == expected
 
 
-def test_an_issuer_that_the_run_does_not_configure_decides_who_signs():
+def test_an_issuer_that_the_run_does_not_configure_decides_on_the_signer():
     found = running([ONE], ISSUER, [pods(WEB, trust=(ONE,))])
     assert codes(check(found, plan(ONE, signer=None, is_managed=False))) == []
 

@@ -86,7 +86,7 @@ def test_a_ca_below_which_linkerd_refuses_certificates_does_not_become_the_signe
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_ca_that_signs_already_stops_no_run(name):
-    """The problem is not new, and the run may be what mends it."""
+    """The problem is not new, and the run may solve it."""
     assert unusable(check(mesh(signer=REFUSED[name]), signed_by(REFUSED[name]))) == []
 
 

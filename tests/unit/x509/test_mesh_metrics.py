@@ -132,7 +132,7 @@ def test_disagreements_are_counted_by_cluster():
     assert one(text, "verification_success") == 0
 
 
-def test_allowed_disagreement_has_a_sample_of_its_own():
+def test_allowed_disagreement_has_its_own_sample():
     text = mesh_metrics(report(vault(NEXT), allowed=("anchor_not_in_vault",), berlin=reading()))
     labels = {"cluster": "berlin", "code": "anchor_not_in_vault"}
     assert one(text, "disagreements", **labels, allowed="true") == 1
