@@ -131,10 +131,14 @@ def _users(found: Facts, chart: str, predicts: bool) -> list[str]:
 
 def _unread(found: Facts, chart: str = "") -> list[str]:
     """What may hide a Linkerd, or with `chart` an object of others that needs it."""
-    hidden = [f"{one['what']} ({one['problem']})" for one in found["unreadable"] if one["what"].startswith(NEEDED)]
-    return hidden + [
+    return _unreadable(found, NEEDED) + [
         f"{one['kind']}s of others" for one in found["uses"] if one["component"] == chart and not one["name"]
     ]
+
+
+def _unreadable(found: Facts, kinds: str | tuple[str, ...]) -> list[str]:
+    """What could not be read of these kinds, each with the reason."""
+    return [f"{one['what']} ({one['problem']})" for one in found["unreadable"] if one["what"].startswith(kinds)]
 
 
 def _hidden(unread: list[str]) -> str:
@@ -164,7 +168,7 @@ def _remains(removal: Removal, found: Facts, namespace: str, component: str) -> 
 def _definitions(removal: Removal, found: Facts, namespace: str) -> None:
     """Helm deletes the CRDs of linkerd-crds together with every object of their kinds."""
     own = _find(found, namespace, CRDS)
-    unread = [f"{one['what']} ({one['problem']})" for one in found["unreadable"] if one["what"].startswith(DEFINITIONS)]
+    unread = _unreadable(found, DEFINITIONS)
     if own and own["managed"] == INSTALLED and unread:
         removal.left.append(f"The release {namespace}/{CRDS} stays, because {_hidden(unread)}")
         return
