@@ -79,6 +79,16 @@ def _source(params: dict[str, Any], kind: str, url: str, **data: Any) -> Source:
     return Source(kind, {**EMPTY, "bound_issuer": params["issuer"], **data}, url)
 
 
+def missing_keys(params: dict[str, Any]) -> list[str]:
+    """Why there is no source of keys, for each kind that the option keys permits."""
+    reasons = {
+        "discovery": f"issuer {params['issuer']} is not an https address",
+        "jwks": "jwks_urls contains no https address",
+        "static": "public_keys is empty",
+    }
+    return list(reasons.values()) if params["keys"] == "auto" else [reasons[params["keys"]]]
+
+
 def check_owner(params: dict[str, Any], found: dict[str, Any]) -> None:
     """Fail if the auth method verifies tokens of another issuer, whose clients could not log in any more."""
     other = str(found.get("bound_issuer") or "")
@@ -101,8 +111,8 @@ def configure(module: Any, vault: Vault) -> dict[str, Any]:
     candidates = sources(params)
     if not candidates:
         raise VaultError(
-            f"{path} would have no keys to verify tokens: the issuer {params['issuer']} is not an https address, and "
-            "jwks_urls and public_keys are empty. Set one of them.",
+            f"{path} would have no keys to verify tokens: {', and '.join(missing_keys(params))}. Set one of these "
+            "options, or another value of keys.",
             code="no_keys",
         )
     found = vault.read(path) or {}
