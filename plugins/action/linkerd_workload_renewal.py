@@ -53,7 +53,8 @@ class ActionModule(ActionBase):
             if renewal.get("waiting") == [] or self._task.check_mode:
                 return {"changed": False, **renewal}
             if time.monotonic() >= deadline:
-                return {"failed": True, "code": "pods_not_renewed", "msg": timeout_message(shown, options), **renewal}
+                message = timeout_message(shown, options, "waiting" in renewal)
+                return {"failed": True, "code": "pods_not_renewed", "msg": message, **renewal}
             time.sleep(min(options["interval"], max(0.0, deadline - time.monotonic())))
 
 
@@ -72,5 +73,6 @@ def evaluate_reading(reading: dict[str, Any], options: dict[str, Any]) -> dict[s
         )
 
 
-def timeout_message(message: str, options: dict[str, Any]) -> str:
-    return f"After {options['timeout']} seconds: {message} Restart these pods, or wait longer."
+def timeout_message(message: str, options: dict[str, Any], is_read: bool) -> str:
+    advice = "Restart these pods, or run the task again." if is_read else "Check the cluster, and run the task again."
+    return f"Timed out after {options['timeout']} s. {message.rstrip('.')}. {advice}"

@@ -168,10 +168,10 @@ def renewal(
     message = f"{len(pods) - len(waiting)} of {len(pods)} pods have certificates below {target}."
     if waiting:
         slowest = [f"{pod} ({expiry.get(pod, 'unreadable')})" for pod in waiting[:SLOWEST]]
-        message += f" The last ones to renew, with the end of their certificates: {', '.join(slowest)}."
+        message += f" The last ones to renew, with the expiry of their certificates: {', '.join(slowest)}."
     missing = [one for one in patterns if one != "*" and not any(fnmatchcase(pod.name, one) for pod in pods)]
     if missing:
-        message += f" No pod has a certificate of those that match {', '.join(missing)}."
+        message += f" No pod that matches {', '.join(missing)} has a certificate."
     return {"pods": len(pods), "waiting": [*waiting, *missing], "message": message}
 
 

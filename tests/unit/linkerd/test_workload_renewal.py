@@ -76,6 +76,12 @@ def test_it_ends_at_the_timeout(run):
     assert done.result["waiting"] == ["app/web"] * 2 and "2 wait." in done.result["msg"]
 
 
+def test_advice_at_the_timeout_fits_the_last_reading(run):
+    assert "Restart these pods" in run(2, **NEEDED, timeout=90).result["msg"]
+    outage = run(2, OUTAGE, **NEEDED, timeout=90).result["msg"]
+    assert OUTAGE["msg"] in outage and "Check the cluster" in outage and "Restart" not in outage
+
+
 def test_check_mode_reads_once(run):
     assert len(run(2, **NEEDED, check_mode=True).calls) == 1
 
