@@ -141,9 +141,9 @@ class Helm:
         )
         if rc != 0:
             hint = " Check that the cluster is running, and the kubeconfig." if "unreachable" in err else ""
+            reason = err.strip().removeprefix("Error: ").rstrip(".") or f"it printed no error, exit code {rc}"
             raise PkiError(
-                f"helm {arguments[0]} failed in namespace {self.module.params['namespace']}: "
-                f"{err.strip().removeprefix('Error: ')}.{hint}",
+                f"helm {arguments[0]} failed in namespace {self.module.params['namespace']}: {reason}.{hint}",
                 code="helm_failed",
             )
         return out

@@ -15,8 +15,8 @@ description:
     O(recreate=true).
   - Compares servers, agents, network, published ports and image, and for each node the disabled components of k3s and
     the other k3s arguments. k3d does not return anything else about an existing cluster.
-  - Does not compare the port of the API server, or an image that is a channel of k3s (V(latest), V(stable),
-    V(+v1.35)), because a channel changes.
+  - Does not compare the port of the API server. Does not compare an image that is a channel of k3s (V(latest),
+    V(stable), V(+v1.35)) either, because the version of a channel changes.
   - If a TCP port of the host is already in use, the task fails before it changes anything, and names the owner.
   - Recreates a cluster with nodes that never started, which k3d leaves when it is interrupted.
 extends_documentation_fragment:
@@ -87,7 +87,7 @@ EXAMPLES = r"""
     config:
       network: pki-network
       ports:
-        - port: 80:80
+        - port: "80:80"
           nodeFilters: [loadbalancer]
     kubeconfig: ~/.config/k3d/kubeconfig-pki-cluster.yaml
 
@@ -99,14 +99,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 cluster:
-  description: The cluster after the task, in check mode before it. Empty without a cluster.
+  description: The cluster after the task, or in check mode before it. Empty if it does not exist.
   returned: success
   type: dict
   sample:
     {"name": "pki-cluster", "servers": 1, "agents": 0, "loadbalancer": true, "network": "pki-network",
      "ports": ["443:443/tcp", "80:80/tcp"], "running": true}
 differences:
-  description: Differences between O(config) and an existing cluster by name, each with C(expected) and C(found).
+  description: Differences between O(config) and the existing cluster, by name, each with C(expected) and C(found).
   returned: success, and failure with RV(code) V(cluster_mismatch)
   type: dict
 context:
@@ -115,7 +115,7 @@ context:
   type: str
   sample: k3d-pki-cluster
 ports_in_use:
-  description: Ports that are already in use, as RV(servicemesh.pki.host_port_info#module:in_use).
+  description: Ports that are already in use, in the format of RV(servicemesh.pki.host_port_info#module:in_use).
   returned: failure with RV(code) V(port_in_use)
   type: list
   elements: dict
@@ -209,7 +209,7 @@ def failure_reason(stderr: str) -> str:
     hint = ""
     if "docker daemon" in stderr or "docker.sock" in stderr:
         denied = "permission denied" in stderr
-        hint = " Add this user to the group of Docker." if denied else " Check that Docker is running."
+        hint = " Add this user to the group docker." if denied else " Check that Docker is running."
     return errors[0] + hint
 
 
@@ -352,7 +352,7 @@ def main() -> None:
 
 def unexpected_output(module: AnsibleModule, exc: Exception) -> k3d_clusters.K3dError:
     return k3d_clusters.K3dError(
-        f"The output of k3d or Docker for cluster {module.params['name']} has another form than that of k3d 5 "
+        f"The output of k3d or Docker for cluster {module.params['name']} does not have the format of k3d 5 "
         f"({type(exc).__name__}). Run `{module.params['k3d_path']} cluster list -o json` and check the version of k3d.",
         code="unreadable_output",
     )

@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Runs C(linkerd check) and returns the result of each check.
   - Fails on every failed check and on every warning that is not in O(allowed_warnings), including those of extensions,
-    for any exit code of the program.
+    for any exit code of the CLI.
   - Reads JSON, and the table that an extension without JSON output prints.
   - C(linkerd check) reads the trust anchors from C(ca.crt) of the issuer's Secret, not from the ConfigMap that the mesh
     uses. It can pass although the mesh rejects the issuer. Compare both with P(servicemesh.pki.x509_chain#filter).
@@ -36,7 +36,7 @@ options:
         no connection to the internet, where the CLI would look up the newest version.
     type: str
   data_plane:
-    description: Whether to check the data plane instead of what concerns the control plane only.
+    description: Whether to check the data plane. With V(false), only the control plane is checked.
     type: bool
     default: false
   namespace:
@@ -206,7 +206,7 @@ def evaluate(module: AnsibleModule, rc: int, out: str, err: str) -> tuple[dict, 
     unexpected = [check for check in warnings if check not in allowed]
     message = check_output.failure_message(failed, unexpected)
     if rc != 0 and not failed:
-        message = f"linkerd check failed with exit code {rc} without a failed check. {message}".strip()
+        message = f"linkerd check failed with exit code {rc}, but reports no failed check. {message}".strip()
     results = {
         "passed": not message,
         "categories": check_output.count(output.checks),
@@ -241,7 +241,7 @@ def work(module: AnsibleModule) -> dict:
 
 def unexpected_output(exc: Exception) -> PkiError:
     return PkiError(
-        f"linkerd check printed an output that this module does not expect ({type(exc).__name__}). "
+        f"The output of linkerd check does not have the format that this module expects ({type(exc).__name__}). "
         "Run `linkerd check --output=json` and check the version of the CLI.",
         code="unreadable_output",
     )

@@ -104,8 +104,8 @@ def files(given: Mapping[str, Any]) -> Iterator[Files]:
         return
     if not hasattr(os, "memfd_create"):
         raise AccessError(
-            f"The kubeconfig of {auth.get('host') or 'the cluster'} is kept in memory, which only Linux can do. Set "
-            "kubeconfig to the path of a file instead.",
+            f"The credentials for {auth.get('host') or 'the cluster'} would be written to a kubeconfig in memory, "
+            "which requires Linux. Set kubeconfig to the path of a file instead.",
             code="unsupported_platform",
         )
     descriptor = os.memfd_create("kubeconfig")

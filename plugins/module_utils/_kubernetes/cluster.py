@@ -195,7 +195,7 @@ class Cluster:
             )
         if namespace["metadata"].get("deletionTimestamp"):
             return ClusterError(
-                f"{reference} cannot exist: namespace {reference.namespace} is terminating. Wait until it is gone.",
+                f"{reference} cannot exist: namespace {reference.namespace} is terminating. Wait until it is deleted.",
                 code="namespace_terminating",
             )
         return None
@@ -341,7 +341,7 @@ def run(module: AnsibleK8SModule, work: Callable[[Cluster], dict[str, Any]]) -> 
 
 def unexpected_answer(exc: Exception) -> ClusterError:
     return ClusterError(
-        f"The cluster's API server returned an answer that this module does not expect ({type(exc).__name__}). "
+        f"The cluster's API server returned a response that this module does not expect ({type(exc).__name__}). "
         "Check that the kubeconfig is that of a Kubernetes cluster.",
         code="unexpected_answer",
     )

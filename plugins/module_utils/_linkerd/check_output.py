@@ -98,7 +98,7 @@ def _read_document(document: dict[str, Any], number: int) -> list[Check]:
             _check(category, item) for category in document["categories"] or [] for item in category["checks"] or []
         ]
     except (KeyError, TypeError, AttributeError) as exc:
-        message = f"document {number} has another form than linkerd check uses: {exc!r}"
+        message = f"document {number} does not have the format of linkerd check: {exc!r}"
         raise LinkerdCheckError(message, code="unreadable_output") from exc
     if not document["success"] and not any(check.result == "error" for check in checks):
         checks.append(Check("linkerd check", f"document {number} reports a failure without a check", "error"))

@@ -52,9 +52,9 @@ def why_not_owner(owner: Owner) -> str:
     if not owner.kind:
         return "no controller would create it again. Delete it and create it again"
     if owner.kind not in RESTARTABLE:
-        return f"it belongs to a {owner.kind}, which has no rollout. Restart it as its controller provides for"
+        return f"it belongs to a {owner.kind}, which has no rollout. Restart it with the tools of that controller"
     if owner.group != "apps":
-        return f"it belongs to a {owner.kind} of {owner.group or 'v1'}. Restart it as its controller provides for"
+        return f"it belongs to a {owner.kind} of {owner.group or 'v1'}. Restart it with the tools of that controller"
     return ""
 
 

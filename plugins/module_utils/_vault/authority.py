@@ -91,7 +91,7 @@ def validate_options(params: dict[str, Any]) -> dict[str, Any]:
     if not (params["common_name"] or "").strip():
         raise VaultError("common_name is empty. Set it to the name of the CA.", code="invalid_name")
     if (params["max_path_length"] or 0) < -1:
-        message = f"max_path_length is {params['max_path_length']}. It must be -1 (no limit), 0 or more."
+        message = f"max_path_length is {params['max_path_length']}. Set it to -1 (no limit), 0 or more."
         raise VaultError(message, code="invalid_option")
     options = {**params, "key_bits": bits, "minimum_remaining": durations.seconds(params["minimum_remaining"])}
     if params["ttl"] is not None:
@@ -234,7 +234,7 @@ def check_lifetime(options: dict[str, Any], mount: str, max_ttl: int) -> None:
     if max_ttl:
         raise VaultError(
             f"The mount {mount} issues certificates for at most {durations.to_text(max_ttl)}, requested is {given}. "
-            "Raise its max_lease_ttl first (vault_engine), or request less.",
+            "Raise its max_lease_ttl first (vault_engine), lower ttl, or set an earlier not_after.",
             code="validity_too_long",
             mount=mount,
         )
@@ -263,7 +263,8 @@ def check_supported(vault: Vault, path: str, options: dict[str, Any]) -> None:
         )
     if options["key_bits"] == 8192 and product == "OpenBao":
         raise VaultError(
-            f"OpenBao at {vault.url} has no RSA keys of 8192 bits. Nothing was created. Set key_bits to 4096.",
+            f"OpenBao at {vault.url} does not support RSA keys of 8192 bits. Nothing was created. Set key_bits to "
+            "4096.",
             code="unsupported_option",
         )
 

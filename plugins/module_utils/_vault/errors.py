@@ -99,7 +99,7 @@ def explain_limited_rate(url: str, reason: str) -> str:
     """The message for a request that exceeds a quota of Vault."""
     return (
         f"Vault at {url} limits the number of requests ({reason}). Wait and run again, run fewer clusters at once "
-        "(--forks), or have the quota raised."
+        "(--forks), or raise the quota."
     )
 
 

@@ -170,7 +170,8 @@ def read_new_issuer(vault: Vault, mount: str, name: str) -> Issuer:
     found, dummy = read_issuer(vault, mount, name)
     if found is None:
         raise VaultError(
-            f"Issuer {name} in mount {mount} was deleted while this run created it. Run again, and not two at a time.",
+            f"Issuer {name} in mount {mount} was deleted while this run created it. Run again when no other run "
+            "changes the mount.",
             code="concurrent_change",
         )
     return found

@@ -95,7 +95,7 @@ def _cert_manager(result: Result, found: Facts, requested: Facts, may_be_older: 
     version = releases.running(decision) if decision["release"] == LEAVE else requested["version"]
     limited = not numbers(version) or numbers(version) >= RETRY_LIMIT
     if requested["retry_limit"] and (not limited or decision["release"] == LEAVE):
-        why = "is managed elsewhere" if limited else "does not know the setting, which came with 1.21"
+        why = "is managed elsewhere" if limited else "does not have the setting, which requires 1.21"
         result.note(
             "retry_limit_not_set",
             "cert-manager",

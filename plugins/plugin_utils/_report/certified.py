@@ -257,9 +257,9 @@ def _differing(disagree: Callable[..., Any], found: Facts, namespace: str) -> It
         yield disagree(
             "issuer_not_in_use",
             f"{len(pods)} pod(s)",
-            f"{join(pods, ', ')} got a certificate from another issuer than that in the Secret, which is there since "
-            f"{found['issuer_since']}. So the identity controller, or one of its replicas, does not use the issuer in "
-            "the Secret, and no pod gets a certificate when its own has expired. Run "
+            f"{join(pods, ', ')} got a certificate from another issuer than the one that the Secret has contained "
+            f"since {found['issuer_since']}. So the identity controller, or one of its replicas, does not use the "
+            "issuer in the Secret, and no pod gets a certificate when its own has expired. Run "
             f"`kubectl rollout restart deployment -n {namespace} linkerd-identity`.",
             pods=pods,
         )

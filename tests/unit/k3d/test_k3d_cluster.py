@@ -254,7 +254,7 @@ def test_docker_not_permitted(k3d, result_of):
     k3d.write("fail", NOT_PERMITTED)
     result = result_of("k3d_cluster", name="c")
     assert result["code"] == "k3d_failed" and "cluster c" in result["msg"]
-    assert "group of Docker" in result["msg"]
+    assert "group docker" in result["msg"]
 
 
 def test_kubeconfig_has_mode_0600(k3d, ok, tmp_path):
