@@ -132,10 +132,12 @@ options:
 requirements:
   - kubernetes >= 24.2.0
 notes:
+  - Requires C(get) on the objects and on the namespaces of those that do not exist yet, and C(create) on the kinds of
+    the manifests in O(accepts). With C(watch) on the objects, it notices a change at once.
   - To explain why pods are not ready, the module needs C(list) on pods, events and ReplicaSets, and C(get) on
     C(pods/log) for the log line. It leaves out what it is not permitted to read.
-  - In check mode the module checks once and returns the result. It neither waits nor fails, because an earlier task may
-    not have created the object.
+  - In check mode the module checks once and returns the result. It neither waits nor fails if an object does not have
+    the expected state, because an earlier task may not have created the object.
 author:
   - The servicemesh.pki authors (@servicemesh)
 """
@@ -246,7 +248,7 @@ objects:
 code:
   description:
     - V(timeout) when an object did not have the expected state in time, V(unrecoverable) when the pods of a workload
-      have a cause that does not pass.
+      cannot recover.
     - V(invalid_manifest) when a manifest in O(accepts) lacks a field, V(unsupported_kind) when O(rollout) is set for a
       kind without one, V(missing_namespace) when an object of a namespaced kind has no namespace.
     - V(kind_not_found), V(namespace_not_found) or V(namespace_terminating) when the object cannot exist.

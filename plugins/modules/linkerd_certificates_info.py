@@ -141,7 +141,7 @@ issuer_scheme:
   description:
     - Type of the issuer's Secret. V(linkerd.io/tls) when the chart or the CLI was given the issuer, and
       V(kubernetes.io/tls) when cert-manager or another program writes the Secret.
-    - Read from the arguments of the identity controller's pods. Without one, from C(linkerd-config), or None.
+    - Read from the arguments of the identity controller's pods, or else from C(linkerd-config). None if neither exists.
   returned: success
   type: str
   version_added: 0.3.0
@@ -178,7 +178,7 @@ cert_manager_issuer:
 bundle:
   description:
     - The Bundle from which trust-manager writes the ConfigMap. C(where) is its kind and name, C(ready) whether it has
-      the condition C(Synced) for its current generation (no if it does not exist). None if it cannot be read.
+      the condition C(Synced) for its current generation (false without a Bundle). None if it cannot be read.
   returned: success
   type: dict
   version_added: 0.3.0

@@ -10,8 +10,8 @@ module: linkerd_injected_anchors_info
 short_description: Read the trust anchors that Linkerd gives to new pods
 version_added: 0.3.0
 description:
-  - Asks the API server what it would store for a new meshed pod (a dry run), and returns the trust anchors that
-    Linkerd's proxy injector wrote into it.
+  - Sends a new meshed pod to the API server as a dry run, and returns the trust anchors that Linkerd's proxy injector
+    writes into it.
   - The injector reads the ConfigMap C(linkerd-identity-trust-roots) through the kubelet, which refreshes it within
     about a minute. Pods that start before that get the old trust anchors.
 extends_documentation_fragment:
@@ -30,7 +30,7 @@ requirements:
   - kubernetes >= 24.2.0
   - cryptography >= 42.0.0
 notes:
-  - Needs C(create) on pods in that namespace. Nothing is stored.
+  - Requires C(create) on pods in O(namespace). Nothing is stored.
 author:
   - The servicemesh.pki authors (@servicemesh)
 """
@@ -52,13 +52,13 @@ where:
   type: str
 certificates:
   description:
-    - The trust anchors that the injector wrote. Empty if RV(problem) is not.
-    - Each has the keys of the filter P(servicemesh.pki.x509_certificates#filter), and C(certificate) as PEM.
+    - The trust anchors that the injector wrote. Empty if RV(problem) is set.
+    - Each has the keys of the filter P(servicemesh.pki.x509_certificates#filter), and C(certificate), the PEM text.
   returned: success
   type: list
   elements: dict
 problem:
-  description: Why there are none, such as an injector that did not respond. Otherwise empty.
+  description: Why there are no trust anchors, such as an injector that did not respond. Otherwise empty.
   returned: success
   type: str
 code:

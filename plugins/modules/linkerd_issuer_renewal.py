@@ -58,6 +58,10 @@ options:
 requirements:
   - kubernetes >= 24.2.0
   - cryptography >= 42.0.0
+notes:
+  - Requires C(get) on the Certificate and on its Secret, C(update) on C(certificates/status), and C(list) on events and
+    pods, all in O(linkerd_namespace). With C(watch) on Certificates, it notices a change at once.
+  - To explain a failed attempt, it reads CertificateRequests, events and the issuer, as far as it is permitted.
 seealso:
   - module: servicemesh.pki.k8s_condition
 author:

@@ -34,8 +34,8 @@ options:
     description:
       - Values of the chart to change, each by its path, such as V(identity.externalCA).
       - If V(identity.externalCA) becomes V(true) and V(identity.issuer.scheme) becomes V(kubernetes.io/tls), the trust
-        anchors, the issuer and its key that the CLI was given are removed from the values, because with them every
-        later C(linkerd upgrade) fails. They may have expired.
+        anchors, the issuer and its key that the CLI was given are removed from the values, because every later
+        C(linkerd upgrade) would fail with them. This also works if they have expired.
     type: dict
     default: {}
 notes:
@@ -105,7 +105,8 @@ def work(module: AnsibleModule) -> dict:
 
 def unexpected_failure(exc: Exception) -> PkiError:
     return PkiError(
-        f"linkerd upgrade cannot be run ({type(exc).__name__}). Run it by hand to see why.", code="upgrade_refused"
+        f"linkerd upgrade cannot be run ({type(exc).__name__}). Run it in a terminal to see why.",
+        code="upgrade_refused",
     )
 
 

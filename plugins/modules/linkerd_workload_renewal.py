@@ -11,7 +11,7 @@ short_description: Wait until all workloads of a Linkerd mesh have certificates 
 version_added: 0.3.0
 description:
   - Waits until every running meshed pod presents a certificate that chains to a root in Vault. Proxies renew their
-    certificates on their own, by default within 24 hours.
+    certificates automatically, by default within 24 hours.
   - Reads the certificates at regular intervals. Prints the number of renewed pods, and the pods whose certificates
     expire last, whenever this changes.
   - Fails if the first reading fails. After that, it continues to wait if the cluster temporarily cannot be read.
@@ -22,7 +22,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details:
-      - In check mode, it reads the certificates once and does not wait.
+      - In check mode, the module reads the certificates once and does not wait.
 options:
   issuers:
     description: The issuers in Vault, as RV(servicemesh.pki.vault_pki_issuer_info#module:issuers) lists them.
@@ -66,7 +66,7 @@ requirements:
   - cryptography >= 42.0.0
 notes:
   - Requires the permissions of M(servicemesh.pki.linkerd_certificates_info) with its option C(leaves).
-  - The controller also requires cryptography.
+  - Ansible's controller also requires the Python library cryptography.
 seealso:
   - module: servicemesh.pki.linkerd_certificates_info
   - module: servicemesh.pki.linkerd_issuer_renewal

@@ -10,8 +10,8 @@ module: linkerd_workloads_info
 short_description: List the workloads to restart for a set of meshed pods
 version_added: 0.3.0
 description:
-  - Finds the Deployments, StatefulSets and DaemonSets that pods belong to, in the order in which they are restarted -
-    the control plane first, then namespace by namespace.
+  - Finds the Deployments, StatefulSets and DaemonSets that pods belong to, in the order in which to restart them - the
+    control plane first, then namespace by namespace.
   - Lists separately which pods a rollout cannot restart, which workloads must not be restarted now, and which are being
     restarted already.
 extends_documentation_fragment:
@@ -31,14 +31,14 @@ options:
   namespaces:
     description:
       - Patterns of namespaces, such as V(shop-*). Pods of other namespaces are only listed in RV(left).
-      - A pattern that begins with V(!) excludes namespaces. If all patterns do, the others are selected.
+      - A pattern that begins with V(!) excludes namespaces. If all patterns begin with it, all other namespaces are
+        selected.
       - The default is all namespaces.
     type: list
     elements: str
   label_selectors:
     description:
-      - Label selectors, such as C(tier=frontend). Pods to which not all of them apply are only listed in
-        RV(left).
+      - Label selectors, such as C(tier=frontend). Pods that do not match all of them are only listed in RV(left).
     type: list
     elements: str
     default: []
@@ -50,7 +50,7 @@ options:
     description:
       - Trust anchors as PEM that the pods must carry after the restart.
       - A workload that was injected by hand (C(linkerd inject --manual)) has its trust anchors in its template, so a
-        restart does not change them. If they are not these, the workload is in RV(manual).
+        restart does not change them. If they differ from O(trust_anchors), the workload is in RV(manual).
     type: list
     elements: str
 requirements:
@@ -109,8 +109,8 @@ left:
   elements: str
 in_progress:
   description:
-    - The workloads of RV(batches) with a rollout that has begun and that replaces all of the pods. Another restart
-      would also restart the pods that the rollout has replaced.
+    - The workloads of RV(batches) with a rollout in progress that replaces all of the pods. Another restart would also
+      restart the pods that this rollout has already replaced.
   returned: success
   type: list
   elements: dict

@@ -10,10 +10,10 @@ module: mesh_prerequisites_info
 short_description: Read the installed components that a mesh depends on
 version_added: 0.3.0
 description:
-  - Reads from one cluster what a mesh is built on - Helm releases, controllers, custom resource definitions,
-    namespaces, trust anchors and the identity issuer - whether Helm, the C(linkerd) CLI or plain manifests installed
-    it.
-  - Changes nothing. Sends about twenty requests, and reads only the newest revision of the releases that matter.
+  - Reads from one cluster the components that a mesh depends on - Helm releases, controllers, custom resource
+    definitions, namespaces, trust anchors and the identity issuer. Helm, the C(linkerd) CLI or plain manifests may have
+    installed them.
+  - Changes nothing. Sends about twenty requests, and reads only the newest revision of a release.
   - The values of a release are returned without passwords, tokens and private keys.
   - P(servicemesh.pki.preflight#filter) compares the result with what a run would do.
 extends_documentation_fragment:
@@ -26,13 +26,13 @@ options:
     type: str
     default: linkerd
   namespaces:
-    description: More namespaces to read, and in which to look for the controllers of cert-manager and trust-manager.
+    description: Additional namespaces to read, and to search for the controllers of cert-manager and trust-manager.
     type: list
     elements: str
     default: []
   releases:
     description:
-      - Helm releases to read, beside those that own what is found.
+      - Helm releases to read, in addition to those that own an object that was found.
     type: list
     elements: dict
     default: []
@@ -46,12 +46,12 @@ options:
         type: str
         required: true
   objects:
-    description: Definitions of objects to compare with those in the cluster. Their data is not returned.
+    description: Definitions of objects to compare with the cluster. RV(objects) has the result, without their data.
     type: list
     elements: dict
     default: []
   count_objects:
-    description: Whether to find out for each of RV(definitions) if objects of its kind exist, and to list RV(uses).
+    description: Whether to check for each of RV(definitions) if objects of its kind exist, and to list RV(uses).
     type: bool
     default: false
   gateway_api:
@@ -59,11 +59,11 @@ options:
     type: bool
     default: true
   helm_path:
-    description: The C(helm) program, whose version is read. Empty does not run it.
+    description: Name or path of the Helm CLI, whose version is read. If it is empty, the CLI is not run.
     type: str
     default: helm
   linkerd_path:
-    description: The C(linkerd) program, whose version is read. Empty does not run it.
+    description: Name or path of the linkerd CLI, whose version is read. If it is empty, the CLI is not run.
     type: str
     default: linkerd
 requirements:
@@ -132,8 +132,8 @@ releases:
       returned: always
     managed:
       description:
-        - V(installed) when this collection installed the release, V(taken-over) when it manages one that existed, empty
-          when others manage it.
+        - V(installed) when this collection installed the release, V(taken-over) when it manages a release that others
+          installed, empty when others manage it.
       type: str
       returned: always
     is_earlier:
@@ -175,7 +175,7 @@ deployments:
       type: str
       returned: always
     release: &release
-      description: The Helm release that it belongs to. None without one.
+      description: The Helm release that it belongs to. None if it belongs to none.
       type: dict
       returned: always
     created_by:
@@ -204,7 +204,7 @@ definitions:
       returned: always
     release: *release
     kept:
-      description: Whether Helm leaves it in the cluster.
+      description: Whether it has the annotation with which Helm never deletes it (C(helm.sh/resource-policy=keep)).
       type: bool
       returned: always
     bundle_version:
@@ -233,7 +233,7 @@ namespaces:
   returned: success
   type: dict
 objects:
-  description: How the objects of the cluster compare with those of O(objects).
+  description: For each definition in O(objects), whether it exists in the cluster, and what manages it there.
   returned: success
   type: list
   elements: dict

@@ -12,8 +12,8 @@ version_added: 0.2.0
 description:
   - Returns what a server outside the cluster, such as Vault, needs to verify a token of a service account.
   - That is the issuer, its public keys and the address of its key set, and the CA of the API server's certificate.
-  - All of it is public. Reading it needs only the ClusterRole C(system:service-account-issuer-discovery) and the
-    ConfigMap C(kube-root-ca.crt) that Kubernetes creates in every namespace.
+  - All of it is public. Reading it requires only the ClusterRole C(system:service-account-issuer-discovery), and
+    C(get) on the ConfigMap C(kube-root-ca.crt) in the namespace C(kube-system).
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - servicemesh.pki._attributes
@@ -57,13 +57,13 @@ jwks_urls:
   sample: [https://10.0.0.10:6443/openid/v1/jwks]
 public_keys:
   description:
-    - The keys that the tokens are signed with in PEM (C(PUBLIC KEY)), in the order of the cluster's key set (RFC 7517).
+    - Keys that verify the tokens, in PEM (C(PUBLIC KEY)), in the order of the cluster's key set (RFC 7517).
     - A cluster changes them from time to time.
   returned: success
   type: list
   elements: str
 key_ids:
-  description: The IDs of these keys (C(kid)), or their position where they have none.
+  description: The IDs of these keys (C(kid)). A key without an ID has its position in the key set instead.
   returned: success
   type: list
   elements: str
@@ -74,7 +74,7 @@ ignored_keys:
   type: list
   elements: str
 ca_certificate:
-  description: The CA of the API server's own certificate in PEM.
+  description: The CA of the API server's own certificate, in PEM.
   returned: success
   type: str
 code:
@@ -133,7 +133,9 @@ def read_issuer(cluster: Cluster) -> dict[str, Any]:
     if not keys:
         reasons = "; ".join(ignored) or "it is empty"
         raise ClusterError(
-            f"The cluster's key set (/openid/v1/jwks) has no key that Vault can verify with: {reasons}.", code="no_keys"
+            f"The cluster's key set (/openid/v1/jwks) has no key that Vault can verify with: {reasons}. Sign the "
+            "tokens with an RSA or EC key (--service-account-signing-key-file of kube-apiserver).",
+            code="no_keys",
         )
     return dict(
         changed=False,

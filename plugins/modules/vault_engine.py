@@ -153,7 +153,7 @@ roles:
   description:
     - Names of the roles of an existing auth method before the run, at C(auth/PATH/role). Empty for a method without
       roles. None if the login is not permitted to list them.
-    - Another role shows that others use the auth method, too.
+    - A role that you did not create shows that others use the auth method, too.
   returned: success
   type: list
   elements: str

@@ -11,12 +11,13 @@ short_description: Configure the keys with which Vault verifies the tokens of a 
 version_added: 0.3.0
 description:
   - Writes the configuration of an auth method of type C(jwt) for the service account tokens of one Kubernetes cluster.
-  - Clusters change the keys that they sign tokens with, managed ones within days. Vault follows a change when it reads
-    the keys from the cluster's OIDC discovery document or key set. With static keys, a change breaks every login until
-    the new keys are written.
-  - With O(keys=auto) the module tries what Vault accepts, in the order discovery, key set, static keys. Vault itself
-    fetches an address before it accepts it, so a refusal shows that Vault cannot reach it.
-  - If Vault accepts no source, or after another error, the module writes the earlier configuration again.
+  - Clusters change the keys with which they sign tokens, and managed clusters can do so within days. Vault follows a
+    change when it reads the keys from the cluster's OIDC discovery document or key set. With static keys, a change
+    breaks every login until the new keys are written.
+  - With O(keys=auto), the module tries the discovery document, the key set and static keys in this order, and uses the
+    first that Vault accepts. Vault fetches an address before it accepts it, so a refusal usually means that Vault
+    cannot reach the address.
+  - If Vault accepts no source, or after another error, the module restores the earlier configuration, if there was one.
 extends_documentation_fragment:
   - community.hashi_vault.connection
   - community.hashi_vault.auth
@@ -26,9 +27,9 @@ attributes:
   check_mode:
     support: partial
     details:
-      - Whether Vault reaches an address shows only when it is written. In check mode, a configuration that
-        O(keys) permits is reported as unchanged, and RV(source) is empty for one that must be written.
-      - With O(role), the login that must fail is also sent in check mode, for a discovery document that is configured.
+      - Only a write shows whether Vault can reach an address. In check mode, an existing configuration that O(keys)
+        permits is reported as unchanged. RV(source) is empty if several sources would be tried.
+      - With O(role), the login that must fail is also sent in check mode if a discovery document is configured.
   diff_mode:
     support: full
   idempotent:
@@ -48,15 +49,15 @@ options:
   keys:
     description:
       - Where Vault gets the keys from.
-      - V(discovery) is the OIDC discovery document at O(issuer).
-      - V(jwks) is the first of O(jwks_urls) that Vault accepts.
-      - V(static) are O(public_keys).
-      - V(auto) is the first of these that works.
+      - V(discovery) reads them from the OIDC discovery document at O(issuer), which must be an C(https) address.
+      - V(jwks) reads them from the first of O(jwks_urls) that Vault accepts.
+      - V(static) stores O(public_keys).
+      - V(auto) uses the first of these that Vault accepts.
     type: str
     choices: [auto, discovery, jwks, static]
     default: auto
   jwks_urls:
-    description: Addresses of the cluster's key set as Vault may reach them.
+    description: Addresses of the cluster's key set from the network of Vault. Only C(https) addresses are used.
     type: list
     elements: str
     default: []
@@ -75,7 +76,7 @@ options:
     description:
       - Role of the auth method. With it, the module sends a login that must fail, and reads from the refusal whether
         Vault can fetch the keys that the discovery document names. This also applies to a document that is configured
-        already. Without it, only the document is tried.
+        already. Without a role, only the document itself is tested.
     type: str
   take_over:
     description:

@@ -16,8 +16,9 @@ description:
   - The key is of Vault's type C(internal), so it cannot be exported.
   - The name of the issuer identifies the intermediate. An existing issuer with that name is never reissued or
     overwritten. The module reports every option that differs, see O(on_drift).
-  - The next run completes an interrupted one. It names an issuer without a name that has a key in the mount and matches
-    the options, and it deletes keys without an issuer whose names begin with O(issuer_name) and C(.servicemesh-pki.).
+  - The next run completes an interrupted one. If an issuer without a name has a key in the mount and matches the
+    options, the module names it. It deletes keys without an issuer whose names begin with O(issuer_name) and
+    C(.servicemesh-pki.).
   - An existing intermediate does not need its parent. If the parent was deleted, the module warns.
 extends_documentation_fragment:
   - community.hashi_vault.connection
@@ -49,11 +50,11 @@ options:
         an interrupted run has left a key with that name.
     type: str
   parent_mount:
-    description: Path of the PKI engine of the issuer that signs.
+    description: Path of the PKI engine of the parent issuer.
     type: str
     default: pki
   parent_issuer:
-    description: Name or identifier of the issuer that signs. V(default) is the default issuer of O(parent_mount).
+    description: Name or identifier of the parent issuer. V(default) is the default issuer of O(parent_mount).
     type: str
     default: default
   default:
@@ -195,8 +196,11 @@ def check_parent(options: dict[str, Any], parent: Issuer) -> None:
         raise VaultError(message, code="invalid_option")
     end = certificate.not_valid_after_utc
     if datetime.now(UTC) + timedelta(seconds=authority.requested_lifetime(options)) > end:
-        message = f"{name} expires at {end.isoformat()}, and the intermediate must not outlive it. Request less."
-        raise VaultError(message, code="validity_too_long")
+        raise VaultError(
+            f"{name} expires at {end.isoformat()}, and the intermediate must not outlive it. Lower ttl, or set an "
+            "earlier not_after.",
+            code="validity_too_long",
+        )
     if not parent.key_id:
         message = f"{name} has no key in this Vault, so it cannot sign. Set parent_issuer to another issuer."
         raise VaultError(message, code="parent_cannot_sign")

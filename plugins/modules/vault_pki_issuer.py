@@ -10,7 +10,7 @@ module: vault_pki_issuer
 short_description: Manage the settings of an issuer in Vault
 version_added: 0.1.0
 description:
-  - Changes the usage of an existing issuer, its name, the URLs that it adds to certificates, its behavior for leaf
+  - Manages the usage of an existing issuer, its name, the URLs that it adds to certificates, its behavior for leaf
     certificates that would outlive it, and whether it is the default issuer. Revokes or deletes an issuer.
   - Compares and changes only the settings that the task gives. Create the issuer with another module.
   - HashiCorp Vault's parameters C(disable_*_checks) are not supported, because they permit invalid certificates.
@@ -36,7 +36,7 @@ options:
     type: str
     required: true
   rename_from:
-    description: Previous name or identifier. The issuer is renamed to O(issuer_name) if that does not exist.
+    description: Previous name or identifier. The issuer is renamed if no issuer has the name O(issuer_name) yet.
     type: str
   default:
     description: Whether to make it the default issuer of the mount. V(false) does not change the default.
@@ -52,7 +52,8 @@ options:
       - What Vault does for a leaf certificate that would outlive the issuer. V(err) refuses it, V(truncate) shortens
         its validity, and V(permit) issues it.
       - V(always_enforce_err) also refuses intermediates. HashiCorp Vault 1.18.2 or newer only.
-      - For intermediates, HashiCorp Vault shortens the validity and OpenBao does not, for any of these values.
+      - The other values make no difference for intermediates. HashiCorp Vault shortens their validity, and OpenBao does
+        not.
     type: str
     choices: [err, truncate, permit, always_enforce_err]
   issuing_certificates:
@@ -260,7 +261,7 @@ def resolve_chain(params: dict[str, Any], found: Issuer, issuers: list[Issuer]) 
             )
         chain.append(issuer.issuer_id)
     if chain and chain[0] != found.issuer_id:
-        message = f"The manual_chain of issuer {found.title} must begin with the issuer itself."
+        message = f"The manual_chain of issuer {found.title} must begin with the issuer itself. Put it first."
         raise VaultError(message, code="invalid_option")
     return chain
 
