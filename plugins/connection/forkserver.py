@@ -10,10 +10,10 @@ short_description: Run modules on the controller in forks of one Python process
 version_added: 0.3.0
 description:
   - Runs tasks on the controller, as P(ansible.builtin.local#connection) does, and takes the same options.
-  - With V(local) every task starts a Python that loads its libraries, which takes 0.5 to 1 s of processor time for the
-    client library of Kubernetes. With this connection, the first task of a run starts one process that loads the
-    libraries once. It forks for each module, and ends with the run.
-  - It replaces how Ansible starts Python. Use it where many tasks run on the controller, such as for many clusters, and
+  - With V(local), every task starts a Python process that loads its libraries, which takes 0.5 to 1 s of processor time
+    for the client library of Kubernetes. With this connection, the first task of a run starts one process that loads
+    the libraries once. It forks for each module, and ends with the run.
+  - It changes how Ansible starts Python. Use it where many tasks run on the controller, such as for many clusters, and
     V(local) otherwise.
   - No module runs in that process itself, so no task sees the state of another one. Arguments go through memory and a
     socket in Ansible's own temporary folder, which only this user can enter. Results, check mode, diff and messages are
@@ -25,7 +25,7 @@ description:
     loaded already. A library that a task upgrades is used from the next run on.
 notes:
   - The process needs about 90 MiB of memory once, and every module needs less.
-  - Set C(environment) alike on plays and hosts. Libraries read it when they are loaded.
+  - Set the same C(environment) for all plays and hosts, because libraries read it when they are loaded.
 author:
   - The servicemesh.pki authors (@servicemesh)
 options:

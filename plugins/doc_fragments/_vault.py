@@ -36,11 +36,11 @@ notes:
 
     AUTHORITY = r"""
 notes:
-  - "These parameters of Vault's API are not supported. C(exported), C(existing) and C(kms) keys, C(format) and
-    C(private_key_format), because no key leaves Vault. C(key_usage) and C(ext_key_usage), because a CA signs
-    certificates and revocation lists. C(not_before), because only OpenBao has it; use O(not_before_duration).
-    C(use_csr_values), because this module creates the request. C(enforce_leaf_not_after_behavior), because this module
-    refuses a certificate that would outlive its parent. C(skid), C(user_ids) and C(cert_metadata), because Vault's
+  - "Some parameters of Vault's API are not supported: C(exported), C(existing) and C(kms) keys, C(format) and
+    C(private_key_format), because no key leaves Vault; C(key_usage) and C(ext_key_usage), because a CA signs
+    certificates and revocation lists; C(not_before), because only OpenBao has it (use O(not_before_duration));
+    C(use_csr_values), because this module creates the request; C(enforce_leaf_not_after_behavior), because this module
+    refuses a certificate that would outlive its parent; C(skid), C(user_ids) and C(cert_metadata), because Vault's
     defaults fit a mesh."
 options:
   common_name:
@@ -116,7 +116,8 @@ options:
     type: int
     choices: [256, 384, 512]
   use_pss:
-    description: Whether to use PSS for RSA signatures instead of PKCS#1 v1.5. It is not compared.
+    description: >-
+      Whether to use PSS for RSA signatures instead of PKCS#1 v1.5. It is not compared with an existing certificate.
     type: bool
   ttl:
     description:
@@ -140,41 +141,42 @@ options:
     type: list
     elements: str
   permitted_ip_ranges:
-    description: IP ranges that they may certify, as CIDR. HashiCorp Vault only.
+    description: IP ranges that the CA and all CAs below it may certify, as CIDR. HashiCorp Vault only.
     type: list
     elements: str
   permitted_email_addresses:
-    description: E-mail addresses or domains that they may certify. HashiCorp Vault only.
+    description: E-mail addresses or domains that the CA and all CAs below it may certify. HashiCorp Vault only.
     type: list
     elements: str
   permitted_uri_domains:
-    description: Domains of URIs that they may certify. HashiCorp Vault only.
+    description: Domains of URIs that the CA and all CAs below it may certify. HashiCorp Vault only.
     type: list
     elements: str
   excluded_dns_domains:
-    description: DNS domains that they may not certify. HashiCorp Vault only.
+    description: DNS domains that the CA and all CAs below it may not certify. HashiCorp Vault only.
     type: list
     elements: str
   excluded_ip_ranges:
-    description: IP ranges that they may not certify, as CIDR. HashiCorp Vault only.
+    description: IP ranges that the CA and all CAs below it may not certify, as CIDR. HashiCorp Vault only.
     type: list
     elements: str
   excluded_email_addresses:
-    description: E-mail addresses or domains that they may not certify. HashiCorp Vault only.
+    description: >-
+      E-mail addresses or domains that the CA and all CAs below it may not certify. HashiCorp Vault only.
     type: list
     elements: str
   excluded_uri_domains:
-    description: Domains of URIs that they may not certify. HashiCorp Vault only.
+    description: Domains of URIs that the CA and all CAs below it may not certify. HashiCorp Vault only.
     type: list
     elements: str
   minimum_remaining:
-    description: Minimum remaining validity, a duration. An existing certificate with less counts as different.
+    description: Minimum remaining validity, a duration. An existing certificate that is valid for less differs.
     type: str
     default: "0"
   on_drift:
     description:
-      - What to do if an existing issuer with that name differs. Vault cannot change a certificate, and this module
-        never replaces one.
+      - What to do if an existing issuer with that name differs from the options. Vault cannot change a certificate,
+        and this module never replaces one.
       - V(fail) and V(warn) report every difference. V(ignore) only returns them.
     type: str
     choices: [fail, warn, ignore]

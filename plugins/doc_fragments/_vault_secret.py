@@ -76,7 +76,8 @@ options:
       - Whether to replace, renew or remove a credential that this collection did not create. With V(false), the module
         fails with the code V(credential_unmanaged) and changes nothing.
       - The collection recognizes a credential by what Vault stores with it. A credential that Vault does not know any
-        more is replaced, unless the Secret has an owner or the label C(app.kubernetes.io/managed-by) of others.
+        more is replaced, unless the Secret has an owner, or a label C(app.kubernetes.io/managed-by) that names another
+        tool.
     type: bool
     default: false
     version_added: 0.3.0
