@@ -62,7 +62,9 @@ class StandInIssuer:
         while not self.stopped.wait(1):
             with contextlib.suppress(AssertionError, json.JSONDecodeError):
                 for request in self.mesh.get("certificaterequests.cert-manager.io", "-A")["items"]:
-                    if request["spec"]["issuerRef"].get("group") == GROUP and not request["status"].get("certificate"):
+                    # A request that nothing has handled yet has no status.
+                    is_signed = "certificate" in request.get("status", {})
+                    if request["spec"]["issuerRef"].get("group") == GROUP and not is_signed:
                         self.answer(request)
 
     def answer(self, request: dict) -> None:
