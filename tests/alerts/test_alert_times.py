@@ -115,6 +115,12 @@ def test_cluster_that_is_verified_again_is_not_stale(expect_stale):
     expect_stale({verified("a"): with_a_gap}, [302, 400])
 
 
+def test_verification_can_be_stale_after_less_than_an_hour(expect_with):
+    expect = expect_with(monitoring_verification_hours=0.5)
+    expect("MeshVerificationStale", {verified("a"): vanishes}, range(90))
+    expect("MeshVerificationStale", {verified("a"): vanishes}, [90 + 11], {"cluster": "a"})
+
+
 @pytest.mark.parametrize(
     ("days", "severity"), [(1.1, None), (0.9, "warning"), (0.6, "warning"), (0.4, "critical"), (-1, "critical")]
 )
