@@ -4,8 +4,8 @@
 """Alerts fire for real causes in the mesh, and recover. Needs Prometheus, so `nox -s prometheus` runs this file.
 
 Prometheus has the rules and the scrape jobs that monitoring.yml creates, and report.prom of verify.yml. It reads the
-pods through the API server. The lab's Linkerd is older than its metric issuer_cert_ttl_seconds, so the alert on it is
-tested with promtool only.
+pods through the API server. MeshIdentityIssuerNotLoaded is tested with promtool only, because the lab's Linkerd is
+older than its metric issuer_cert_ttl_seconds, and nothing else exports that metric.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import yaml
@@ -34,11 +35,41 @@ OVERDUE, OVERDUE_SOON = "renewal:timestamp_seconds > 600", "renewal:timestamp_se
 HOUR = 3600
 
 
+class Alerting(Mesh):
+    """A mesh whose root permits an intermediate CA. A test adds a second cluster below the same Vault."""
+
+    name = "alerts"
+
+    def extra_variables(self) -> dict:
+        return {"vault_pki_root_max_path_length": 2}
+
+    @property
+    def second(self) -> str:
+        return f"{self.cluster}-2"
+
+    def both(self) -> tuple[str, str]:
+        """Options of a run that add the second cluster to the inventory."""
+        path = self.home / "second.json"
+        path.write_text(json.dumps({"all": {"children": {"clusters": {"hosts": {self.second: {}}}}}}))
+        return ("-i", str(path))
+
+    def remove(self) -> None:
+        self.execute("k3d", "cluster", "delete", self.second)
+        super().remove()
+
+
 class Watched:
     """The mesh, its report, and the Prometheus that reads both."""
 
-    def __init__(self, mesh: Mesh, report: prometheus_server.Report, prometheus: prometheus_server.Prometheus) -> None:
+    def __init__(
+        self, mesh: Alerting, report: prometheus_server.Report, prometheus: prometheus_server.Prometheus
+    ) -> None:
         self.mesh, self.report, self.prometheus = mesh, report, prometheus
+
+    def change_rules(self, **variables: float) -> None:
+        """Run monitoring.yml with these variables, and let Prometheus read the rules."""
+        rules, dummy = monitored(self.mesh, **variables)
+        self.prometheus.load(rules)
 
     def verify(self) -> None:
         """Disagreements are expected, so the exit status is not checked."""
@@ -53,19 +84,26 @@ class Watched:
         return self.prometheus.firing()
 
 
-@pytest.fixture(scope="module")
-def watched(expendable_mesh, tmp_path_factory) -> Iterator[Watched]:
-    expendable_mesh.ensure()
-    created = expendable_mesh.play("playbooks/monitoring.yml")
+def monitored(mesh: Mesh, **variables: float) -> tuple[dict, list[dict]]:
+    """The rules and scrape jobs that monitoring.yml creates."""
+    created = mesh.play("playbooks/monitoring.yml", variables=variables)
     assert created.rc == 0, created.output[-2000:]
-    rules, pods = created_by_role(expendable_mesh.env)
+    rules, jobs = created_by_role(mesh.env)
     assert OVERDUE in rules
+    return yaml.safe_load(rules.replace(OVERDUE, OVERDUE_SOON)), jobs
+
+
+@pytest.fixture(scope="module")
+def watched(unchanged_machine, tmp_path_factory) -> Iterator[Watched]:
     report, folder = prometheus_server.Report(), tmp_path_factory.mktemp("prometheus")
-    with kubectl_proxy(expendable_mesh.env) as address:
-        jobs = [prometheus_server.report_job(report), *(job | through(address, job) for job in pods)]
-        soon = yaml.safe_load(rules.replace(OVERDUE, OVERDUE_SOON))
-        with prometheus_server.running(folder, soon, *jobs) as prometheus:
-            yield Watched(expendable_mesh, report, prometheus)
+    with Alerting.sandbox() as mesh:
+        created = mesh.play("playbooks/site.yml")
+        assert created.rc == 0, created.output[-4000:]
+        rules, pods = monitored(mesh)
+        with kubectl_proxy(mesh.env) as address:
+            jobs = [prometheus_server.report_job(report), *(job | through(address, job) for job in pods)]
+            with prometheus_server.running(folder, rules, *jobs) as prometheus:
+                yield Watched(mesh, report, prometheus)
     report.server.shutdown()
 
 
@@ -95,10 +133,10 @@ def test_prometheus_reads_what_the_role_scrapes(watched):
         assert [one["metric"]["cluster"] for one in query(watched, metric)] == [cluster], metric
 
 
-def change(mesh: Mesh, sources: list[dict], synced: str) -> None:
+def change(mesh: Mesh, sources: list[dict], synced: str, *cluster: str) -> None:
     """Change the sources of the Bundle, and wait until trust-manager has seen that."""
-    mesh.kubectl("patch", BUNDLE, "--type=merge", f"--patch={json.dumps({'spec': {'sources': sources}})}")
-    until(lambda: mesh.get(BUNDLE)["status"]["conditions"][0]["status"] == synced)
+    mesh.kubectl("patch", BUNDLE, "--type=merge", f"--patch={json.dumps({'spec': {'sources': sources}})}", *cluster)
+    until(lambda: mesh.get(BUNDLE, *cluster)["status"]["conditions"][0]["status"] == synced)
 
 
 def test_an_edited_bundle(watched):
@@ -111,15 +149,18 @@ def test_an_edited_bundle(watched):
     watched.fire()
 
 
+def root_ca(mesh: Mesh, name: str, days: int) -> str:
+    """The certificate of a new root CA."""
+    return mesh.run(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+        "-days", str(days), "-subj", f"/CN={name}", "-keyout", "/dev/null",
+    )  # fmt: skip
+
+
 def test_an_anchor_that_expires_soon(watched):
     mesh = watched.mesh
-    short = mesh.home / "short.pem"
-    mesh.run(
-        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3",
-        "-keyout", str(mesh.home / "short.key"), "-out", str(short), "-subj", "/CN=short",
-    )  # fmt: skip
     before = mesh.get(BUNDLE)["spec"]["sources"]
-    change(mesh, [*before, {"inLine": short.read_text()}], "True")
+    change(mesh, [*before, {"inLine": root_ca(mesh, "short", 3)}], "True")
     until(lambda: anchors(mesh) == 2)
     found = watched.fire(("MeshTrustAnchorExpires", "critical"), ("MeshVerificationFailed", "warning"))
     assert "CN=short" in found["MeshTrustAnchorExpires", "critical"]
@@ -132,8 +173,9 @@ def test_an_anchor_that_expires_soon(watched):
     watched.fire()
 
 
-def anchors(mesh: Mesh) -> int:
-    return mesh.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt").count("BEGIN CERTIFICATE")
+def anchors(mesh: Mesh, *cluster: str) -> int:
+    found = mesh.get("configmap", "linkerd-identity-trust-roots", "-n", "linkerd", *cluster)
+    return found["data"]["ca-bundle.crt"].count("BEGIN CERTIFICATE")
 
 
 def token_of_cert_manager(mesh: Mesh) -> str:
@@ -229,6 +271,33 @@ def test_an_identity_issuer_that_is_valid_for_a_few_hours(watched):
         assert all(mesh.cluster in found[alert] for alert in alerts)
 
 
+def create_intermediate(mesh: Mesh, folder: Path, name: str, ttl: str) -> str:
+    """Create an intermediate CA below the root, and return the path at which it signs."""
+    login = {"url": mesh.vault_url, "auth_method": "token", "token": mesh.root_token()}
+    engine = {"path": "pki-int", "type": "pki", "max_lease_ttl": "2160h"}
+    issuer = {
+        "mount": engine["path"], "issuer_name": name, "common_name": name, "ttl": ttl, "max_path_length": 1,
+        "parent_issuer": "linkerd-root-1",
+    }  # fmt: skip
+    tasks = [{"servicemesh.pki.vault_engine": {**login, **engine}},
+             {"servicemesh.pki.vault_pki_intermediate": {**login, **issuer}}]  # fmt: skip
+    created = mesh.task(folder, "\n".join(f"- {json.dumps(task)}" for task in tasks))
+    assert created.rc == 0, created.output[-2000:]
+    return f"{engine['path']}/issuer/{name}/sign-intermediate"
+
+
+def test_an_intermediate_ca_that_expires_soon(watched, tmp_path):
+    """It signs the identity issuer until the root does that again."""
+    mesh = watched.mesh
+    path = create_intermediate(mesh, tmp_path, "short-intermediate", "120h")
+    for variables, alerts in (({"vault_issuer_path": path}, [("MeshIntermediateExpires", "critical")]), ({}, [])):
+        for playbook, *arguments in (("site", "--tags", "vault_issuer"), ("renew_issuer",)):
+            done = mesh.play(f"playbooks/{playbook}.yml", *arguments, variables=variables)
+            assert done.rc == 0, done.output[-2000:]
+        found = watched.fire(*alerts)
+        assert all("CN=short-intermediate" in found[alert] for alert in alerts)
+
+
 def renew_before(mesh: Mesh, duration: str) -> None:
     patch = json.dumps({"spec": {"renewBefore": duration}})
     mesh.kubectl("patch", *CERTIFICATE, "-n", "linkerd", "--type=merge", f"--patch={patch}")
@@ -265,3 +334,33 @@ def test_metrics_that_vanish(watched):
     # A new pod waits for the lease of the old one before it has metrics of Certificates.
     until(lambda: query(watched, "servicemesh_pki:identity_issuer_not_after:timestamp_seconds"))
     watched.fire()
+
+
+def test_a_verification_that_does_not_run_any_more(watched):
+    watched.change_rules(monitoring_verification_hours=0.01)  # 36 seconds
+    watched.prometheus.wait(lambda: set(watched.prometheus.firing()) == {ALWAYS, ("MeshVerificationStale", "warning")})
+    labels = [one["labels"] for one in watched.prometheus.get("alerts")["alerts"]]
+    stale = [one for one in labels if one["alertname"] == "MeshVerificationStale"]
+    assert {one.get("cluster") or one["vault"] for one in stale} == {watched.mesh.cluster, watched.mesh.vault_url}
+    watched.fire()
+    watched.change_rules()
+
+
+def test_clusters_that_trust_different_anchors(watched, monkeypatch):
+    """The Bundle of the second cluster has one more. The last test, because no later report would have the cluster."""
+    mesh = watched.mesh
+    monkeypatch.setattr(mesh, "options", mesh.both())
+    created = mesh.play("playbooks/site.yml", "--limit", f"{mesh.names.vault},{mesh.second}")
+    assert created.rc == 0, created.output[-4000:]
+    watched.fire()
+    second = f"--kubeconfig={mesh.kubeconfig_of(mesh.second)}"
+    before = mesh.get(BUNDLE, second)["spec"]["sources"]
+    change(mesh, [*before, {"inLine": root_ca(mesh, "another", 365)}], "True", second)
+    until(lambda: anchors(mesh, second) == 2)
+    # The verification also finds that the anchor is not in Vault, and that the pods started before it changed.
+    failed = ("MeshVerificationFailed", "warning")
+    found = watched.fire(("MeshTrustAnchorsDiffer", "critical"), failed)
+    assert mesh.vault_url in found["MeshTrustAnchorsDiffer", "critical"]
+    change(mesh, before, "True", second)
+    until(lambda: anchors(mesh, second) == 1)
+    watched.fire(failed)  # the pods were not restarted

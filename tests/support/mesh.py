@@ -117,7 +117,7 @@ class Mesh(Lab):
         return {**self.playbook_env, "ANSIBLE_NOCOLOR": "1"}
 
     def task(self, folder: Path, task: str, *arguments: str) -> Run:
-        """Run a playbook with one task on the host of the cluster."""
+        """Run a playbook with a task, or several, on the host of the cluster."""
         head = "- hosts: clusters\n  gather_facts: false\n  environment: '{{ pki_environment }}'\n  tasks:\n"
         (folder / "task.yml").write_text(head + "".join(f"    {line}\n" for line in task.strip().splitlines()))
         return self.play(str(folder / "task.yml"), *arguments)

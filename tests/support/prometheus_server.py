@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -52,8 +53,15 @@ class Report:
 
 
 class Prometheus:
-    def __init__(self, address: str) -> None:
-        self.address = address
+    """A running Prometheus, its address, and the folder with its rules."""
+
+    def __init__(self, address: str, folder: Path, process: subprocess.Popen) -> None:
+        self.address, self.folder, self.process = address, folder, process
+
+    def load(self, rules: dict[str, Any]) -> None:
+        """Replace the rules."""
+        write_rules(self.folder, rules)
+        self.process.send_signal(signal.SIGHUP)
 
     def get(self, path: str, **query: str) -> Any:
         url = f"http://{self.address}/api/v1/{path}?{urllib.parse.urlencode(query)}"
@@ -81,16 +89,21 @@ class Prometheus:
             time.sleep(0.3)
 
 
-@contextmanager
-def running(folder: Path, rules: dict[str, Any], *jobs: dict[str, Any]) -> Iterator[Prometheus]:
-    """Prometheus on a free port of loopback, with these rules, which fire after one second, and scrape jobs."""
-    program = os.environ.get("SERVICEMESH_PKI_PROMETHEUS")
-    assert program, "Run these tests with `nox -s prometheus`, which builds Prometheus."
+def write_rules(folder: Path, rules: dict[str, Any]) -> None:
+    """Write these rules, whose alerts fire after one second."""
     for group in rules["groups"]:
         for rule in group["rules"]:
             if "alert" in rule:
                 rule["for"] = "1s"
     (folder / "rules.yml").write_text(yaml.safe_dump(rules))
+
+
+@contextmanager
+def running(folder: Path, rules: dict[str, Any], *jobs: dict[str, Any]) -> Iterator[Prometheus]:
+    """Prometheus on a free port of loopback, with these rules and scrape jobs."""
+    program = os.environ.get("SERVICEMESH_PKI_PROMETHEUS")
+    assert program, "Run these tests with `nox -s prometheus`, which builds Prometheus."
+    write_rules(folder, rules)
     settings = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     config = {"global": settings, "rule_files": ["rules.yml"], "scrape_configs": list(jobs)}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
@@ -99,7 +112,7 @@ def running(folder: Path, rules: dict[str, Any], *jobs: dict[str, Any]) -> Itera
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([program, *options], cwd=folder, stdout=log, stderr=log)
         try:
-            yield Prometheus(address)
+            yield Prometheus(address, folder, process)
         finally:
             process.terminate()
             process.wait(timeout=30)
