@@ -12,7 +12,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +26,10 @@ import yaml
 from support import prometheus_server
 from support.lab import until
 from support.mesh import Mesh
+from support.ports import free_port
 
-from lab.prometheus import created_by_role, kubectl_proxy, through
+from lab.prometheus import ADDRESS, created_by_role, kubectl_proxy, through
+from lab.sandbox import ROOT
 
 BUNDLE = "bundle.trust.cert-manager.io/linkerd-identity-trust-roots"
 ISSUER = ("clusterissuer.cert-manager.io", "vault")
@@ -33,6 +39,18 @@ CERTIFICATE = ("certificate.cert-manager.io", "linkerd-identity-issuer")
 # The rules, with fewer seconds after which a renewal is overdue.
 OVERDUE, OVERDUE_SOON = "renewal:timestamp_seconds > 600", "renewal:timestamp_seconds > 5"
 HOUR = 3600
+# `python -m lab monitor` with a cluster, inventory, address and folder that are not those of `make demo`.
+MONITOR = """
+import signal, sys
+from pathlib import Path
+from lab import __main__, commands, prometheus
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a program in the background may ignore
+commands.DEMO_CLUSTER, prometheus.INVENTORY, prometheus.ADDRESS, folder = sys.argv[1:]
+prometheus.cache = lambda: Path(folder)
+sys.argv[1:] = ["monitor"]
+sys.exit(__main__.main())
+"""
 
 
 class Alerting(Mesh):
@@ -333,6 +351,34 @@ def test_metrics_that_vanish(watched):
     scale_cert_manager(mesh, 1)
     # A new pod waits for the lease of the old one before it has metrics of Certificates.
     until(lambda: query(watched, "servicemesh_pki:identity_issuer_not_after:timestamp_seconds"))
+    watched.fire()
+
+
+def test_make_demo_with_monitoring(watched, tmp_path):
+    """It shows what the guide does. The cause is that of the guide. A unit test reads the commands before this one."""
+    mesh, address = watched.mesh, f"127.0.0.1:{free_port()}"
+    guide = (ROOT / "docs/guides/monitoring.md").read_text()
+    [first, pending] = re.findall(r"^lab: Prometheus listens .*|^  pending info .*", guide, re.M)
+    command = [sys.executable, "-c", MONITOR, mesh.cluster, str(mesh.inventory), address, str(tmp_path)]
+    output = tmp_path / "output"
+    with output.open("w") as file:
+        demo = subprocess.Popen(
+            command, cwd=ROOT, env=mesh.playbook_env, stdout=file, stderr=file, start_new_session=True
+        )
+    try:
+        until(lambda: first.replace(ADDRESS, address) in output.read_text())
+        mesh.kubectl("delete", "secret", "-n", "cert-manager", "vault-token")
+        until(lambda: "pending warning  MeshCertManagerIssuerNotReady: ClusterIssuer vault" in output.read_text())
+        os.killpg(demo.pid, signal.SIGINT)  # as Ctrl-C
+        assert demo.wait(timeout=60) == 0
+    finally:
+        if demo.poll() is None:
+            os.killpg(demo.pid, signal.SIGKILL)
+        print(output.read_text())
+    assert pending.replace("pki-cluster", mesh.cluster) in output.read_text()
+    assert output.read_text().endswith("lab: Prometheus stopped. The mesh is still up.\n")
+    restored = mesh.play("playbooks/site.yml", "--tags", "vault_issuer")
+    assert restored.rc == 0, restored.output[-2000:]
     watched.fire()
 
 

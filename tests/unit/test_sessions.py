@@ -26,6 +26,17 @@ def test_targets_that_test_the_report_install_a_browser(target, tmp_path):
     assert "chromium" in done.stdout
 
 
+def test_demo_with_monitoring_runs_what_is_tested_in_the_lab(tmp_path):
+    """test_alerts.py runs the last commands."""
+    command = ["make", "--dry-run", "--no-print-directory", f"SERVICEMESH_PKI_CACHE={tmp_path}", "demo", "MONITORING=1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [line.strip() for line in done.stdout.splitlines()[-3:]] == [
+        "python -m lab up",
+        "ansible-playbook playbooks/site.yml -i inventories/lab",
+        "ansible-playbook playbooks/monitoring.yml -i inventories/lab && python -m lab monitor",
+    ]
+
+
 def test_ci_fails_on_skipped_tests(tmp_path):
     make = tmp_path / "make"
     make.write_text('#!/bin/sh\necho "$@" "CI=$CI"\n')
