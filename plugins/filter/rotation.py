@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault.keys import DEFAULT_BITS
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan, problems
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import chains
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import (
@@ -29,7 +30,6 @@ OPTIONS = {
         "final_restart",
     ),
 }
-DEFAULT_BITS = {"ec": 256, "rsa": 2048}  # of the module vault_pki_root
 Facts = dict[str, Any]
 
 

@@ -1,18 +1,24 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each package of module_utils and plugin_utils imports only the packages that its docstring lists."""
+"""Each package of module_utils and plugin_utils imports only the packages that its docstring lists.
+
+Filters and tests import no client of a server.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 PACKAGES = {path.parent.name: path.parent for path in PLUGINS.glob("*_utils/_*/__init__.py")}
+FILTERS = [*PLUGINS.glob("filter/*.py"), *PLUGINS.glob("test/*.py")]
 IMPORT = re.compile(r"ansible_collections\.servicemesh\.pki\.plugins\.(\w+)(?:\.(\w+))?")
 
 
@@ -51,6 +57,15 @@ def test_package_imports_only_listed_packages(name):
 def test_package_imports_all_listed_packages(name):
     found = set().union(*(imported(path.read_text()) for path in PACKAGES[name].glob("*.py")))
     assert listed(PACKAGES[name]) <= found
+
+
+def test_filters_and_tests_import_no_client_of_vault_or_kubernetes():
+    """They need cryptography only, so a controller without the libraries of the modules can use them."""
+    names = [f"ansible_collections.servicemesh.pki.plugins.{path.parent.name}.{path.stem}" for path in FILTERS]
+    program = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]; print(*sys.modules)"
+    command = [sys.executable, "-c", program, *names]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PLUGINS.parent / ".collections", check=True)
+    assert set(done.stdout.split()).isdisjoint({"hvac", "kubernetes", "requests"})
 
 
 def test_every_shared_file_is_in_a_package():

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common import drift, durations
-from ansible_collections.servicemesh.pki.plugins.module_utils._vault import pki
+from ansible_collections.servicemesh.pki.plugins.module_utils._vault import keys, pki
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.connection import Vault
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.errors import VaultError
 from ansible_collections.servicemesh.pki.plugins.module_utils._vault.pki import Issuer
@@ -87,7 +87,7 @@ SENT_AS_LIST = (
 
 def validate_options(params: dict[str, Any]) -> dict[str, Any]:
     """The options with durations in seconds and the size of the key. Raises VaultError for the first invalid one."""
-    bits = pki.check_key(params["key_type"], params["key_bits"])
+    bits = keys.check_key(params["key_type"], params["key_bits"])
     if not (params["common_name"] or "").strip():
         raise VaultError("common_name is empty. Set it to the name of the CA.", code="invalid_name")
     if (params["max_path_length"] or 0) < -1:

@@ -23,8 +23,6 @@ NAME = re.compile(r"\w(?:[\w.-]*\w)?", re.ASCII)  # GenericNameRegex in sdk/fram
 # fetchKeyById and resolveIssuerReference in builtin/logical/pki/storage.go.
 DELETED = re.compile(r"pki (issuer|key) id \S+ does not exist|unable to find PKI issuer")
 PAUSES = [0.02] * 9  # seconds between two attempts to read a list
-KEY_BITS = {"ec": (224, 256, 384, 521), "rsa": (2048, 3072, 4096, 8192), "ed25519": (0,)}
-DEFAULT_BITS = {"ec": 256, "rsa": 2048, "ed25519": 0}
 
 
 @dataclass(frozen=True)
@@ -84,15 +82,6 @@ def check_name(option: str, name: str) -> None:
     if not NAME.fullmatch(name):
         message = f"{option} {name!r} is not valid. Use letters and digits, with _, - or . between them."
         raise VaultError(message, code="invalid_name")
-
-
-def check_key(key_type: str, key_bits: int | None) -> int:
-    """The size of a key, Vault's default when none is given. Raises VaultError for a size of another type."""
-    bits = DEFAULT_BITS[key_type] if key_bits is None else key_bits
-    if bits not in KEY_BITS[key_type]:
-        choices = " or ".join(map(str, KEY_BITS[key_type]))
-        raise VaultError(f"key_bits {bits} is not valid for key_type {key_type}. Use {choices}.", code="invalid_option")
-    return bits
 
 
 def list_issuers(vault: Vault, mount: str) -> list[Issuer]:
