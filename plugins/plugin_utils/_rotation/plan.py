@@ -111,6 +111,7 @@ def plan(clusters: dict[str, Facts], vault: Facts, options: Options, at: datetim
         "failures": [sentence(one) for one in obstacles],
         "table": [
             *table(position),
+            *existing_key(position, options),
             *(f"Phase 4 will fail. {sentence(one)}" for one in links if now < Phase.SWITCH),
             *prospects(left, end),
             f"Phase {now} of {Phase.DONE}, {summary['phase_name']}: {summary['next']}.",
@@ -213,6 +214,22 @@ def table(position: Position) -> Iterator[str]:
             f"{len(cluster.anchors)} trust anchor(s), identity issuer signed by {signer}. "
             f"{carrying} of {len(cluster.pods)} pods carry the new anchor, {below} have a certificate below it."
             f"{pods_left([*step.restart, *step.stale])}{restart if step.restart_controller else ''}"
+        )
+
+
+def existing_key(position: Position, options: Options) -> Iterator[str]:
+    """A line if the new root exists with another key than the run would create. The options do not apply to it."""
+    root = position.observed.facts.get(position.goal.target or "")
+    if not root or position.phase > Phase.SWITCH:
+        return
+    key_type, bits, dummy = options.new_root
+    found = (root["key_type"], root["key_bits"])
+    expected = (key_type, bits or root["key_bits"])  # the option is 0 for ed25519
+    if found != expected:
+        yield (
+            f"Vault has the root {options.target} already. Its key is {found[0]}:{found[1]}, not "
+            f"{expected[0]}:{expected[1]} as in vault_pki_root_key_type and vault_pki_root_key_bits, which apply to a "
+            "root that the run creates. To create one, set pki_root_issuer_name to a new name."
         )
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -23,6 +24,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import candidate, chains
 
 NAME = "identity.linkerd.cluster.local"
+KEY = "vault_pki_root_key_type"
 DIGESTS = {384: hashes.SHA384(), 521: hashes.SHA512()}  # that Vault signs with, by the bits of an EC key
 
 
@@ -147,6 +149,30 @@ def test_a_root_that_linkerd_would_refuse_is_not_created(options, expected):
     assert (found["phase_name"], codes(found)) == ("create", ["target_unusable"] * expected)
     # The options do not describe a root that exists.
     assert codes(rotation_plan(clusters, vault(OLD_NAME, NEW_NAME), given, at=NOW.isoformat())) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "new_root", "expected"),
+    [
+        ("p256", ("ec", 256, 1), []),
+        ("one CA", ("ec", 256, -1), []),
+        ("rsa2048", ("rsa", 2048, 1), []),
+        ("ed25519", ("ed25519", 0, 1), []),
+        ("rsa2048", ("ec", 256, 1), ["rsa:2048", "ec:256"]),
+        ("rsa2048", ("rsa", 4096, 1), ["rsa:2048", "rsa:4096"]),
+        ("p256", ("rsa", 2048, 1), ["ec:256", "rsa:2048"]),
+    ],
+)
+def test_the_plan_shows_a_key_that_is_not_that_of_the_options(name, new_root, expected):
+    """Until the root signs. The options do not describe a root that exists, so it is no problem."""
+    credential = {**FIT, **UNFIT}[name]
+    both = ROOT.pem + credential.pem
+    for anchors in (ROOT.pem, both):
+        shown = [line for line in rotation(credential, anchors, anchors, new_root=new_root)["table"] if KEY in line]
+        assert [re.findall(r"\w+:\d+", line) for line in shown] == ([expected] if expected else [])
+    issuer = make(NAME, credential, own_key=key("p256", 61), path_length=0, end=NOW + DAY)
+    signing = rotation(credential, both, both, issuer, new_root=new_root)["table"]
+    assert not any(KEY in line for line in signing)
 
 
 @pytest.mark.parametrize(
