@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.company import Company
 from support.issuers import GROUP, RootCA, ca_issuer, standin_issuer
-from support.lab import until
+from support.lab import until, version_of
 
 VAULT_NAMESPACE = "team-mesh"
 CERTIFICATES = {"pki_manage": "certificates"}
@@ -69,18 +69,13 @@ class GitOps(Company):
             "pki_trust_namespace": "cert-manager",
         }
 
-    def objects(self) -> dict[str, object]:
-        """Everything in the cluster by name: its resource version, of a Deployment its generation.
-
-        The status of a Deployment changes when its pods find the certificates.
-        """
-        found: dict[str, object] = {}
+    def objects(self) -> dict[str, tuple[str, ...]]:
+        """Everything in the cluster by name, with its version."""
         listed = self.get(THEIRS, "--all-namespaces")["items"] + self.get(THEIRS_IN_THE_CLUSTER)["items"]
-        for item in listed:
-            meta = item["metadata"]
-            version = meta["generation"] if item["kind"] == "Deployment" else meta["resourceVersion"]
-            found[f"{item['kind']} {meta.get('namespace', '')}/{meta['name']}"] = (meta["uid"], version)
-        return found
+        return {
+            f"{item['kind']} {item['metadata'].get('namespace', '')}/{item['metadata']['name']}": version_of(item)
+            for item in listed
+        }
 
     def root(self) -> str:
         """By Vault itself, in its namespace."""

@@ -14,14 +14,13 @@ from pathlib import Path
 
 from support.company import Company
 from support.issuers import IDENTITY, RootCA, ca_issuer
-from support.lab import CREATION_TIMEOUT, until
+from support.lab import CREATION_TIMEOUT, until, version_of
 
 APP = "shop"
 SHORT_ROOT = "short.root.linkerd.cluster.local"
 # These change without anybody's doing.
 RESTLESS = ("events", "events.events.k8s.io", "leases.coordination.k8s.io", "nodes", "endpoints",
             "endpointslices.discovery.k8s.io", "componentstatuses")  # fmt: skip
-WORKLOADS = ("Pod", "Deployment", "ReplicaSet")
 HELM_WAIT = ("--wait", "--timeout=540s")  # for a busy machine, below COMMAND_SECONDS
 TEAM_BUNDLE = {
     "apiVersion": "trust.cert-manager.io/v1alpha1",
@@ -265,26 +264,22 @@ class Existing(Company):
             stop.set()
             thread.join()
 
-    def snapshot(self) -> dict[str, tuple[str, str]]:
-        """Identity and version of every object of the cluster.
-
-        The status of a workload changes when the machine is too busy for a probe, so its generation counts.
-        """
+    def snapshot(self) -> dict[str, tuple[str, ...]]:
+        """Identity and version of every object of the cluster."""
         kinds = self.kubectl("api-resources", "--verbs=list", "-o", "name").split()
         listed = ",".join(kind for kind in kinds if kind not in RESTLESS)
         found = self.get(listed, "--all-namespaces")["items"]
         return {
             f"{one['apiVersion']} {one['kind']} {one['metadata'].get('namespace', '')}/{one['metadata']['name']}": (
-                one["metadata"].get("uid", ""),
-                str(one["metadata"].get("generation" if one["kind"] in WORKLOADS else "resourceVersion", "")),
+                version_of(one)
             )
             for one in found
         }
 
-    def settled(self) -> dict[str, tuple[str, str]]:
+    def settled(self) -> dict[str, tuple[str, ...]]:
         """The snapshot, as soon as two in a row are the same."""
 
-        def same() -> dict[str, tuple[str, str]]:
+        def same() -> dict[str, tuple[str, ...]]:
             before, after = self.snapshot(), self.snapshot()
             assert before == after, sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
             return after

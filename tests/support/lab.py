@@ -24,6 +24,8 @@ PREFIX = "pki-e2e-"
 # Timeouts for a busy machine. A passing test does not reach them.
 COMMAND_SECONDS, UNTIL_SECONDS = 600, 300
 CREATION_TIMEOUT = "--timeout=300s"
+WORKLOADS = ("Pod", "Deployment", "ReplicaSet")
+OF_ROLLOUT = "deployment.kubernetes.io/"  # prefix of annotations that the controller of Deployments writes
 
 
 def until(attempt: Callable[[], Any], seconds: float = UNTIL_SECONDS) -> Any:
@@ -38,6 +40,22 @@ def until(attempt: Callable[[], Any], seconds: float = UNTIL_SECONDS) -> Any:
             if time.monotonic() > end:
                 raise AssertionError(f"timed out after {seconds} s: {error}") from error
             time.sleep(0.5)
+
+
+def version_of(item: dict) -> tuple[str, ...]:
+    """Identity and version of an object of the cluster.
+
+    The status of a workload changes when the machine is too busy for a probe, so its generation counts. Labels and
+    annotations do not change that, so they count, too.
+    """
+    meta = item["metadata"]
+    if item["kind"] not in WORKLOADS:
+        return meta.get("uid", ""), meta.get("resourceVersion", "")
+    annotations = {
+        name: text for name, text in (meta.get("annotations") or {}).items() if not name.startswith(OF_ROLLOUT)
+    }
+    compared = json.dumps([meta.get("labels"), annotations], sort_keys=True)
+    return meta["uid"], str(meta.get("generation", "")), compared
 
 
 class Lab(Sandbox):
