@@ -303,7 +303,7 @@ anchor_sources:
 mesh:
   description:
     - Trust anchors, identity issuer and pods, as M(servicemesh.pki.linkerd_certificates_info) returns them, with the
-      owners of the ConfigMap and the Secret.
+      owners of the ConfigMap and the Secret, and the issuer that signed the certificate in the Secret.
   returned: success
   type: dict
 programs:

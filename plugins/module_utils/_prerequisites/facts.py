@@ -23,6 +23,7 @@ RELEASE_NAME, RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/rel
 POLICY = "helm.sh/resource-policy"
 BUNDLE_VERSION, CHANNEL = "gateway.networking.k8s.io/bundle-version", "gateway.networking.k8s.io/channel"
 CREATED_BY, PROXY_VERSION = "linkerd.io/created-by", "linkerd.io/proxy-version"
+ISSUER_GROUP, ISSUER_KIND, ISSUER_NAME = (f"cert-manager.io/issuer-{one}" for one in ("group", "kind", "name"))
 # What GitOps controllers put on the objects that they apply. By default, Argo CD before 3.0 only puts
 # app.kubernetes.io/instance on them, which Helm does as well, so that is no evidence.
 ARGO_TRACKING, ARGO_INSTANCE = "argocd.argoproj.io/tracking-id", "argocd.argoproj.io/instance"
@@ -197,6 +198,18 @@ def gitops_source(meta: Object) -> str:
         if labels.get(f"{group}/name") and annotations.get(f"{group}/reconcile") != "disabled":
             return f"Flux {kind} {labels.get(f'{group}/namespace', '')}/{labels[f'{group}/name']}"
     return ""
+
+
+def issuer_reference(meta: Object) -> Facts:
+    """The issuer whose certificate cert-manager has stored in a Secret; empty for a Secret of others."""
+    annotations = meta.get("annotations") or {}
+    if not annotations.get(ISSUER_NAME):
+        return {}
+    return {
+        "group": annotations.get(ISSUER_GROUP) or "cert-manager.io",
+        "kind": annotations.get(ISSUER_KIND) or "Issuer",
+        "name": annotations[ISSUER_NAME],
+    }
 
 
 def owner(meta: Object) -> str:

@@ -205,6 +205,7 @@ class Reader:
             ],
             "issuer": sources.secret_source(secret, namespace, key),
             "issuer_owner": facts.owner(secret["metadata"]) if secret else "",
+            "issuer_reference": facts.issuer_reference((secret or {}).get("metadata") or {}),
             "issuer_type": str((secret or {}).get("type") or ""),
             "signer": sources.secret_source(secret, namespace, "ca.crt"),
             "pods": sources.pod_groups(pods, anchors["changed_at"]),

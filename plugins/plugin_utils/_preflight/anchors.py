@@ -48,6 +48,7 @@ class Plan:
     accepted: frozenset[str] = frozenset()  # codes that verify.yml does not report as errors
     retired: frozenset[str] = frozenset()  # SHA-256 fingerprints of anchors that no linked cluster needs
     ca_of_secret: str = ""  # PEM of the ca.crt that cert-manager will write, if the Bundle reads the anchor from there
+    kept_issuer: Facts = field(default_factory=dict)  # that the run does not change, so the ca.crt it wrote stays
 
     @classmethod
     def of_run(cls, requested: Facts) -> Plan:
@@ -59,21 +60,24 @@ class Plan:
         """
         linkerd, vault = requested["linkerd"], requested.get("vault")
         retired = frozenset(one.replace(":", "").lower() for one in requested.get("retired_anchors") or [])
+        issuer = linkerd["issuer"]
+        reads_secret = linkerd["trust_source"] == "secret"
+        own = [] if reads_secret else linkerd["anchors"]
         if vault is None:
-            return cls(linkerd["anchors"] + linkerd["extra_anchors"], "", "", retired=retired)
+            kept = issuer if reads_secret else {}
+            return cls(own + linkerd["extra_anchors"], "", "", retired=retired, kept_issuer=kept)
         root, roots = vault["root"], by_reference(vault["issuers"])
         mount, name = (re.findall("^(.+)/issuer/([^/]+)/", vault["issuer_path"].strip("/")) or [("", "")])[0]
         signers = roots if mount == vault["mount"].strip("/") else by_reference(vault.get("signers") or [])
         signer = signers.get(name, "")
-        issuer = linkerd["issuer"]
         is_used = issuer["group"] == GROUP and issuer["name"] == vault["issuer_name"]
+        is_written = is_used and vault["is_managed"]
         # cert-manager takes the last certificate of the chain that Vault returns from the mount of the signer.
-        ca = chain(signer, signers.values())[-1] if linkerd["trust_source"] == "secret" and signer else ""
-        own = linkerd["anchors"] if linkerd["trust_source"] == "anchors" else [ca] * bool(ca)
+        ca = chain(signer, signers.values())[-1] if reads_secret and is_used and signer else ""
         return cls(
-            own + linkerd["extra_anchors"],
+            own + [ca] * bool(ca) + linkerd["extra_anchors"],
             signer,
-            f"issuer {name} in mount {mount} of Vault" if name and is_used and vault["is_managed"] else "",
+            f"issuer {name} in mount {mount} of Vault" if name and is_written else "",
             "" if root in roots else f"The issuer {root} in mount {vault['mount']} of Vault",
             roots.get(root, ""),
             tuple(sorted({*roots.values(), *signers.values()})),
@@ -83,6 +87,7 @@ class Plan:
             frozenset(requested.get("verify_allowed") or []),
             retired,
             ca,
+            issuer if reads_secret and not is_written else {},
         )
 
     def intermediates(self) -> list[x509.Certificate]:
@@ -162,6 +167,8 @@ def check(result: Result, found: Facts, plan: Plan, leaves: Facts | None = None)
     """
     mesh = Mesh(found["mesh"], leaves)
     planned = {key(one): one for text in plan.anchors for one in certs.parse_bundle(text)}
+    if plan.kept_issuer and plan.kept_issuer == found["mesh"]["issuer_reference"]:
+        planned |= {key(one): one for one in parsed(found["mesh"]["signer"]["certificates"])}
     if "anchor_not_a_root" not in plan.accepted:
         _check_root(result, mesh, plan, planned)
         _check_ca_of_secret(result, mesh, plan)

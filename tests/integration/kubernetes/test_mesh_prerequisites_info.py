@@ -123,3 +123,13 @@ def test_objects_of_others_that_need_cert_manager_are_listed(api, kinds):
     assert read(api)["uses"] == []
     refused = read(api, api_key=api.token("prerequisites", api.issuer), count_objects=True)["uses"]
     assert ("cert-manager", "Issuer", "") in {(one["component"], one["kind"], one["name"]) for one in refused}
+
+
+def test_the_issuer_that_signed_the_identity_issuer_is_read(api):
+    reference = {"group": "awspca.cert-manager.io", "kind": "AWSPCAClusterIssuer", "name": "mesh"}
+    annotations = {f"cert-manager.io/issuer-{key}": value for key, value in reference.items()}
+    secret = {"metadata": {"name": "linkerd-identity-issuer", "annotations": annotations}}
+    api.call("POST", f"{CORE}/secrets", secret)
+    assert read(api, linkerd_namespace=SPACE)["mesh"]["issuer_reference"] == reference
+    api.call("DELETE", f"{CORE}/secrets/linkerd-identity-issuer")
+    assert read(api, linkerd_namespace=SPACE)["mesh"]["issuer_reference"] == {}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from worlds import (
+    VAULT_ISSUER,
     certificate,
     check,
     codes,
@@ -34,9 +35,6 @@ ISSUER, ISSUER_2, ISSUER_OTHER = (
 WEB = "shop/web-1"
 
 
-OWN_ISSUER = {"group": "cert-manager.io", "name": "vault"}
-
-
 def plan(*anchors, signer=None, issuer=None, is_managed=True, root="linkerd-root", trust_source="anchors", extra=()):
     """A run whose Vault has at most the root linkerd-root."""
     vault = {
@@ -48,7 +46,7 @@ def plan(*anchors, signer=None, issuer=None, is_managed=True, root="linkerd-root
         "is_managed": is_managed,
     }
     own, more = ([one["certificate"] for one in some] for some in (anchors, extra))
-    linkerd = {"anchors": own, "extra_anchors": more, "trust_source": trust_source, "issuer": issuer or OWN_ISSUER}
+    linkerd = {"anchors": own, "extra_anchors": more, "trust_source": trust_source, "issuer": issuer or VAULT_ISSUER}
     return {**requested(linkerd=linkerd), "vault": vault}
 
 
@@ -110,7 +108,7 @@ def test_the_plan_is_what_linkerd_requests_and_what_vault_has():
     assert of(plan(extra=(OTHER,), trust_source="secret")).anchors == [other]
     assert of(plan(signer=ONE, is_managed=False)) == Plan([], one, "", **found)
     for change in ({"name": "other"}, {"group": "awspca.cert-manager.io"}):
-        assert of(plan(signer=ONE, issuer=OWN_ISSUER | change)) == Plan([], one, "", **found)
+        assert of(plan(signer=ONE, issuer=VAULT_ISSUER | change)) == Plan([], one, "", **found)
     del requested["vault"]  # the role linkerd alone
     assert of(requested) == Plan([TWO["certificate"], other], "", "")
 
@@ -297,6 +295,39 @@ def test_with_the_secret_as_source_the_other_namespace_of_trust_manager_is_refus
     assert codes(result) == ["trust_source_namespace"]
     configuration["trust_manager"]["trust_namespace"] = "linkerd"
     assert codes(check(running([ONE], ISSUER, []), configuration)) == []
+
+
+PCA = {"group": "awspca.cert-manager.io", "kind": "AWSPCAClusterIssuer", "name": "mesh"}
+
+
+@pytest.mark.parametrize(("has_vault", "present", "anchors", "expected"), [
+    (True, PCA, (), []),
+    (False, PCA, (), []),
+    (False, VAULT_ISSUER, (), ["anchors_disjoint"]),  # another CA signs next
+    (True, PCA | {"kind": "AWSPCAIssuer"}, (), ["anchors_disjoint"]),
+    (False, {}, (OTHER,), ["anchors_disjoint"]),  # linkerd_trust_anchors are not distributed
+])  # fmt: skip
+def test_the_anchor_in_the_secret_stays_if_the_same_external_issuer_signs(has_vault, present, anchors, expected):
+    """The Bundle reads the ca.crt that the issuer returned."""
+    signer = source("Secret linkerd/linkerd-identity-issuer, ca.crt", OTHER)
+    trusted = [pods(WEB, trust=(OTHER,))]
+    found = running([OTHER], ISSUER_OTHER, trusted, signer=signer, issuer_reference=present)
+    configuration = plan(*anchors, signer=ONE, issuer=PCA, trust_source="secret")
+    configuration["trust_manager"]["trust_namespace"] = "linkerd"
+    if not has_vault:
+        del configuration["vault"]
+    assert codes(check(found, configuration)) == expected
+    extra = plan(signer=ONE, issuer=PCA, trust_source="secret", extra=(OTHER,))
+    assert "anchors_disjoint" not in codes(check(found, extra))
+
+
+def test_the_anchor_in_the_secret_stays_if_the_run_does_not_write_vaults_issuer():
+    signer = source("Secret linkerd/linkerd-identity-issuer, ca.crt", OTHER)
+    found = running([OTHER], ISSUER_OTHER, [pods(WEB, trust=(OTHER,))], signer=signer)
+    for is_managed, expected in ((False, []), (True, ["anchors_disjoint", "signer_untrusted"])):
+        configuration = plan(signer=ONE, trust_source="secret", is_managed=is_managed)
+        configuration["trust_manager"]["trust_namespace"] = "linkerd"
+        assert codes(check(found, configuration)) == expected
 
 
 @pytest.mark.parametrize("owner", ["Helm release linkerd/linkerd-control-plane", "linkerd/cli edge-24.1.1"])

@@ -273,3 +273,17 @@ def test_a_namespace_and_what_is_in_it():
 )
 def test_what_applies_an_object_from_git(labels, annotations, expected):
     assert facts.gitops_source({"labels": labels, "annotations": annotations}) == expected
+
+
+@pytest.mark.parametrize(("annotations", "expected"), [
+    (None, {}),
+    ({"cert-manager.io/issuer-name": "mesh", "cert-manager.io/issuer-kind": "AWSPCAClusterIssuer",
+      "cert-manager.io/issuer-group": "awspca.cert-manager.io"},
+     {"group": "awspca.cert-manager.io", "kind": "AWSPCAClusterIssuer", "name": "mesh"}),
+    # A Certificate without these fields of issuerRef.
+    ({"cert-manager.io/issuer-name": "vault", "cert-manager.io/issuer-group": ""},
+     {"group": "cert-manager.io", "kind": "Issuer", "name": "vault"}),
+])  # fmt: skip
+def test_the_issuer_of_a_secret_is_in_its_annotations(annotations, expected):
+    """cert-manager: internal/controller/certificates, AnnotationsForCertificate."""
+    assert facts.issuer_reference({"annotations": annotations}) == expected

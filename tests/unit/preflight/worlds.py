@@ -21,6 +21,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.evaluat
 
 Facts = dict[str, Any]
 CLUSTER = "berlin"
+VAULT_ISSUER = {"group": "cert-manager.io", "kind": "Issuer", "name": "vault"}
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 
 
@@ -74,6 +75,7 @@ def mesh(anchors: list[Facts], issuer: Facts | None, groups: list[Facts], **chan
         "copies": [],
         "issuer": source("Secret linkerd/linkerd-identity-issuer, tls.crt", *([issuer] if issuer else [])),
         "issuer_owner": "Certificate linkerd-identity-issuer" if issuer else "",
+        "issuer_reference": VAULT_ISSUER if issuer else {},
         "issuer_type": "kubernetes.io/tls" if issuer else "",
         "signer": source("Secret linkerd/linkerd-identity-issuer, ca.crt"),
         "pods": groups,
@@ -160,6 +162,7 @@ def requested(**changes: Facts) -> Facts:
             "duration": "48h", "renew_before": "25h", "common_name": "identity.linkerd.cluster.local",
             "labels": {"linkerd.io/is-control-plane": "true"}, "annotations": {"linkerd.io/inject": "disabled"},
             "gateway_api": {"source": "install.yaml", "version": "1.5.1", "upgrade": False}, "has_configmap": True,
+            "issuer": VAULT_ISSUER,
             "trust_source": "anchors", "trust_namespace": "linkerd-trust", "anchors": [], "extra_anchors": [],
             "check": True, "cli": "linkerd", "expected_version": "edge-26.6.3",
         },
