@@ -268,7 +268,12 @@ def _programs(result: Result, found: Facts, requested: Facts) -> None:
 
 
 def _linkerd_cli(result: Result, present: str | None, requested: Facts) -> None:
-    version = result.decisions["linkerd"]["version"] or requested["expected_version"]
+    decision = result.decisions["linkerd"]
+    is_left = decision["release"] == LEAVE
+    if is_left and not decision["controllers"]:
+        return  # without a control plane, the run does not call linkerd check
+    # The version of a control plane that is left alone is not always known.
+    version = decision["version"] if is_left else requested["expected_version"]
     install = (
         f"curl --proto '=https' --tlsv1.2 -sSfL https://run.linkerd.io/install-edge | LINKERD2_VERSION={version} sh"
         if version

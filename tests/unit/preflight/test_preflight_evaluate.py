@@ -318,6 +318,28 @@ def test_the_cli_has_the_version_of_the_control_plane():
     assert codes(check(empty(programs={"helm": "3.22.0", "linkerd": None}), requested(linkerd={"check": False}))) == []
 
 
+def test_the_cli_is_not_needed_before_others_install_linkerd():
+    """The run creates the certificates only, and does not call linkerd check."""
+    configuration = requested(linkerd={"manage": "false", "required": False})
+    for present in (None, "edge-25.8.1"):
+        found = empty(programs={"helm": "3.22.0", "linkerd": present})
+        assert codes(check(found, configuration)) == []
+        found["deployments"] = [deployment("linkerd", version="edge-26.6.3")]
+        assert codes(check(found, configuration)) == [
+            "linkerd_cli_missing" if present is None else "linkerd_cli_version"
+        ]
+
+
+def test_a_control_plane_of_others_without_a_known_version_is_not_compared_with_the_chart():
+    found = empty(
+        deployments=[deployment("linkerd", version="")], programs={"helm": "3.22.0", "linkerd": "edge-25.8.1"}
+    )
+    assert codes(check(found)) == []
+    found["programs"]["linkerd"] = None
+    [problem] = check(found)["problems"]
+    assert problem["code"] == "linkerd_cli_missing" and "LINKERD2_VERSION" not in problem["message"]
+
+
 def test_what_cannot_be_read_is_a_problem():
     found = empty(unreadable=[{"what": "Secret linkerd/x", "problem": "403 Forbidden."}])
     assert [(one["code"], one["object"]) for one in check(found)["problems"]] == [("not_readable", "Secret linkerd/x")]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The servicemesh.pki authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The values that roles write into a release, by Ansible's own templates."""
+"""What roles request, and the values that they write into a release, by Ansible's own templates."""
 
 from __future__ import annotations
 
@@ -110,3 +110,8 @@ def test_the_version_of_a_chart_in_the_home_folder_is_not_compared(role, variabl
         for chart in ("~/chart.tgz", "~/absent.tgz")
     ]
     assert versions[0] == "" and versions[1]
+
+
+@pytest.mark.parametrize(("skipped", "expected"), [([], True), (["vault_issuer"], True), (["linkerd"], False)])
+def test_a_run_that_skips_linkerd_does_not_call_linkerd_check(skipped, expected):
+    assert written("__linkerd_requested", {}, "linkerd", ansible_skip_tags=skipped)["check"] is expected
