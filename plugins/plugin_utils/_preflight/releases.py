@@ -248,8 +248,8 @@ def _missing(result: Result, chart: Chart) -> None:
     result.problem(
         "component_missing",
         chart.title,
-        f"{chart.title} is not installed, and {chart.switch} is false. Install it first, or set {chart.switch} to "
-        "auto.",
+        f"{chart.title} is not installed, and this run does not install it. Install it first. To have a run install "
+        f"it, set {chart.switch} to auto and pki_manage to all, and do not skip its tag.",
     )
 
 
