@@ -26,6 +26,10 @@ def codes(run) -> list[str]:
     return re.findall(r"\[([a-z_]+)\] [\w-]+:", message)
 
 
+def releases(company) -> set[str]:
+    return set(company.run("helm", "list", "--all-namespaces", "--short").split())
+
+
 def assert_refused(company, run, *expected: str) -> None:
     assert (run.rc != 0, run.changed) == (True, 0), run.output[-4000:]
     assert codes(run) == list(expected), run.output[-4000:]
@@ -84,6 +88,7 @@ def shared(in_use):
     """Only cert-manager and trust-manager of others are left, and site.yml has installed Linkerd beside them."""
     in_use.remove_linkerd_of_its_cli()
     until(lambda: in_use.execute("kubectl", "get", "namespace", "linkerd").returncode != 0)
+    in_use.replace_gateway_api()
     before = in_use.settled()
     run = in_use.play("playbooks/site.yml")
     assert run.rc == 0, run.output[-4000:]
@@ -95,14 +100,16 @@ def shared(in_use):
 def test_shared_managers_are_used_as_they_are(shared):
     after = shared.settled()
     # trust-manager and cert-manager work for the mesh now, and nothing else of them changes.
-    own = ("ConfigMap", "Namespace", "ServiceAccount", "Secret", "Deployment", "Bundle", "ReplicaSet", "Pod", "Role")
+    own = ("ConfigMap", "CustomResourceDefinition", "Namespace", "ServiceAccount", "Secret", "Deployment", "Bundle",
+           "ReplicaSet", "Pod", "Role")  # fmt: skip
     changed = sorted(
         name
         for name, version in shared.before_linkerd.items()
         if after.get(name) != version and name.split()[1] in own and "/kube-root-ca.crt" not in name
     )
     assert changed == []
-    for note in ("trust_namespace_used", "quota_omitted", "release_left", "retry_limit_not_set"):
+    notes = ("trust_namespace_used", "quota_omitted", "release_left", "retry_limit_not_set", "gateway_api_left")
+    for note in notes:
         assert f"[{note}]" in shared.first.flat, note
     assert shared.data("configmap", "linkerd-trust-anchors", "ca-bundle.crt", "cert-manager")
     assert shared.execute("kubectl", "get", "namespace", "linkerd-trust").returncode != 0
@@ -170,14 +177,13 @@ def test_teardown_keeps_definitions_with_objects_and_what_others_installed(share
     assert run.rc == 0, run.output[-4000:]
     assert "servers.policy.linkerd.io" in run.flat and "linkerd/linkerd-crds" in run.flat
     assert shared.get("servers.policy.linkerd.io", "own", "-n", "team-x")["metadata"]["uid"] == uid
-    releases = json.loads(shared.run("helm", "list", "--all-namespaces", "--output=json"))
-    assert {one["name"] for one in releases} == {"cert-manager", "trust-manager", "linkerd-crds"}
+    assert releases(shared) == {"cert-manager", "trust-manager", "linkerd-crds"}
     left = shared.kubectl("get", "issuers,certificates,bundles,configmaps", "-A", "-o", "name", "-l",
                           "app.kubernetes.io/managed-by=servicemesh.pki")  # fmt: skip
     assert left == ""
     shared.kubectl("delete", "servers.policy.linkerd.io", "own", "-n", "team-x")
     assert shared.play("playbooks/teardown.yml", "-e", "pki_confirm=yes").rc == 0
-    assert "linkerd-crds" not in shared.run("helm", "list", "--all-namespaces", "--short")
+    assert "linkerd-crds" not in releases(shared)
 
 
 CRD = """apiVersion: apiextensions.k8s.io/v1
@@ -265,15 +271,17 @@ def test_a_second_cluster_with_its_own_mesh_under_an_existing_root(company, monk
     assert company.vault("GET", "pki/issuer/linkerd-root-1/json")[0] == 200
     company.create_second()
     monkeypatch.setattr(Existing, "kubeconfig", property(lambda self: self.home / ".config" / "k3d" / "second.yaml"))
-    company.install_managers()
+    company.install_managers(trust_manager="trust")
     company.install_linkerd_with_helm()
     company.install_application()
     before = company.settled()
     with company.traffic() as traffic:
-        for arguments in (("--check", "--diff"), ()):
-            assert_refused(
-                company, company.play("playbooks/site.yml", *arguments, variables=company.on_second()), *EXPECTED
-            )
+        for arguments, switch, expected in (
+            (("--check", "--diff"), {"trust_manager_manage_release": True}, (*EXPECTED, "release_elsewhere")),
+            ((), {}, EXPECTED),
+        ):
+            run = company.play("playbooks/site.yml", *arguments, variables={**company.on_second(), **switch})
+            assert_refused(company, run, *expected)
     after = company.settled()
     assert [name for name in {*before, *after} if before.get(name) != after.get(name)] == []
     assert traffic.sent > 5 and traffic.failed == []
@@ -283,5 +291,7 @@ def test_a_second_cluster_with_its_own_mesh_under_an_existing_root(company, monk
     company.kubectl("delete", "namespace", "linkerd")
     run = company.play("playbooks/site.yml", variables=company.on_second())
     assert run.rc == 0, run.output[-4000:]
+    assert "Helm release cert-manager/trust by others" in run.flat  # and is used under its own name
+    assert releases(company) == {"cert-manager", "trust", "linkerd-crds", "linkerd-control-plane"}
     again = company.play("playbooks/site.yml", variables=company.on_second())
     assert (again.rc, again.changed) == (0, 0), again.output[-4000:]

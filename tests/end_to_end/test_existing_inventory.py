@@ -25,6 +25,9 @@ PATH = "pki/issuer/linkerd-root-1/sign-intermediate"
 IDENTITY = "identity.linkerd.cluster.local"
 TRUST = ("linkerd-identity-trust-roots", "ca-bundle.crt")
 BUILT_IN = {"kubernetes.io/tls", "helm.sh/release.v1"}
+ENFORCE, AUDIT = "pod-security.kubernetes.io/enforce", "pod-security.kubernetes.io/audit"
+# What the messages of preflight.yml advise, each on one line.
+COMMANDS = (r"kubectl annotate crd .*? app\.kubernetes\.io/managed-by=Helm", r"kubectl label namespace linkerd [^)\n]+")
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +42,32 @@ def predicted(company):
     return company.play("playbooks/site.yml", "--check", "--diff")
 
 
+def definitions(company) -> dict[str, str]:
+    """The CRDs of cert-manager with their identity."""
+    metadata = [one["metadata"] for one in company.get("customresourcedefinitions")["items"]]
+    return {one["name"]: one["uid"] for one in metadata if one["name"].endswith(".cert-manager.io")}
+
+
 @pytest.fixture(scope="module")
-def mesh(company, predicted):
+def refused(company, predicted):
+    """What others left: CRDs of cert-manager, from kubectl, and Linkerd's namespace with labels of Pod Security."""
+    chart = company.parts["charts"]["cert_manager"]
+    files = ("--set=crds.enabled=true", "--show-only=templates/crd-*.yaml")
+    manifests = company.run("helm", "template", "cert-manager", chart, *files)
+    company.kubectl("create", "-f", "-", given=manifests.replace("app.kubernetes.io/managed-by: Helm", ""))
+    company.kubectl("create", "namespace", "linkerd")
+    company.kubectl("label", "namespace", "linkerd", f"{ENFORCE}=baseline", f"{AUDIT}=restricted")
+    company.left_behind = definitions(company)
+    return company.play("playbooks/preflight.yml")
+
+
+@pytest.fixture(scope="module")
+def mesh(company, refused):
+    message = refused.output.rpartition("must be solved first")[2]
+    for command in COMMANDS:
+        found = re.search(command, message)
+        assert found, refused.output[-4000:]
+        company.run("sh", "-c", found[0])
     run = company.play("playbooks/site.yml", "--diff")
     assert run.rc == 0, run.output[-4000:]
     return company
@@ -50,6 +77,17 @@ def test_check_mode_completes_without_certificates(company, predicted):
     assert predicted.rc == 0, predicted.output[-4000:]
     assert company.vault("GET", "pki/issuer/linkerd-root-1/json")[0] != 200
     assert company.run("helm", "list", "--all-namespaces", "--short") == ""
+
+
+def test_what_others_left_is_used_after_the_commands_of_the_messages(mesh, refused):
+    assert (refused.rc != 0, refused.changed) == (True, 0), refused.output[-4000:]
+    for code in ("definitions_left_behind", "pod_security"):
+        assert f"[{code}]" in refused.flat, code
+    assert len(mesh.left_behind) == 6
+    found = definitions(mesh)
+    assert {name: found.get(name) for name in mesh.left_behind} == mesh.left_behind
+    labels = mesh.get("namespace", "linkerd")["metadata"]["labels"]
+    assert (labels[ENFORCE], labels[AUDIT]) == ("privileged", "restricted")
 
 
 def test_site_is_idempotent_and_verify_passes(mesh):

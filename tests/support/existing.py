@@ -17,6 +17,7 @@ from support.issuers import IDENTITY, RootCA, ca_issuer
 from support.lab import CREATION_TIMEOUT, until, version_of
 
 APP = "shop"
+GATEWAY_API = "gateway.networking.k8s.io"
 SHORT_ROOT = "short.root.linkerd.cluster.local"
 # These change without anybody's doing.
 RESTLESS = ("events", "events.events.k8s.io", "leases.coordination.k8s.io", "nodes", "endpoints",
@@ -96,8 +97,11 @@ class Existing(Company):
         )
         return "\n".join(self.execute("kubectl", *arguments).stdout[-8000:] for arguments in wanted)
 
-    def install_managers(self) -> None:
-        """cert-manager with its own values, and trust-manager with its default trust namespace and a Bundle."""
+    def install_managers(self, trust_manager: str = "trust-manager") -> None:
+        """cert-manager with its own values, and trust-manager with its default trust namespace and a Bundle.
+
+        `trust_manager` is the name of its release.
+        """
         charts = self.parts["charts"]
         self.helm(
             "install", "cert-manager", charts["cert_manager"], "-n", "cert-manager", "--create-namespace", *HELM_WAIT,
@@ -105,7 +109,7 @@ class Existing(Company):
                     "startupapicheck": {"enabled": False}},
         )  # fmt: skip
         self.helm(
-            "install", "trust-manager", charts["trust_manager"], "-n", "cert-manager", *HELM_WAIT,
+            "install", trust_manager, charts["trust_manager"], "-n", "cert-manager", *HELM_WAIT,
             values={"defaultPackage": {"enabled": False}},
         )  # fmt: skip
         pem = (self.home / "ca.pem").read_text()
@@ -116,6 +120,14 @@ class Existing(Company):
             TEAM_BUNDLE,
         )
         until(lambda: self.data("configmap", "team-x", "ca.pem", "team-x"))
+
+    def replace_gateway_api(self) -> None:
+        """As if others had installed a later version, from the experimental channel."""
+        found = self.get("customresourcedefinitions")["items"]
+        names = [one["metadata"]["name"] for one in found if one["spec"]["group"] == GATEWAY_API]
+        assert names
+        marks = (f"{GATEWAY_API}/bundle-version=v9.9.9", f"{GATEWAY_API}/channel=experimental")
+        self.kubectl("annotate", "--overwrite", "customresourcedefinition", *names, *marks)
 
     def make_identity(self) -> dict[str, str]:
         """A trust anchor and an issuer, as the guides of Linkerd make them."""
