@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """adopt.yml moves a Linkerd of the CLI, of Helm, and with a CA issuer of cert-manager to Vault, though runs are killed.
+It and rotate_trust_anchor.yml also replace a trust anchor that has expired.
 
 The oracles are the requests of the prober, openssl, kubectl, Helm, and verify.yml.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
 from guides import playbook_arguments
@@ -106,6 +108,11 @@ def test_a_running_mesh_moves_to_vault_and_loses_no_request(existing, tmp_path):
     prober.good()
 
 
+def wait_for_expiry(company, identity: dict[str, str]) -> None:
+    check = ("openssl", "x509", "-noout", "-checkend", "0", "-in", identity["ca.pem"])
+    until(lambda: company.execute(*check).returncode != 0, 600)
+
+
 @pytest.fixture
 def expired(company):
     """A Linkerd whose trust anchor has just expired, with an application that accepts mutual TLS only."""
@@ -113,20 +120,32 @@ def expired(company):
     identity = company.make_short_identity(480)
     company.install_linkerd_with_its_cli(identity)
     company.install_application()
-    check = ("openssl", "x509", "-noout", "-checkend", "0", "-in", identity["ca.pem"])
-    until(lambda: company.execute(*check).returncode != 0, 600)
+    wait_for_expiry(company, identity)
     yield company
     remove(company, APP)
 
 
+def assert_mesh_works(company, root: dict[str, str]) -> None:
+    until(lambda: company.request().returncode == 0)
+    verified = company.play("playbooks/verify.yml", variables=root)
+    assert verified.rc == 0, verified.output[-4000:]
+
+
 def test_an_expired_anchor_is_replaced_by_the_shortest_way(expired):
+    """First of a mesh of the CLI. Then of one with cert-manager, whose running controller rejects the new issuer."""
     root = {"pki_root_issuer_name": "linkerd-root-2"}
     refused = expired.play("playbooks/adopt.yml", variables=root)
     assert (refused.rc != 0, refused.changed) == (True, 0), refused.output[-4000:]
     assert SHORT_ROOT in refused.flat and "rotation_force" in refused.flat
-    arguments = playbook_arguments(GUIDE, "rotation_force")[1:]
+    rotate, *arguments = playbook_arguments(GUIDE, "rotation_force")
     adopted = expired.play("playbooks/adopt.yml", *arguments)
     assert adopted.rc == 0, adopted.output[-6000:]
-    until(lambda: expired.request().returncode == 0)
-    verified = expired.play("playbooks/verify.yml", variables=root)
-    assert verified.rc == 0, verified.output[-4000:]
+    assert_mesh_works(expired, root)
+
+    identity = expired.let_short_root_sign(360)
+    wait_for_expiry(expired, identity)
+    issuer = base64.b64decode(secret(expired)["tls.crt"]).decode()
+    assert issuer.strip() == Path(identity["issuer.pem"]).read_text().strip()
+    rotated = expired.play(rotate, *arguments)
+    assert rotated.rc == 0, rotated.output[-6000:]
+    assert_mesh_works(expired, root)

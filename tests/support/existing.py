@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -160,13 +161,46 @@ class Existing(Company):
 
         write("sys/mounts/short", type="pki")
         root = write("short/root/generate/internal", common_name=SHORT_ROOT, ttl=f"{seconds}s", key_type="ec")
+        signer = f"short/issuer/{root['issuer_id']}/sign-intermediate"
         request = write("short/intermediate/generate/exported", common_name=IDENTITY, key_type="ec")
         named = {"csr": request["csr"], "common_name": IDENTITY, "alt_names": IDENTITY, "max_path_length": 0}
-        issuer = write("short/root/sign-intermediate", **named, ttl=f"{seconds - 10}s")
+        issuer = write(signer, **named, ttl=f"{seconds - 10}s")
         contents = (root["certificate"], issuer["certificate"], request["private_key"])
         for path, text in zip(at.values(), contents, strict=True):
             Path(path).write_text(f"{text.strip()}\n")
         return at
+
+    def let_short_root_sign(self, seconds: int) -> dict[str, str]:
+        """Replace root and identity issuer of a mesh of this collection by those of `make_short_identity`.
+
+        cert-manager cannot renew that issuer, as below a root that is about to expire: Vault refuses the path.
+        """
+        at = self.make_short_identity(seconds)
+        self.patch("issuer/vault", "linkerd", {"spec": {"vault": {"path": "short/root/sign-intermediate"}}})
+
+        def is_read() -> bool:
+            found = self.get("issuer/vault", "-n", "linkerd")
+            read = [one.get("observedGeneration") for one in found["status"]["conditions"]]
+            return read == [found["metadata"]["generation"]]
+
+        until(is_read)
+        pem, *texts = (Path(at[name]).read_text() for name in ("ca.pem", "issuer.pem", "issuer.key"))
+        contents = zip(("ca.crt", "tls.crt", "tls.key"), (pem, *texts), strict=True)
+        data = {name: base64.b64encode(text.encode()).decode() for name, text in contents}
+        self.patch("secret/linkerd-identity-issuer", "linkerd", {"data": data})
+        named = "--field-selector=metadata.name=linkerd-trust-anchors"
+        (source,) = self.get("configmaps", "--all-namespaces", named)["items"]
+        self.patch("configmap/linkerd-trust-anchors", source["metadata"]["namespace"], {"data": {"ca-bundle.crt": pem}})
+        until(lambda: self.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt").strip() == pem.strip())
+        for namespace in ("linkerd", APP):
+            self.kubectl("rollout", "restart", "deployment", "-n", namespace)
+            for name in self.kubectl("get", "deployments", "-n", namespace, "-o", "name").split():
+                self.kubectl("rollout", "status", name, "-n", namespace, "--timeout=300s")
+        until(lambda: self.request().returncode == 0)
+        return at
+
+    def patch(self, item: str, namespace: str, change: dict) -> None:
+        self.kubectl("patch", item, "-n", namespace, "--type=merge", "-p", json.dumps(change))
 
     def install_linkerd_with_its_cli(self, identity: dict[str, str] | None = None) -> None:
         at = identity or self.make_identity()
