@@ -15,6 +15,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.release
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts, Result, numbers
 
 HELM = ((3, 8), (4,))  # the first version with OCI charts, and the first that kubernetes.core does not support
+UPSTREAM = ("edge-", "stable-")  # versions that the project Linkerd publishes, unlike those of distributions
 RETRY_LIMIT = (1, 21)  # cert-manager's certificateRequestMaximumBackoffDuration
 
 
@@ -276,8 +277,8 @@ def _linkerd_cli(result: Result, present: str | None, requested: Facts) -> None:
     version = decision["version"] if is_left else requested["expected_version"]
     install = (
         f"curl --proto '=https' --tlsv1.2 -sSfL https://run.linkerd.io/install-edge | LINKERD2_VERSION={version} sh"
-        if version
-        else "https://linkerd.io/2/getting-started"
+        if version.startswith(UPSTREAM)
+        else "see https://linkerd.io/2/getting-started or the documentation of your distribution of Linkerd"
     )
     if present is None:
         result.problem(

@@ -330,6 +330,20 @@ def test_the_cli_is_not_needed_before_others_install_linkerd():
         ]
 
 
+@pytest.mark.parametrize(("version", "is_upstream"), [
+    ("edge-25.1.1", True), ("stable-2.14.10", True), ("enterprise-2.17.1", False), ("preview-26.6.1", False),
+])  # fmt: skip
+def test_the_command_that_installs_the_cli_names_only_versions_that_it_finds(version, is_upstream):
+    """run.linkerd.io downloads from the releases of linkerd/linkerd2, which has no others."""
+    for present in (None, "edge-26.8.3"):
+        found = empty(
+            deployments=[deployment("linkerd", version=version)], programs={"helm": "3.22.0", "linkerd": present}
+        )
+        [problem] = check(found)["problems"]
+        assert (f"LINKERD2_VERSION={version} sh" in problem["message"]) is is_upstream
+        assert ("run.linkerd.io" in problem["message"]) is is_upstream
+
+
 def test_a_control_plane_of_others_without_a_known_version_is_not_compared_with_the_chart():
     found = empty(
         deployments=[deployment("linkerd", version="")], programs={"helm": "3.22.0", "linkerd": "edge-25.8.1"}
