@@ -20,7 +20,6 @@ GONE = ("", "uninstalled", "superseded")
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalling")
 # Values that are removed when a release is taken over, because the issuer then comes from cert-manager.
 DROPPED = (("identity", "issuer", "tls"), ("identityTrustAnchorsPEM",))
-SHOWN = 12  # values that a note lists
 
 
 @dataclass(frozen=True)
@@ -296,30 +295,20 @@ def merged(one: Any, other: Any) -> Any:
     return other
 
 
-def changed_values(before: Any, after: Any) -> list[str]:
+def changed_values(before: Any, after: Any, path: str = "") -> list[str]:
     """One entry for each value that differs."""
-    changes = list(_changes(before, after, ""))
-    more = [f"and {len(changes) - SHOWN} more"] if len(changes) > SHOWN else []
-    return changes[:SHOWN] + more
-
-
-def _changes(before: Any, after: Any, path: str) -> list[str]:
     if isinstance(after, dict) and after and (before is None or isinstance(before, dict)):
         before = before or {}
         keys = sorted({*before, *after}, key=str)
         return [
             one
             for key in keys
-            for one in _changes(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
+            for one in changed_values(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
         ]
     if before == after:
         return []
-    return [f"{path}: {_shown(before)} -> {_shown(after)}"]
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, default=str)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    old, new = (json.dumps(value, sort_keys=True, default=str) for value in (before, after))
+    return [f"{path}: {old} -> {new}"]
 
 
 def _place(release: Facts) -> str:

@@ -70,6 +70,17 @@ def test_a_release_that_is_taken_over_keeps_its_values_and_shows_what_changes(pa
 
 
 @PARTS
+def test_a_takeover_shows_every_value_that_changes(part):
+    arguments = [f"--argument-{number}=value" for number in range(10)]
+    values = {f"value{number}": number for number in range(30)} | {"extraArgs": arguments}
+    found = world(part, values={"extraArgs": [*arguments[:-1], "--last=other"]})
+    note = check(found, requested(**{part: {"manage": True, "values": values}}))["notes"][0]
+    assert note["code"] == "release_taken_over"
+    assert all(f"value{number}: null -> {number}" in note["message"] for number in range(30))
+    assert "--last=other" in note["message"] and arguments[-1] in note["message"]
+
+
+@PARTS
 @pytest.mark.parametrize("manage", ["auto", "true"])
 def test_a_release_that_was_taken_over_keeps_its_values_in_later_runs(part, manage):
     result = check(world(part, managed="taken-over", values={"a": 1}), requested(**{part: {"manage": manage}}))
