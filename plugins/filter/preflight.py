@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import evaluate, removal, result
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import collections, evaluate, removal, result
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import vault as vault_checks
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import (
     readable,
@@ -25,7 +25,7 @@ def preflight(
     require_cryptography()
     expected = "the result of mesh_prerequisites_info and what the roles request"
     with readable(f"preflight of {cluster}", expected):
-        return evaluate.evaluate(cluster, found, requested, leaves)
+        return evaluate.evaluate(cluster, found, requested, leaves, outdated=collections.outdated())
 
 
 def preflight_vault(vault: dict[str, Any], name: str) -> list[dict[str, Any]]:

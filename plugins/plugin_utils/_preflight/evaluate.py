@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import anchors, linkerd, ownership, releases
@@ -20,9 +20,17 @@ RETRY_LIMIT = (1, 21)  # cert-manager's certificateRequestMaximumBackoffDuration
 
 
 def evaluate(
-    cluster: str, found: Facts, requested: Facts, leaves: Facts | None = None, now: datetime | None = None
+    cluster: str,
+    found: Facts,
+    requested: Facts,
+    leaves: Facts | None = None,
+    now: datetime | None = None,
+    outdated: Sequence[Facts] = (),
 ) -> Facts:
-    """Problems, notes and decisions for one cluster. Only the components in `requested` are checked."""
+    """Problems, notes and decisions for one cluster. Only the components in `requested` are checked.
+
+    `outdated` are collections of Ansible that are too old.
+    """
     result = Result(cluster, now or datetime.now(UTC))
     # The run writes nothing to a cluster whose objects come from Git, so only what Git would replace is checked.
     is_in_git = bool(requested.get("linkerd", {}).get("is_in_git"))
@@ -54,6 +62,7 @@ def evaluate(
             anchors.check(result, found, plan, leaves)
     _objects(result, found, requested.get("take_over") or [])
     _programs(result, found, requested)
+    _collections(result, outdated)
     if not is_in_git:
         _namespaces(result, found)
     report, code = (result.note, "cluster_not_checked") if is_in_git else (result.problem, "not_readable")
@@ -266,6 +275,17 @@ def _programs(result: Result, found: Facts, requested: Facts) -> None:
         )
     if requested.get("linkerd", {}).get("check") and requested["linkerd"]["cli"]:
         _linkerd_cli(result, programs.get("linkerd", ""), requested["linkerd"])
+
+
+def _collections(result: Result, outdated: Sequence[Facts]) -> None:
+    for one in outdated:
+        result.problem(
+            "collection_unsupported",
+            one["name"],
+            f"The Ansible collection {one['name']} {one['version']} is not supported: this collection needs "
+            f"{one['required']}. Install a newer version, where Ansible finds it before the older one: "
+            f"ansible-galaxy collection install --upgrade '{one['name']}:{one['required']}'",
+        )
 
 
 def _linkerd_cli(result: Result, present: str | None, requested: Facts) -> None:

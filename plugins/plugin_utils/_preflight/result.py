@@ -21,6 +21,7 @@ CHECKS = {
     "anchors_not_selected": "The Bundle's selector matches Linkerd's namespace, and trust-manager writes to it.",
     "cert_manager_mismatch": "The issuer's permissions name the namespace and service account that cert-manager has.",
     "cluster_unreachable": "The cluster's API server responds, unless the inventory creates the cluster.",
+    "collection_unsupported": "The Ansible collections that this collection needs have a supported version.",
     "component_missing": "A component that you manage elsewhere is installed.",
     "definitions_left_behind": "CRDs of an earlier installation do not block the installation with Helm.",
     "gateway_api_channel": "An upgrade of the Gateway API does not replace the experimental channel.",
