@@ -191,6 +191,13 @@ deployments:
       type: list
       elements: str
       returned: when the component is trust-manager
+    filters:
+      description:
+        - Certificates that trust-manager leaves out of Bundles - V(expired) for those that have expired, V(non_ca) for
+          those that are no CA.
+      type: list
+      elements: str
+      returned: when the component is trust-manager
 definitions:
   description: CustomResourceDefinitions of the components and of the Gateway API.
   returned: success

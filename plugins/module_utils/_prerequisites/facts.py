@@ -37,6 +37,8 @@ GROUPS = {
     "gateway-api": ("gateway.networking.k8s.io",),
 }
 TRUST_NAMESPACE, TARGET_NAMESPACES = "--trust-namespace=", "--target-namespaces="
+# What trust-manager leaves out of Bundles, by its argument.
+FILTERS = {"--filter-expired-certificates": "expired", "--filter-non-ca-certs": "non_ca"}
 CONTROLLERS = {"cert-manager-controller": "cert-manager", "trust-manager": "trust-manager"}
 LINKERD_CONTROLLER = "linkerd-identity"
 DEFAULT_TRUST_NAMESPACE = "cert-manager"  # of trust-manager without the argument
@@ -123,6 +125,10 @@ def _controllers(deployment: Object) -> Iterator[Facts]:
             targets = [one.removeprefix(TARGET_NAMESPACES) for one in arguments if one.startswith(TARGET_NAMESPACES)]
             facts["trust_namespace"] = namespaces[-1] if namespaces else DEFAULT_TRUST_NAMESPACE
             facts["target_namespaces"] = [name for one in targets for name in one.split(",") if name]
+            switches = {name: value for name, dummy, value in (one.partition("=") for one in arguments)}
+            facts["filters"] = [
+                left_out for name, left_out in FILTERS.items() if switches.get(name, "false").lower() in ("", "true")
+            ]
         yield facts
         return
 

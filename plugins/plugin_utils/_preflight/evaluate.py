@@ -57,6 +57,7 @@ def evaluate(
         else:
             linkerd.check_identity(result, found, requested["linkerd"], requested.get("take_over") or [])
             linkerd.check_namespaces(result, found, requested["linkerd"])
+            linkerd.check_filters(result, found, requested["linkerd"])
         # adopt.yml, which the problem names, adds the new anchors before it changes the signer.
         if not any(one["code"] == "identity_in_release" for one in result.problems):
             anchors.check(result, found, plan, leaves)
@@ -161,12 +162,15 @@ def _trust_manager(
             f"trust-manager reads the namespace {present}, and the Bundles {', '.join(others)} depend on it. Set "
             f"pki_trust_namespace to {present}, or move their sources first.",
         )
-    written = releases.merged(decision["kept_values"], requested["values"]).get("app") or {}
-    targets = linkerd.target_namespaces(decision["controllers"]) if is_left else written.get("targetNamespaces")
+    written = releases.merged(decision["kept_values"], requested["values"])
+    controllers, app = decision["controllers"], written.get("app") or {}
+    targets = linkerd.target_namespaces(controllers) if is_left else app.get("targetNamespaces")
+    filters = [name for name, value in linkerd.FILTERS.items() if (written.get(value) or {}).get("enabled")]
     return {
         **decision,
         "trust_namespace": trust_namespace,
         "target_namespaces": targets or [],
+        "filters": linkerd.filters(controllers) if is_left else filters,
         **_quota(result, found, requested, trust_namespace, is_left, stores_secrets),
     }
 

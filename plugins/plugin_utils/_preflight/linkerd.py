@@ -31,6 +31,7 @@ NAME = "kubernetes.io/metadata.name"
 BUNDLE = "linkerd-identity-trust-roots"
 CERTIFICATE = "linkerd-identity-issuer"
 OWN_LABEL = {"app.kubernetes.io/managed-by": "servicemesh.pki"}
+FILTERS = {"expired": "filterExpiredCertificates", "non_ca": "filterNonCACerts"}  # values of trust-manager's chart
 BY_CHART = ("Helm release ", "linkerd/")
 
 
@@ -129,6 +130,29 @@ def _targeted(result: Result, found: Facts, name: str) -> None:
 def target_namespaces(controllers: list[Facts]) -> list[str]:
     """The only namespaces that trust-manager writes to; empty for all."""
     return [name for one in controllers for name in one.get("target_namespaces") or []]
+
+
+def filters(controllers: list[Facts]) -> list[str]:
+    """What trust-manager leaves out of Bundles."""
+    return [name for one in controllers for name in one.get("filters") or []]
+
+
+def check_filters(result: Result, found: Facts, requested: Facts) -> None:
+    """The run waits for every trust anchor that it distributes, and trust-manager reports no error about these."""
+    applied = (result.decisions.get("trust_manager") or {}).get("filters", filters(found["deployments"]))
+    texts = (requested["anchors"] if requested["trust_source"] == "anchors" else []) + requested["extra_anchors"]
+    for one in (each for text in texts for each in certs.parse_bundle(text)):
+        facts = certs.certificate_facts(one)
+        reasons = {"expired": one.not_valid_after_utc < result.now, "non_ca": not facts["is_ca"]}
+        for name in (name for name in FILTERS if name in applied and reasons[name]):
+            state = f"expired at {facts['not_after']}" if name == "expired" else "is not a CA certificate"
+            result.problem(
+                "anchor_filtered",
+                f"trust anchor {anchors.named(one)}",
+                f"The trust anchor {anchors.named(one)} {state}, and trust-manager leaves it out, because "
+                f"{FILTERS[name]} is set in the values of its chart. Remove it from pki_extra_trust_anchors. If it is "
+                "the previous root in Vault, set vault_pki_previous_root to an empty text.",
+            )
 
 
 def _matches(selector: Facts, labels: Facts) -> bool:

@@ -15,6 +15,7 @@ Facts = dict[str, Any]
 CHECKS = {
     "address_missing": "The addresses of Vault and of the API server are set, where the issuer needs them.",
     "anchor_algorithm": "linkerd check accepts the key and the signature of the root that signs.",
+    "anchor_filtered": "trust-manager distributes every trust anchor.",
     "anchor_missing": "The new bundle contains every trust anchor that a certificate of the mesh still chains to.",
     "anchor_not_a_root": "The issuer that a mesh gets as its trust anchor is self-signed.",
     "anchors_disjoint": "The new bundle shares a trust anchor with the running mesh.",

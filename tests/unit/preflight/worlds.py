@@ -31,9 +31,14 @@ def key(name: str) -> ec.EllipticCurvePrivateKey:
 
 
 def certificate(
-    name: str, issuer: str = "", number: int = 0, own: Any = None, digest: hashes.HashAlgorithm | None = None
+    name: str,
+    issuer: str = "",
+    number: int = 0,
+    own: Any = None,
+    digest: hashes.HashAlgorithm | None = None,
+    is_ca: bool = True,
 ) -> Facts:
-    """A CA of that name with its own key; self-signed without an issuer. Facts as the modules return them."""
+    """A certificate of that name with its own key; self-signed without an issuer. Facts as the modules return them."""
     own = own or key(name)
     subject, signer = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one)]) for one in (name, issuer or name))
     start = datetime(2026, 11, 24, tzinfo=UTC) + timedelta(days=number)
@@ -45,7 +50,7 @@ def certificate(
         .serial_number(number + 1)
         .not_valid_before(start)
         .not_valid_after(start + timedelta(days=365))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(own.public_key()), critical=False)
         .sign(key(issuer) if issuer else own, digest or hashes.SHA256())
     )
@@ -118,7 +123,11 @@ def release(chart: str, name: str = "", where: str = "", **changes: Any) -> Fact
 def deployment(component: str, name: str = "", where: str = "", **changes: Any) -> Facts:
     name = name or ("linkerd-identity" if component == "linkerd" else component)
     where = where or ("linkerd" if component == "linkerd" else "cert-manager")
-    extra = {"trust_namespace": "linkerd-trust", "target_namespaces": []} if component == "trust-manager" else {}
+    extra = (
+        {"trust_namespace": "linkerd-trust", "target_namespaces": [], "filters": []}
+        if component == "trust-manager"
+        else {}
+    )
     return {
         "component": component, "name": name, "namespace": where, "version": "v1.21.2", "service_account": name,
         "release": None, "created_by": "", **extra, **changes,
