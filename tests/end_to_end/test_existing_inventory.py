@@ -204,6 +204,17 @@ def test_trust_namespace_contains_only_public_anchors(mesh):
     assert "initContainers" not in deployment["spec"]["template"]["spec"]
 
 
+def test_quota_follows_its_variable(mesh):
+    for forbids in (False, True):
+        variables = {"trust_manager_forbid_secrets": forbids}
+        run = mesh.play("playbooks/site.yml", "--tags", "trust_manager", variables=variables)
+        assert (run.rc, run.changed) == (0, 1), run.output[-4000:]
+        quotas = mesh.kubectl("get", "resourcequotas", "-n", "linkerd-trust", "-o", "name").split()
+        assert quotas == (["resourcequota/no-secrets"] if forbids else [])
+        again = mesh.play("playbooks/site.yml", "--tags", "trust_manager", variables=variables)
+        assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
+
+
 def test_urls_in_certificates_are_reachable_from_pods(mesh):
     shown = mesh.run("openssl", "x509", "-noout", "-text", given=secret(mesh, "linkerd-identity-issuer", "tls.crt"))
     addresses = re.findall(r"URI:(\S+)", shown)

@@ -165,3 +165,25 @@ def test_quota_is_removed_with_trust_manager(play, kubernetes, state):
     if state == "runs":
         kubernetes.call("DELETE", f"{DEPLOYMENTS}/trust-manager")
         kubernetes.call("DELETE", f"{quotas}/no-secrets")
+
+
+@pytest.mark.parametrize("forbids", [True, False])
+def test_quota_is_removed_when_secrets_are_not_forbidden(play, kubernetes, forbids):
+    quotas = f"{CORE}/resourcequotas"
+    own = {"name": "no-secrets", "labels": {"app.kubernetes.io/managed-by": "servicemesh.pki"}}
+    kubernetes.call("POST", quotas, {"metadata": own, "spec": {"hard": {"count/secrets": "0"}}})
+    kubernetes.call("POST", DEPLOYMENTS, controller("trust-manager", "trust-manager"))
+    install = role(
+        "trust_manager", "install", trust_manager_kubernetes=play.reach("test"), trust_manager_namespace=SPACE,
+        trust_manager_trust_namespace=SPACE, trust_manager_forbid_secrets=forbids,
+    )  # fmt: skip
+    predicted, output = play({"check_mode": True, "block": [install]})
+    assert predicted and kubernetes.call("GET", quotas)["items"], output
+    ok, output = play(install)
+    left = [one["metadata"]["name"] for one in kubernetes.call("GET", quotas)["items"]]
+    assert (ok, left) == (True, ["no-secrets"] if forbids else []), output
+    ok, output = play(install)
+    assert ok and "changed=0" in output, output
+    kubernetes.call("DELETE", f"{DEPLOYMENTS}/trust-manager")
+    if forbids:
+        kubernetes.call("DELETE", f"{quotas}/no-secrets")
