@@ -28,6 +28,13 @@ BUILT_IN = {"kubernetes.io/tls", "helm.sh/release.v1"}
 ENFORCE, AUDIT = "pod-security.kubernetes.io/enforce", "pod-security.kubernetes.io/audit"
 # What the messages of preflight.yml advise, each on one line.
 COMMANDS = (r"kubectl annotate crd .*? app\.kubernetes\.io/managed-by=Helm", r"kubectl label namespace linkerd [^)\n]+")
+TOKENS = {"serviceaccount/vault-issuer", "role/vault-issuer-token", "rolebinding/vault-issuer-token"}
+NEEDS = {
+    "jwt": TOKENS,
+    "kubernetes": TOKENS | {"clusterrolebinding/linkerd-vault-issuer-reviewer"},
+    "approle": {"secret/vault-secret-id"},
+    "token": {"secret/vault-token"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -229,13 +236,45 @@ def test_urls_in_certificates_are_reachable_from_pods(mesh):
         assert answer.returncode == 0 and answer.stdout[:1] == b"\x30", path
 
 
+def access(mesh) -> set[str]:
+    """What the auth methods need in the cluster and is there."""
+    names = set().union(*NEEDS.values())
+    return {name for name in names if mesh.execute("kubectl", "get", name, "-n", "linkerd").returncode == 0}
+
+
+def is_valid(mesh, name: str, value: str) -> bool:
+    """Whether Vault knows the token or secret ID of a Secret."""
+    path, key = "auth/token/lookup", "token"
+    if name == "vault-secret-id":
+        path, key = "auth/approle/role/linkerd-identity-issuer-production/secret-id/lookup", "secret_id"
+    return mesh.vault("POST", path, {key: value}, mesh.token)[0] == 200
+
+
+@pytest.fixture(scope="module")
+def credentials():
+    """The token and the secret ID that were in the cluster, by the name of the Secret."""
+    return {}
+
+
 @pytest.mark.parametrize("method", ["kubernetes", "approle", "token", "jwt"])
-def test_auth_method_issues_identity_issuer(mesh, method):
+def test_auth_method_issues_identity_issuer(mesh, credentials, method):
     variables = {"pki_vault_auth": method}
+    former = {name: value for name, value in credentials.items() if is_valid(mesh, name, value)}
+    before = access(mesh)
+    assert set(former) == {name.partition("/")[2] for name in before if name.startswith("secret/")}
+    predicted = mesh.play("playbooks/site.yml", "--tags", "vault_issuer", "--check", variables=variables)
+    assert (predicted.rc, access(mesh)) == (0, before), predicted.output[-4000:]
     run = mesh.play("playbooks/site.yml", "--tags", "vault_issuer", variables=variables)
     assert run.rc == 0, run.output[-4000:]
+    assert access(mesh) == NEEDS[method]
+    assert not [name for name, value in former.items() if is_valid(mesh, name, value)]
+    for name, key in (("vault-token", "token"), ("vault-secret-id", "secretId")):
+        if f"secret/{name}" in NEEDS[method]:
+            credentials[name] = secret(mesh, name, key)
+            assert is_valid(mesh, name, credentials[name])
     again = mesh.play("playbooks/site.yml", "--tags", "vault_issuer", variables=variables)
     assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
+    assert ("vault auth disable" in run.flat, "vault auth disable" in again.flat) == (True, False)
     ready = mesh.kubectl(
         "get", "issuer", "vault", "-n", "linkerd", "-o", "jsonpath={.spec.vault.auth}{.status.conditions}"
     )
@@ -379,10 +418,10 @@ def test_root_rotation_in_three_runs(mesh):
         assert openssl_verifies(mesh, secret(mesh, "linkerd-identity-issuer", "tls.crt"), min(number, 2))
 
 
-def test_no_run_printed_a_secret(mesh):
+def test_no_run_printed_a_secret(mesh, credentials):
     key = secret(mesh, "linkerd-identity-issuer", "tls.key").splitlines()[1]
-    secrets = {"login token": mesh.token, "issuer key": key, "token": secret(mesh, "vault-token", "token"),
-               "secret id": secret(mesh, "vault-secret-id", "secretId")}  # fmt: skip
+    assert set(credentials) == {"vault-token", "vault-secret-id"}
+    secrets = {"login token": mesh.token, "issuer key": key, **credentials}
     printed = "".join(run.output for run in mesh.runs)
     for name, value in secrets.items():
         assert len(value) > 20, name

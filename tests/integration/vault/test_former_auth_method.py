@@ -1,0 +1,207 @@
+# Copyright (c) 2026 The servicemesh.pki authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role vault_issuer removes what another auth method or a CA certificate has left. A real Vault and API server."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import subprocess
+import urllib.error
+from pathlib import Path
+
+import hvac
+import pytest
+from support.plays import LOCAL, role_play
+
+ROOT = Path(__file__).resolve().parents[3]
+SPACE = "former"
+ROLE = "linkerd-identity-issuer-production"
+CORE = f"/api/v1/namespaces/{SPACE}"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+ISSUERS = f"/apis/cert-manager.io/v1/namespaces/{SPACE}/issuers"
+MAP = "/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt"
+OBJECTS = {
+    "account": f"{CORE}/serviceaccounts/vault-issuer",
+    "role": f"{RBAC}/namespaces/{SPACE}/roles/vault-issuer-token",
+    "binding": f"{RBAC}/namespaces/{SPACE}/rolebindings/vault-issuer-token",
+    "reviewer": f"{RBAC}/clusterrolebindings/{SPACE}-vault-issuer-reviewer",
+    "ca": f"{CORE}/secrets/vault-ca",
+    "token": f"{CORE}/secrets/vault-token",
+    "secret id": f"{CORE}/secrets/vault-secret-id",
+}
+TOKENS = {"account", "role", "binding"}
+NEEDS = {"jwt": TOKENS, "kubernetes": TOKENS | {"reviewer"}, "token": {"token"}, "approle": {"secret id"}}
+READ = "TASK [servicemesh.pki.vault_issuer : Read "
+
+
+@pytest.fixture
+def play(kubernetes, server, tmp_path):
+    """A function that runs the role for the host `production`, with an issuer that is always Ready."""
+    kubernetes.namespace(SPACE)
+    (tmp_path / "play.yml").write_text(role_play("vault_issuer", "main"))
+    variables = {
+        **LOCAL, "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)}, "pki_vault": {"url": server.url},
+        "pki_vault_server": server.url, "vault_issuer_kubernetes_host": "https://production:6443",
+        "pki_vault_jwt_keys": "static", "pki_linkerd_namespace": SPACE,
+    }  # fmt: skip
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"production": variables}}}))
+
+    def run(*arguments: str, **more: object) -> str:
+        command = ["ansible-playbook", "-i", tmp_path / "hosts.json", tmp_path / "play.yml", *arguments]
+        environment = {**os.environ, "VAULT_TOKEN": server.token}
+        done = subprocess.run(
+            [*command, "-e", json.dumps(more)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return " ".join(done.stdout.split())
+
+    ca = {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": kubernetes.ca_file.read_text()}}
+    apply = {"apiVersion": "v1", "kind": "ConfigMap", **ca}
+    kubernetes.call("PATCH", f"{MAP}?fieldManager=test&force=true", apply, "application/apply-patch+yaml")
+    with kubernetes.kind("Issuer", "issuers"), kubernetes.kind("ClusterIssuer", "clusterissuers", "Cluster"):
+        ready = {"type": "Ready", "status": "True", "observedGeneration": 1000}
+        issuer = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "vault"}}
+        kubernetes.call("POST", ISSUERS, {**issuer, "status": {"conditions": [ready]}})
+        yield run
+        with contextlib.suppress(urllib.error.HTTPError):  # a test may have removed it
+            kubernetes.call("DELETE", f"{ISSUERS}/vault")
+    for path in (MAP, *OBJECTS.values()):
+        with contextlib.suppress(urllib.error.HTTPError):
+            kubernetes.call("DELETE", path)
+    for name in ("jwt-production", "kubernetes-production", "approle"):
+        server.client.sys.disable_auth_method(name)
+    server.client.sys.delete_policy(ROLE)
+
+
+def existing(kubernetes) -> set[str]:
+    names = set()
+    for name, path in OBJECTS.items():
+        with contextlib.suppress(urllib.error.HTTPError):
+            kubernetes.call("GET", path)
+            names.add(name)
+    return names
+
+
+def credential(kubernetes, auth: str) -> str:
+    secret, key = {"token": ("token", "token"), "approle": ("secret id", "secretId")}[auth]
+    return base64.b64decode(kubernetes.call("GET", OBJECTS[secret])["data"][key]).decode()
+
+
+def is_valid(server, auth: str, value: str) -> bool:
+    try:
+        if auth == "token":
+            return bool(server.client.auth.token.lookup(value))
+        path = f"auth/approle/role/{ROLE}/secret-id/lookup"
+        return isinstance(server.client.write_data(path, data={"secret_id": value}), dict)  # else status 204
+    except (hvac.exceptions.Forbidden, hvac.exceptions.InvalidPath):
+        return False
+
+
+def changes(output: str) -> int:
+    return int(re.search(r"changed=(\d+)", output)[1])
+
+
+@pytest.mark.parametrize(("former", "now"), [("token", "jwt"), ("approle", "token"), ("kubernetes", "approle")])
+def test_what_another_auth_method_needed_is_removed(play, kubernetes, server, former, now):
+    ca = {"pki_vault_ca_certificate": kubernetes.ca_file.read_text()}
+    play(pki_vault_auth=former, **ca)
+    assert existing(kubernetes) == NEEDS[former] | {"ca"}
+    value = credential(kubernetes, former) if former in ("token", "approle") else ""
+    predicted = play("--check", pki_vault_auth=now)
+    assert existing(kubernetes) == NEEDS[former] | {"ca"}, "check mode changes nothing"
+    assert not value or is_valid(server, former, value)
+    output = play(pki_vault_auth=now)
+    assert existing(kubernetes) == NEEDS[now], output
+    assert not value or not is_valid(server, former, value)
+    assert removed(predicted) == removed(output)
+    path = {"approle": "approle"}.get(former, f"{former}-production")
+    assert (f"vault auth disable {path}" in output) == (former != "token"), output
+    assert (f"vault auth disable {path}" in predicted) == (former != "token"), predicted
+    again = play(pki_vault_auth=now)
+    assert changes(again) == 0 and "vault auth disable" not in again, again
+    calls = again.partition("Read what another auth method left]")[2]
+    assert calls.count("ok: [production]") == 1, "a quiet run makes one additional call"
+
+
+def removed(output: str) -> list[str]:
+    """What a run removes, of the tasks after the issuer is Ready."""
+    return re.findall(r"changed: \[production\] => \(item=([^)]*)\)", output.partition("Read what another")[2])
+
+
+def test_other_roles_of_the_former_auth_method_stay(play, server):
+    play(pki_vault_auth="approle")
+    server.client.write_data("auth/approle/role/theirs", data={"token_policies": ["theirs"]})
+    output = play(pki_vault_auth="jwt")
+    assert f"vault delete auth/approle/role/{ROLE}" in output and "vault auth disable approle" not in output, output
+    assert set(server.client.list("auth/approle/role")["data"]["keys"]) == {"theirs", ROLE}
+
+
+@pytest.fixture
+def other_issuer(kubernetes):
+    """A function that creates an issuer of others in the same namespace."""
+
+    def create(**auth: object) -> None:
+        issuer = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "theirs"}}
+        kubernetes.call("POST", ISSUERS, {**issuer, "spec": {"vault": {"auth": auth}}})
+
+    yield create
+    kubernetes.call("DELETE", f"{ISSUERS}/theirs")
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_what_another_issuer_uses_stays(play, kubernetes, server, other_issuer, state):
+    play(pki_vault_auth="token")
+    value = credential(kubernetes, "token")
+    other_issuer(tokenSecretRef={"name": "vault-token", "key": "token"})
+    output = play(pki_vault_auth="jwt", vault_issuer_state=state)
+    assert existing(kubernetes) == ({"token", *TOKENS} if state == "present" else {"token"}), output
+    assert is_valid(server, "token", value)
+    if state == "present":
+        kubernetes.call("DELETE", OBJECTS["token"])
+        server.client.auth.token.revoke(value)
+
+
+def test_service_account_of_another_issuer_stays(play, kubernetes, other_issuer):
+    play(pki_vault_auth="kubernetes")
+    other_issuer(kubernetes={"role": "theirs", "serviceAccountRef": {"name": "vault-issuer"}})
+    output = play(pki_vault_auth="token")
+    assert existing(kubernetes) == {*NEEDS["kubernetes"], "token"}, output
+
+
+def test_what_others_created_stays(play, kubernetes, server):
+    """A Secret with a token that this collection did not store, also if this Vault does not know it."""
+    tokens = {"token": server.client.auth.token.create(policies=["x"])["auth"]["client_token"], "secret id": "theirs"}
+    for name, key in (("token", "token"), ("secret id", "secretId")):
+        body = {"metadata": {"name": OBJECTS[name].rpartition("/")[2]}}
+        data = {key: base64.b64encode(tokens[name].encode()).decode()}
+        kubernetes.call("POST", f"{CORE}/secrets", {**body, "data": data})
+    binding = {"metadata": {"name": f"{SPACE}-vault-issuer-reviewer"}}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+    kubernetes.call("POST", f"{RBAC}/clusterrolebindings", {**binding, "roleRef": reference})
+    others = {"token", "secret id", "reviewer"}
+    play(pki_vault_auth="jwt")
+    assert existing(kubernetes) == others | TOKENS
+    assert "vault auth disable" not in play(pki_vault_auth="jwt")
+    play(pki_vault_auth="jwt", vault_issuer_state="absent")
+    assert existing(kubernetes) == others
+    assert is_valid(server, "token", tokens["token"])
+
+
+@pytest.mark.parametrize("former", ["approle", "kubernetes"])
+def test_removal_sees_an_auth_method_that_is_not_configured_any_more(play, kubernetes, server, former):
+    ca = {"pki_vault_ca_certificate": kubernetes.ca_file.read_text()}
+    play(pki_vault_auth=former, **ca)
+    value = credential(kubernetes, former) if former == "approle" else ""
+    absent = {"pki_vault_auth": "jwt", "vault_issuer_state": "absent"}
+    output = play("--check", **absent)
+    assert existing(kubernetes) == NEEDS[former] | {"ca"}
+    output = play(**absent)
+    assert existing(kubernetes) == set(), output
+    assert not value or not is_valid(server, former, value)
+    assert "vault auth disable" in output, output
+    assert changes(play(**absent)) == 0
