@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager
 
 import pytest
 from support.existing import APP, Existing
@@ -166,6 +167,69 @@ def test_extra_anchors_arrive_whatever_their_form(shared):
     until(lambda: shared.data("configmap", "linkerd-identity-trust-roots", "ca-bundle.crt").count("BEGIN CERT") == 1)
 
 
+SECOND_KUBECONFIG = property(lambda self: self.home / ".config" / "k3d" / "second.yaml")
+
+
+@contextmanager
+def connected_to_second():
+    """In the block, programs connect to the second cluster."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Existing, "kubeconfig", SECOND_KUBECONFIG)
+        yield
+
+
+@pytest.fixture(scope="module")
+def second(company):
+    """A second cluster with cert-manager and trust-manager of others."""
+    company.create_second()
+    with connected_to_second():
+        company.install_managers(trust_manager="trust")
+    return company
+
+
+@pytest.fixture
+def names_of_others(company):
+    """Names of two clusters that another inventory has configured in Vault."""
+    key = str(company.home / "of-others.key")
+    company.run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key)
+    public_key = company.run("openssl", "pkey", "-in", key, "-pubout")
+    config = {"bound_issuer": "https://oidc.example.com/others", "jwt_validation_pubkeys": [public_key]}
+    names = ("north", "south")
+    for name in names:
+        assert company.vault("POST", f"sys/auth/jwt-{name}", {"type": "jwt"}, company.token)[0] == 204
+        assert company.vault("POST", f"auth/jwt-{name}/config", config, company.token)[0] in (200, 204)
+    yield names
+    for name in names:
+        company.vault("DELETE", f"sys/auth/jwt-{name}", None, company.token)
+
+
+def test_no_cluster_is_changed_if_others_use_the_access_of_one(shared, second, names_of_others, tmp_path):
+    """Both problems are listed. The first cluster has a mesh, and the second one would get it."""
+
+    def state() -> list:
+        clusters = [shared.settled()]
+        with connected_to_second():
+            clusters.append(shared.settled())
+        policies = shared.vault("GET", "sys/policies/acl?list=true", None, shared.token)[1]["data"]["keys"]
+        return [*clusters, sorted(policies)]
+
+    of_each = {"second": second.on_second()}
+    of_each["production"] = {name: shared.extra_variables().get(name, "") for name in of_each["second"]}
+    for host, name in zip(("production", "second"), names_of_others, strict=True):
+        of_each[host] = {**of_each[host], "vault_issuer_cluster": name}
+    variables = {name: f"{{{{ of_each[inventory_hostname].{name} }}}}" for name in of_each["second"]}
+    variables["of_each"] = of_each
+    hosts = tmp_path / "second.json"
+    hosts.write_text(json.dumps({"all": {"children": {"clusters": {"hosts": {"second": {}}}}}}))
+    before = state()
+    for arguments in (("--check", "--diff"), ()):
+        run = shared.play("playbooks/site.yml", "-i", str(hosts), *arguments, variables=variables)
+        assert (run.rc != 0, run.changed) == (True, 0), run.output[-4000:]
+        for name in names_of_others:
+            assert f"'Vault auth method jwt-{name}' to pki_take_over" in run.flat, run.output[-4000:]
+    assert state() == before
+
+
 def test_teardown_keeps_definitions_with_objects_and_what_others_installed(shared):
     server = {
         "apiVersion": "policy.linkerd.io/v1beta1", "kind": "Server", "metadata": {"name": "own", "namespace": "team-x"},
@@ -266,12 +330,10 @@ def test_an_upgrade_of_linkerd_crds_keeps_the_routes_of_users(company, charts, t
     assert found["metadata"]["uid"] == uid
 
 
-def test_a_second_cluster_with_its_own_mesh_under_an_existing_root(company, monkeypatch):
+def test_a_second_cluster_with_its_own_mesh_under_an_existing_root(company, second, monkeypatch):
     """(b) and (d): Vault has the root of the first cluster; Linkerd of the second one was installed with Helm."""
     assert company.vault("GET", "pki/issuer/linkerd-root-1/json")[0] == 200
-    company.create_second()
-    monkeypatch.setattr(Existing, "kubeconfig", property(lambda self: self.home / ".config" / "k3d" / "second.yaml"))
-    company.install_managers(trust_manager="trust")
+    monkeypatch.setattr(Existing, "kubeconfig", SECOND_KUBECONFIG)
     company.install_linkerd_with_helm()
     company.install_application()
     before = company.settled()

@@ -126,18 +126,22 @@ def tasks(content: Any) -> Iterator[dict[str, Any]]:
 
 
 def play_messages() -> Iterator[tuple[str, str, list[str]]]:
-    """(place, text, values) of each fail and assert."""
+    """(place, text, values) of each fail and assert, and of each internal variable that contains a problem."""
     for path in sorted({*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/**/*.yml")}):
         for task in tasks(yaml.safe_load(path.read_text())):
             for action, key in (("ansible.builtin.fail", "msg"), ("ansible.builtin.assert", "fail_msg")):
                 if action in task:
                     message = (task[action] or {}).get(key, "")
-                    values = re.findall(r"{{(.*?)}}", message, re.S)
-                    yield (
-                        f"{path.relative_to(ROOT)}: {task.get('name')}",
-                        re.sub(r"{{.*?}}", HOLE, message, flags=re.S),
-                        values,
-                    )
+                    yield f"{path.relative_to(ROOT)}: {task.get('name')}", *without_values(message)
+    for path in sorted(ROOT.glob("roles/*/vars/main.yml")):
+        for name, value in (yaml.safe_load(path.read_text()) or {}).items():
+            if name.endswith("_problem"):
+                for message in filter(str.strip, re.split(r"{%.*?%}", value, flags=re.S)):
+                    yield f"{path.relative_to(ROOT)}: {name}", *without_values(message.strip())
+
+
+def without_values(message: str) -> tuple[str, list[str]]:
+    return re.sub(r"{{.*?}}", HOLE, message, flags=re.S), re.findall(r"{{(.*?)}}", message, re.S)
 
 
 def faults(text: str, values: list[str]) -> list[str]:

@@ -270,11 +270,11 @@ def check_owner(module: Any, credential: Credential, secret: SecretValue, found:
 
 def present(module: Any, credential: Credential, secret: SecretValue, value: str | None) -> dict[str, Any]:
     found = credential.look_up(value) if value else {}
-    credential.check_options()
-    check_namespace(module, secret)
     action, reasons = choose_action(credential, value, found)
     if action not in ("none", "created"):
         check_owner(module, credential, secret, found)
+    credential.check_options()
+    check_namespace(module, secret)
     before = after = credential.facts(found)
     if action != "none":
         now = apply(module, credential, secret, action, value or "", found)

@@ -112,3 +112,15 @@ def test_secret_id_of_others_is_not_destroyed(run, kube, arguments, server, path
         options["take_over"] = True
     assert run.four_ways("vault_approle_secret", **options)["action"] == "replaced"
     assert not logs_in(server, path, theirs)
+
+
+@pytest.mark.parametrize("new", [{"role": "new"}, {"mount": "not-enabled"}])
+def test_secret_of_others_is_reported_before_a_role_that_does_not_exist_yet(run, kube, arguments, new):
+    """So that a check before the first run finds it."""
+    value = base64.b64encode(b"of-others").decode()
+    kube.secrets[PLACE] = {
+        "metadata": {"name": PLACE[1], "resourceVersion": "1", **SYNCED},
+        "data": {"secretId": value},
+    }
+    run.error("vault_approle_secret", code="credential_unmanaged", names=["vault-approle"], **{**arguments, **new})
+    assert secret_id(kube) == "of-others"

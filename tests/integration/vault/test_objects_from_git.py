@@ -22,6 +22,7 @@ from support.running_mesh import running_mesh
 ROOT = Path(__file__).resolve().parents[3]
 SPACE = "objects-from-git"
 POLICY = "linkerd-identity-issuer-production"
+MAPS = "/api/v1/namespaces/kube-system/configmaps"
 PLAY = role_play("vault_issuer", "vault")
 
 
@@ -63,18 +64,24 @@ def test_cluster_that_cannot_be_read_is_reported_only(play):
     assert ok and "[cluster_not_checked]" in output, output
 
 
-def test_policy_of_an_existing_issuer_is_not_changed_to_another_root(play, server, roots, tmp_path):
-    """Up to the auth method, for which this cluster has no CA: the policy comes before it."""
+def test_policy_of_an_existing_issuer_is_not_changed_to_another_root(play, server, roots, kubernetes, tmp_path):
     path = f"{roots}/issuer/one/sign-intermediate"
     server.client.sys.create_or_update_policy(POLICY, f'path "{path}" {{\n  capabilities = ["update"]\n}}')
     before = server.client.read(f"sys/policies/acl/{POLICY}")["data"]["policy"]
-    ok, output = play(tmp_path / "play.yml", pki_manage="vault", pki_root_issuer_name="two")
-    assert not ok and f"'Vault policy {POLICY}'" in output, output
-    assert server.client.read(f"sys/policies/acl/{POLICY}")["data"]["policy"] == before
-    for more in ({}, {"pki_root_issuer_name": "two", "pki_take_over": [f"Vault policy {POLICY}"]}):
-        ok, output = play(tmp_path / "play.yml", pki_manage="vault", **more)
-        assert "'Vault policy" not in output, output
-    server.client.sys.delete_policy(POLICY)
+    root_ca = {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": kubernetes.ca_file.read_text()}}
+    kubernetes.call("POST", MAPS, root_ca)
+    vault_only = {"pki_manage": "vault", "pki_vault_jwt_keys": "static"}
+    try:
+        ok, output = play(tmp_path / "play.yml", **vault_only, pki_root_issuer_name="two")
+        assert not ok and f"'Vault policy {POLICY}'" in output, output
+        assert server.client.read(f"sys/policies/acl/{POLICY}")["data"]["policy"] == before
+        for more in ({}, {"pki_root_issuer_name": "two", "pki_take_over": [f"Vault policy {POLICY}"]}):
+            ok, output = play(tmp_path / "play.yml", **vault_only, **more)
+            assert ok, output
+    finally:
+        kubernetes.call("DELETE", f"{MAPS}/kube-root-ca.crt")
+        server.client.sys.disable_auth_method("jwt-production")
+        server.client.sys.delete_policy(POLICY)
 
 
 def test_teardown_leaves_what_a_running_linkerd_needs(play, server, roots, kubernetes, tmp_path):
