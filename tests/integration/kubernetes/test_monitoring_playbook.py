@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import urllib.error
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,20 @@ def test_api_server_accepts_objects_of_the_guide(playbook):
         one["metadata"].pop("namespace", None)
         path = PATHS[kind].format(playbook.namespace)
         playbook.kubernetes.call("POST", f"{path}?dryRun=All&fieldValidation=Strict", one)
+
+
+def test_namespace_with_the_level_restricted_accepts_the_pod_of_the_cron_job(kubernetes):
+    """The role linkerd sets this level if Linkerd uses the CNI plugin."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    kubernetes.call("POST", "/api/v1/namespaces", {"metadata": {"name": "level-restricted", "labels": labels}})
+    path = "/api/v1/namespaces/level-restricted/pods?dryRun=All&fieldValidation=Strict"
+    job = yaml.safe_load((ROOT / "docs/monitoring/cronjob.yml").read_text())
+    pod = {"metadata": {"name": "verify"}, "spec": job["spec"]["jobTemplate"]["spec"]["template"]["spec"]}
+    kubernetes.call("POST", path, pod)
+    del pod["spec"]["containers"][0]["securityContext"]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        kubernetes.call("POST", path, pod)
+    assert refused.value.code == 403
 
 
 def test_files_for_a_prometheus_elsewhere(playbook, operator, tmp_path):

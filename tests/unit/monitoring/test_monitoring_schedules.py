@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -201,6 +202,40 @@ def test_cron_job_replaces_the_metrics_of_its_cluster():
 
 class Pushgateway(BaseHTTPRequestHandler):
     """A stand-in for the Pushgateway that records requests."""
+# A user that is in no passwd file, as in a container. It can read the programs wherever they are.
+UNKNOWN_USER = (
+    "setpriv", "--reuid=65533", "--regid=65533", "--clear-groups", "--inh-caps=+dac_read_search",
+    "--ambient-caps=+dac_read_search",
+)  # fmt: skip
+
+
+def test_cron_job_writes_metrics_as_a_user_without_home():
+    """A container runtime sets HOME=/ for a user that is not in /etc/passwd, as in the images of ansible-builder."""
+    if subprocess.run([*UNKNOWN_USER, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("platform: setpriv cannot start a program as another user")
+    [job] = manifests("cronjob.yml")
+    [container] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert "command" not in container, "it would replace the entry point of the image, which adds the user"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        (folder / "hosts.yml").write_text(INVENTORY.replace("PYTHON", sys.executable))
+        [shell, option, script] = container["args"]
+        for given, here in (("/inventory", "hosts.yml"), ("/tmp/report", "report")):
+            script = re.sub(rf"{given}\b", str(folder / here), script)
+        environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "LANG": "C.UTF-8", "HOME": "/"}
+        environment |= {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
+        environment |= {one["name"]: one["value"] for one in container.get("env", [])}
+        done = subprocess.run(
+            [*UNKNOWN_USER, shell, option, script.replace("curl ", "echo ")], cwd=folder, env=environment,
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert (folder / "report/report.prom").is_file(), done.stdout + done.stderr
+        assert f"--upload-file {folder}/report/report.prom http" in done.stdout
+        failed = 'code="linkerd_check",allowed="false"} 1'
+        assert failed not in (folder / "report/report.prom").read_text(), "rbac.yml does not permit linkerd check"
+
+
 
     requests: list[tuple[str, str]] = []
 
