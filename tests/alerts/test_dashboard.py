@@ -26,6 +26,67 @@ def test_promtool_parses_query(title, query, promtool):
     assert done.returncode == 0, done.stderr
 
 
+# Groups of the Pushgateway, whose reports name the same Vault.
+PARIS_AND_BERLIN = ('instance="paris"', 'instance="berlin"')
+UNREADABLE = 'vault="https://v", code="vault_unreadable", allowed="false"'
+FAILED = 'alertname="MeshVerificationFailed", severity="warning", alertstate="firing"'
+CODES = ('code="a", vault="v"', 'code="b", vault="v"', 'code="a", vault="w"')
+CERTIFICATE = 'name="linkerd-identity-issuer", namespace="linkerd", cluster="berlin"'
+ISSUER = f"certmanager_certificate_expiration_timestamp_seconds{{{CERTIFICATE}}}"
+SHOWN: list[tuple[str, dict[str, int], dict[str, int]]] = [
+    (
+        "Disagreements",
+        {f"servicemesh_pki_disagreements{{{UNREADABLE}, {one}}}": 1 for one in PARIS_AND_BERLIN},
+        {"{}": 1},
+    ),
+    (
+        "Disagreements",
+        {f'servicemesh_pki_disagreements{{cluster="berlin", code="{one}", allowed="false"}}': 2 for one in "ab"},
+        {'{cluster="berlin"}': 4},
+    ),
+    (
+        "Disagreements of the last verification",
+        {f"servicemesh_pki_disagreements{{{UNREADABLE}, {one}}}": 1 for one in PARIS_AND_BERLIN},
+        {f"{{{UNREADABLE}}}": 1},
+    ),
+    (
+        "Workload certificates",
+        {f'servicemesh_pki_workload_certificates{{cluster="berlin", {one}}}': 7 for one in PARIS_AND_BERLIN},
+        {'{cluster="berlin"}': 7},
+    ),
+    ("Identity issuer", {ISSUER: 3600}, {'{cluster="berlin"}': 3600}),
+    ("Identity issuer", {ISSUER: 3600, 'issuer_cert_ttl_seconds{cluster="berlin"}': 60}, {'{cluster="berlin"}': 60}),
+    (
+        "Alerts",
+        {f"ALERTS{{{FAILED}, {one}}}": 1 for one in CODES},
+        {f"{{{FAILED}, {one}}}": 1 for one in CODES},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("title", "series", "expected"), SHOWN, ids=[title for title, *dummy in SHOWN])
+def test_panel_shows(title, series, expected, promtool, tmp_path):
+    [query] = [query for panel, query in QUERIES if panel == title]
+    groups = alert_rules.rules()["groups"]
+    records = [rule for group in groups for rule in group["rules"] if "record" in rule]
+    (tmp_path / "records.yml").write_text(yaml.safe_dump({"groups": [{"name": "records", "rules": records}]}))
+    samples = [{"labels": labels, "value": value} for labels, value in expected.items()]
+    content = {
+        "rule_files": ["records.yml"],
+        "tests": [
+            {
+                "input_series": [{"series": name, "values": str(value)} for name, value in series.items()],
+                "promql_expr_test": [
+                    {"expr": query.replace("$cluster", ".+"), "eval_time": "0m", "exp_samples": samples}
+                ],
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(content))
+    done = promtool("test", "rules", str(tmp_path / "test.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_promtool_parses_the_selector_of_the_clusters(promtool):
     [variable] = [one for one in DASHBOARD["templating"]["list"] if one["name"] == "cluster"]
     selector = variable["query"]["query"].removeprefix("label_values(").removesuffix(", cluster)")
