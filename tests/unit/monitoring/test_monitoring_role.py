@@ -141,6 +141,13 @@ def test_pod_monitor_selects_pods_of_one_namespace():
     assert endpoint["relabelings"][1] == {"action": "replace", "targetLabel": "cluster", "replacement": "berlin"}
 
 
+def test_pods_that_ended_are_not_scraped():
+    """They would stay as targets that are down. For PodMonitors, the operator adds the same rule."""
+    dropped = {"action": "drop", "source_labels": ["__meta_kubernetes_pod_phase"], "regex": "Succeeded|Failed"}
+    jobs = alert_rules.evaluate("__monitoring_scrape_jobs")
+    assert [job["job_name"] for job in jobs if dropped not in job["relabel_configs"]] == []
+
+
 def test_config_map_leaves_templates_of_prometheus():
     data = alert_rules.evaluate("__monitoring_config_map")["data"]
     assert "{{ $labels.cluster }}" in data["rules.yml"]
