@@ -106,7 +106,10 @@ def monitor(env: dict[str, str]) -> None:
             while True:
                 verify(folder / "report", env)
                 time.sleep(SETTLE)
-                found = alerts()
+                try:
+                    found = alerts()
+                except OSError as error:
+                    raise LabError(f"Prometheus does not respond: {error}. Read {folder / 'log'}.") from None
                 if found != shown:
                     print("\n".join([time.strftime("%H:%M:%S"), *(found or ["  no alert"])]), flush=True)
                     shown = found
@@ -115,9 +118,11 @@ def monitor(env: dict[str, str]) -> None:
 
 def verify(report: Path, env: dict[str, str]) -> None:
     """Write report.prom. verify.yml fails when there are disagreements, which the alerts show."""
+    file = report / "report.prom"
+    former = file.stat().st_mtime_ns if file.exists() else None
     command = ["ansible-playbook", "playbooks/verify.yml", "-i", INVENTORY, "-e", f"pki_report_dir={report}"]
     done = subprocess.run(command, cwd=SOURCES.parent, env=env, capture_output=True, text=True, check=False)
-    if not (report / "report.prom").exists():
+    if not file.exists() or file.stat().st_mtime_ns == former:
         raise LabError(f"verify.yml wrote no report.prom:\n{done.stdout[-2000:]}")
 
 
