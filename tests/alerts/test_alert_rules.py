@@ -130,6 +130,18 @@ CASES = {
         {ANCHOR: (4e7, None, 4e7), X509.replace('"linkerd"', '"team"'): (4e7, 4e7, 4e7)},
         {"source": "anchor"},
     ),
+    "no anchors of one cluster": Case(
+        "MeshTrustAnchorsUnwatched",
+        {
+            ANCHOR: (4e7, None, 4e7),
+            END: (9e5, 9e5, 9e5),
+            ANCHOR.replace('"c"', '"reported"'): (4e7, 4e7, 4e7),
+            END.replace('"c"', '"reported"'): (9e5, 9e5, 9e5),
+            TTL.replace('"c"', '"exported"'): (9e5, 9e5, 9e5),
+            X509.replace('"c"', '"exported"'): (4e7, 4e7, 4e7),
+        },
+    ),
+    "no anchors of any cluster": Case("MeshTrustAnchorsUnwatched", {ANCHOR: (4e7, None, 4e7), TTL: (9e5, 9e5, 9e5)}),
     "not renewed": Case("MeshIdentityIssuerNotRenewed", {RENEWAL: (3 * HOUR, 0.75 * HOUR, 99 * HOUR)}),
     "not renewed, beside a Certificate of another namespace": Case(
         "MeshIdentityIssuerNotRenewed",
@@ -175,6 +187,15 @@ CASES = {
             END: (99 * HOUR, 49 * HOUR, 49 * HOUR),
             TTL: lambda minute: (99 if minute < 180 else 49) * HOUR - minute * MINUTE,
             TTL.replace('"p"', '"other"'): lambda minute: (99 if minute < 60 else 49) * HOUR - minute * MINUTE,
+        },
+        severity="critical",
+    ),
+    "controller that does not start": Case(
+        "MeshIdentityControllerUnwatched",
+        {
+            TTL: (9e5, None, 9e5),
+            TTL.replace('"c"', '"beside"'): lambda minute: 9e5 if minute < 60 else None,
+            TTL.replace('"c"', '"beside"').replace('"p"', '"replica"'): (9e5, 9e5, 9e5),
         },
         severity="critical",
     ),

@@ -4,8 +4,8 @@
 """Alerts fire for real causes in the mesh, and recover. Needs Prometheus, so `nox -s prometheus` runs this file.
 
 Prometheus has the rules and the scrape jobs that monitoring.yml creates, and report.prom of verify.yml. It reads the
-pods through the API server. MeshIdentityIssuerNotLoaded is tested with promtool only, because the lab's Linkerd is
-older than its metric issuer_cert_ttl_seconds, and nothing else exports that metric.
+pods through the API server. MeshIdentityIssuerNotLoaded and MeshIdentityControllerUnwatched are tested with promtool
+only, because the lab's Linkerd is older than their metric issuer_cert_ttl_seconds, and nothing else exports it.
 """
 
 from __future__ import annotations
