@@ -116,13 +116,18 @@ def monitor(env: dict[str, str]) -> None:
                 time.sleep(INTERVAL)
 
 
+def version(file: Path) -> tuple[int, int] | None:
+    """What changes when the file is replaced; None if there is no file. Two files of one moment have the same time."""
+    return (file.stat().st_ino, file.stat().st_mtime_ns) if file.exists() else None
+
+
 def verify(report: Path, env: dict[str, str]) -> None:
     """Write report.prom. verify.yml fails when there are disagreements, which the alerts show."""
     file = report / "report.prom"
-    former = file.stat().st_mtime_ns if file.exists() else None
+    former = version(file)
     command = ["ansible-playbook", "playbooks/verify.yml", "-i", INVENTORY, "-e", f"pki_report_dir={report}"]
     done = subprocess.run(command, cwd=SOURCES.parent, env=env, capture_output=True, text=True, check=False)
-    if not file.exists() or file.stat().st_mtime_ns == former:
+    if version(file) in (None, former):
         raise LabError(f"verify.yml wrote no report.prom:\n{done.stdout[-2000:]}")
 
 
