@@ -117,7 +117,7 @@ def monitor(env: dict[str, str]) -> None:
 
 
 def version(file: Path) -> tuple[int, int] | None:
-    """What changes when the file is replaced; None if there is no file. Two files of one moment have the same time."""
+    """What changes when the file is replaced; None if there is no file. Two quick writes have the same time."""
     return (file.stat().st_ino, file.stat().st_mtime_ns) if file.exists() else None
 
 
