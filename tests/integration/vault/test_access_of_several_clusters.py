@@ -20,7 +20,8 @@ from support.plays import LOCAL
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ("north", "south", "east", "west")
 MAPS = "/api/v1/namespaces/kube-system/configmaps"
-SECRETS = "/api/v1/namespaces/linkerd/secrets"
+SPACE = "access-of-several-clusters"
+SECRETS = f"/api/v1/namespaces/{SPACE}/secrets"
 READ = "Read the roles of the auth method jwt-east"
 
 
@@ -30,9 +31,10 @@ def play(kubernetes, server, roots, tmp_path):
     root_ca = {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": kubernetes.ca_file.read_text()}}
     path = f"{MAPS}/kube-root-ca.crt?fieldManager=test&force=true"  # another test may have left one
     kubernetes.call("PATCH", path, {"apiVersion": "v1", "kind": "ConfigMap", **root_ca}, "application/apply-patch+yaml")
-    kubernetes.namespace("linkerd")
+    kubernetes.namespace(SPACE)  # without what other tests left of a mesh
     variables = {
-        **LOCAL, "pki_manage": "vault", "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)},
+        **LOCAL, "pki_manage": "vault", "pki_linkerd_namespace": SPACE,
+        "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)},
         "pki_vault": {"url": server.url}, "pki_vault_address": server.url, "pki_vault_server": server.url,
         "pki_vault_mount": roots, "pki_root_issuer_name": "one", "vault_pki_root_minimum_remaining": "",
         "pki_vault_jwt_keys": "static",
@@ -85,7 +87,7 @@ def test_no_cluster_is_changed_and_the_problems_of_all_are_listed(play, server, 
         output = play(*arguments, **clusters)
         assert unchanged(output) == set(clusters), output
         assert "'Vault auth method jwt-north' to pki_take_over" in output, output
-        assert "'Secret linkerd/vault-token' to pki_take_over" in output, output
+        assert f"'Secret {SPACE}/vault-token' to pki_take_over" in output, output
         assert output.count("failed=1") == 2, output
     assert access(server) == before
     assert kubernetes.call("GET", f"{SECRETS}/vault-token")["metadata"]["resourceVersion"] == of_others
