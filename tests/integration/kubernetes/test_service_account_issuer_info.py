@@ -10,22 +10,14 @@ import json
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from forwarder_standin import UNRESPONSIVE
+from support.plays import ROOT_CA, publish_root_ca
 
 from ansible_collections.servicemesh.pki.plugins.modules import service_account_issuer_info
-
-MAPS = "/api/v1/namespaces/kube-system/configmaps"
 
 
 @pytest.fixture
 def ask(kubernetes, forwarder, capsys):
-    config_map = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "kube-root-ca.crt"},
-        "data": {"ca.crt": "the CA"},
-    }
-    apply = f"{MAPS}/kube-root-ca.crt?fieldManager=test&force=true"  # another test may have left one
-    kubernetes.call("PATCH", apply, config_map, "application/apply-patch+yaml")
+    publish_root_ca(kubernetes, "the CA")
 
     def call() -> dict:
         with patch_module_args({"kubeconfig": str(forwarder.kubeconfig)}), pytest.raises(SystemExit):
@@ -33,7 +25,7 @@ def ask(kubernetes, forwarder, capsys):
         return json.loads(capsys.readouterr().out)
 
     yield call
-    kubernetes.call("DELETE", f"{MAPS}/kube-root-ca.crt")
+    kubernetes.call("DELETE", ROOT_CA)
 
 
 def test_issuer_keys_and_ca_certificate(ask, kubernetes):

@@ -15,11 +15,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.plays import LOCAL
+from support.plays import LOCAL, ROOT_CA, publish_root_ca
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ("north", "south", "east", "west")
-MAPS = "/api/v1/namespaces/kube-system/configmaps"
 SPACE = "access-of-several-clusters"
 SECRETS = f"/api/v1/namespaces/{SPACE}/secrets"
 READ = "Read the roles of the auth method jwt-east"
@@ -28,9 +27,7 @@ READ = "Read the roles of the auth method jwt-east"
 @pytest.fixture
 def play(kubernetes, server, roots, tmp_path):
     """A function that runs mesh.yml for clusters with their variables, and returns the output."""
-    root_ca = {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": kubernetes.ca_file.read_text()}}
-    path = f"{MAPS}/kube-root-ca.crt?fieldManager=test&force=true"  # another test may have left one
-    kubernetes.call("PATCH", path, {"apiVersion": "v1", "kind": "ConfigMap", **root_ca}, "application/apply-patch+yaml")
+    publish_root_ca(kubernetes)
     kubernetes.namespace(SPACE)  # without what other tests left of a mesh
     variables = {
         **LOCAL, "pki_manage": "vault", "pki_linkerd_namespace": SPACE,
@@ -49,7 +46,7 @@ def play(kubernetes, server, roots, tmp_path):
         return " ".join(done.stdout.split())
 
     yield run
-    kubernetes.call("DELETE", f"{MAPS}/kube-root-ca.crt")
+    kubernetes.call("DELETE", ROOT_CA)
     for name in NAMES:
         server.client.sys.disable_auth_method(f"jwt-{name}")
         server.client.sys.delete_policy(f"linkerd-identity-issuer-{name}")

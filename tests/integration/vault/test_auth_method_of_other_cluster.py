@@ -10,42 +10,26 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
-from support.plays import LOCAL, role_play
+from support.plays import ROOT_CA, production, publish_root_ca, role_play, runner
 
-ROOT = Path(__file__).resolve().parents[3]
-MAPS = "/api/v1/namespaces/kube-system/configmaps"
 PLAY = role_play("vault_issuer", "{{ part | default('vault') }}")
 
 
 @pytest.fixture
 def play(kubernetes, server, tmp_path):
     """A function that configures Vault for the host `production` and returns the output of a run."""
-    root_ca = {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": kubernetes.ca_file.read_text()}}
-    path = f"{MAPS}/kube-root-ca.crt?fieldManager=test&force=true"  # another test may have left one
-    kubernetes.call("PATCH", path, {"apiVersion": "v1", "kind": "ConfigMap", **root_ca}, "application/apply-patch+yaml")
-    (tmp_path / "play.yml").write_text(PLAY)
-    variables = {
-        **LOCAL, "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)}, "pki_vault": {"url": server.url},
-        "pki_vault_server": server.url, "vault_issuer_kubernetes_host": "https://production:6443",
-        "pki_vault_jwt_keys": "static",
-    }  # fmt: skip
-    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"production": variables}}}))
+    publish_root_ca(kubernetes)
+    start = runner(server, tmp_path, PLAY, production(kubernetes, server))
 
     def run(*arguments: str, **more: object) -> str:
-        command = ["ansible-playbook", "-i", tmp_path / "hosts.json", tmp_path / "play.yml", *arguments]
-        environment = {**os.environ, "VAULT_TOKEN": server.token}
-        done = subprocess.run(
-            [*command, "-e", json.dumps(more)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
-        return " ".join(done.stdout.split())
+        return " ".join(start(*arguments, **more).stdout.split())
 
     yield run
-    kubernetes.call("DELETE", f"{MAPS}/kube-root-ca.crt")
+    kubernetes.call("DELETE", ROOT_CA)
     for name in ("jwt-production", "kubernetes-production", "jwt-Berlin", "kubernetes-Berlin"):
         server.client.sys.disable_auth_method(name)
     for name in ("production", "berlin"):

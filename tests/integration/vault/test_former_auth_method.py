@@ -7,24 +7,18 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
-import os
 import re
-import subprocess
 import urllib.error
-from pathlib import Path
 
 import hvac
 import pytest
-from support.plays import LOCAL, role_play
+from support.plays import ROOT_CA, production, publish_root_ca, role_play, runner
 
-ROOT = Path(__file__).resolve().parents[3]
 SPACE = "former"
 ROLE = "linkerd-identity-issuer-production"
 CORE = f"/api/v1/namespaces/{SPACE}"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 ISSUERS = f"/apis/cert-manager.io/v1/namespaces/{SPACE}/issuers"
-MAP = "/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt"
 OBJECTS = {
     "account": f"{CORE}/serviceaccounts/vault-issuer",
     "role": f"{RBAC}/namespaces/{SPACE}/roles/vault-issuer-token",
@@ -43,26 +37,15 @@ READ = "TASK [servicemesh.pki.vault_issuer : Read "
 def play(kubernetes, server, tmp_path):
     """A function that runs the role for the host `production`, with an issuer that is always Ready."""
     kubernetes.namespace(SPACE)
-    (tmp_path / "play.yml").write_text(role_play("vault_issuer", "main"))
-    variables = {
-        **LOCAL, "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)}, "pki_vault": {"url": server.url},
-        "pki_vault_server": server.url, "vault_issuer_kubernetes_host": "https://production:6443",
-        "pki_vault_jwt_keys": "static", "pki_linkerd_namespace": SPACE,
-    }  # fmt: skip
-    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"production": variables}}}))
+    variables = {**production(kubernetes, server), "pki_linkerd_namespace": SPACE}
+    start = runner(server, tmp_path, role_play("vault_issuer", "main"), variables)
 
     def run(*arguments: str, **more: object) -> str:
-        command = ["ansible-playbook", "-i", tmp_path / "hosts.json", tmp_path / "play.yml", *arguments]
-        environment = {**os.environ, "VAULT_TOKEN": server.token}
-        done = subprocess.run(
-            [*command, "-e", json.dumps(more)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
+        done = start(*arguments, **more)
         assert done.returncode == 0, done.stdout + done.stderr
         return " ".join(done.stdout.split())
 
-    ca = {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": kubernetes.ca_file.read_text()}}
-    apply = {"apiVersion": "v1", "kind": "ConfigMap", **ca}
-    kubernetes.call("PATCH", f"{MAP}?fieldManager=test&force=true", apply, "application/apply-patch+yaml")
+    publish_root_ca(kubernetes)
     with kubernetes.kind("Issuer", "issuers"), kubernetes.kind("ClusterIssuer", "clusterissuers", "Cluster"):
         ready = {"type": "Ready", "status": "True", "observedGeneration": 1000}
         issuer = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "vault"}}
@@ -70,7 +53,7 @@ def play(kubernetes, server, tmp_path):
         yield run
         with contextlib.suppress(urllib.error.HTTPError):  # a test may have removed it
             kubernetes.call("DELETE", f"{ISSUERS}/vault")
-    for path in (MAP, *OBJECTS.values()):
+    for path in (ROOT_CA, *OBJECTS.values()):
         with contextlib.suppress(urllib.error.HTTPError):
             kubernetes.call("DELETE", path)
     for name in ("jwt-production", "kubernetes-production", "approle"):

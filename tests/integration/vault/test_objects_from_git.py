@@ -15,14 +15,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.plays import LOCAL, role_play
+from support.plays import LOCAL, ROOT_CA, publish_root_ca, role_play
 from support.ports import free_port
 from support.running_mesh import running_mesh
 
 ROOT = Path(__file__).resolve().parents[3]
 SPACE = "objects-from-git"
 POLICY = "linkerd-identity-issuer-production"
-MAPS = "/api/v1/namespaces/kube-system/configmaps"
 PLAY = role_play("vault_issuer", "vault")
 
 
@@ -68,8 +67,7 @@ def test_policy_of_an_existing_issuer_is_not_changed_to_another_root(play, serve
     path = f"{roots}/issuer/one/sign-intermediate"
     server.client.sys.create_or_update_policy(POLICY, f'path "{path}" {{\n  capabilities = ["update"]\n}}')
     before = server.client.read(f"sys/policies/acl/{POLICY}")["data"]["policy"]
-    root_ca = {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": kubernetes.ca_file.read_text()}}
-    kubernetes.call("POST", MAPS, root_ca)
+    publish_root_ca(kubernetes)
     vault_only = {"pki_manage": "vault", "pki_vault_jwt_keys": "static"}
     try:
         ok, output = play(tmp_path / "play.yml", **vault_only, pki_root_issuer_name="two")
@@ -79,7 +77,7 @@ def test_policy_of_an_existing_issuer_is_not_changed_to_another_root(play, serve
             ok, output = play(tmp_path / "play.yml", **vault_only, **more)
             assert ok, output
     finally:
-        kubernetes.call("DELETE", f"{MAPS}/kube-root-ca.crt")
+        kubernetes.call("DELETE", ROOT_CA)
         server.client.sys.disable_auth_method("jwt-production")
         server.client.sys.delete_policy(POLICY)
 
