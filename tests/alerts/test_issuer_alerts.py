@@ -10,6 +10,8 @@ import pytest
 HOUR, MINUTE = 3600, 60
 END = "certmanager_certificate_expiration_timestamp_seconds"
 END += '{cluster="c", namespace="linkerd", name="linkerd-identity-issuer"}'
+RENEWAL = END.replace("expiration", "renewal")
+TTL = 'issuer_cert_ttl_seconds{cluster="c", pod="p"}'
 REPORTED = 'servicemesh_pki_certificate_not_after_timestamp_seconds{cluster="c", source="issuer"}'
 VERIFIED = 'servicemesh_pki_cluster_verification_timestamp_seconds{cluster="c"}'
 READY = 'certmanager_issuer_ready_status{cluster="c", namespace="linkerd", name="vault", condition="True"}'
@@ -24,6 +26,19 @@ def constant(value: float):
 def test_report_is_no_reason_for_an_alert_beside_metrics_of_the_cluster(expect):
     series = {REPORTED: constant(5 * HOUR), VERIFIED: constant(0), END: constant(40 * HOUR)}
     expect("MeshIdentityIssuerExpires", series, [60])
+
+
+@pytest.mark.parametrize("source", [END, TTL, REPORTED])
+def test_short_issuer_is_an_alert_only_if_cert_manager_does_not_renew_it(expect, source):
+    """Of a Certificate that others created, for example for 24 hours, to be renewed when 8 hours are left."""
+    left = {"issuer_cert_ttl_seconds": lambda minute: 24 * HOUR - minute * MINUTE}
+    series = {
+        source: left.get(source.partition("{")[0], constant(24 * HOUR)),
+        RENEWAL: constant(16 * HOUR),
+        VERIFIED: lambda minute: minute * MINUTE,
+    }
+    expect("MeshIdentityIssuerExpires", series, [13 * 60, 16 * 60 + 5])
+    expect("MeshIdentityIssuerExpires", series, [16 * 60 + 20], {"cluster": "c", "severity": "critical"})
 
 
 def test_issuer_that_was_in_order_in_an_old_report_is_no_alert(expect):
