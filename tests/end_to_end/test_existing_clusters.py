@@ -89,7 +89,7 @@ def shared(in_use):
     """Only cert-manager and trust-manager of others are left, and site.yml has installed Linkerd beside them."""
     in_use.remove_linkerd_of_its_cli()
     until(lambda: in_use.execute("kubectl", "get", "namespace", "linkerd").returncode != 0)
-    in_use.replace_gateway_api()
+    in_use.mark_gateway_api("v9.9.9", "experimental")
     before = in_use.settled()
     run = in_use.play("playbooks/site.yml")
     assert run.rc == 0, run.output[-4000:]
@@ -122,6 +122,22 @@ def test_shared_managers_are_used_as_they_are(shared):
     assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
     verified = shared.play("playbooks/verify.yml")
     assert verified.rc == 0, verified.output[-4000:]
+
+
+def test_gateway_api_is_upgraded_on_request_and_never_downgraded(shared):
+    requested = {"linkerd_gateway_api_upgrade": True}
+    for channel, code in (("experimental", "gateway_api_channel"), ("standard", "gateway_api_downgrade")):
+        shared.mark_gateway_api("v9.9.9", channel)
+        before = shared.gateway_api()
+        run = shared.play("playbooks/site.yml", variables=requested)
+        assert (run.rc != 0, run.changed, codes(run)) == (True, 0, [code]), run.output[-4000:]
+        assert shared.gateway_api() == before
+    shared.mark_gateway_api("v1.1.1", "standard")
+    run = shared.play("playbooks/site.yml", variables=requested)
+    assert run.rc == 0 and run.changed, run.output[-4000:]
+    assert {version for version, dummy in shared.gateway_api().values()} == {shared.parts["versions"]["gateway-api"]}
+    again = shared.play("playbooks/site.yml", variables=requested)
+    assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
 
 
 def test_a_takeover_keeps_values_and_shows_first_what_changes(shared):

@@ -122,13 +122,19 @@ class Existing(Company):
         )
         until(lambda: self.data("configmap", "team-x", "ca.pem", "team-x"))
 
-    def replace_gateway_api(self) -> None:
-        """As if others had installed a later version, from the experimental channel."""
-        found = self.get("customresourcedefinitions")["items"]
-        names = [one["metadata"]["name"] for one in found if one["spec"]["group"] == GATEWAY_API]
-        assert names
-        marks = (f"{GATEWAY_API}/bundle-version=v9.9.9", f"{GATEWAY_API}/channel=experimental")
-        self.kubectl("annotate", "--overwrite", "customresourcedefinition", *names, *marks)
+    def mark_gateway_api(self, version: str, channel: str) -> None:
+        """As if others had installed this version, from this channel. The content stays the same."""
+        marks = (f"{GATEWAY_API}/bundle-version={version}", f"{GATEWAY_API}/channel={channel}")
+        self.kubectl("annotate", "--overwrite", "customresourcedefinition", *self.gateway_api(), *marks)
+
+    def gateway_api(self) -> dict[str, tuple[str, str]]:
+        """The CRDs of the Gateway API, with the version of the Gateway API and of the object."""
+        found = [one for one in self.get("customresourcedefinitions")["items"] if one["spec"]["group"] == GATEWAY_API]
+        assert found
+        return {
+            meta["name"]: (meta["annotations"][f"{GATEWAY_API}/bundle-version"], meta["resourceVersion"])
+            for meta in (one["metadata"] for one in found)
+        }
 
     def make_identity(self) -> dict[str, str]:
         """A trust anchor and an issuer, as the guides of Linkerd make them."""
