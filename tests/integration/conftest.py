@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +15,33 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import kubernetes_server
 
+CUSTOM_RESOURCES = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+KINDS = ("Certificate", "CertificateRequest", "Issuer", "ClusterIssuer")
+
 
 @pytest.fixture(scope="session")
 def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kubernetes_server.Kubernetes]:
     yield from kubernetes_server.start(tmp_path_factory.mktemp("kubernetes"))
+
+
+@pytest.fixture(scope="session")
+def kinds(kubernetes: kubernetes_server.Kubernetes) -> kubernetes_server.Kubernetes:
+    """The API server with cert-manager's kinds, without their validation. They stay, so each test deletes its objects.
+
+    As in cert-manager, only a request to the subresource `status` can write the status.
+    """
+    for kind in KINDS:
+        kubernetes.call("POST", CUSTOM_RESOURCES, kubernetes_server.custom_resource(kind))
+    deadline = time.monotonic() + 300
+    for kind in KINDS:
+        while True:
+            try:
+                kubernetes.call("GET", f"/apis/cert-manager.io/v1/{kind.lower()}s")
+                break
+            except OSError:
+                assert time.monotonic() < deadline, f"the API server does not serve {kind}"
+                time.sleep(0.1)
+    return kubernetes
 
 
 @pytest.fixture(autouse=True)

@@ -33,6 +33,25 @@ def built(part: Part, name: str) -> Path:
     return program
 
 
+def custom_resource(kind: str, group: str = "cert-manager.io") -> dict[str, object]:
+    """A CustomResourceDefinition that accepts any specification and status."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = {"type": "object", "properties": {"spec": anything, "status": anything}}
+    version = {"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}}
+    names = {"kind": kind, "plural": f"{kind.lower()}s", "singular": kind.lower()}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{names['plural']}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Cluster" if kind == "ClusterIssuer" else "Namespaced",
+            "names": names,
+            "versions": [{**version, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+
+
 class Kubernetes:
     """The API over plain HTTP, so that the tests do not use the code that they test."""
 
@@ -59,34 +78,6 @@ class Kubernetes:
         except urllib.error.HTTPError as refusal:
             if refusal.code != 409:
                 raise
-
-    @contextlib.contextmanager
-    def kind(self, kind: str, plural: str, scope: str = "Namespaced") -> Iterator[None]:
-        """A kind of cert-manager without validation, unless another test has created it."""
-        path, name = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", f"{plural}.cert-manager.io"
-        schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-        version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-        names = {"kind": kind, "plural": plural, "singular": kind.lower()}
-        spec = {"group": "cert-manager.io", "scope": scope, "names": names, "versions": [version]}
-        definition = {"kind": "CustomResourceDefinition", "metadata": {"name": name}, "spec": spec}
-        try:
-            self.call("POST", path, {"apiVersion": "apiextensions.k8s.io/v1", **definition})
-        except urllib.error.HTTPError as refusal:
-            assert refusal.code == 409
-            yield
-            return
-        for dummy in range(600):
-            try:
-                self.call("GET", f"/apis/cert-manager.io/v1/{plural}")
-                break
-            except urllib.error.HTTPError:
-                time.sleep(0.1)
-        yield
-        self.call("DELETE", f"{path}/{name}")
-        with contextlib.suppress(urllib.error.HTTPError):  # until it does not exist any more
-            for dummy in range(600):
-                self.call("GET", f"{path}/{name}")
-                time.sleep(0.1)
 
     def token(self, account: str, audience: str) -> str:
         """A token of a service account of the namespace default, which is created if it does not exist."""

@@ -14,8 +14,7 @@ from contextlib import redirect_stdout, suppress
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from conftest import crd
-from kubernetes_server import TOKEN
+from kubernetes_server import TOKEN, custom_resource
 
 from ansible_collections.servicemesh.pki.plugins.modules import mesh_prerequisites_info as module
 
@@ -54,11 +53,8 @@ def api(kubernetes):
     for revision in (9, 10):
         kubernetes.call("POST", f"{CORE}/secrets", stored("tm", revision, {"replicaCount": revision, "apiToken": "t"}))
     kubernetes.call("POST", f"/apis/apps/v1/namespaces/{SPACE}/deployments", deployment())
-    for kind, plural in (("Server", "servers"), ("MeshTLSAuthentication", "meshtlsauthentications")):
-        made = crd(kind, plural)
-        made["metadata"] = {"name": f"{plural}.policy.linkerd.io"}
-        made["spec"]["group"] = "policy.linkerd.io"
-        kubernetes.call("POST", KINDS, made)
+    for kind in ("Server", "MeshTLSAuthentication"):
+        kubernetes.call("POST", KINDS, custom_resource(kind, "policy.linkerd.io"))
     server = {"apiVersion": "policy.linkerd.io/v1", "kind": "Server", "metadata": {"name": "own"}}
     path = f"/apis/policy.linkerd.io/v1/namespaces/{SPACE}/servers"
     for dummy in range(300):

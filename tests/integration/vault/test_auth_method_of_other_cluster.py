@@ -240,16 +240,16 @@ COMPANY = {"pki_vault_server": "https://company-vault.test:8200"}
 
 
 @pytest.fixture
-def issuer(kubernetes):
+def issuer(kinds):
     """A function that creates a ClusterIssuer of Vault, as this or another inventory has done in this cluster."""
 
     def create(name: str, server: str = COMPANY["pki_vault_server"], **auth: object) -> None:
         vault = {"server": server, "path": "pki/issuer/root/sign-intermediate", "auth": auth}
         given = {"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": {"name": name}}
-        kubernetes.call("POST", ISSUERS, {**given, "spec": {"vault": vault}})
+        kinds.call("POST", ISSUERS, {**given, "spec": {"vault": vault}})
 
-    with kubernetes.kind("ClusterIssuer", "clusterissuers", "Cluster"):
-        yield create
+    yield create
+    kinds.call("DELETE", ISSUERS)  # all of them
 
 
 def mount_path(method: str) -> dict:

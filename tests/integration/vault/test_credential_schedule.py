@@ -35,15 +35,8 @@ PLAY = """
 AGE = 15  # seconds, after which the second run must replace a credential of 767 hours
 
 
-@pytest.fixture(scope="module")
-def issuers(kubernetes):
-    """The kind Issuer without validation."""
-    with kubernetes.kind("Issuer", "issuers"):
-        yield
-
-
 @pytest.fixture
-def schedule(kubernetes, issuers, server, tmp_path, request):
+def schedule(kubernetes, kinds, server, tmp_path, request):
     """A function that runs the role with a token of Vault."""
     (tmp_path / "play.yml").write_text(PLAY)
     variables = {

@@ -34,8 +34,9 @@ READ = "TASK [servicemesh.pki.vault_issuer : Read "
 
 
 @pytest.fixture
-def play(kubernetes, server, tmp_path):
+def play(kinds, server, tmp_path):
     """A function that runs the role for the host `production`, with an issuer that is always Ready."""
+    kubernetes = kinds
     kubernetes.namespace(SPACE)
     variables = {**production(kubernetes, server), "pki_linkerd_namespace": SPACE}
     start = runner(server, tmp_path, role_play("vault_issuer", "main"), variables)
@@ -46,15 +47,13 @@ def play(kubernetes, server, tmp_path):
         return " ".join(done.stdout.split())
 
     publish_root_ca(kubernetes)
-    with kubernetes.kind("Issuer", "issuers"), kubernetes.kind("ClusterIssuer", "clusterissuers", "Cluster"):
-        ready = {"type": "Ready", "status": "True", "observedGeneration": 1000}
-        issuer = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "vault"}}
-        kubernetes.call("POST", ISSUERS, {**issuer, "status": {"conditions": [ready]}})
-        yield run
+    issuer = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "vault"}}
+    kubernetes.call("POST", ISSUERS, issuer)
+    ready = {"type": "Ready", "status": "True", "observedGeneration": 1000}
+    kubernetes.status(f"{ISSUERS}/vault", {"conditions": [ready]})
+    yield run
+    for path in (f"{ISSUERS}/vault", ROOT_CA, *OBJECTS.values()):
         with contextlib.suppress(urllib.error.HTTPError):  # a test may have removed it
-            kubernetes.call("DELETE", f"{ISSUERS}/vault")
-    for path in (ROOT_CA, *OBJECTS.values()):
-        with contextlib.suppress(urllib.error.HTTPError):
             kubernetes.call("DELETE", path)
     for name in ("jwt-production", "kubernetes-production", "approle"):
         server.client.sys.disable_auth_method(name)

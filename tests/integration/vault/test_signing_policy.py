@@ -107,18 +107,17 @@ def test_validity_of_the_certificate_can_be_set(sign, duration, sent):
 
 
 @pytest.fixture
-def certificate(kubernetes):
+def certificate(kinds):
     """A function that creates or changes the Certificate of the identity issuer."""
     name = "/apis/cert-manager.io/v1/namespaces/default/certificates/linkerd-identity-issuer"
 
     def apply(duration: str) -> None:
         kind = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "spec": {"duration": duration}}
         path = f"{name}?fieldManager=test&force=true"
-        kubernetes.call("PATCH", path, {**kind, "metadata": {"name": "linkerd-identity-issuer"}}, APPLY)
+        kinds.call("PATCH", path, {**kind, "metadata": {"name": "linkerd-identity-issuer"}}, APPLY)
 
-    with kubernetes.kind("Certificate", "certificates"):
-        yield apply
-        kubernetes.call("DELETE", name)
+    yield apply
+    kinds.call("DELETE", name)
 
 
 def test_the_present_certificate_can_be_renewed_until_it_has_the_new_validity(sign, certificate):
