@@ -113,6 +113,9 @@ CASES = {
         SIGNED,
         "critical",
     ),
+    "intermediate has expired": Case(
+        "MeshIntermediateExpires", {INTERMEDIATE: remaining((400, -3, 400))}, SIGNED, "critical"
+    ),
     "anchors differ": Case(
         "MeshTrustAnchorsDiffer", {disagreement("clusters_differ", 'vault="v"'): (0, 1, 0)}, BY_VAULT, "critical"
     ),
@@ -317,6 +320,7 @@ def test_summary_names_what_the_labels_do(name, promtool, rules_file, tmp_path):
     texts = annotations(case, promtool, rules_file, tmp_path)
     labels = {label: NAMES.get(label, value) if len(value) == 1 else value for label, value in case.labels.items()}
     assert [label for label in (*NAMES, "code") if labels.get(label, "") not in texts["summary"]] == []
+    assert ("has expired" in texts["summary"]) == name.endswith("has expired")
     assert ("another team" in texts["description"]) == (labels.get("object") in OF_ANY_TEAM)
 
 

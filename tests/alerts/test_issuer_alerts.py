@@ -46,6 +46,11 @@ def test_issuer_that_was_in_order_in_an_old_report_is_no_alert(expect):
     expect("MeshIdentityIssuerExpires", {REPORTED: constant(17 * HOUR), VERIFIED: constant(0)}, [60, 6 * 60, 20 * 60])
 
 
+def test_issuer_that_was_renewed_since_the_report_is_no_alert(expect):
+    overdue = 'servicemesh_pki_disagreements{cluster="c", code="renewal_overdue", allowed="false"}'
+    expect("MeshIdentityIssuerNotRenewed", {overdue: constant(1), RENEWAL: constant(40 * HOUR)}, [60, 6 * 60])
+
+
 def test_report_shows_when_the_issuer_expires(expect):
     """A central Prometheus that reads report.prom only."""
     expect("MeshIdentityIssuerUnwatched", {REPORTED: constant(99 * HOUR)}, [90, 180])
