@@ -260,7 +260,7 @@ def test_another_issuer_signs_the_identity_issuer(mesh, kind):
     variables = {**CERTIFICATES, **named, "linkerd_trust_anchors": anchors, "pki_take_over": FROM_GIT}
     with standin_issuer(mesh, root) as issuer:
         run = mesh.play("playbooks/site.yml", "--tags", "linkerd", variables=variables)
-        assert run.rc == 0, run.output[-4000:]
+        assert run.rc == 0, f"{issuer.signed} {issuer.errors[-3:]} {run.output[-4000:]}"
         until(lambda: root.issued(mesh.issuer()))
         again = mesh.play("playbooks/site.yml", "--tags", "linkerd", variables=variables)
         assert (again.rc, again.changed) == (0, 0), again.output[-4000:]

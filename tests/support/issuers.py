@@ -57,15 +57,18 @@ class StandInIssuer:
     def __init__(self, mesh: Mesh, root: RootCA) -> None:
         self.mesh, self.root, self.stopped = mesh, root, threading.Event()
         self.signed: list[str] = []
+        self.errors: list[str] = []
 
     def run(self) -> None:
         while not self.stopped.wait(1):
-            with contextlib.suppress(AssertionError, json.JSONDecodeError):
+            try:
                 for request in self.mesh.get("certificaterequests.cert-manager.io", "-A")["items"]:
                     # A request that nothing has handled yet has no status.
                     is_signed = "certificate" in request.get("status", {})
                     if request["spec"]["issuerRef"].get("group") == GROUP and not is_signed:
                         self.answer(request)
+            except Exception as exc:  # tried again: cert-manager may have changed the request
+                self.errors.append(repr(exc))
 
     def answer(self, request: dict) -> None:
         meta = request["metadata"]
