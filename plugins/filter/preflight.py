@@ -8,7 +8,13 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import collections, evaluate, removal, result
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import (
+    collections,
+    evaluate,
+    removal,
+    result,
+    vault_access,
+)
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import vault as vault_checks
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.filter_input import (
     readable,
@@ -31,6 +37,11 @@ def preflight(
 def preflight_vault(vault: dict[str, Any], name: str) -> list[dict[str, Any]]:
     with readable("preflight_vault", "what the role vault_pki publishes"):
         return vault_checks.problems(name, vault)
+
+
+def preflight_vault_access(found: dict[str, Any], requested: dict[str, Any]) -> dict[str, Any]:
+    with readable("preflight_vault_access", "what the role vault_issuer has read, and what it was asked for"):
+        return vault_access.decide(found, requested)
 
 
 def preflight_problem(message: str, code: str, cluster: str) -> dict[str, Any]:
@@ -76,5 +87,6 @@ class FilterModule:
             "preflight_message": preflight_message,
             "preflight_problem": preflight_problem,
             "preflight_vault": preflight_vault,
+            "preflight_vault_access": preflight_vault_access,
             "removal_plan": removal_plan,
         }

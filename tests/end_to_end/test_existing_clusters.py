@@ -241,8 +241,9 @@ def test_no_cluster_is_changed_if_others_use_the_access_of_one(shared, second, n
     for arguments in (("--check", "--diff"), ()):
         run = shared.play("playbooks/site.yml", "-i", str(hosts), *arguments, variables=variables)
         assert (run.rc != 0, run.changed) == (True, 0), run.output[-4000:]
-        for name in names_of_others:
-            assert f"'Vault auth method jwt-{name}' to pki_take_over" in run.flat, run.output[-4000:]
+        for host, given in of_each.items():
+            expected = f"[auth_method_of_other_cluster] {host}: The auth method jwt-{given['vault_issuer_cluster']}"
+            assert expected in run.flat, run.output[-4000:]
     assert state() == before
 
 

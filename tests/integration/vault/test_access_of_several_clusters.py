@@ -83,8 +83,8 @@ def test_no_cluster_is_changed_and_the_problems_of_all_are_listed(play, server, 
     for arguments in ((), ("--check",), ("--tags", "vault_issuer")):
         output = play(*arguments, **clusters)
         assert unchanged(output) == set(clusters), output
-        assert "'Vault auth method jwt-north' to pki_take_over" in output, output
-        assert f"'Secret {SPACE}/vault-token' to pki_take_over" in output, output
+        assert "[auth_method_of_other_cluster]" in output and "'Vault auth method jwt-north'" in output, output
+        assert "[credential_unmanaged]" in output and f"'Secret {SPACE}/vault-token'" in output, output
         assert output.count("failed=1") == 2, output
     assert access(server) == before
     assert kubernetes.call("GET", f"{SECRETS}/vault-token")["metadata"]["resourceVersion"] == of_others
@@ -95,7 +95,7 @@ def test_two_clusters_of_a_run_do_not_share_an_auth_method(play, server):
     before = access(server)
     output = play(east={}, west={"vault_issuer_cluster": "east"})
     assert unchanged(output) == {"east", "west"} and output.count("failed=1") == 2, output
-    assert "east and west" in output and "Set vault_issuer_cluster" in output, output
+    assert "[auth_method_of_two_clusters]" in output and "east and west" in output, output
     assert access(server) == before
 
 

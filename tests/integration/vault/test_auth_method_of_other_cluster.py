@@ -17,6 +17,7 @@ import pytest
 from support.plays import ROOT_CA, production, publish_root_ca, role_play, runner
 
 PLAY = role_play("vault_issuer", "{{ part | default('vault') }}")
+OTHER_CLUSTER = "[auth_method_of_other_cluster] production:"
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_access_of_another_cluster_with_the_same_name_is_not_changed(play, serve
     for arguments in (("--check",), ()):
         output = play(*arguments, **changed)
         assert "failed=1" in output and "changed=0" in output, output
-        assert f"'Vault auth method {method}'" in output
+        assert f"{OTHER_CLUSTER} The auth method {method}" in output
         assert next(iter(other.values())) in output
     assert access(server, method) == before
     assert "failed=0" in play(**changed, pki_take_over=[f"Vault auth method {method}"])
@@ -101,7 +102,7 @@ def test_removal_leaves_the_access_and_the_token_of_others(play, server, kuberne
     assert "failed=0" in play()
     server.client.write_data("auth/jwt-production/config", data=of_another_cluster("jwt", kubernetes, tmp_path))
     output = play(**absent)
-    assert "failed=1" in output and "'Vault auth method jwt-production'" in output, output
+    assert "failed=1" in output and f"{OTHER_CLUSTER} The auth method jwt-production" in output, output
     assert all(access(server, "jwt-production"))
     output = play(**absent, pki_take_over=["Vault auth method jwt-production"])
     assert "failed=0" in output and not any(access(server, "jwt-production")[1:]), output
@@ -172,7 +173,7 @@ def test_unsuitable_auth_method_of_other_applications_is_not_changed(play, serve
     for arguments in (("--check",), ()):
         output = play(*arguments, **changed)
         assert "failed=1" in output and "changed=0" in output, output
-        assert f"'Vault auth method {method}'" in output and "theirs" in output, output
+        assert "[auth_method_in_use]" in output and method in output and "theirs" in output, output
     assert access(server, method) == before
     assert "failed=0" in play(**changed, pki_take_over=[f"Vault auth method {method}"])
     assert access(server, method)[0] != before[0]
@@ -203,7 +204,7 @@ def test_auth_method_for_any_issuer_is_not_changed(play, server, kubernetes):
     before = access(server, "jwt-production")
     for more in ({}, ABSENT):
         output = play(**more)
-        assert "failed=1" in output and "'Vault auth method jwt-production'" in output, output
+        assert "failed=1" in output and f"{OTHER_CLUSTER} The auth method jwt-production" in output, output
         assert "bound_issuer" in output
     assert access(server, "jwt-production") == before
 
@@ -216,7 +217,7 @@ def test_removal_leaves_the_keys_of_another_cluster_with_the_same_issuer(play, s
     server.client.write_data("auth/jwt-production/config", data=data)
     before = access(server, "jwt-production")
     output = play(**ABSENT)
-    assert "failed=1" in output and "'Vault auth method jwt-production'" in output, output
+    assert "failed=1" in output and f"{OTHER_CLUSTER} The auth method jwt-production" in output, output
     assert access(server, "jwt-production") == before
     assert "failed=0" in play(**ABSENT, pki_take_over=["Vault auth method jwt-production"])
 
@@ -270,7 +271,7 @@ def test_keys_of_another_cluster_with_the_same_issuer_are_not_replaced(play, ser
     for arguments in (("--check",), ()):
         output = play(*arguments, **changed)
         assert "failed=1" in output and "changed=0" in output, output
-        assert "Set vault_issuer_cluster" in output and "'Vault auth method jwt-production' to pki_take_over" in output
+        assert f"{OTHER_CLUSTER} The auth method jwt-production" in output, output
     assert access(server, "jwt-production") == before
     issuer("vault", **mount_path("jwt-production"))
     assert "failed=0" in play(**changed)
@@ -317,7 +318,7 @@ def test_policy_of_another_cluster_with_the_same_name_is_not_changed(play, serve
     for arguments in (("--check",), ()):
         output = play(*arguments, **token)
         assert "failed=1" in output and "changed=0" in output, output
-        assert "Set vault_issuer_cluster" in output and f"'Vault policy {name}' to pki_take_over" in output, output
+        assert "[policy_in_use]" in output and f"'Vault policy {name}'" in output, output
     assert access(server, "none")[2]["policy"] == theirs
     if permission == "pki_take_over":
         token["pki_take_over"] = [f"Vault policy {name}"]
