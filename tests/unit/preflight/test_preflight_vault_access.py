@@ -28,7 +28,7 @@ def issuers(path: str = "/v1/auth/jwt-berlin", server: str = SERVER + "/") -> li
 
 
 def decide(auth: str = "jwt", requested: dict | None = None, **found: object) -> dict:
-    """The decisions for the cluster berlin. From nothing, unless `found` says what the role has read."""
+    """The decisions for the cluster berlin. From nothing, unless `found` is what the role has read."""
     read = {
         "roles": [], "config": {}, "tokens": TOKENS, "keys": {}, "issuers": [], "policy_before": "",
         "policy_differs": True, "credential": {}, "credential_owner": {}, **found,
