@@ -250,14 +250,16 @@ def is_valid(mesh, name: str, value: str) -> bool:
     return mesh.vault("POST", path, {key: value}, mesh.token)[0] == 200
 
 
-@pytest.fixture(scope="module")
-def credentials():
-    """The token and the secret ID that were in the cluster, by the name of the Secret."""
-    return {}
+def test_each_auth_method_issues_identity_issuer(mesh):
+    """One after another, because each run removes what the former method needed."""
+    credentials: dict[str, str] = {}  # the token and the secret ID that were in the cluster, by the name of the Secret
+    for method in ("kubernetes", "approle", "token", "jwt"):
+        use_auth_method(mesh, method, credentials)
+    assert set(credentials) == {"vault-token", "vault-secret-id"}
+    assert_not_printed(mesh, credentials)
 
 
-@pytest.mark.parametrize("method", ["kubernetes", "approle", "token", "jwt"])
-def test_auth_method_issues_identity_issuer(mesh, credentials, method):
+def use_auth_method(mesh, method: str, credentials: dict[str, str]) -> None:
     variables = {"pki_vault_auth": method}
     former = {name: value for name, value in credentials.items() if is_valid(mesh, name, value)}
     before = access(mesh)
@@ -282,6 +284,14 @@ def test_auth_method_issues_identity_issuer(mesh, credentials, method):
     assert openssl_verifies(mesh, reissue(mesh))
     expires = re.search(r"linkerd/vault-(?:token|secret-id) expires at \S", run.flat)
     assert bool(expires) == (method in ("approle", "token"))
+
+
+def assert_not_printed(mesh, secrets: dict[str, str]) -> None:
+    printed = "".join(run.output for run in mesh.runs)
+    for name, value in secrets.items():
+        assert len(value) > 20, name
+        assert value not in printed, name
+        assert base64.b64encode(value.encode()).decode() not in printed, name
 
 
 def test_linkerd_loads_renewed_issuer(mesh):
@@ -418,15 +428,10 @@ def test_root_rotation_in_three_runs(mesh):
         assert openssl_verifies(mesh, secret(mesh, "linkerd-identity-issuer", "tls.crt"), min(number, 2))
 
 
-def test_no_run_printed_a_secret(mesh, credentials):
+def test_no_run_printed_a_secret(mesh):
     key = secret(mesh, "linkerd-identity-issuer", "tls.key").splitlines()[1]
-    assert set(credentials) == {"vault-token", "vault-secret-id"}
-    secrets = {"login token": mesh.token, "issuer key": key, **credentials}
+    assert_not_printed(mesh, {"login token": mesh.token, "issuer key": key})
     printed = "".join(run.output for run in mesh.runs)
-    for name, value in secrets.items():
-        assert len(value) > 20, name
-        assert value not in printed, name
-        assert base64.b64encode(value.encode()).decode() not in printed, name
     assert "PRIVATE KEY" not in printed
     assert not re.search(r"validate_certs.{0,6}false", printed, re.IGNORECASE)
 
