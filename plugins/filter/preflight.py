@@ -40,7 +40,7 @@ def preflight_vault(vault: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def preflight_vault_access(found: dict[str, Any], requested: dict[str, Any]) -> dict[str, Any]:
-    with readable("preflight_vault_access", "what the role vault_issuer has read, and what it was asked for"):
+    with readable("preflight_vault_access", "what the role vault_issuer has read, and what was requested"):
         return vault_access.decide(found, requested)
 
 

@@ -14,6 +14,20 @@ from collections.abc import Iterator
 from support.mesh import Mesh
 
 GROUP = "issuers.standin.example"
+# cert-manager refuses the approval of a request whose issuer has no such kind.
+KIND = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": f"standinissuers.{GROUP}"},
+    "spec": {
+        "group": GROUP,
+        "scope": "Namespaced",
+        "names": {"kind": "StandInIssuer", "plural": "standinissuers", "singular": "standinissuer"},
+        "versions": [
+            {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+        ],
+    },
+}
 IDENTITY = "identity.linkerd.cluster.local"
 EXTENSIONS = f"""basicConstraints=critical,CA:TRUE,pathlen:0
 keyUsage=critical,keyCertSign,cRLSign
@@ -95,6 +109,7 @@ def condition(kind: str, reason: str) -> dict:
 
 @contextlib.contextmanager
 def standin_issuer(mesh: Mesh, root: RootCA) -> Iterator[StandInIssuer]:
+    mesh.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(KIND))
     issuer = StandInIssuer(mesh, root)
     thread = threading.Thread(target=issuer.run, daemon=True)
     thread.start()
