@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -95,8 +95,13 @@ def batches(kubernetes, tmp_path, request):
     return Batches(kubernetes, tmp_path, request.node.name.replace("_", "-")[:60].strip("-"))
 
 
+@pytest.fixture
+def control_plane(kubernetes, batches):
+    return Batches(kubernetes, batches.folder, f"{batches.namespace[:50]}-linkerd")
+
+
 @contextlib.contextmanager
-def injector(batches: Batches, anchor: str) -> Iterator[None]:
+def injector(batches: Batches, anchor: str, is_ready: Callable[[], bool] = lambda: True) -> Iterator[None]:
     """A webhook that adds a proxy with a trust anchor to new pods of the namespace, as Linkerd's injector does."""
     environment = [{"name": "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS", "value": anchor}]
     proxy = {"name": "linkerd-proxy", "image": "none", "env": environment}
@@ -107,7 +112,7 @@ def injector(batches: Batches, anchor: str) -> Iterator[None]:
             review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             answer = {"uid": review["request"]["uid"], "allowed": True, "patchType": "JSONPatch"}
             review["response"] = {**answer, "patch": base64.b64encode(patch).decode()}
-            self.send_response(200)
+            self.send_response(200 if is_ready() else 503)
             self.send_header("Content-Type", "application/json")
             self.end_headers()
             self.wfile.write(json.dumps(review).encode())
@@ -232,6 +237,31 @@ def test_budget_is_read_before_each_batch(batches):
     later.join()
     assert succeeded, output
     assert batches.restarted() == {"web"}
+
+
+def restart_injector_first(batches: Batches, control_plane: Batches, recovers: bool) -> tuple[bool, str]:
+    """Restart an injector and a workload. The injector does not respond before its own restart."""
+    batches.workload("web", "2")
+    control_plane.workload("linkerd-proxy-injector", "2")
+    pods = [f"{batches.namespace}/web-0", f"{control_plane.namespace}/linkerd-proxy-injector-0"]
+    step = {"anchors": [TRUST_ANCHOR.pem], "namespaces": [control_plane.namespace, batches.namespace]}
+    variables = {"rotation_pods": pods, "rotation_namespace": control_plane.namespace, "rotation_step": step}
+    with injector(batches, TRUST_ANCHOR.pem, lambda: recovers and bool(control_plane.restarted())):
+        return batches.run("workloads", **variables, rotation_injection_attempts=1)
+
+
+def test_injector_whose_certificate_has_expired(batches, control_plane):
+    """Below an expired root, a pod of the injector that starts never becomes ready."""
+    succeeded, output = restart_injector_first(batches, control_plane, recovers=True)
+    assert succeeded, output
+    assert (control_plane.restarted(), batches.restarted()) == ({"linkerd-proxy-injector"}, {"web"})
+    assert "Batch 2 of 2" in output and "1 of 2 pods have restarted" in output
+
+
+def test_injector_that_does_not_recover(batches, control_plane):
+    succeeded, output = restart_injector_first(batches, control_plane, recovers=False)
+    assert not succeeded and "rotation_probe_namespace" in output, output
+    assert (control_plane.restarted(), batches.restarted()) == ({"linkerd-proxy-injector"}, set())
 
 
 def test_injector_that_serves_other_anchors_stops_a_restart(batches):
