@@ -193,10 +193,12 @@ def test_nor_with_a_chart_of_a_repository_that_was_added_to_helm(release):
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(release.folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        add_repository(release, f"http://127.0.0.1:{server.server_port}")
-        plugin(release, "diff", 'command: "echo always"\n')
-        assert (release.role(), release.role("main", "--check"), release.role()) == (1, 0, 0)
-        server.shutdown()
+        try:
+            add_repository(release, f"http://127.0.0.1:{server.server_port}")
+            plugin(release, "diff", 'command: "echo always"\n')
+            assert (release.role(), release.role("main", "--check"), release.role()) == (1, 0, 0)
+        finally:
+            server.shutdown()
 
 
 def test_a_repository_whose_protocol_comes_from_a_plugin(release):
