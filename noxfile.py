@@ -192,13 +192,14 @@ def coverage(session: nox.Session) -> None:
     build_programs(session)
     session.run("coverage", "erase")
     pytest = ("coverage", "run", "-m", "pytest", *session.posargs)
-    log = Path(session.create_tmp()) / "vault.log"
-    try:
-        with log.open("w") as output, ThreadPoolExecutor() as pool:
-            vault = pool.submit(session.run, *pytest, "tests/integration/vault", stdout=output)
-            session.run(*pytest, "tests/unit", "tests/integration/kubernetes", "tests/integration/report")
-    finally:
-        print(log.read_text())
+    with tempfile.TemporaryFile("w+") as output:  # create_tmp would change TMPDIR to a path too long for sockets
+        try:
+            with ThreadPoolExecutor() as pool:
+                vault = pool.submit(session.run, *pytest, "tests/integration/vault", stdout=output)
+                session.run(*pytest, "tests/unit", "tests/integration/kubernetes", "tests/integration/report")
+        finally:
+            output.seek(0)
+            print(output.read())
     vault.result()
     session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
     session.run("coverage", "json", "-q", "-o", str(Path(session.create_tmp()) / "coverage.json"))
