@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +13,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import kubernetes_server
+from support.custom_resources import custom_resource
 
-CUSTOM_RESOURCES = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 KINDS = ("Certificate", "CertificateRequest", "Issuer", "ClusterIssuer")
 
 
@@ -31,16 +30,7 @@ def kinds(kubernetes: kubernetes_server.Kubernetes) -> kubernetes_server.Kuberne
     As in cert-manager, only a request to the subresource `status` can write the status.
     """
     for kind in KINDS:
-        kubernetes.call("POST", CUSTOM_RESOURCES, kubernetes_server.custom_resource(kind))
-    deadline = time.monotonic() + 300
-    for kind in KINDS:
-        while True:
-            try:
-                kubernetes.call("GET", f"/apis/cert-manager.io/v1/{kind.lower()}s")
-                break
-            except OSError:
-                assert time.monotonic() < deadline, f"the API server does not serve {kind}"
-                time.sleep(0.1)
+        kubernetes.define(custom_resource(kind))
     return kubernetes
 
 

@@ -33,25 +33,6 @@ def built(part: Part, name: str) -> Path:
     return program
 
 
-def custom_resource(kind: str, group: str = "cert-manager.io") -> dict[str, object]:
-    """A CustomResourceDefinition that accepts any specification and status."""
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    schema = {"type": "object", "properties": {"spec": anything, "status": anything}}
-    version = {"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}}
-    names = {"kind": kind, "plural": f"{kind.lower()}s", "singular": kind.lower()}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{names['plural']}.{group}"},
-        "spec": {
-            "group": group,
-            "scope": "Cluster" if kind == "ClusterIssuer" else "Namespaced",
-            "names": names,
-            "versions": [{**version, "schema": {"openAPIV3Schema": schema}}],
-        },
-    }
-
-
 class Kubernetes:
     """The API over plain HTTP, so that the tests do not use the code that they test."""
 
@@ -78,6 +59,20 @@ class Kubernetes:
         except urllib.error.HTTPError as refusal:
             if refusal.code != 409:
                 raise
+
+    def define(self, definition: dict) -> None:
+        """Create a CustomResourceDefinition with one version, and wait until the server serves it."""
+        self.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
+        spec = definition["spec"]
+        path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
+        deadline = time.monotonic() + 300
+        while True:
+            try:
+                self.call("GET", path)
+                return
+            except OSError:
+                assert time.monotonic() < deadline, f"the API server does not serve {path}"
+                time.sleep(0.1)
 
     def token(self, account: str, audience: str) -> str:
         """A token of a service account of the namespace default, which is created if it does not exist."""

@@ -11,23 +11,10 @@ import json
 import threading
 from collections.abc import Iterator
 
+from support.custom_resources import custom_resource
 from support.mesh import Mesh
 
 GROUP = "issuers.standin.example"
-# cert-manager refuses the approval of a request whose issuer has no such kind.
-KIND = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": f"standinissuers.{GROUP}"},
-    "spec": {
-        "group": GROUP,
-        "scope": "Namespaced",
-        "names": {"kind": "StandInIssuer", "plural": "standinissuers", "singular": "standinissuer"},
-        "versions": [
-            {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
-        ],
-    },
-}
 IDENTITY = "identity.linkerd.cluster.local"
 EXTENSIONS = f"""basicConstraints=critical,CA:TRUE,pathlen:0
 keyUsage=critical,keyCertSign,cRLSign
@@ -109,7 +96,8 @@ def condition(kind: str, reason: str) -> dict:
 
 @contextlib.contextmanager
 def standin_issuer(mesh: Mesh, root: RootCA) -> Iterator[StandInIssuer]:
-    mesh.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(KIND))
+    # cert-manager refuses the approval of a request whose issuer has no such kind.
+    mesh.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(custom_resource("StandInIssuer", GROUP)))
     issuer = StandInIssuer(mesh, root)
     thread = threading.Thread(target=issuer.run, daemon=True)
     thread.start()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -33,15 +32,7 @@ DEFINITION = {
 @pytest.fixture(scope="module")
 def bundles(kubernetes):
     kubernetes.namespace(SPACE)
-    kubernetes.call("POST", KINDS, DEFINITION)
-    deadline = time.monotonic() + 300
-    while True:
-        try:
-            kubernetes.call("GET", BUNDLES)
-            break
-        except OSError:
-            assert time.monotonic() < deadline, "the API server does not serve bundles"
-            time.sleep(0.1)
+    kubernetes.define(DEFINITION)
     yield kubernetes
     kubernetes.call("DELETE", f"{KINDS}/bundles.trust.cert-manager.io")
 

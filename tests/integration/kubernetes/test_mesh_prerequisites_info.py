@@ -9,12 +9,12 @@ import base64
 import gzip
 import io
 import json
-import urllib.error
 from contextlib import redirect_stdout, suppress
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from kubernetes_server import TOKEN, custom_resource
+from kubernetes_server import TOKEN
+from support.custom_resources import custom_resource
 
 from ansible_collections.servicemesh.pki.plugins.modules import mesh_prerequisites_info as module
 
@@ -54,13 +54,10 @@ def api(kubernetes):
         kubernetes.call("POST", f"{CORE}/secrets", stored("tm", revision, {"replicaCount": revision, "apiToken": "t"}))
     kubernetes.call("POST", f"/apis/apps/v1/namespaces/{SPACE}/deployments", deployment())
     for kind in ("Server", "MeshTLSAuthentication"):
-        kubernetes.call("POST", KINDS, custom_resource(kind, "policy.linkerd.io"))
+        kubernetes.define(custom_resource(kind, "policy.linkerd.io"))
     server = {"apiVersion": "policy.linkerd.io/v1", "kind": "Server", "metadata": {"name": "own"}}
     path = f"/apis/policy.linkerd.io/v1/namespaces/{SPACE}/servers"
-    for dummy in range(300):
-        with suppress(urllib.error.HTTPError):
-            kubernetes.call("POST", path, server)
-            break
+    kubernetes.call("POST", path, server)
     yield kubernetes
     for plural in ("servers", "meshtlsauthentications"):
         kubernetes.call("DELETE", f"{KINDS}/{plural}.policy.linkerd.io")
