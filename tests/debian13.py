@@ -113,6 +113,7 @@ def main(command: list[str]) -> int:
     sources = mounts(go)
     for name in ("home", "tmp", "cache"):
         (cache().parent / "debian13" / name).mkdir(parents=True, exist_ok=True)
+    (cache().parent / "debian13/tmp").chmod(0o1777)  # tests start programs as other users, too
     env = environment(os.environ, go)
     namespace = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c"]
     return subprocess.run(

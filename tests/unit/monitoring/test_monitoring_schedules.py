@@ -225,7 +225,8 @@ def test_cron_job_writes_metrics_as_a_user_without_home():
             script = re.sub(rf"{given}\b", str(folder / here), script)
         environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "LANG": "C.UTF-8", "HOME": "/"}
         environment |= {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
-        environment |= {one["name"]: one["value"] for one in container.get("env", [])}
+        # /tmp of a container is new. That of this machine may have files of another user.
+        environment |= {one["name"]: one["value"].replace("/tmp", name) for one in container.get("env", [])}
         done = subprocess.run(
             [*UNKNOWN_USER, shell, option, script.replace("curl ", "echo ")], cwd=folder, env=environment,
             capture_output=True, text=True, timeout=300, check=False,
