@@ -25,6 +25,7 @@ INSTALLED, TAKEN_OVER = "installed", "taken-over"
 EARLIER_MARK = "servicemesh.pki/config"  # what versions before 0.3.0 write into the values of cert-manager
 HIDDEN = "(hidden)"
 SECRET_NAME = re.compile(r"(password|passwd|token|secretkey|accesskey|apikey|privatekey|keypem|credentials?)$", re.I)
+USER_INFO = re.compile(r"://[^/@\s]+:[^/@\s]+@")  # a password in a URL (RFC 3986 section 3.2.1)
 KIND = re.compile(r"^kind: *[\"']?CustomResourceDefinition\b", re.M)
 NAME = re.compile(r"^metadata:[^\n]*\n(?:(?:[ #][^\n]*)?\n)*?  name: *[\"']?([a-z0-9.-]+)", re.M)
 
@@ -88,12 +89,21 @@ def visible(value: Any, path: str = "") -> tuple[Any, list[str]]:
         parts = {key: visible(inner, f"{path}.{key}" if path else str(key)) for key, inner in value.items()}
         return {key: part[0] for key, part in parts.items()}, [one for part in parts.values() for one in part[1]]
     if isinstance(value, list):
-        items = [visible(inner, f"{path}[{index}]") for index, inner in enumerate(value)]
+        items = [visible_item(inner, f"{path}[{index}]") for index, inner in enumerate(value)]
         return [item[0] for item in items], [one for item in items for one in item[1]]
     named = SECRET_NAME.search(path.rpartition(".")[2])
-    if isinstance(value, str) and value and (named or has_private_key(value)):
+    if isinstance(value, str) and value and (named or has_private_key(value) or USER_INFO.search(value)):
         return HIDDEN, [path]
     return value, []
+
+
+def visible_item(value: Any, path: str) -> tuple[Any, list[str]]:
+    """An item of a list, which can be an environment variable of a container, such as AWS_SECRET_ACCESS_KEY."""
+    if isinstance(value, dict) and isinstance(value.get("name"), str) and value.get("value"):
+        if SECRET_NAME.search(value["name"].replace("_", "")):
+            shown, hidden = visible({**value, "value": ""}, path)
+            return {**shown, "value": HIDDEN}, [*hidden, f"{path}.value"]
+    return visible(value, path)
 
 
 def has_private_key(value: str) -> bool:

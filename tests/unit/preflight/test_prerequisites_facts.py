@@ -104,6 +104,19 @@ def test_secrets_in_values_are_hidden():
     assert (shown["imagePullSecrets"], shown["tokenSecretRef"]) == ([{"name": "pull"}], "name")
 
 
+def test_secrets_in_environment_variables_and_urls_are_hidden():
+    variables = [
+        {"name": "AWS_SECRET_ACCESS_KEY", "value": "k"},
+        {"name": "HTTPS_PROXY", "value": "http://user:password@proxy:3128"},
+        {"name": "VAULT_TOKEN", "valueFrom": {"secretKeyRef": {"name": "n", "key": "k"}}},
+        {"name": "NO_PROXY", "value": "http://proxy:3128/@x"}, {"name": "apiToken"}, {"name": 5, "value": "v"},
+    ]  # fmt: skip
+    shown, hidden = helm.visible({"extraEnv": variables})
+    assert hidden == ["extraEnv[0].value", "extraEnv[1].value"]
+    assert [one.get("value") for one in shown["extraEnv"][:2]] == [helm.HIDDEN] * 2
+    assert shown["extraEnv"][2:] == variables[2:]
+
+
 @pytest.mark.parametrize("key", ["-----BEGIN PRIVATE KEY-----\nMC4CAQAw", "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE"])
 @pytest.mark.parametrize("before", ["", "a", "ab"])
 def test_private_keys_in_base64_are_hidden_under_any_name(key, before):
