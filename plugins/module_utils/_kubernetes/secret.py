@@ -190,12 +190,17 @@ class SecretValue:
             raise OutcomeUnknownError(str(exc)) from exc
 
     def put(self, value: str, *, dry_run: bool = False) -> None:
+        """A Secret without other keys or owners gets the label of this collection."""
         data = {self.key: base64.b64encode(value.encode()).decode()}
         if self.object is None:
-            head = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.name}, "type": "Opaque"}
+            metadata = {"name": self.name, "labels": {MANAGED_BY: COLLECTION}}
+            head = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque"}
             written = self.call_secret("create", "create", body={**head, "data": data}, dry_run=dry_run)
         else:
             body = {**self.object, "data": {**(self.object.get("data") or {}), **data}}
+            if not self.owner and set(body["data"]) == {self.key}:
+                labels = {**(self.object["metadata"].get("labels") or {}), MANAGED_BY: COLLECTION}
+                body["metadata"] = {**self.object["metadata"], "labels": labels}
             written = self.call_secret("change", "replace", body=body, dry_run=dry_run)
         if written is None:
             raise SecretError(

@@ -155,13 +155,19 @@ def test_service_account_of_another_issuer_stays(play, kubernetes, other_issuer)
     assert existing(kubernetes) == {*NEEDS["kubernetes"], "token"}, output
 
 
-def test_what_others_created_stays(play, kubernetes, server):
-    """A Secret with a token that this collection did not store, also if this Vault does not know it."""
-    tokens = {"token": server.client.auth.token.create(policies=["x"])["auth"]["client_token"], "secret id": "theirs"}
+@pytest.mark.parametrize("manager", ["test", "OpenAPI-Generator"])
+@pytest.mark.parametrize("known", [True, False])
+def test_what_others_created_stays(play, kubernetes, server, manager, known):
+    """Secrets with credentials that this collection did not store, also with those of another Vault.
+
+    OpenAPI-Generator is the name of every Python client, that of this collection included.
+    """
+    theirs = server.client.auth.token.create(policies=["x"])["auth"]["client_token"] if known else "of another Vault"
+    tokens = {"token": theirs, "secret id": "theirs"}
     for name, key in (("token", "token"), ("secret id", "secretId")):
         body = {"metadata": {"name": OBJECTS[name].rpartition("/")[2]}}
         data = {key: base64.b64encode(tokens[name].encode()).decode()}
-        kubernetes.call("POST", f"{CORE}/secrets", {**body, "data": data})
+        kubernetes.call("POST", f"{CORE}/secrets?fieldManager={manager}", {**body, "data": data})
     binding = {"metadata": {"name": f"{SPACE}-vault-issuer-reviewer"}}
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
     kubernetes.call("POST", f"{RBAC}/clusterrolebindings", {**binding, "roleRef": reference})
@@ -171,7 +177,25 @@ def test_what_others_created_stays(play, kubernetes, server):
     assert "vault auth disable" not in play(pki_vault_auth="jwt")
     play(pki_vault_auth="jwt", vault_issuer_state="absent")
     assert existing(kubernetes) == others
-    assert is_valid(server, "token", tokens["token"])
+    assert not known or is_valid(server, "token", tokens["token"])
+
+
+WITHOUT_LOOKUP = """
+path "*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }
+path "auth/token/lookup" { capabilities = ["deny"] }
+"""
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_credential_that_the_login_may_not_revoke_stays_and_is_named(play, kubernetes, server, state):
+    """Such a login renews the credential on a schedule. It must not fail because of a former one."""
+    play(pki_vault_auth="token")
+    value = credential(kubernetes, "token")
+    login = {"url": server.url, "token": server.token_for(WITHOUT_LOOKUP)}
+    output = play(pki_vault_auth="approle", pki_vault=login, vault_issuer_state=state)
+    assert existing(kubernetes) == ({"token", "secret id"} if state == "present" else {"token"})
+    assert is_valid(server, "token", value)
+    assert "auth/token/lookup" in output.partition("Show that a credential stays")[2], output
 
 
 @pytest.mark.parametrize("former", ["approle", "kubernetes"])

@@ -220,6 +220,29 @@ def test_unknown_token_in_a_secret_with_an_owner_is_not_replaced(run, kube, argu
     assert run.four_ways("vault_token_secret", **arguments, take_over=True)["action"] == "replaced"
 
 
+OWN = {"app.kubernetes.io/managed-by": "servicemesh.pki"}
+
+
+def test_secret_with_no_other_content_gets_the_label_of_the_collection(run, kube, arguments):
+    def labels(**metadata) -> dict:
+        put(kube, "unknown", **metadata)
+        run.ok("vault_token_secret", **arguments, take_over=True)
+        return kube.secrets[PLACE]["metadata"].get("labels") or {}
+
+    run.ok("vault_token_secret", **arguments)
+    assert kube.secrets[PLACE]["metadata"]["labels"] == OWN
+    assert labels(labels={"team": "a"}) == {"team": "a", **OWN}
+    assert labels(ownerReferences=[{"kind": "ExternalSecret", "name": "login"}]) == {}
+    assert labels(labels={"app.kubernetes.io/managed-by": "Helm"}) == {"app.kubernetes.io/managed-by": "Helm"}
+
+
+def test_secret_with_another_key_gets_no_label(run, kube, arguments):
+    put(kube, "unknown")
+    kube.secrets[PLACE]["data"]["password"] = "ZGVhZA=="
+    run.ok("vault_token_secret", **arguments)
+    assert "labels" not in kube.secrets[PLACE]["metadata"]
+
+
 def test_unknown_token_without_an_owner_is_replaced(run, kube, arguments):
-    put(kube, "expired", labels={"app.kubernetes.io/managed-by": "servicemesh.pki"})
+    put(kube, "expired", labels=OWN)
     assert run.four_ways("vault_token_secret", **arguments)["action"] == "replaced"
