@@ -32,9 +32,10 @@ func serveAdmin(addr string, p *proxy, shutdown func()) error {
 	return (&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}).Serve(detectingListener{l, p})
 }
 
+// showReady responds like linkerd-proxy, which stays ready once it has a certificate,
+// also when this has expired (linkerd2-proxy, linkerd/app/admin/src/server/readiness.rs).
 func (p *proxy) showReady(w http.ResponseWriter, _ *http.Request) {
-	c := p.id.cert.Load()
-	if c == nil || time.Now().After(c.Leaf.NotAfter) {
+	if p.id.cert.Load() == nil {
 		http.Error(w, "not ready", http.StatusServiceUnavailable)
 		return
 	}
