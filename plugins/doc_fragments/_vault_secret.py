@@ -60,7 +60,8 @@ options:
   secret_name:
     description:
       - Name of the Secret. It is created if it does not exist. Its other keys are not changed.
-      - Without other keys or an owner it gets the label C(app.kubernetes.io/managed-by) with the value C(servicemesh.pki).
+      - Without other keys or an owner it gets the label C(app.kubernetes.io/managed-by) with the value
+        C(servicemesh.pki).
     type: str
     required: true
   secret_namespace:

@@ -99,10 +99,10 @@ def visible(value: Any, path: str = "") -> tuple[Any, list[str]]:
 
 def visible_item(value: Any, path: str) -> tuple[Any, list[str]]:
     """An item of a list, which can be an environment variable of a container, such as AWS_SECRET_ACCESS_KEY."""
-    if isinstance(value, dict) and isinstance(value.get("name"), str) and value.get("value"):
-        if SECRET_NAME.search(value["name"].replace("_", "")):
-            shown, hidden = visible({**value, "value": ""}, path)
-            return {**shown, "value": HIDDEN}, [*hidden, f"{path}.value"]
+    name = str(value.get("name") or "") if isinstance(value, dict) else ""
+    if SECRET_NAME.search(name.replace("_", "")) and value.get("value"):
+        shown, hidden = visible({**value, "value": ""}, path)
+        return {**shown, "value": HIDDEN}, [*hidden, f"{path}.value"]
     return visible(value, path)
 
 
