@@ -44,8 +44,9 @@ def _problems(method: AuthMethod) -> list[Facts]:
         _check_method(result, method)
         _check_hosts(result, method)
     elif requested["state"] == "present":
-        _check_policy(result, found, requested)
         _check_credential(result, found, requested)
+    if not method.config:
+        _check_policy(result, found, requested)
     return result.problems
 
 
@@ -189,9 +190,10 @@ def _check_hosts(result: Result, method: AuthMethod) -> None:
 
 
 def _check_policy(result: Result, found: Facts, requested: Facts) -> None:
-    """Nothing in Vault shows which cluster logs in with approle or token.
+    """Without a configured auth method, nothing in Vault shows that a policy is that of this cluster.
 
-    So a cluster without an issuer of this Vault does not change a policy that exists.
+    So a cluster without an issuer of this Vault does not change or delete a policy that exists with another content.
+    The removal reads the issuers before it deletes that of this cluster.
     """
     name = f"Vault policy {requested['policy']}"
     differs = found["policy_differs"] and found["policy_before"]

@@ -307,6 +307,24 @@ def test_issuers_that_cannot_be_read_do_not_stop_the_run(play, server, kubernete
     assert access(server, "jwt-production")[0]["jwt_validation_pubkeys"] == config["jwt_validation_pubkeys"]
 
 
+@pytest.mark.parametrize("auth", ["jwt", "kubernetes", "approle", "token"])
+def test_policy_of_a_cluster_with_another_auth_method_stays(play, server, kubernetes, auth):
+    """The other cluster, of another inventory, has the same name. Neither a run nor a removal may take its access."""
+    kubernetes.namespace("linkerd")
+    name = "linkerd-identity-issuer-production"
+    theirs = 'path "pki/issuer/theirs/sign-intermediate" {\n  capabilities = ["update"]\n}'
+    server.client.sys.create_or_update_policy(name, theirs)
+    for state in ("present", "absent"):
+        for arguments in (("--check",), ()):
+            output = play(*arguments, **COMPANY, pki_vault_auth=auth, part="main", vault_issuer_state=state)
+            assert "failed=1" in output and "changed=0" in output, output
+            assert "[policy_in_use]" in output and f"'Vault policy {name}'" in output, output
+    assert access(server, f"{auth}-production")[2]["policy"] == theirs
+    taken = {"pki_take_over": [f"Vault policy {name}"], "part": "main", "vault_issuer_state": "absent"}
+    output = play(**COMPANY, pki_vault_auth=auth, **taken)
+    assert "failed=0" in output and access(server, f"{auth}-production")[2] is None, output
+
+
 @pytest.mark.parametrize("permission", ["issuer in the cluster", "pki_take_over"])
 def test_policy_of_another_cluster_with_the_same_name_is_not_changed(play, server, kubernetes, issuer, permission):
     """With a token, nothing in Vault shows which cluster uses the policy."""

@@ -64,12 +64,13 @@ def test_cluster_that_cannot_be_read_is_reported_only(play):
 
 
 def test_policy_of_an_existing_issuer_is_not_changed_to_another_root(play, server, roots, kubernetes, tmp_path):
-    path = f"{roots}/issuer/one/sign-intermediate"
-    server.client.sys.create_or_update_policy(POLICY, f'path "{path}" {{\n  capabilities = ["update"]\n}}')
-    before = server.client.read(f"sys/policies/acl/{POLICY}")["data"]["policy"]
     publish_root_ca(kubernetes)
     vault_only = {"pki_manage": "vault", "pki_vault_jwt_keys": "static"}
     try:
+        ok, output = play(tmp_path / "play.yml", **vault_only)
+        assert ok, output
+        before = server.client.read(f"sys/policies/acl/{POLICY}")["data"]["policy"]
+        assert f"{roots}/issuer/one/sign-intermediate" in before
         ok, output = play(tmp_path / "play.yml", **vault_only, pki_root_issuer_name="two")
         assert not ok and f"'Vault policy {POLICY}'" in output, output
         assert server.client.read(f"sys/policies/acl/{POLICY}")["data"]["policy"] == before
@@ -86,7 +87,8 @@ def test_teardown_leaves_what_a_running_linkerd_needs(play, server, roots, kuber
     """Also with the tags of other roles. After Linkerd has gone, the same run removes the policy and the root."""
     server.client.sys.create_or_update_policy(POLICY, f'path "{roots}/x" {{\n  capabilities = ["update"]\n}}')
     known = {"pki_vault_auth": "token", "pki_confirm": "yes", "vault_pki_destroy_root": True,
-             "vault_issuer_namespace": SPACE, "pki_take_over": [f"Vault engine {roots}"]}  # fmt: skip
+             "vault_issuer_namespace": SPACE,
+             "pki_take_over": [f"Vault engine {roots}", f"Vault policy {POLICY}"]}  # fmt: skip
     with running_mesh(kubernetes, tmp_path, SPACE):
         ok, output = play("playbooks/teardown.yml", **known)
         assert ok, output

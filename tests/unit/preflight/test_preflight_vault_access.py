@@ -126,7 +126,7 @@ def test_two_clusters_with_the_same_auth_method():
     assert "amsterdam and berlin" in found["message"]
 
 
-@pytest.mark.parametrize("auth", ["token", "approle"])
+@pytest.mark.parametrize("auth", ["token", "approle", "jwt", "kubernetes"])
 @pytest.mark.parametrize(("requested", "found", "expected"), [
     ({}, {}, "policy_in_use"),
     ({}, {"policy_differs": False}, ""),
@@ -134,10 +134,17 @@ def test_two_clusters_with_the_same_auth_method():
     ({}, {"issuers": UNREAD}, ""),
     ({}, {"issuers": issuers(server="https://another-vault.test")}, "policy_in_use"),
     ({"take_over": [POLICY]}, {}, ""),
-    ({"state": "absent"}, {}, ""),
+    ({"state": "absent"}, {}, "policy_in_use"),
+    ({"state": "absent"}, {"issuers": issuers("")}, ""),
+    ({"state": "absent"}, {"policy_differs": False}, ""),
 ])  # fmt: skip
 def test_policy_of_another_cluster(auth, requested, found, expected):
     assert problem(auth, requested, policy_before='path "theirs" {}', **found) == expected
+
+
+@pytest.mark.parametrize(("auth", "config"), [("jwt", JWT), ("kubernetes", KUBERNETES)])
+def test_the_auth_method_of_a_cluster_shows_that_the_policy_is_that_of_the_cluster(auth, config):
+    assert problem(auth, config=config, policy_before='path "former" {}') == ""
 
 
 @pytest.mark.parametrize(("policy", "requested", "expected"), [
@@ -148,7 +155,7 @@ def test_policy_of_another_cluster(auth, requested, found, expected):
     ("", {"keeps_path": True}, ""),
 ])  # fmt: skip
 def test_path_of_an_issuer_from_git(policy, requested, expected):
-    assert problem("jwt", requested, policy_before=policy) == expected
+    assert problem("jwt", requested, config=JWT, policy_before=policy) == expected
 
 
 def test_credential_of_others():
