@@ -12,7 +12,12 @@ from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd.sources import SCHEME_OF_CHART
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.certified import Pool, accept_long_names, parsed
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.certified import (
+    GRACE,
+    Pool,
+    accept_long_names,
+    parsed,
+)
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.phases import Anchors, Cluster, Pod
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.paths import Node
@@ -106,13 +111,21 @@ def fingerprints(certificates: list[Facts]) -> Anchors:
     return frozenset(one["fingerprint_sha256"] for one in certificates)
 
 
+def is_young(missing: Facts) -> bool:
+    """Whether a proxy has just started. It requests its first certificate, and the identity controller signs it."""
+    started, read = missing["started_at"], missing.get("read_at")
+    if missing["code"] == "forbidden" or not (started and read):
+        return False
+    return datetime.fromisoformat(read) - datetime.fromisoformat(started) < GRACE
+
+
 def pods(reading: Facts, pool: Pool, ignored: Sequence[str]) -> tuple[Pod, ...]:
     """The meshed pods, each with its anchors and the root above its certificate.
 
     `ignored` are patterns of names for fnmatch.
     """
     roots: dict[str, str | None] = {}
-    starting = {one["pod"] for one in reading.get("leaves_missing") or [] if one["code"] == "starting"}
+    starting = {one["pod"] for one in reading.get("leaves_missing") or [] if one["code"] == "starting" or is_young(one)}
     for group in reading.get("leaves") or []:
         presented = pool.add(group["certificates"])
         roots |= {leaf["pod"]: root(pool, parsed(leaf), presented) for leaf in group["leaves"]}

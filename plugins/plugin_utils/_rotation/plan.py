@@ -52,10 +52,21 @@ class Position:
     def phase(self) -> Phase:
         return phases.phase(self.steps)
 
-    def as_facts(self, target: str) -> Facts:
+    def as_facts(self, options: Options) -> Facts:
         """The phase, and what comes next, such as `restart 3 pod(s) that ...`."""
-        following = NEXT[self.phase].format(target=target, pods=sum(len(one.restart) for one in self.steps.values()))
+        pods = sum(len(one.restart) for one in self.steps.values())
+        following = NEXT[self.phase].format(target=options.target, pods=pods)
+        if self.phase == Phase.DONE:
+            following = ", then ".join(self._last_steps(options)) or following
         return {"phase": int(self.phase), "phase_name": self.phase.name.lower(), "next": following}
+
+    def _last_steps(self, options: Options) -> Iterator[str]:
+        """What a run still does when the rotation is finished."""
+        stale = sum(len(one.stale) for one in self.steps.values())
+        if stale and options.final_restart:
+            yield f"restart {stale} pod(s) that still carry other trust anchors"
+        if options.retired_roots:
+            yield f"remove the permission to sign from {', '.join(options.retired_roots)}, if it still exists"
 
 
 def plan(clusters: dict[str, Facts], vault: Facts, options: Options, at: datetime) -> Facts:
@@ -97,7 +108,7 @@ def plan(clusters: dict[str, Facts], vault: Facts, options: Options, at: datetim
                 obstacles += problems.failed_check(name, found.get("check") or {}, observed)
     if options.force:
         obstacles = [one for one in obstacles if one["code"] not in FORCED]
-    summary = position.as_facts(options.target)
+    summary = position.as_facts(options)
     left = outlook.restarts(observed.clusters, position.steps, position.goal, options.wait, options.final_restart)
     end = outlook.earliest_end(observed.clusters, position.steps, position.goal, readings, at) if options.wait else None
     known = options.extra_anchors | {one: found["certificate"] for one, found in observed.facts.items()}
@@ -135,7 +146,7 @@ def progress(readings: dict[str, Facts], vault: Facts, options: Options, at: dat
     if not any(position.goal.target in cluster.anchors for cluster in position.observed.clusters):
         return None
     return {
-        **position.as_facts(options.target),
+        **position.as_facts(options),
         "target": options.target,
         "phases": int(Phase.DONE),
         "clusters": [

@@ -127,12 +127,26 @@ def test_anchors_are_not_removed_while_the_controller_may_sign_below_them():
     assert finished["finished"] and not finished["clusters"]["one"]["restart_controller"]
 
 
-@pytest.mark.parametrize(("code", "waiting"), [("starting", []), ("refused", ["emojivoto/new-0"])])
-def test_a_pod_whose_proxy_has_not_started_holds_nothing_up(code, waiting):
+NEW_POD = ["emojivoto/new-0"]
+STARTED = {"read_at": "2026-11-26T12:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("code", "times", "waiting"),
+    [
+        ("starting", {}, []),
+        ("refused", {}, NEW_POD),
+        ("refused", {**STARTED, "started_at": "2026-11-26T11:58:30Z"}, []),
+        ("unreadable", {**STARTED, "started_at": "2026-11-26T11:58:30Z"}, []),
+        ("refused", {**STARTED, "started_at": "2026-11-26T11:57:30Z"}, NEW_POD),
+    ],
+)
+def test_a_pod_whose_proxy_has_not_started_or_has_just_started_holds_nothing_up(code, times, waiting):
     given = reading(BOTH, NEXT_ISSUER, BOTH, NEXT_ISSUER)
     group = next(one for one in given["pods"] if one["evidence"] == "spec")
     group["pods"] = [*group["pods"], "emojivoto/new-0"]
-    given["leaves_missing"] = [{"pod": "emojivoto/new-0", "started_at": None, "code": code, "problem": "x"}]
+    missing = {"pod": "emojivoto/new-0", "started_at": None, "code": code, "problem": "x"}
+    given["leaves_missing"] = [{**missing, **times}]
     found = planned(given)
     assert (found["phase_name"], found["clusters"]["one"]["restart"]) == ("renew" if waiting else "remove", waiting)
     assert "2 have a certificate below it" in found["table"][0]

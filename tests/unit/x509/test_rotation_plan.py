@@ -189,6 +189,23 @@ def test_a_root_is_retired_only_when_nothing_trusts_it(world, name, restart, cod
     assert [one["code"] for one in found["problems"]] == codes
 
 
+@pytest.mark.parametrize(
+    ("world", "options", "expected"),
+    [
+        (AFTER, {}, ["nothing"]),
+        (AFTER, {"retired_roots": (OLD_NAME,)}, ["permission to sign", OLD_NAME]),
+        (STALE, {}, ["restart 1 pod(s)"]),
+        (STALE, {"final_restart": False}, ["nothing"]),
+        (STALE, {"retired_roots": (OLD_NAME,)}, ["restart 1 pod(s)", "permission to sign", OLD_NAME]),
+    ],
+)
+def test_what_a_finished_rotation_still_does(world, options, expected):
+    found = planned(reading(*world), **options)
+    assert found["phase_name"] == "done"
+    assert all(part in found["next"] and part in found["table"][-1] for part in expected)
+    assert ("nothing" in found["next"]) == (expected == ["nothing"])
+
+
 def test_durations_of_phases():
     history = [
         {"phase_name": "restart", "at": "2026-11-26T23:59:00+00:00"},

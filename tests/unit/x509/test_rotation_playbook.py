@@ -178,3 +178,12 @@ def test_only_clusters_that_the_run_has_not_switched_restart_their_controller(tm
     plan = json.loads((tmp_path / "one").read_text())
     assert (plan["phase_name"], plan["problems"]) == ("renew", [])
     assert {name: one["restart_controller"] for name, one in plan["clusters"].items()} == {"one": False, "two": True}
+
+
+def test_trust_anchors_are_distributed_again_before_the_new_root_signs():
+    """Their source can differ from the ConfigMaps, which decide the phase, for as long as trust-manager is down."""
+    tasks = yaml.safe_load((COLLECTION / "playbooks/tasks/rotate/switch.yml").read_text())
+    files = [one.get("ansible.builtin.import_tasks") for one in tasks]
+    assert files.index("distribute.yml") < files.index("signer.yml")
+    expired = [one for one in tasks if one.get("ansible.builtin.import_tasks") == "distribute.yml"]
+    assert "not rotation_step.signer_expired" in expired[0]["when"], "expired anchors cannot be distributed"
