@@ -202,13 +202,18 @@ def leads_to_anchor(certificate: Facts, reading: Facts, vault_issuers: list[Fact
     return any(one in pool.anchors for one in pool.signers(node, []))
 
 
+def has_just_started(started: str, read: str) -> bool:
+    """Return whether a proxy may still wait for its first certificate. Both are times in ISO 8601."""
+    return datetime.fromisoformat(read) - datetime.fromisoformat(started) < GRACE
+
+
 def missing(found: list[Facts], at: datetime) -> Facts:
     """Return the pods whose certificate was not read, by the cause."""
     parts: dict[str, list[Facts]] = {"without": [], "starting": [], "unreadable": [], "forbidden": []}
     names = {"refused": "without", "unreadable": "unreadable", "forbidden": "forbidden", "starting": "starting"}
     for one in found:
-        started, read = one["started_at"], datetime.fromisoformat(one.get("read_at") or certs.iso(at))
-        young = started is None or read - datetime.fromisoformat(started) < GRACE
+        started = one["started_at"]
+        young = started is None or has_just_started(started, one.get("read_at") or certs.iso(at))
         part = "starting" if young and one["code"] != "forbidden" else names[one["code"]]
         parts[part].append({"pod": one["pod"], "problem": one["problem"]})
     return parts

@@ -13,9 +13,9 @@ from typing import Any
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd.sources import SCHEME_OF_CHART
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._report.certified import (
-    GRACE,
     Pool,
     accept_long_names,
+    has_just_started,
     parsed,
 )
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import phases
@@ -114,9 +114,7 @@ def fingerprints(certificates: list[Facts]) -> Anchors:
 def is_young(missing: Facts) -> bool:
     """Whether a proxy has just started. It requests its first certificate, and the identity controller signs it."""
     started, read = missing["started_at"], missing.get("read_at")
-    if missing["code"] == "forbidden" or not (started and read):
-        return False
-    return datetime.fromisoformat(read) - datetime.fromisoformat(started) < GRACE
+    return bool(missing["code"] != "forbidden" and started and read and has_just_started(started, read))
 
 
 def pods(reading: Facts, pool: Pool, ignored: Sequence[str]) -> tuple[Pod, ...]:
