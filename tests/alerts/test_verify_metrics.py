@@ -11,12 +11,12 @@ import subprocess
 import time
 from pathlib import Path
 
-from support.plays import LOCAL
+from support.plays import THIS_HOST
 
 ROOT = Path(__file__).resolve().parents[2]
 CLOSED = "http://127.0.0.1:1"
 VARIABLES = {
-    **LOCAL,
+    **THIS_HOST,
     "pki_vault_address": CLOSED,
     "pki_vault": {},
     "pki_kubernetes": {"host": CLOSED, "api_key": "none"},

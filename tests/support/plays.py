@@ -14,8 +14,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOT_CA = "/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt"
-# Variables of a host on this machine, whose modules use the Python of the tests.
-LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+# Variables of a host on this machine, whose modules use the Python of the tests. With this connection a task needs half
+# of the processor time. End-to-end tests use local, which inventories/existing has.
+THIS_HOST = {
+    "ansible_connection": "servicemesh.pki.forkserver",
+    "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+}
 
 
 def role_play(role: str, tasks_from: str, hosts: str = "production") -> str:
@@ -27,7 +31,7 @@ def role_play(role: str, tasks_from: str, hosts: str = "production") -> str:
 def production(kubernetes: Any, server: Any) -> dict[str, Any]:
     """Variables of the host `production`, for the role vault_issuer with a real Vault and API server."""
     return {
-        **LOCAL, "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)}, "pki_vault": {"url": server.url},
+        **THIS_HOST, "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)}, "pki_vault": {"url": server.url},
         "pki_vault_server": server.url, "vault_issuer_kubernetes_host": "https://production:6443",
         "pki_vault_jwt_keys": "static",
     }  # fmt: skip

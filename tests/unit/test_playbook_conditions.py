@@ -15,7 +15,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from support.plays import LOCAL
+from support.plays import THIS_HOST
 from support.templates import trusted
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +28,7 @@ def play(
 ) -> subprocess.CompletedProcess:
     """Run a playbook with variables of all hosts, of Vault, and of one cluster."""
     hosts = {"vault": {"hosts": {"v": vault or {}}}, "clusters": {"hosts": {"berlin": berlin or {}}}}
-    given = {**LOCAL, **variables}
+    given = {**THIS_HOST, **variables}
     (folder / "hosts.json").write_text(json.dumps({"all": {"children": hosts, "vars": given}}))
     command = ["ansible-playbook", path, "-i", folder / "hosts.json", *arguments]
     environment = {**os.environ, "KUBECONFIG": str(folder / "none")}

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from forwarder_standin import DROP
-from support.plays import LOCAL
+from support.plays import THIS_HOST
 from support.readings import ISSUER, NEXT, encoded
 
 from ansible_collections.servicemesh.pki.plugins.modules import linkerd_issuer_renewal
@@ -253,7 +253,7 @@ def test_role_restarts_a_controller_that_rejects_the_issuer_only_on_request(
 ):
     """An identity controller that started before a root was distributed rejects an issuer below it."""
     variables = {
-        **LOCAL,
+        **THIS_HOST,
         "expected_subject": NEXT.certificate.subject.rfc4514_string(),
         "linkerd_kubernetes": {"kubeconfig": str(mesh.api.kubeconfig)},
         "linkerd_namespace": "renewal",

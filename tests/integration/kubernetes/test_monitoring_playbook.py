@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.plays import LOCAL
+from support.plays import THIS_HOST
 
 from lab.prometheus import operator_definitions
 
@@ -28,7 +28,7 @@ class Playbook:
         self.kubernetes, self.namespace = kubernetes, namespace
         self.inventory = folder / "hosts.json"
         variables = {
-            **LOCAL,
+            **THIS_HOST,
             "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)},
             "monitoring_namespace": namespace,
         }

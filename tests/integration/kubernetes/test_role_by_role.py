@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.plays import LOCAL
+from support.plays import THIS_HOST
 from support.ports import free_port
 from support.running_mesh import controller, root, running_mesh
 
@@ -33,7 +33,7 @@ def play(kubernetes, tmp_path):
 
     def run(*tasks: dict) -> tuple[bool, str]:
         head = {"hosts": "localhost", "gather_facts": False}
-        variables = {**LOCAL, "linkerd_check": False, "cert_manager_namespace": SPACE}
+        variables = {**THIS_HOST, "linkerd_check": False, "cert_manager_namespace": SPACE}
         (tmp_path / "play.yml").write_text(yaml.safe_dump([{**head, "vars": variables, "tasks": list(tasks)}]))
         command = ["ansible-playbook", "-i", "localhost,", tmp_path / "play.yml"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

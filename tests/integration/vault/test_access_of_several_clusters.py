@@ -15,7 +15,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.plays import LOCAL, ROOT_CA, publish_root_ca
+from support.plays import ROOT_CA, THIS_HOST, publish_root_ca
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ("north", "south", "east", "west")
@@ -30,7 +30,7 @@ def play(kubernetes, server, roots, tmp_path):
     publish_root_ca(kubernetes)
     kubernetes.namespace(SPACE)  # without what other tests left of a mesh
     variables = {
-        **LOCAL, "pki_manage": "vault", "pki_linkerd_namespace": SPACE,
+        **THIS_HOST, "pki_manage": "vault", "pki_linkerd_namespace": SPACE,
         "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)},
         "pki_vault": {"url": server.url}, "pki_vault_address": server.url, "pki_vault_server": server.url,
         "pki_vault_mount": roots, "pki_root_issuer_name": "one", "vault_pki_root_minimum_remaining": "",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import hvac
 import pytest
-from support.plays import LOCAL
+from support.plays import THIS_HOST
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = (ROOT / "docs/guides/monitoring.md").read_text().partition("\n## Credentials that expire\n")[2]
@@ -40,7 +40,7 @@ def schedule(kubernetes, kinds, server, tmp_path, request):
     """A function that runs the role with a token of Vault."""
     (tmp_path / "play.yml").write_text(PLAY)
     variables = {
-        **LOCAL, "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)}, "pki_linkerd_namespace": "default",
+        **THIS_HOST, "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)}, "pki_linkerd_namespace": "default",
         "pki_vault": {"url": server.url}, "pki_vault_server": server.url, "vault_issuer_wait": False,
     }  # fmt: skip
     (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"berlin": variables}}}))

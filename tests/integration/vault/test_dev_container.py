@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from docker_standin import DockerStandIn
-from support.plays import LOCAL
+from support.plays import THIS_HOST
 
 ROOT = Path(__file__).resolve().parents[3]
 PLAY = """
@@ -46,7 +46,7 @@ def play(tmp_path):
         environment = {**os.environ, "DOCKER_HOST": standins[-1].host}
         command = ["ansible-playbook", "-i", "localhost,", tmp_path / "play.yml", *arguments]
         done = subprocess.run(
-            [*command, "-e", json.dumps({**LOCAL, **variables})],
+            [*command, "-e", json.dumps({**THIS_HOST, **variables})],
             cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         return done.returncode == 0, " ".join((done.stdout + done.stderr).split()), standins[-1]

@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.plays import LOCAL
+from support.plays import THIS_HOST
 
 ROOT = Path(__file__).resolve().parents[3]
 PLAY = """
@@ -37,7 +37,7 @@ class Play:
         self.folder, self.server, self.mount = folder, server, mount
         (folder / "play.yml").write_text(PLAY)
         variables = {
-            **LOCAL, "pki_vault": {"url": server.url}, "pki_vault_mount": mount, "vault_pki_urls": URLS,
+            **THIS_HOST, "pki_vault": {"url": server.url}, "pki_vault_mount": mount, "vault_pki_urls": URLS,
             "vault_pki_max_lease_ttl": "9000h", "vault_pki_root_ttl": "9000h", "vault_pki_root_minimum_remaining": "",
         }  # fmt: skip
         (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": {"v": variables}}}))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import hvac
 import pytest
-from support.plays import LOCAL
+from support.plays import THIS_HOST
 
 ROOT = Path(__file__).resolve().parents[3]
 EXISTING = ROOT / "inventories" / "existing"
@@ -40,7 +40,7 @@ def play(tmp_path):
     (tmp_path / "play.yml").write_text(PLAY.replace("ROOT", str(ROOT)))
 
     def run(inventory: str, environment: dict[str, str], **variables: object) -> str:
-        local = {**LOCAL, "defaults": str(ROOT / "roles/vault_issuer/defaults/main.yml")}
+        local = {**THIS_HOST, "defaults": str(ROOT / "roles/vault_issuer/defaults/main.yml")}
         command = ["ansible-playbook", "-i", inventory, tmp_path / "play.yml", "-e", json.dumps({**local, **variables})]
         command += ["--limit", "vault" if inventory == str(EXISTING) else "all"]
         done = subprocess.run(

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from server import expect_error, run_module
-from support.plays import LOCAL
+from support.plays import THIS_HOST
 
 ROOT = Path(__file__).resolve().parents[3]
 READ_ONE = 'path "sys/policies/acl/default" { capabilities = ["read"] }'
@@ -89,7 +89,7 @@ def test_login_of_the_guide(server, client, path, tmp_path):
         "pki_vault_ca_file": "",
         "pki_vault_namespace": "",
     }
-    common = dict(hosts="localhost", gather_facts=False, vars={**variables, **LOCAL})
+    common = dict(hosts="localhost", gather_facts=False, vars={**variables, **THIS_HOST})
     tasks = [
         {"servicemesh.pki.vault_pki_issuer_info": {"mount": path}},
         {"servicemesh.pki.vault_resource": OBJECT, "when": "lookup('env', 'VAULT_ROLE_ID') is truthy"},

@@ -15,7 +15,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.plays import LOCAL, ROOT_CA, publish_root_ca, role_play
+from support.plays import ROOT_CA, THIS_HOST, publish_root_ca, role_play
 from support.ports import free_port
 from support.running_mesh import running_mesh
 
@@ -29,7 +29,7 @@ PLAY = role_play("vault_issuer", "vault")
 def play(kubernetes, server, roots, tmp_path):
     """A function that runs a playbook with the root `one`, and returns whether it succeeded and the output."""
     variables = {
-        **LOCAL, "pki_vault": {"url": server.url}, "pki_vault_address": server.url, "pki_vault_server": server.url,
+        **THIS_HOST, "pki_vault": {"url": server.url}, "pki_vault_address": server.url, "pki_vault_server": server.url,
         "pki_vault_mount": roots, "pki_root_issuer_name": "one", "linkerd_namespace": SPACE,
         "vault_pki_root_minimum_remaining": "",
     }  # fmt: skip

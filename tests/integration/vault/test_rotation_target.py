@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from guides import blocks
-from support.plays import LOCAL
+from support.plays import THIS_HOST
 
 ROOT = Path(__file__).resolve().parents[3]
 ALL = ["read-only", "issuing-certificates", "crl-signing", "ocsp-signing"]
@@ -27,7 +27,7 @@ def check(server, folder: Path, mount: str, token: str) -> subprocess.CompletedP
 
 def run_play(server, folder: Path, mount: str, token: str, play: str) -> subprocess.CompletedProcess[str]:
     variables = {
-        **LOCAL,
+        **THIS_HOST,
         "pki_vault": {"url": server.url, "token": token},
         "pki_vault_mount": mount,
         "rotation_target": "one",

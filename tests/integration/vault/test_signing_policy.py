@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 from cryptography import x509
-from support.plays import LOCAL, role_play
+from support.plays import THIS_HOST, role_play
 
 ROOT = Path(__file__).resolve().parents[3]
 IDENTITY = "identity.linkerd.cluster.local"
@@ -37,7 +37,7 @@ def sign(run, mount, server, kubernetes, tmp_path, csr):
     path = f"{mount}/issuer/linkerd-root-1/sign-intermediate"
     (tmp_path / "play.yml").write_text(PLAY)
     variables = {
-        **LOCAL, "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)}, "pki_vault": {"url": server.url},
+        **THIS_HOST, "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)}, "pki_vault": {"url": server.url},
         "pki_vault_server": server.url, "pki_vault_mount": mount, "pki_vault_auth": "approle",
         "pki_linkerd_namespace": "default",
     }  # fmt: skip

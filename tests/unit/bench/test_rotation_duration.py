@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from support.plays import LOCAL
+from support.plays import THIS_HOST
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
@@ -72,7 +72,7 @@ def test_pods_of_each_revision_are_counted():
 def test_phase_of_the_playbook_is_found_in_a_run(tmp_path):
     """The callback writes the names of tasks with their values. The last phase does not restart anything here."""
     variables = {
-        **LOCAL,
+        **THIS_HOST,
         "rotation": {"phase": 7, "phase_name": "done", "finished": True},
         "rotation_is_due": False,
         "rotation_target": "linkerd-root-2",

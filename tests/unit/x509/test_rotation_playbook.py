@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.plays import LOCAL
+from support.plays import THIS_HOST
 from support.readings import ISSUER, NEXT, ROOT
 from test_rotation_observed import SWITCHED
 from test_rotation_plan import (
@@ -116,7 +116,7 @@ def test_pods_that_carry_a_retired_root_are_a_problem_only_after_the_last_restar
 def test_no_root_is_retired_if_the_mesh_cannot_be_read_after_the_last_restart(tmp_path):
     finished = {"phase": 7, "finished": True, "clusters": {"one": {"phase": 7, "stale": []}}}
     variables = {
-        **LOCAL,
+        **THIS_HOST,
         "linkerd_check_result": GOOD["check"],
         "pki_kubernetes": {"kubeconfig": str(tmp_path / "missing")},
         "pki_vault_address": "http://127.0.0.1:1",
