@@ -218,6 +218,35 @@ def test_teardown_does_not_destroy_issuers_of_others(play, theirs):
     assert "changed=0" in play.ok(**absent)
 
 
+@pytest.mark.parametrize(
+    ("permitted", "is_used"),
+    [
+        ("{}/issuer/linkerd-root-2/sign-intermediate", True),
+        ("{}/sign/linkerd", True),
+        ("{}/issue/web", True),
+        ("{}/issuer/linkerd-root-2/json", False),
+        ("{}/roles/sign-not", False),
+        ("other-{}/sign/linkerd", False),
+    ],
+)
+def test_teardown_does_not_destroy_a_root_that_others_sign_with(play, permitted, is_used):
+    """A second mesh in the same engine has a root with the same CN, so only its policy shows it."""
+    play.ok()
+    policies = play.server.client.sys
+    policy = f'path "{permitted.format(play.mount)}" {{ capabilities = ["update"] }}'
+    policies.create_or_update_policy("second-mesh", policy)
+    absent = {"vault_pki_state": "absent", "vault_pki_destroy_root": True}
+    try:
+        if is_used:
+            play.refused("second-mesh", "not disabled", **absent)
+            assert play.names == {"linkerd-root-1"}
+            absent["pki_take_over"] = [f"Vault engine {play.mount}"]
+        play.ok(**absent)
+    finally:
+        policies.delete_policy("second-mesh")
+    assert f"{play.mount}/" not in policies.list_mounted_secrets_engines()["data"]
+
+
 def test_key_of_a_new_root_that_linkerd_check_refuses(play):
     play("--check", vault_pki_root_key_type="rsa", vault_pki_root_key_bits=3072)
     assert play.codes == ["anchor_algorithm"]
