@@ -39,9 +39,9 @@ class ObservedState:
             self.clusters = [self._cluster(name, reading, issuers) for name, reading in readings.items()]
 
     def expired(self, at: datetime) -> Anchors:
-        """Roots in use, identity issuers and certificates above them that have expired."""
-        in_use = phases.roots_in_use(self.clusters).union(*(one.issuer_path for one in self.clusters))
-        return frozenset(one for one in in_use if datetime.fromisoformat(self.facts[one]["not_after"]) <= at)
+        """Trust anchors, roots in use, identity issuers and certificates above them that have expired."""
+        found = phases.roots_in_use(self.clusters).union(*(one.issuer_path | one.anchors for one in self.clusters))
+        return frozenset(one for one in found if datetime.fromisoformat(self.facts[one]["not_after"]) <= at)
 
     def _cluster(self, name: str, reading: Facts, issuers: list[Facts]) -> Cluster:
         pool = Pool(reading, issuers)

@@ -79,7 +79,7 @@ class Goal:
 
     target: str | None  # the new root; None as long as Vault does not have it
     extra: Anchors = frozenset()  # trusted in addition, such as those of linked clusters
-    expired: Anchors = frozenset()  # roots in use and certificates of issuer paths that have expired
+    expired: Anchors = frozenset()  # trust anchors, roots in use and certificates of issuer paths that have expired
 
     def stops(self, cluster: Cluster) -> bool:
         """Whether the identity issuer or a certificate above it has expired, so that no pod gets a certificate."""
@@ -120,7 +120,7 @@ def step(cluster: Cluster, fleet: Sequence[Cluster], goal: Goal) -> Step:
     target = goal.target
     if target is None:
         return Step(Phase.CREATE)
-    # An expired root is left out: trust-manager may filter it, and then the ConfigMap would never contain it.
+    # An expired anchor is left out: trust-manager may filter it, and then the ConfigMap would never contain it.
     needed = (roots_in_use(fleet) - goal.expired) | {target} | goal.extra
     if not needed <= cluster.anchors or not cluster.anchors_from_bundle:
         return Step(Phase.DISTRIBUTE, anchors=(cluster.anchors - goal.expired) | needed)
