@@ -303,7 +303,7 @@ uses:
     namespace: *namespace
     release: *release
 anchor_sources:
-  description: ConfigMaps C(linkerd-trust-anchors), each with its namespace and whether this collection manages it.
+  description: ConfigMaps C(linkerd-trust-anchors) of all namespaces, with the same keys as C(objects).
   returned: success
   type: list
   elements: dict

@@ -154,10 +154,7 @@ class Reader:
     def anchor_sources(self) -> list[Facts]:
         """The ConfigMaps that a run writes trust anchors to, in any namespace: an earlier run may have used another."""
         found = self.listed("v1", "ConfigMap", metadata=True, field_selector=f"metadata.name={ANCHORS}")
-        return [
-            {"name": ANCHORS, "namespace": one["namespace"], "managed": facts.is_managed(one)}
-            for one in (each["metadata"] for each in found)
-        ]
+        return [facts.object_facts({**one, "apiVersion": "v1", "kind": "ConfigMap"}, one) for one in found]
 
     def bundles(self, definitions: Iterable[Facts]) -> list[Facts]:
         if not any(one["name"] == "bundles.trust.cert-manager.io" for one in definitions):

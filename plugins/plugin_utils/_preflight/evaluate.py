@@ -16,6 +16,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result 
 
 HELM = ((3, 8), (4,))  # the first version with OCI charts, and the first that kubernetes.core does not support
 UPSTREAM = ("edge-", "stable-")  # versions that the project Linkerd publishes, unlike those of distributions
+QUOTA = "ResourceQuota"
 RETRY_LIMIT = (1, 21)  # cert-manager's certificateRequestMaximumBackoffDuration
 
 
@@ -178,12 +179,16 @@ def _trust_manager(
 def _quota(result: Result, found: Facts, requested: Facts, name: str, is_left: bool, stores_secrets: set[str]) -> Facts:
     """Whether the run creates the trust namespace, and the quota that forbids Secrets in it."""
     space = found["namespaces"].get(name) or {"exists": False, "managed": False, "secrets": 0, "releases": 0}
+    quotas = [one for one in found["objects"] if one["kind"] == QUOTA and one["namespace"] == name]
     reasons = {
         "belongs to a trust-manager that you manage elsewhere": is_left,
         f"holds {space['secrets']} Secret(s) and {space['releases']} Helm release Secret(s)": (
             space["secrets"] or space["releases"]
         ),
         "gets Secrets of this run": name in stores_secrets,
+        "has a ResourceQuota of the same name that this collection did not create": any(
+            one["exists"] and not (one["managed"] or _is_of_earlier_version(found, one)) for one in quotas
+        ),
     }
     reason = next((text for text, applies in reasons.items() if applies), "")
     if requested["forbid_secrets"] and reason:
@@ -250,11 +255,16 @@ def _controller(chart: Facts) -> Facts:
     return {"namespace": chart["namespace"], "name": name, "service_account": account_name or name}
 
 
+def _is_of_earlier_version(found: Facts, one: Facts) -> bool:
+    """Versions before 0.3.0 did not label objects. kubernetes.core wrote them under this name."""
+    return one["owner"] == "OpenAPI-Generator" and any(release["is_earlier"] for release in found["releases"])
+
+
 def _objects(result: Result, found: Facts, take_over: list[str]) -> None:
-    # Versions before 0.3.0 did not label objects. kubernetes.core wrote them under this name.
-    earlier = ("OpenAPI-Generator",) if any(one["is_earlier"] for one in found["releases"]) else ()
+    """Objects of others, also with the same content: labelled as those of this collection, a teardown deletes them."""
     for one in found["objects"]:
-        if one["kind"] == "Namespace" or one["matches"] or one["owner"] in earlier:
+        is_unchanged = one["managed"] and one["matches"]
+        if one["kind"] in ("Namespace", QUOTA) or is_unchanged or _is_of_earlier_version(found, one):
             continue
         if refused := ownership.refusal(one, take_over):
             result.problem(refused[0], ownership.name_of(one), refused[1])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.ownership import name_of
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import (
     CONTROL_PLANE,
     CRDS,
@@ -98,11 +99,9 @@ def linkerd(found: Facts, namespace: str, with_namespace: bool = False) -> Facts
     if removal.releases:
         _remains(removal, found, "" if removes else namespace, "gateway-api")
     _objects(removal, found)
-    removal.objects += [
-        {"api_version": "v1", "kind": "ConfigMap", "name": one["name"], "namespace": one["namespace"]}
-        for one in found["anchor_sources"]
-        if one["managed"]
-    ]
+    for source in found["anchor_sources"]:
+        if source["managed"]:
+            _object(removal, source, is_own=True)
     if removes:
         removal.objects.append({"api_version": "v1", "kind": "Namespace", "name": namespace, "namespace": ""})
     return removal.facts()
@@ -200,11 +199,17 @@ def _objects(removal: Removal, found: Facts) -> None:
             and ("Certificate", one["name"]) in managed
             and mesh["issuer_owner"] == f"Certificate {one['name']}"
         )
-        if one["exists"] and (one["managed"] or own_secret):
-            removal.objects.append({key: one[key] for key in ("api_version", "kind", "name", "namespace")})
-        elif one["exists"]:
-            place = f"{one['namespace']}/{one['name']}" if one["namespace"] else one["name"]
-            removal.left.append(f"{one['kind']} {place} stays, because this collection did not create it.")
+        if one["exists"]:
+            _object(removal, one, one["managed"] or own_secret)
+
+
+def _object(removal: Removal, one: Facts, is_own: bool) -> None:
+    if one["gitops"]:
+        removal.left.append(f"{name_of(one)} stays, because {one['gitops']} applies it from a Git repository.")
+    elif is_own:
+        removal.objects.append({key: one[key] for key in ("api_version", "kind", "name", "namespace")})
+    else:
+        removal.left.append(f"{name_of(one)} stays, because this collection did not create it.")
 
 
 def _find(found: Facts, namespace: str, name: str) -> Facts | None:

@@ -144,13 +144,20 @@ def owned_elsewhere(name: str, components: Facts, options: Options) -> Iterator[
     if "objects" not in components:
         message = f"The installed components cannot be read: {components.get('msg', 'no result')}"
         yield problem("components_unreadable", name, message)
-    for one in components.get("objects") or []:
+    for one in [*(components.get("objects") or []), *_anchor_source(components)]:
         if adoption.is_of_chart(one):
             continue
         refused = ownership.refusal(one, options.take_over)
         is_adopted = options.adopt and ownership.is_of_mesh(ownership.name_of(one))
         if refused and not (is_adopted and refused[0] == "object_unmanaged"):
             yield problem(refused[0], name, refused[1])
+
+
+def _anchor_source(components: Facts) -> list[Facts]:
+    """The ConfigMap in the namespace that trust-manager reads, which the rotation writes the trust anchors to."""
+    found = [one for one in components.get("deployments") or [] if one["component"] == "trust-manager"]
+    namespaces = [one["trust_namespace"] for one in found]
+    return [one for one in components.get("anchor_sources") or [] if one["namespace"] in namespaces[:1]]
 
 
 def external_workloads(name: str, components: Facts) -> Iterator[Facts]:

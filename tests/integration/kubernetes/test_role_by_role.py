@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -137,15 +138,49 @@ def test_issuer_of_others_that_is_taken_over_keeps_no_auth_method(play, kinds):
     vault = {"server": "https://theirs.test", "path": "pki/sign/x", "auth": auth}
     kubernetes_object = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "vault"}}
     kinds.call("POST", issuers, {**kubernetes_object, "spec": {"vault": vault}})
-    ok, output = play(role(
-        "vault_issuer", "issuer", vault_issuer_kubernetes=play.reach("test"), vault_issuer_namespace=SPACE,
-        vault_issuer_server="https://vault.test", vault_issuer_wait=False, vault_issuer_cluster="berlin",
-    ))  # fmt: skip
+    item = f"Issuer {SPACE}/vault"
+    variables = {
+        "vault_issuer_kubernetes": play.reach("test"), "vault_issuer_namespace": SPACE, "vault_issuer_wait": False,
+        "vault_issuer_server": "https://vault.test", "vault_issuer_cluster": "berlin",
+    }  # fmt: skip
+    for entry in ("issuer", "main"):
+        ok, output = play(role("vault_issuer", entry, **variables))
+        found = set(re.findall(r"\[(\w+)\] localhost: (\w+ \S+)", output))
+        assert (ok, found) == (False, {("object_unmanaged", item)}), output
+        assert kinds.call("GET", f"{issuers}/vault")["spec"]["vault"] == vault
+    ok, output = play(role("vault_issuer", "issuer", vault_issuer_take_over=[item], **variables))
     found = kinds.call("GET", f"{issuers}/vault")["spec"]["vault"]["auth"]
     kinds.call("DELETE", f"{issuers}/vault")
     account = {"name": "vault-issuer"}
     expected = {"mountPath": "/v1/auth/jwt-berlin", "role": "linkerd-identity-issuer-berlin"}
     assert (ok, found) == (True, {"kubernetes": {**expected, "serviceAccountRef": account}}), output
+
+
+def test_rotation_reads_the_owners_of_all_that_it_writes(play, kubernetes, tmp_path):
+    """Phase 2 writes the ConfigMap with the trust anchors, phase 4 what the issuer needs."""
+    created = {
+        f"{CORE}/serviceaccounts": {"metadata": {"name": "vault-issuer"}},
+        f"{CORE}/secrets": {"metadata": {"name": "vault-ca"}},
+        f"{CORE}/configmaps": {"metadata": {"name": "linkerd-trust-anchors"}},
+    }
+    for path, body in created.items():
+        kubernetes.call("POST", path, body)
+    variables = {
+        "rotation_namespace": SPACE, "pki_linkerd_namespace": SPACE, "pki_kubernetes": play.reach("test"),
+        "pki_vault_ca_certificate": kubernetes.ca_file.read_text(), "pki_vault_auth": "kubernetes",
+    }  # fmt: skip
+    read = {"ansible.builtin.include_tasks": str(ROOT / "playbooks/tasks/rotate/components.yml"), "vars": variables}
+    result = {"content": "{{ rotation_components | to_json }}", "dest": str(tmp_path / "result")}
+    ok, output = play(read, {"ansible.builtin.copy": result})
+    for path, body in created.items():
+        kubernetes.call("DELETE", f"{path}/{body['metadata']['name']}")
+    assert ok, output
+    found = json.loads((tmp_path / "result").read_text())
+    read = [*found["objects"], *found["anchor_sources"]]
+    others = {f"{one['kind']} {one['name']}" for one in read if one["exists"] and not one["managed"]}
+    assert others == {"ServiceAccount vault-issuer", "Secret vault-ca", "ConfigMap linkerd-trust-anchors"}
+    missing = {one["kind"] for one in read if not one["exists"]}
+    assert missing >= {"Bundle", "Certificate", "Issuer", "Role", "RoleBinding", "ClusterRoleBinding"}
 
 
 @pytest.mark.parametrize("state", ["runs", "is gone"])

@@ -19,6 +19,7 @@ ROLE = "linkerd-identity-issuer-production"
 CORE = f"/api/v1/namespaces/{SPACE}"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 ISSUERS = f"/apis/cert-manager.io/v1/namespaces/{SPACE}/issuers"
+OWN = {"app.kubernetes.io/managed-by": "servicemesh.pki"}
 OBJECTS = {
     "account": f"{CORE}/serviceaccounts/vault-issuer",
     "role": f"{RBAC}/namespaces/{SPACE}/roles/vault-issuer-token",
@@ -47,7 +48,7 @@ def play(kinds, server, tmp_path):
         return " ".join(done.stdout.split())
 
     publish_root_ca(kubernetes)
-    issuer = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "vault"}}
+    issuer = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "vault", "labels": OWN}}
     kubernetes.call("POST", ISSUERS, issuer)
     ready = {"type": "Ready", "status": "True", "observedGeneration": 1000}
     kubernetes.status(f"{ISSUERS}/vault", {"conditions": [ready]})

@@ -248,13 +248,15 @@ def thing(**changes):
             "managed": False, "matches": False, "owner": "", "gitops": "", **changes}  # fmt: skip
 
 
-@pytest.mark.parametrize("changes", [{"managed": True}, {"matches": True}, {"exists": False}, {"kind": "Namespace"}])
+@pytest.mark.parametrize("changes", [{"managed": True}, {"exists": False}, {"kind": "Namespace"}])
 def test_objects_that_may_be_written(changes):
     assert codes(check(empty(objects=[thing(**changes)]))) == []
 
 
-def test_an_object_of_others_is_changed_on_request_only():
-    found = empty(objects=[thing(owner="argocd")])
+@pytest.mark.parametrize("matches", [True, False])
+def test_an_object_of_others_is_changed_on_request_only(matches):
+    """With the same content as well: with the label of this collection, a teardown would delete it."""
+    found = empty(objects=[thing(owner="argocd", matches=matches)])
     result = check(found)
     assert codes(result) == ["object_unmanaged"] and "argocd" in result["problems"][0]["message"]
     item = result["problems"][0]["object"]
@@ -271,6 +273,20 @@ def test_no_message_recommends_removal(kind, name, where, of_mesh):
     message = result["problems"][0]["message"]
     assert ("do not remove it" in message) is of_mesh and ("another name" in message) is not of_mesh
     assert "Remove" not in message and "pki_take_over" in message
+
+
+@pytest.mark.parametrize("space", [namespace(), None])
+def test_a_quota_of_others_is_left_alone(space):
+    """It can permit Secrets, and other users of the namespace may depend on that."""
+    quota = {**thing(kind="ResourceQuota", name="no-secrets", namespace="linkerd-trust"), "matches": True}
+    given = {**requested(), "take_over": []}
+    spaces = {"linkerd-trust": space} if space else {}
+    for managed, creates in ((True, True), (False, False)):
+        result = check(empty(objects=[{**quota, "managed": managed}], namespaces=spaces), given)
+        assert codes(result) == [] and result["decisions"]["trust_manager"]["quota"] is creates
+        assert ("quota_omitted" in [one["code"] for one in result["notes"]]) is not creates
+    elsewhere = check(empty(objects=[{**quota, "namespace": "other"}], namespaces=spaces), given)
+    assert elsewhere["decisions"]["trust_manager"]["quota"] is True
 
 
 def test_an_object_from_git_is_not_changed_though_the_collection_rendered_it():

@@ -19,7 +19,7 @@ ISSUER = certificate("identity-1", "root-1")
 
 def thing(kind, name, managed=True, exists=True):
     return {"api_version": "v1", "kind": kind, "name": name, "namespace": "linkerd", "exists": exists,
-            "managed": managed, "matches": True, "owner": ""}  # fmt: skip
+            "managed": managed, "matches": True, "owner": "", "gitops": ""}  # fmt: skip
 
 
 def world(managed="installed", crds="installed", objects=(), definitions=()):
@@ -82,11 +82,23 @@ def test_only_marked_objects_are_removed():
 
 def test_trust_anchors_are_removed_from_any_trust_namespace():
     found = world()
+    source = thing("ConfigMap", "linkerd-trust-anchors")
     found["anchor_sources"] = [
-        {"name": "linkerd-trust-anchors", "namespace": name, "managed": name == "shared"}
-        for name in ("shared", "other")
+        {**source, "namespace": name, "managed": name == "shared"} for name in ("shared", "other")
     ]
     assert [(one["kind"], one["namespace"]) for one in plan(found)["objects"]] == [("ConfigMap", "shared")]
+
+
+def test_what_git_applies_stays():
+    """Its controller would create it again, and the label of this collection can be in the repository."""
+    found = world(objects=[{**thing("Certificate", "linkerd-identity-issuer"), "gitops": "Argo CD application mesh"}])
+    found["anchor_sources"] = [{**thing("ConfigMap", "linkerd-trust-anchors"), "gitops": "Flux Kustomization a/b"}]
+    result = plan(found)
+    assert result["objects"] == []
+    assert [one.partition(" stays, ")[0] for one in result["left"]] == [
+        "Certificate linkerd/linkerd-identity-issuer", "ConfigMap linkerd/linkerd-trust-anchors"
+    ]  # fmt: skip
+    assert "Argo CD application mesh" in result["left"][0] and "Flux Kustomization a/b" in result["left"][1]
 
 
 def test_the_secret_of_a_certificate_of_others_stays():

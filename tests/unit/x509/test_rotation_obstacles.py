@@ -44,7 +44,7 @@ def test_the_account_of_cert_manager_and_the_addresses_are_checked_before_the_fi
     given = {"rotation_components": FOUND, "pki_kubernetes": {}, "vault_issuer_auth": "jwt", **variables}
     (tmp_path / "inventory.yml").write_text(json.dumps({"clusters": {"hosts": {"one": given}}}))
     tasks = [
-        {"ansible.builtin.include_tasks": str(ROTATE / "obstacles.yml")},
+        *({"ansible.builtin.include_tasks": str(ROTATE / name)} for name in ("requested.yml", "obstacles.yml")),
         {"ansible.builtin.copy": {"content": "{{ rotation_obstacles | to_json }}", "dest": str(tmp_path / "result")}},
     ]
     play = {"hosts": "clusters", "connection": "local", "gather_facts": False, "tasks": tasks}
@@ -58,6 +58,6 @@ def test_the_account_of_cert_manager_and_the_addresses_are_checked_before_the_fi
 
 
 def test_the_playbook_reads_who_applies_what_the_adoption_takes_over():
-    [task] = yaml.safe_load((ROTATE / "components.yml").read_text())
-    objects = task["servicemesh.pki.mesh_prerequisites_info"]["objects"]
-    assert [(one["kind"], one["metadata"]["name"]) for one in objects[3:]] == [*adoption.OF_CHART]
+    [dummy, task] = yaml.safe_load((ROTATE / "components.yml").read_text())
+    objects = task["vars"]["rotation_objects"]
+    assert [(one["kind"], one["metadata"]["name"]) for one in objects[2:]] == [*adoption.OF_CHART]

@@ -135,6 +135,25 @@ def test_objects_of_others_are_not_changed(found, options, codes):
     assert [(one["code"], one["cluster"]) for one in answer["problems"]] == [(code, "one") for code in codes]
 
 
+@pytest.mark.parametrize(
+    ("namespace", "found", "options", "codes"),
+    [
+        ("trust", {"managed": False}, {}, ["object_unmanaged"]),
+        ("trust", FROM_GIT, {}, ["object_in_git"]),
+        ("trust", {}, {}, []),
+        ("trust", {"managed": False}, {"take_over": ("ConfigMap trust/linkerd-trust-anchors",)}, []),
+        ("trust", {"managed": False}, {"adopt": True}, []),
+        ("other", {"managed": False}, {}, []),  # trust-manager does not read it, so the rotation does not write it
+    ],
+)
+def test_the_source_of_the_trust_anchors_is_not_that_of_others(namespace, found, options, codes):
+    source = {**BUNDLE, "kind": "ConfigMap", "name": "linkerd-trust-anchors", "namespace": namespace, **found}
+    reader = {"component": "trust-manager", "trust_namespace": "trust"}
+    components = {"objects": [], "deployments": [reader], "anchor_sources": [source]}
+    answer = planned(reading(*BEFORE), more={"components": components}, **options)
+    assert [one["code"] for one in answer["problems"]] == codes
+
+
 def test_a_cluster_whose_objects_cannot_be_read():
     answer = planned(reading(*BEFORE), more={"components": {"failed": True, "msg": "forbidden"}})
     assert [one["code"] for one in answer["problems"]] == ["components_unreadable"]

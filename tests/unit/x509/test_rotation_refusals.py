@@ -117,6 +117,19 @@ def test_an_expired_issuer_is_replaced_before_pods_restart(issuer, anchors, carr
     assert codes(healthy) == [] and not healthy["clusters"]["one"]["signer_expired"]
 
 
+PAST = make("root.past.example", start=NOW - 9 * DAY, end=NOW - DAY)
+
+
+def test_an_expired_anchor_that_nothing_uses_is_not_distributed():
+    """trust-manager with filterExpiredCertificates would never write it, and the phase would wait for it."""
+    anchors = ROOT.pem + PAST.pem
+    found = planned(reading(anchors, ISSUER, anchors, ISSUER))
+    assert (found["phase_name"], codes(found)) == ("distribute", [])
+    assert set(found["clusters"]["one"]["anchors"]) == {ROOT.pem, NEXT.pem}
+    again = planned(reading(BOTH, ISSUER, BOTH + PAST.pem, ISSUER))  # pods carry it until they restart
+    assert (again["phase_name"], codes(again)) == ("switch", [])
+
+
 def test_an_expired_issuer_below_the_target_is_renewed():
     given = reading(ROOT.pem, EXPIRED, ROOT.pem, EXPIRED)
     found = planned(given, target=OLD_NAME, force=True)
@@ -169,7 +182,7 @@ def test_proxies_outside_of_kubernetes_are_not_cut_off(definition, options, expe
 
 
 def test_playbook_finds_out_whether_there_are_objects():
-    [task] = yaml.safe_load((COLLECTION / "playbooks/tasks/rotate/components.yml").read_text())
+    [dummy, task] = yaml.safe_load((COLLECTION / "playbooks/tasks/rotate/components.yml").read_text())
     assert task["servicemesh.pki.mesh_prerequisites_info"]["count_objects"] is True
 
 
