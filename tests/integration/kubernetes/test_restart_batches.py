@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.plays import THIS_HOST
 from support.readings import NEXT as OTHER
 from support.readings import ROOT as TRUST_ANCHOR
 
@@ -63,8 +64,7 @@ class Batches:
     def run_in_clusters(self, tasks: str, clusters: dict[str, tuple[str, ...]], **variables: Any) -> tuple[bool, str]:
         """Run tasks on several hosts, each of which has its own workloads on the same API server."""
         common = {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            **THIS_HOST,
             "pki_kubernetes": {"kubeconfig": str(self.api.kubeconfig)},
             "rotation": {"phase": 3, "phase_name": "restart"},
             "rotation_namespace": "linkerd",

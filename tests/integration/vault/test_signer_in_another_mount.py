@@ -14,6 +14,7 @@ from pathlib import Path
 import hvac
 import pytest
 from cryptography import x509
+from support.plays import THIS_HOST
 from support.running_mesh import CN, running_mesh
 
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import candidate
@@ -49,7 +50,7 @@ def company(kubernetes, server, mount, run, tmp_path):
 def preflight(company, kubernetes, server, mount, tmp_path):
     """A function that runs preflight.yml with a path that signs, and returns whether it succeeded and the output."""
     variables = {
-        "ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        **THIS_HOST,
         "pki_vault": {"url": server.url}, "pki_vault_server": server.url, "pki_vault_mount": mount,
         "pki_root_issuer_name": "company-root", "linkerd_namespace": SPACE, "pki_manage": "vault",
         "pki_kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)},
