@@ -71,7 +71,7 @@ NOTES = {
     "definitions_protected": "CRDs get helm.sh/resource-policy: keep before their release is upgraded.",
     "definitions_unprotected": "An upgrade of a release that you manage would delete CRDs that others use.",
     "gateway_api_left": "The Gateway API is installed and is not changed.",
-    "quota_omitted": "The trust namespace gets no quota that forbids Secrets, because it has Secrets or a quota of others.",
+    "quota_omitted": "The trust namespace gets no quota that forbids Secrets, because of Secrets or a quota of others.",
     "release_left": "A component is managed elsewhere and is not changed.",
     "release_taken_over": "A release is taken over, with the values that this changes.",
     "retry_limit_not_set": "cert-manager keeps its own limit of 32 h between attempts to issue.",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import Encoding, x509
@@ -91,8 +92,15 @@ def _extension(data: bytes) -> tuple[str, tuple[bool, bytes]]:
     return dotted(oid.value), (more[0].tag == BOOLEAN and more[0].value != b"\0", more[-1].value)
 
 
+def pairs(data: bytes) -> list[list[Element]]:
+    """Return the first two elements in each element of a sequence. Go ignores what follows them."""
+    return [list(islice(elements(item.value), 2)) for item in children(data)]
+
+
 def dotted(content: bytes) -> str:
-    """Return the content of an object identifier in dotted notation."""
+    """Return the content of an object identifier in dotted notation, or in hexadecimal if it is not complete."""
+    if not content or content[-1] & 0x80:
+        return content.hex()
     numbers, number = [], 0
     for byte in content:
         number = number << 7 | byte & 0x7F

@@ -257,8 +257,8 @@ def _policies(value: bytes) -> Iterator[str]:
 
 
 def _policy_mappings(value: bytes) -> Iterator[str]:
-    pairs = [[part.tag for part in der.elements(item.value)][:2] for item in der.children(value)]
-    if value[:1] != bytes([der.SEQUENCE]) or any(pair != [der.OID, der.OID] for pair in pairs):
+    found = [[part.tag for part in pair] for pair in der.pairs(value)]
+    if value[:1] != bytes([der.SEQUENCE]) or any(pair != [der.OID, der.OID] for pair in found):
         yield "its policy mappings are not valid"
 
 

@@ -72,7 +72,7 @@ def _policies(node: Link) -> list[str]:
 
 
 def _mappings(node: Link) -> list[tuple[str, str]]:
-    pairs = [list(der.elements(item.value)) for item in der.children(node.value(oids.POLICY_MAPPINGS) or EMPTY)]
+    pairs = der.pairs(node.value(oids.POLICY_MAPPINGS) or EMPTY)
     return [(der.dotted(issuer.value), der.dotted(subject.value)) for issuer, subject in pairs]
 
 

@@ -15,6 +15,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from support import forge
 from support.authority import NOW, make
+from support.oddities import POLICY, raw, tlv
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain, x509_pem
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs, strict_pem
@@ -149,3 +150,25 @@ def test_problem_of_damaged_certificate_matches_go(source, changes):
     answer = oracles.ask_controller(text, text, NOW)["ReadChain"]
     event(answer or "parsed")
     assert bool(answer) is bool(problem), (problem, answer, base64.b64encode(bytes(data)))
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        tlv(0x30, POLICY + POLICY),
+        tlv(0x30, POLICY + POLICY + tlv(5, b"")),
+        tlv(0x30, POLICY + tlv(6, b"") + b"*\3\4"),  # an element that is not complete follows
+        tlv(0x30, POLICY + tlv(6, b"\xff")),
+        tlv(0x30, POLICY),
+        tlv(0x30, POLICY + tlv(5, b"")),
+        tlv(0x30, POLICY + b"\6\5*"),
+        POLICY,
+    ],
+)
+def test_policy_mappings_are_read_as_go_reads_them(mapping):
+    """Fuzzing found the third one, which Go accepts."""
+    made = make("mapped", ONE, **raw("2.5.29.33", tlv(0x30, mapping)))
+    problem = go_parse.problem(made.certificate, paths.Node(made.certificate).raw)
+    text = made.pem.encode()
+    assert bool(problem) is bool(oracles.ask_controller(text, text, NOW)["ReadChain"]), problem
+    x509_chain(made.pem, [ONE.pem], at=NOW.isoformat(), profile="linkerd")
