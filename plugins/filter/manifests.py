@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.labels import MANAGED_BY
+
 HEADER = "# Written by servicemesh.pki. The next run of render.yml replaces this file.\n"
 FIRST = ("apiVersion", "kind", "metadata", "name", "namespace")
-# The value means that a program manages the object in the cluster. A controller that applies Git manages its objects.
-MANAGED_BY = "app.kubernetes.io/managed-by"
 
 
 class _Dumper(yaml.SafeDumper):
@@ -54,6 +54,7 @@ def _definition(one: Mapping[str, Any]) -> Mapping[str, Any]:
     if one["kind"] == "Secret":
         raise AnsibleFilterError(f"{name} must not be written into a file. Create it in the cluster.")
     metadata = dict(one["metadata"])
+    # Its value names the program that manages the object, which is then the one that applies the file.
     labels = {key: value for key, value in (metadata.pop("labels", None) or {}).items() if key != MANAGED_BY}
     return {**one, "metadata": {**metadata, **({"labels": labels} if labels else {})}}
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.labels import MANAGED_BY, OWN_LABEL, OWN_NAME
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes import access, kubeconfig
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import ClusterError
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream import kubernetes_core as core
@@ -26,7 +27,6 @@ except ImportError:
 PAUSES = (0.5, 1, 2, 4, 8)  # seconds before a change is sent again whose response was lost
 GATEWAY_STATUS = (502, 504)  # of a proxy before the API server, which may have forwarded the request
 REQUEST_TIMEOUT = 30  # seconds
-MANAGED_BY, COLLECTION = "app.kubernetes.io/managed-by", "servicemesh.pki"
 
 # What kubernetes.core passes to its client without a module. Environment variables and the default kubeconfig are the
 # fallback. kubernetes.core masks the path of the kubeconfig, which messages need.
@@ -133,7 +133,7 @@ class SecretValue:
         metadata = (self.object or {}).get("metadata") or {}
         owners = [f"{one.get('kind')} {one.get('name')}" for one in metadata.get("ownerReferences") or []]
         managers = [(metadata.get("labels") or {}).get(MANAGED_BY) or ""]
-        return ", ".join(owners) or "".join(one for one in managers if one != COLLECTION)
+        return ", ".join(owners) or "".join(one for one in managers if one != OWN_NAME)
 
     def has_namespace(self) -> bool:
         return self.object is not None or self.call("read", "get", "Namespace", name=self.namespace) is not None
@@ -193,13 +193,13 @@ class SecretValue:
         """A Secret without other keys or owners gets the label of this collection."""
         data = {self.key: base64.b64encode(value.encode()).decode()}
         if self.object is None:
-            metadata = {"name": self.name, "labels": {MANAGED_BY: COLLECTION}}
+            metadata = {"name": self.name, "labels": OWN_LABEL}
             head = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque"}
             written = self.call_secret("create", "create", body={**head, "data": data}, dry_run=dry_run)
         else:
             body = {**self.object, "data": {**(self.object.get("data") or {}), **data}}
             if not self.owner and set(body["data"]) == {self.key}:
-                labels = {**(self.object["metadata"].get("labels") or {}), MANAGED_BY: COLLECTION}
+                labels = {**(self.object["metadata"].get("labels") or {}), **OWN_LABEL}
                 body["metadata"] = {**self.object["metadata"], "labels": labels}
             written = self.call_secret("change", "replace", body=body, dry_run=dry_run)
         if written is None:

@@ -3,5 +3,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a cluster has already: Helm releases, components, definitions, namespaces, trust anchors.
 
-May import: _kubernetes, _linkerd.
+May import: _common, _kubernetes, _linkerd.
 """

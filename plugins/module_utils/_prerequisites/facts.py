@@ -13,12 +13,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.labels import is_managed
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd.sources import BUNDLE_LABEL, CERTIFICATE_NAME
 
 Facts = dict[str, Any]
 Object = dict[str, Any]
 
-MANAGED_BY, OWN_NAME = "app.kubernetes.io/managed-by", "servicemesh.pki"
 RELEASE_NAME, RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
 POLICY = "helm.sh/resource-policy"
 BUNDLE_VERSION, CHANNEL = "gateway.networking.k8s.io/bundle-version", "gateway.networking.k8s.io/channel"
@@ -50,11 +50,6 @@ def release_of(meta: Object) -> Facts | None:
     if not annotations.get(RELEASE_NAME):
         return None
     return {"name": annotations[RELEASE_NAME], "namespace": annotations.get(RELEASE_NAMESPACE) or ""}
-
-
-def is_managed(meta: Object) -> bool:
-    """Whether this collection manages an object."""
-    return (meta.get("labels") or {}).get(MANAGED_BY) == OWN_NAME
 
 
 def component_of(group: str) -> str:

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.labels import NOT_OWN, is_managed
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluster import Cluster, read_error
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
 from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.errors import ClusterError
@@ -33,7 +34,6 @@ USES = (
     ("trust-manager", "trust.cert-manager.io/v1alpha1", "Bundle"),
     ("trust-manager", "trust-manager.io/v1alpha2", "ClusterBundle"),
 )
-NOT_OWN = f"{facts.MANAGED_BY}!={facts.OWN_NAME}"
 SAFE_UPGRADES = "safe-upgrades.gateway.networking.k8s.io"
 
 Facts = dict[str, Any]
@@ -160,7 +160,7 @@ class Reader:
         if not any(one["name"] == "bundles.trust.cert-manager.io" for one in definitions):
             return []
         found = self.listed("trust.cert-manager.io/v1alpha1", "Bundle", metadata=True)
-        return [{"name": one["metadata"]["name"], "managed": facts.is_managed(one["metadata"])} for one in found]
+        return [{"name": one["metadata"]["name"], "managed": is_managed(one["metadata"])} for one in found]
 
     def uses(self, component: str, api_version: str, kind: str) -> list[Facts]:
         """Objects of others that need a component. What cannot be read counts as one without a name."""

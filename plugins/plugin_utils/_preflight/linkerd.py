@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common.durations import DurationError
+from ansible_collections.servicemesh.pki.plugins.module_utils._common.labels import OWN_LABEL
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import x509
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight import (
@@ -30,7 +31,6 @@ ENFORCE = "pod-security.kubernetes.io/enforce"
 NAME = "kubernetes.io/metadata.name"
 BUNDLE = "linkerd-identity-trust-roots"
 CERTIFICATE = "linkerd-identity-issuer"
-OWN_LABEL = {"app.kubernetes.io/managed-by": "servicemesh.pki"}
 FILTERS = {"expired": "filterExpiredCertificates", "non_ca": "filterNonCACerts"}  # values of trust-manager's chart
 BY_CHART = ("Helm release ", "linkerd/")
 

@@ -11,6 +11,7 @@ import json
 
 import pytest
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._common import labels
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites import facts, helm
 
@@ -251,7 +252,7 @@ def test_a_namespace_and_what_is_in_it():
         {"metadata": {}},
         {"metadata": {"labels": {"owner": "helm"}}},
     ]
-    found = facts.namespace_facts({"metadata": {"labels": {facts.MANAGED_BY: facts.OWN_NAME}}}, secrets)
+    found = facts.namespace_facts({"metadata": {"labels": {labels.MANAGED_BY: labels.OWN_NAME}}}, secrets)
     assert (found["exists"], found["managed"], found["secrets"], found["releases"]) == (True, True, 1, 2)
     assert not facts.namespace_facts(None, [])["exists"]
 
