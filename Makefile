@@ -84,16 +84,16 @@ ruff: venv
 	@ruff check
 	@ruff format
 
-# The tests in the lab mostly wait, so most others run beside them. The last ones use all cores.
+# The tests in the lab mostly wait, so all others run beside them.
 test: venv browser  ## run the checks and tests that CI runs, and build what they need
 	@$(MAKE) --no-print-directory --jobs=2 test-beside-lab test-lab
-	@nox -s sanity galaxy ee
 
 # It has no prerequisite with a recipe: after one, make 4.3 sometimes waits for `test-lab` to end before it goes on here.
 .PHONY: test-beside-lab
 test-beside-lab: venv
 	@nox -s $(STATIC) workflow alerts coverage
 	@nox -s debian13 -- unit
+	@nox -s sanity galaxy ee
 
 .PHONY: bench requirements help
 bench: venv  ## measure site.yml and the commands of the workshop
