@@ -33,7 +33,15 @@ OURS = {
     "ConfigMap linkerd/linkerd-identity-trust-roots",
 }
 # Objects that an earlier test applies with kubectl, as a GitOps controller does.
-FROM_GIT = [f"Certificate linkerd/{IDENTITY}", "ConfigMap cert-manager/linkerd-trust-anchors", "Issuer linkerd/vault"]
+FROM_GIT = [
+    f"Certificate linkerd/{IDENTITY}",
+    "Bundle linkerd-identity-trust-roots",
+    "ConfigMap cert-manager/linkerd-trust-anchors",
+    "ServiceAccount linkerd/vault-issuer",
+    "Role linkerd/vault-issuer-token",
+    "RoleBinding linkerd/vault-issuer-token",
+    "Issuer linkerd/vault",
+]
 
 
 class GitOps(Company):

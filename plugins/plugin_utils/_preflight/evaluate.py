@@ -186,8 +186,9 @@ def _quota(result: Result, found: Facts, requested: Facts, name: str, is_left: b
             space["secrets"] or space["releases"]
         ),
         "gets Secrets of this run": name in stores_secrets,
-        "has a ResourceQuota of the same name that this collection did not create": any(
-            one["exists"] and not (one["managed"] or _is_of_earlier_version(found, one)) for one in quotas
+        "has a ResourceQuota of the same name from others or from Git": any(
+            one["exists"] and (bool(one["gitops"]) or not (one["managed"] or _is_of_earlier_version(found, one)))
+            for one in quotas
         ),
     }
     reason = next((text for text, applies in reasons.items() if applies), "")

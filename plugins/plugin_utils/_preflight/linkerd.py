@@ -197,7 +197,7 @@ def _left_over(result: Result, found: Facts, requested: Facts) -> list[str]:
     return [
         one["namespace"]
         for one in found["anchor_sources"]
-        if one["managed"] and not (requested["has_configmap"] and one["namespace"] == trust)
+        if one["managed"] and not one["gitops"] and not (requested["has_configmap"] and one["namespace"] == trust)
     ]
 
 

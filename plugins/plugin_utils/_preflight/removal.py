@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites.facts import gitops_source
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.ownership import name_of
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import (
     CONTROL_PLANE,
@@ -95,7 +96,10 @@ def linkerd(found: Facts, namespace: str, with_namespace: bool = False) -> Facts
         return removal.facts()
     _release(removal, found, namespace, CONTROL_PLANE)
     _definitions(removal, found, namespace)
-    removes = with_namespace and (found["namespaces"].get(namespace) or {}).get("managed", False)
+    space = found["namespaces"].get(namespace) or {}
+    from_git = [one for one in [*found["objects"], *found["anchor_sources"]] if one["exists"] and one["gitops"]]
+    is_from_git = bool(gitops_source(space)) or any(one["namespace"] == namespace for one in from_git)
+    removes = with_namespace and space.get("managed", False) and not is_from_git
     if removal.releases:
         _remains(removal, found, "" if removes else namespace, "gateway-api")
     _objects(removal, found)
@@ -191,7 +195,7 @@ def _release(removal: Removal, found: Facts, namespace: str, name: str) -> None:
 
 def _objects(removal: Removal, found: Facts) -> None:
     mesh = found["mesh"]
-    managed = {(one["kind"], one["name"]) for one in found["objects"] if one["managed"]}
+    managed = {(one["kind"], one["name"]) for one in found["objects"] if one["managed"] and not one["gitops"]}
     for one in found["objects"]:
         # cert-manager creates the Secret of a Certificate, so only the Certificate has the label of this collection.
         own_secret = (

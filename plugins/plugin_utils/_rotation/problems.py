@@ -144,13 +144,16 @@ def owned_elsewhere(name: str, components: Facts, options: Options) -> Iterator[
     if "objects" not in components:
         message = f"The installed components cannot be read: {components.get('msg', 'no result')}"
         yield problem("components_unreadable", name, message)
-    for one in [*(components.get("objects") or []), *_anchor_source(components)]:
+    source = _anchor_source(components)
+    for one in [*(components.get("objects") or []), *source]:
         if adoption.is_of_chart(one):
             continue
         refused = ownership.refusal(one, options.take_over)
-        is_adopted = options.adopt and ownership.is_of_mesh(ownership.name_of(one))
+        # Linkerd's chart and CLI do not create the source of the Bundle.
+        is_adopted = options.adopt and one not in source and ownership.is_of_mesh(ownership.name_of(one))
         if refused and not (is_adopted and refused[0] == "object_unmanaged"):
             yield problem(refused[0], name, refused[1])
+    yield from _unread(name, components)
 
 
 def _anchor_source(components: Facts) -> list[Facts]:
@@ -158,6 +161,14 @@ def _anchor_source(components: Facts) -> list[Facts]:
     found = [one for one in components.get("deployments") or [] if one["component"] == "trust-manager"]
     namespaces = [one["trust_namespace"] for one in found]
     return [one for one in components.get("anchor_sources") or [] if one["namespace"] in namespaces[:1]]
+
+
+def _unread(name: str, components: Facts) -> Iterator[Facts]:
+    """Objects that the rotation changes, and whose owner cannot be read."""
+    changed = {ownership.name_of(one) for one in components.get("objects") or []} | {"ConfigMaps of the cluster"}
+    for one in components.get("unreadable") or []:
+        if one["what"] in changed:
+            yield problem("components_unreadable", name, f"{one['what']} cannot be read: {one['problem']}")
 
 
 def external_workloads(name: str, components: Facts) -> Iterator[Facts]:

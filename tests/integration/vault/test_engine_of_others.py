@@ -224,6 +224,10 @@ def test_teardown_does_not_destroy_issuers_of_others(play, theirs):
         ("{}/issuer/linkerd-root-2/sign-intermediate", True),
         ("{}/sign/linkerd", True),
         ("{}/issue/web", True),
+        ("{}/sign*", True),
+        ("{}/issuer/linkerd-root-2/*", True),
+        ("/{}/sign/linkerd", True),
+        ("{}/*", False),  # of an administrator
         ("{}/issuer/linkerd-root-2/json", False),
         ("{}/roles/sign-not", False),
         ("other-{}/sign/linkerd", False),
@@ -240,6 +244,8 @@ def test_teardown_does_not_destroy_a_root_that_others_sign_with(play, permitted,
         if is_used:
             play.refused("second-mesh", "not disabled", **absent)
             assert play.names == {"linkerd-root-1"}
+            # In check mode, the policies that the teardown removes still exist.
+            play.ok("--check", **absent, __vault_issuer_removed_policy="second-mesh")
             absent["pki_take_over"] = [f"Vault engine {play.mount}"]
         play.ok(**absent)
     finally:

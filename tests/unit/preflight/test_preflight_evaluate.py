@@ -285,6 +285,8 @@ def test_a_quota_of_others_is_left_alone(space):
         result = check(empty(objects=[{**quota, "managed": managed}], namespaces=spaces), given)
         assert codes(result) == [] and result["decisions"]["trust_manager"]["quota"] is creates
         assert ("quota_omitted" in [one["code"] for one in result["notes"]]) is not creates
+    from_git = check(empty(objects=[{**quota, "managed": True, "gitops": "Flux Kustomization a/b"}], namespaces=spaces))
+    assert from_git["decisions"]["trust_manager"]["quota"] is False
     elsewhere = check(empty(objects=[{**quota, "namespace": "other"}], namespaces=spaces), given)
     assert elsewhere["decisions"]["trust_manager"]["quota"] is True
 
@@ -305,7 +307,10 @@ def test_objects_of_an_earlier_version_are_recognized_beside_its_cert_manager():
 
 
 def test_configmaps_that_are_no_source_any_more_are_removed_if_the_collection_created_them():
-    sources = [{"namespace": name, "managed": name != "theirs"} for name in ("linkerd-trust", "old", "theirs")]
+    sources = [
+        {"namespace": name, "managed": name != "theirs", "gitops": name if name == "from Git" else ""}
+        for name in ("linkerd-trust", "old", "theirs", "from Git")
+    ]
     found = empty(anchor_sources=sources)
     assert check(found)["decisions"]["linkerd"]["remove_anchors"] == ["old"]
     configuration = requested(linkerd={"has_configmap": False})

@@ -91,14 +91,35 @@ def test_trust_anchors_are_removed_from_any_trust_namespace():
 
 def test_what_git_applies_stays():
     """Its controller would create it again, and the label of this collection can be in the repository."""
-    found = world(objects=[{**thing("Certificate", "linkerd-identity-issuer"), "gitops": "Argo CD application mesh"}])
+    certificate = {**thing("Certificate", "linkerd-identity-issuer"), "gitops": "Argo CD application mesh"}
+    found = world(objects=[certificate, thing("Secret", "linkerd-identity-issuer", managed=False)])
+    found["mesh"]["issuer_owner"] = "Certificate linkerd-identity-issuer"
     found["anchor_sources"] = [{**thing("ConfigMap", "linkerd-trust-anchors"), "gitops": "Flux Kustomization a/b"}]
     result = plan(found)
     assert result["objects"] == []
     assert [one.partition(" stays, ")[0] for one in result["left"]] == [
-        "Certificate linkerd/linkerd-identity-issuer", "ConfigMap linkerd/linkerd-trust-anchors"
+        "Certificate linkerd/linkerd-identity-issuer", "Secret linkerd/linkerd-identity-issuer",
+        "ConfigMap linkerd/linkerd-trust-anchors",
     ]  # fmt: skip
-    assert "Argo CD application mesh" in result["left"][0] and "Flux Kustomization a/b" in result["left"][1]
+    assert "Argo CD application mesh" in result["left"][0] and "Flux Kustomization a/b" in result["left"][2]
+
+
+@pytest.mark.parametrize(
+    ("gitops", "namespace", "annotations", "is_removed"),
+    [
+        ("", "linkerd", {}, True),
+        ("Argo CD application mesh", "linkerd", {}, False),
+        ("Argo CD application mesh", "other", {}, True),
+        ("", "linkerd", {"argocd.argoproj.io/tracking-id": "mesh:/Namespace:/linkerd"}, False),
+    ],
+)
+def test_a_namespace_with_objects_from_git_stays(gitops, namespace, annotations, is_removed):
+    certificate = {**thing("Certificate", "linkerd-identity-issuer"), "gitops": gitops, "namespace": namespace}
+    found = world(objects=[certificate])
+    space = {"exists": True, "managed": True, "terminating": False, "labels": {}, "annotations": annotations}
+    found["namespaces"] = {"linkerd": space}
+    removed = removal_plan(found, "linkerd", "linkerd", with_namespace=True)["objects"]
+    assert ("Namespace" in [one["kind"] for one in removed]) is is_removed
 
 
 def test_the_secret_of_a_certificate_of_others_stays():

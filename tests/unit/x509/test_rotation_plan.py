@@ -142,7 +142,7 @@ def test_objects_of_others_are_not_changed(found, options, codes):
         ("trust", FROM_GIT, {}, ["object_in_git"]),
         ("trust", {}, {}, []),
         ("trust", {"managed": False}, {"take_over": ("ConfigMap trust/linkerd-trust-anchors",)}, []),
-        ("trust", {"managed": False}, {"adopt": True}, []),
+        ("trust", {"managed": False}, {"adopt": True}, ["object_unmanaged"]),
         ("other", {"managed": False}, {}, []),  # trust-manager does not read it, so the rotation does not write it
     ],
 )
@@ -152,6 +152,22 @@ def test_the_source_of_the_trust_anchors_is_not_that_of_others(namespace, found,
     components = {"objects": [], "deployments": [reader], "anchor_sources": [source]}
     answer = planned(reading(*BEFORE), more={"components": components}, **options)
     assert [one["code"] for one in answer["problems"]] == codes
+
+
+@pytest.mark.parametrize(
+    ("what", "codes"),
+    [
+        ("Bundle linkerd-identity-trust-roots", ["components_unreadable"]),
+        ("ConfigMaps of the cluster", ["components_unreadable"]),
+        ("ValidatingWebhookConfigurations of the cluster", []),  # the rotation does not need them
+    ],
+)
+def test_an_object_whose_owner_cannot_be_read_is_not_changed(what, codes):
+    missing = {**BUNDLE, "exists": False, "managed": False}
+    components = {"objects": [missing], "unreadable": [{"what": what, "problem": "forbidden"}]}
+    answer = planned(reading(*BEFORE), more={"components": components})
+    assert [one["code"] for one in answer["problems"]] == codes
+    assert all(what in one["message"] for one in answer["problems"])
 
 
 def test_a_cluster_whose_objects_cannot_be_read():
