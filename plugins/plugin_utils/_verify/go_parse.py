@@ -257,9 +257,17 @@ def _policies(value: bytes) -> Iterator[str]:
 
 
 def _policy_mappings(value: bytes) -> Iterator[str]:
-    found = [[part.tag for part in pair] for pair in der.pairs(value)]
-    if value[:1] != bytes([der.SEQUENCE]) or any(pair != [der.OID, der.OID] for pair in found):
+    items, pairs = der.children(value), der.pairs(value)
+    sequences, identifiers = [der.first(value), *items], [part for pair in pairs for part in pair]
+    shapes = [(one, der.SEQUENCE) for one in sequences] + [(one, der.OID) for one in identifiers]
+    if len(identifiers) != 2 * len(items) or not all(one.tag == tag and _is_shortest(one) for one, tag in shapes):
         yield "its policy mappings are not valid"
+
+
+def _is_shortest(item: der.Element) -> bool:
+    """Whether its length has the shortest encoding, as DER requires."""
+    size = len(item.value)
+    return len(item.whole) - size == 2 + (0 if size < 0x80 else (size.bit_length() + 7) // 8)
 
 
 def _crl_points(value: bytes) -> Iterator[str]:

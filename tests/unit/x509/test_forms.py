@@ -163,10 +163,14 @@ def test_problem_of_damaged_certificate_matches_go(source, changes):
         tlv(0x30, POLICY + tlv(5, b"")),
         tlv(0x30, POLICY + b"\6\5*"),
         POLICY,
+        tlv(0, POLICY + POLICY),
+        b"\x30\x81" + tlv(0x30, POLICY + POLICY)[1:],  # a length that is not the shortest
+        tlv(0x30, POLICY + b"\6\x81\x03" + POLICY[2:]),
+        tlv(0x30, POLICY + tlv(6, b"*" * 200)),
     ],
 )
 def test_policy_mappings_are_read_as_go_reads_them(mapping):
-    """Fuzzing found the third one, which Go accepts."""
+    """Fuzzing found the third one, which Go accepts, and the one without a sequence, which it refuses."""
     made = make("mapped", ONE, **raw("2.5.29.33", tlv(0x30, mapping)))
     problem = go_parse.problem(made.certificate, paths.Node(made.certificate).raw)
     text = made.pem.encode()
