@@ -158,15 +158,18 @@ def test_issuer_of_others_that_is_taken_over_keeps_no_auth_method(play, kinds):
 
 def test_rotation_reads_the_owners_of_all_that_it_writes(play, kubernetes, tmp_path):
     """Phase 2 writes the ConfigMap with the trust anchors, phase 4 what the issuer needs."""
+    space = "rotation-reads"
+    core = f"/api/v1/namespaces/{space}"
+    kubernetes.namespace(space)
     created = {
-        f"{CORE}/serviceaccounts": {"metadata": {"name": "vault-issuer"}},
-        f"{CORE}/secrets": {"metadata": {"name": "vault-ca"}},
-        f"{CORE}/configmaps": {"metadata": {"name": "linkerd-trust-anchors"}},
+        f"{core}/serviceaccounts": {"metadata": {"name": "vault-issuer"}},
+        f"{core}/secrets": {"metadata": {"name": "vault-ca"}},
+        f"{core}/configmaps": {"metadata": {"name": "linkerd-trust-anchors"}},
     }
     for path, body in created.items():
         kubernetes.call("POST", path, body)
     variables = {
-        "rotation_namespace": SPACE, "pki_linkerd_namespace": SPACE, "pki_kubernetes": play.reach("test"),
+        "rotation_namespace": space, "pki_linkerd_namespace": space, "pki_kubernetes": play.reach("test"),
         "pki_vault_ca_certificate": kubernetes.ca_file.read_text(), "pki_vault_auth": "kubernetes",
     }  # fmt: skip
     read = {"ansible.builtin.include_tasks": str(ROOT / "playbooks/tasks/rotate/components.yml"), "vars": variables}
