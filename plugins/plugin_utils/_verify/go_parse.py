@@ -53,6 +53,10 @@ def _problems(certificate: x509.Certificate, raw: der.Fields) -> Iterator[str]:
     for role, name in (("issuer", raw.issuer), ("subject", raw.subject)):
         if not all(_string(value) for value in _values(name)):
             yield f"its {role} contains a string of a type or with characters that are not allowed"
+    extensions = [*raw.extensions] if raw.version == 3 else []
+    numbers = [int(number) for oid in extensions for number in oid.split(".")]
+    if max(numbers, default=0) >> 31 or not all(map(_is_small, _identifiers(raw))):
+        yield "an object identifier has a number that is too large for Go"
     yield from _key(raw.spki)
     if not _is_on_curve(certificate, raw):
         yield "its EC key is not a point on its curve"
@@ -61,6 +65,31 @@ def _problems(certificate: x509.Certificate, raw: der.Fields) -> Iterator[str]:
             yield f"its {NEVER_CRITICAL[oid]} is marked critical"
         if oid in PARSERS:
             yield from PARSERS[oid](value)
+
+
+def _identifiers(raw: der.Fields) -> Iterator[bytes]:
+    """The object identifiers that Go reads with cryptobyte's ReadASN1ObjectIdentifier."""
+    for sequence in (raw.signature_inner, der.children(raw.spki)[0].whole):
+        yield der.children(sequence)[0].value
+    for name in (raw.issuer, raw.subject):
+        for rdn in der.children(name):
+            yield from (der.first(attribute.value).value for attribute in der.elements(rdn.value))
+    given = raw.extensions if raw.version == 3 else {}
+    if oids.EXTENDED_KEY_USAGE in given:
+        yield from (one.value for one in der.children(given[oids.EXTENDED_KEY_USAGE][1]))
+    if oids.AUTHORITY_INFORMATION_ACCESS in given:
+        yield from (der.first(one.value).value for one in der.children(given[oids.AUTHORITY_INFORMATION_ACCESS][1]))
+
+
+def _is_small(identifier: bytes) -> bool:
+    """Whether each number has at most 31 bits, as cryptobyte's readBase128Int requires."""
+    number = 0
+    for byte in identifier:
+        number = number << 7 | byte & 0x7F
+        if number >> 31:
+            return False
+        number = number if byte & 0x80 else 0
+    return True
 
 
 def _is_on_curve(certificate: x509.Certificate, raw: der.Fields) -> bool:

@@ -11,6 +11,8 @@ import corpus
 import oracles
 import pytest
 from ansible.errors import AnsibleFilterError
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from hypothesis import event, given
 from hypothesis import strategies as st
 from support import forge
@@ -176,3 +178,37 @@ def test_policy_mappings_are_read_as_go_reads_them(mapping):
     text = made.pem.encode()
     assert bool(problem) is bool(oracles.ask_controller(text, text, NOW)["ReadChain"]), problem
     x509_chain(made.pem, [ONE.pem], at=NOW.isoformat(), profile="linkerd")
+
+
+URI = x509.UniformResourceIdentifier("http://ocsp.example/")
+LARGE = x509.ObjectIdentifier(f"1.2.{2**31}")
+SMALL = x509.ObjectIdentifier(f"1.2.{2**31 - 1}")
+
+
+@pytest.mark.parametrize("oid", [LARGE, SMALL])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        lambda oid: {"extensions": ((x509.UnrecognizedExtension(oid, b"\5\0"), False),)},
+        lambda oid: {"extensions": ((x509.ExtendedKeyUsage([Usage.SERVER_AUTH, Usage.CLIENT_AUTH, oid]), False),)},
+        lambda oid: {"extensions": ((x509.AuthorityInformationAccess([x509.AccessDescription(oid, URI)]), False),)},
+        lambda oid: {"extensions": ((x509.CertificatePolicies([x509.PolicyInformation(oid, None)]), False),)},
+        lambda oid: {"name": x509.Name([x509.NameAttribute(oid, "x")])},
+    ],
+    ids=["extension", "usage", "access", "policy", "name"],
+)
+def test_large_numbers_of_object_identifiers_are_refused_as_go_does(oid, changes):
+    """Fuzzing found one in the algorithm of a key. Go reads policies of any size."""
+    given = changes(oid)
+    made = make(given.pop("name", "large"), ONE, **given)
+    problem = go_parse.problem(made.certificate, paths.Node(made.certificate).raw)
+    text = made.pem.encode()
+    assert bool(problem) is bool(oracles.ask_controller(text, text, NOW)["ReadChain"]), problem
+
+
+def test_large_number_in_the_algorithm_of_a_key():
+    data = forge.der(ONE).replace(bytes.fromhex("2a8648ce3d0201"), bytes.fromhex("2a88c8ce8d0201"))
+    text = forge.pem(data)
+    certificate = certs.parse_bundle(text)[0]
+    assert go_parse.problem(certificate, paths.Node(certificate).raw)
+    assert oracles.ask_controller(text, text, NOW)["ReadChain"]
