@@ -14,10 +14,9 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509.cryptography import UnsupportedAlgorithm, x509
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der, oids
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der, go_uri, oids
 
 CURVES = {  # size of a coordinate in bytes
     "1.3.132.0.33": 28,
@@ -204,21 +203,9 @@ def _alternative_names(value: bytes) -> Iterator[str]:
 
 
 def _uri_parses(text: str) -> bool:
-    """Return whether Go's net/url parses it: characters, escapes, port and host."""
-    if any(ord(one) < 0x20 or ord(one) == 0x7F for one in text) or text.startswith(":"):
-        return False
-    if re.search(r"%(?![0-9A-Fa-f]{2})", text.partition("?")[0] if "#" not in text else text.replace("?", "#")):
-        return False
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    host = parts.netloc.rpartition("@")[2]
-    if re.search(r'[ <>"]', host) or not re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:\d*)?", host):
-        return False
-    if not parts.scheme and ":" in text.partition("/")[0]:
-        return False
-    return not host or domain_is_valid(host)
+    """Return whether Go's net/url parses it, and its host is a domain, an address, or missing."""
+    host = go_uri.host(text)
+    return host is not None and domain_is_valid(host)
 
 
 def domain_is_valid(name: str, constraint: bool = False) -> bool:

@@ -13,11 +13,11 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 from support import forge
 from support.authority import NOW, make
-from support.oddities import POLICY, raw, tlv
+from support.oddities import POLICY, raw, raw_names, tlv
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain, x509_pem
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs, strict_pem
@@ -212,3 +212,42 @@ def test_large_number_in_the_algorithm_of_a_key():
     certificate = certs.parse_bundle(text)[0]
     assert go_parse.problem(certificate, paths.Node(certificate).raw)
     assert oracles.ask_controller(text, text, NOW)["ReadChain"]
+
+
+URI_PARTS = [
+    *(
+        "http",
+        "spiffe",
+        "1a",
+        ":",
+        "://",
+        "/",
+        "//",
+        "?",
+        "#",
+        "@",
+        "[",
+        "]",
+        "::1",
+        "fe80::1",
+        "80",
+        "a.example",
+        "a..b",
+    ),
+    *("%zz", "%20", "%25", "%41", "%c3", "*", " ", "|", "\\", "<", '"', "+", "~", "\x7f", "\n", "."),
+]
+SIGNER = make("signer", ONE)
+
+
+@given(st.lists(st.sampled_from(URI_PARTS), max_size=9).map("".join))
+@example("spiffe: /a.example/%zz")  # an opaque URI, which fuzzing found
+@example("http://a:1:2/")
+@example("spiffe://a:1:2/")
+@example("spiffe://[fe80::1%25eth0]:8/")
+@example("spiffe://[1.2.3.4]/")
+@example("spiffe://me:%zz@a.example/")
+def test_uris_are_parsed_as_go_parses_them(uri):
+    made = make("named", SIGNER, own_key=SIGNER.key, **raw_names((0x86, uri.encode())))
+    problem = go_parse.problem(made.certificate, paths.Node(made.certificate).raw)
+    text = made.pem.encode()
+    assert bool(problem) is bool(oracles.ask_controller(text, text, NOW)["ReadChain"]), (problem, uri)
