@@ -218,39 +218,47 @@ def test_teardown_does_not_destroy_issuers_of_others(play, theirs):
     assert "changed=0" in play.ok(**absent)
 
 
-@pytest.mark.parametrize(
-    ("permitted", "is_used"),
-    [
-        ("{}/issuer/linkerd-root-2/sign-intermediate", True),
-        ("{}/sign/linkerd", True),
-        ("{}/issue/web", True),
-        ("{}/sign*", True),
-        ("{}/issuer/linkerd-root-2/*", True),
-        ("/{}/sign/linkerd", True),
-        ("{}/*", False),  # of an administrator
-        ("{}/issuer/linkerd-root-2/json", False),
-        ("{}/roles/sign-not", False),
-        ("other-{}/sign/linkerd", False),
-    ],
-)
-def test_teardown_does_not_destroy_a_root_that_others_sign_with(play, permitted, is_used):
+# Path of a policy, with the engine for {}, and whether it permits signing with it.
+PATHS = {
+    "{}/issuer/linkerd-root-2/sign-intermediate": True,
+    "{}/sign/linkerd": True,
+    "{}/issue/web": True,
+    "{}/sign*": True,
+    "{}/issuer/linkerd-root-2/*": True,
+    "/{}/sign/linkerd": True,
+    "{}/*": False,  # of an administrator
+    "{}/issuer/linkerd-root-2/json": False,
+    "{}/roles/sign-not": False,
+    "other-{}/sign/linkerd": False,
+}
+
+
+@pytest.fixture
+def policies(play):
+    """Policies of others with these paths, by name."""
+    found = {f"policy-{number}": path for number, path in enumerate(PATHS)}
+    for name, path in found.items():
+        rule = f'path "{path.format(play.mount)}" {{ capabilities = ["update"] }}'
+        play.server.client.sys.create_or_update_policy(name, rule)
+    yield found
+    for name in found:
+        play.server.client.sys.delete_policy(name)
+
+
+def test_teardown_does_not_destroy_a_root_that_others_sign_with(play, policies):
     """A second mesh in the same engine has a root with the same CN, so only its policy shows it."""
     play.ok()
-    policies = play.server.client.sys
-    policy = f'path "{permitted.format(play.mount)}" {{ capabilities = ["update"] }}'
-    policies.create_or_update_policy("second-mesh", policy)
     absent = {"vault_pki_state": "absent", "vault_pki_destroy_root": True}
-    try:
-        if is_used:
-            play.refused("second-mesh", "not disabled", **absent)
-            assert play.names == {"linkerd-root-1"}
-            # In check mode, the policies that the teardown removes still exist.
-            play.ok("--check", **absent, __vault_issuer_removed_policy="second-mesh")
-            absent["pki_take_over"] = [f"Vault engine {play.mount}"]
-        play.ok(**absent)
-    finally:
-        policies.delete_policy("second-mesh")
-    assert f"{play.mount}/" not in policies.list_mounted_secrets_engines()["data"]
+    signing = [name for name, path in policies.items() if PATHS[path]]
+    play.refused(f": {', '.join(signing)}. ", "not disabled", **absent)
+    assert play.names == {"linkerd-root-1"}
+    for name in signing[1:]:
+        play.server.client.sys.delete_policy(name)
+    # In check mode, the policies that the teardown removes still exist.
+    play.ok("--check", **absent, __vault_issuer_removed_policy=signing[0])
+    play.refused(f": {signing[0]}. ", **absent)
+    play.ok(**absent, pki_take_over=[f"Vault engine {play.mount}"])
+    assert f"{play.mount}/" not in play.server.client.sys.list_mounted_secrets_engines()["data"]
 
 
 def test_key_of_a_new_root_that_linkerd_check_refuses(play):
