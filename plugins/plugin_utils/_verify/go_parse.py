@@ -52,43 +52,38 @@ def _problems(certificate: x509.Certificate, raw: der.Fields) -> Iterator[str]:
     for role, name in (("issuer", raw.issuer), ("subject", raw.subject)):
         if not all(_string(value) for value in _values(name)):
             yield f"its {role} contains a string of a type or with characters that are not allowed"
-    extensions = [*raw.extensions] if raw.version == 3 else []
-    numbers = [int(number) for oid in extensions for number in oid.split(".")]
-    if max(numbers, default=0) >> 31 or not all(map(_is_small, _identifiers(raw))):
+    extensions = raw.extensions if raw.version == 3 else {}
+    if not all(map(_is_small, _identifiers(raw, extensions))):
         yield "an object identifier has a number that is too large for Go"
     yield from _key(raw.spki)
     if not _is_on_curve(certificate, raw):
         yield "its EC key is not a point on its curve"
-    for oid, (critical, value) in raw.extensions.items() if raw.version == 3 else ():
+    for oid, (critical, value) in extensions.items():
         if critical and oid in NEVER_CRITICAL:
             yield f"its {NEVER_CRITICAL[oid]} is marked critical"
         if oid in PARSERS:
             yield from PARSERS[oid](value)
 
 
-def _identifiers(raw: der.Fields) -> Iterator[bytes]:
+def _identifiers(raw: der.Fields, extensions: dict[str, tuple[bool, bytes]]) -> Iterator[str]:
     """The object identifiers that Go reads with cryptobyte's ReadASN1ObjectIdentifier."""
-    for sequence in (raw.signature_inner, der.children(raw.spki)[0].whole):
-        yield der.children(sequence)[0].value
+    yield from extensions
+    yield der.dotted(der.children(raw.signature_inner)[0].value)
+    yield key_algorithm(raw.spki)
     for name in (raw.issuer, raw.subject):
         for rdn in der.children(name):
-            yield from (der.first(attribute.value).value for attribute in der.elements(rdn.value))
-    given = raw.extensions if raw.version == 3 else {}
-    if oids.EXTENDED_KEY_USAGE in given:
-        yield from (one.value for one in der.children(given[oids.EXTENDED_KEY_USAGE][1]))
-    if oids.AUTHORITY_INFORMATION_ACCESS in given:
-        yield from (der.first(one.value).value for one in der.children(given[oids.AUTHORITY_INFORMATION_ACCESS][1]))
+            yield from (der.dotted(der.first(attribute.value).value) for attribute in der.elements(rdn.value))
+    if oids.EXTENDED_KEY_USAGE in extensions:
+        yield from (der.dotted(one.value) for one in der.children(extensions[oids.EXTENDED_KEY_USAGE][1]))
+    if oids.AUTHORITY_INFORMATION_ACCESS in extensions:
+        listed = der.children(extensions[oids.AUTHORITY_INFORMATION_ACCESS][1])
+        yield from (der.dotted(der.first(one.value).value) for one in listed)
 
 
-def _is_small(identifier: bytes) -> bool:
-    """Whether each number has at most 31 bits, as cryptobyte's readBase128Int requires."""
-    number = 0
-    for byte in identifier:
-        number = number << 7 | byte & 0x7F
-        if number >> 31:
-            return False
-        number = number if byte & 0x80 else 0
-    return True
+def _is_small(identifier: str) -> bool:
+    """Whether each number has at most 31 bits, as cryptobyte's readBase128Int requires. The first two are one."""
+    first, second, *rest = map(int, identifier.split("."))
+    return max(40 * first + second, *rest, 0) < 2**31
 
 
 def _is_on_curve(certificate: x509.Certificate, raw: der.Fields) -> bool:
@@ -273,10 +268,10 @@ def _policies(value: bytes) -> Iterator[str]:
 
 
 def _policy_mappings(value: bytes) -> Iterator[str]:
-    items, pairs = der.children(value), der.pairs(value)
-    sequences, identifiers = [der.first(value), *items], [part for pair in pairs for part in pair]
-    shapes = [(one, der.SEQUENCE) for one in sequences] + [(one, der.OID) for one in identifiers]
-    if len(identifiers) != 2 * len(items) or not all(one.tag == tag and _is_shortest(one) for one, tag in shapes):
+    items = der.children(value)
+    found = [der.first(value), *items, *(part for pair in der.pairs(value) for part in pair)]
+    expected = [der.SEQUENCE] * (1 + len(items)) + [der.OID] * (2 * len(items))
+    if [one.tag for one in found] != expected or not all(map(_is_shortest, found)):
         yield "its policy mappings are not valid"
 
 
