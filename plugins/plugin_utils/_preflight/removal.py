@@ -97,9 +97,7 @@ def linkerd(found: Facts, namespace: str, with_namespace: bool = False) -> Facts
     _release(removal, found, namespace, CONTROL_PLANE)
     _definitions(removal, found, namespace)
     space = found["namespaces"].get(namespace) or {}
-    from_git = [one for one in [*found["objects"], *found["anchor_sources"]] if one["exists"] and one["gitops"]]
-    is_from_git = bool(gitops_source(space)) or any(one["namespace"] == namespace for one in from_git)
-    removes = with_namespace and space.get("managed", False) and not is_from_git
+    removes = with_namespace and space.get("managed", False) and not _has_objects_from_git(found, namespace)
     if removal.releases:
         _remains(removal, found, "" if removes else namespace, "gateway-api")
     _objects(removal, found)
@@ -109,6 +107,12 @@ def linkerd(found: Facts, namespace: str, with_namespace: bool = False) -> Facts
     if removes:
         removal.objects.append({"api_version": "v1", "kind": "Namespace", "name": namespace, "namespace": ""})
     return removal.facts()
+
+
+def _has_objects_from_git(found: Facts, namespace: str) -> bool:
+    """Whether a GitOps controller applies a namespace, or an object in it that the removal leaves."""
+    objects = [one for one in [*found["objects"], *found["anchor_sources"]] if one["namespace"] == namespace]
+    return bool(gitops_source(found["namespaces"][namespace])) or any(one["gitops"] for one in objects)
 
 
 def _linkerd(found: Facts, predicts: bool) -> list[str]:
