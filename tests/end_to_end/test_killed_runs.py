@@ -27,7 +27,7 @@ def roots(mesh) -> list[str]:
 
 def signing_root(mesh) -> str:
     """The root that signs the next identity issuer, from the path of cert-manager's issuer."""
-    (issuer,) = mesh.get("issuers", "--namespace=linkerd")["items"]
+    (issuer,) = mesh.get("clusterissuers")["items"]
     return issuer["spec"]["vault"]["path"].split("/")[2]
 
 
