@@ -9,8 +9,14 @@ import base64
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from support.authority import DAY, make
 
 CN = "identity.linkerd.cluster.local"
 ISSUER, BUNDLE = "linkerd-identity-issuer", "linkerd-identity-trust-roots"
@@ -21,13 +27,16 @@ def openssl(*arguments: str | Path) -> None:
 
 
 def root(folder: Path, name: str) -> str:
-    """The certificate of a root, with its key in `folder`."""
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl(
-        "req", "-x509", *curve, "-subj", f"/CN={name}", "-days", "900", "-keyout", folder / f"{name}.key",
-        "-out", folder / f"{name}.crt",
-    )  # fmt: skip
-    return (folder / f"{name}.crt").read_text()
+    """The certificate of a root, with its key in `folder`.
+
+    It begins yesterday: HashiCorp Vault signs no certificate that begins before that of its signer.
+    """
+    now = datetime.now(UTC)
+    made = make(name, own_key=ec.generate_private_key(ec.SECP256R1()), start=now - DAY, end=now + 900 * DAY)
+    key = made.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / f"{name}.key").write_bytes(key)
+    (folder / f"{name}.crt").write_text(made.pem)
+    return made.pem
 
 
 def issuer(folder: Path, name: str) -> tuple[str, str]:
