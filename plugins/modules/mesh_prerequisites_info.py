@@ -140,7 +140,7 @@ releases:
       description: Whether a version of this collection before 0.3.0 installed the release.
       type: bool
       returned: always
-    values:
+    user_values:
       description: The values that the release was given, without secrets.
       type: dict
       returned: always
@@ -334,7 +334,6 @@ code:
 """
 
 import re
-import subprocess
 from typing import Any
 
 from ansible.module_utils.common.process import get_bin_path
@@ -343,15 +342,14 @@ from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.cluste
 from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites.read import Reader
 from ansible_collections.servicemesh.pki.plugins.module_utils._upstream.kubernetes_core import (
     AUTH_ARG_SPEC,
-    REQUEST_TIMEOUT,
-    AnsibleK8SModule,
+    ModuleWithPrograms,
 )
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import cryptography
 
 COMMANDS = {"helm": ["version", "--short"], "linkerd": ["version", "--client", "--short"]}
 
 
-def version(program: str, name: str) -> str | None:
+def version(module: ModuleWithPrograms, program: str, name: str) -> str | None:
     """The version that a program prints; None when there is no such program."""
     if not program:
         return ""
@@ -359,19 +357,19 @@ def version(program: str, name: str) -> str | None:
         path = get_bin_path(program)
     except ValueError:
         return None
-    done = subprocess.run([path, *COMMANDS[name]], capture_output=True, text=True, check=False, timeout=REQUEST_TIMEOUT)
-    lines = done.stdout.strip().splitlines()
+    dummy, output, dummy = module.run_command([path, *COMMANDS[name]])
+    lines = output.strip().splitlines()
     return re.sub(r"^v|\+.*$", "", lines[-1].strip()) if lines else ""
 
 
-def collect(cluster: Cluster, params: dict[str, Any]) -> dict[str, Any]:
-    programs = {name: version(params[f"{name}_path"], name) for name in COMMANDS}
-    return {"changed": False, "programs": programs, **Reader(cluster, params).all()}
+def collect(module: ModuleWithPrograms, cluster: Cluster) -> dict[str, Any]:
+    programs = {name: version(module, module.params[f"{name}_path"], name) for name in COMMANDS}
+    return {"changed": False, "programs": programs, **Reader(cluster, module.params).all()}
 
 
 def main() -> None:
     release = dict(name=dict(type="str", required=True), namespace=dict(type="str", required=True))
-    module = AnsibleK8SModule(
+    module = ModuleWithPrograms(
         argument_spec={
             **AUTH_ARG_SPEC,
             "linkerd_namespace": dict(type="str", default="linkerd"),
@@ -386,7 +384,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     cryptography.require(module)
-    run(module, lambda cluster: collect(cluster, module.params))
+    run(module, lambda cluster: collect(module, cluster))
 
 
 if __name__ == "__main__":

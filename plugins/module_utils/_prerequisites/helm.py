@@ -62,7 +62,7 @@ def facts(stored: Facts) -> Facts:
         "revision": stored.get("version") if isinstance(stored.get("version"), int) else 0,
         "managed": mark(config),
         "is_earlier": mark(config) == INSTALLED and MARK not in json.dumps(config),
-        "values": values,
+        "user_values": values,
         "hidden_values": hidden,
         "definitions": definitions(str(stored.get("manifest") or "")) if chart == "linkerd-crds" else [],
     }

@@ -45,6 +45,16 @@ except ImportError:
 else:  # for all clients, because a client sends its first requests when kubernetes.core creates it
     ApiClient.call_api = with_timeout(ApiClient.call_api)  # type: ignore[method-assign]
 
+
+class ModuleWithPrograms(AnsibleK8SModule):  # type: ignore[misc]
+    """A module for a cluster that also starts programs."""
+
+    def run_command(self, command: list[str]) -> tuple[int, str, str]:
+        """Start a program and return its exit status, its output and its errors, as AnsibleModule does."""
+        done: tuple[int, str, str] = self._module.run_command(command)
+        return done
+
+
 # For a connection in a separate option, where the module is not the one of kubernetes.core.
 create_auth_spec, create_configuration = _create_auth_spec, _create_configuration
 
@@ -54,6 +64,7 @@ __all__ = [
     "AnsibleK8SModule",
     "CoreException",
     "K8SClient",
+    "ModuleWithPrograms",
     "create_api_client",
     "create_auth_spec",
     "create_configuration",

@@ -205,7 +205,7 @@ def _unmanaged(result: Result, chart: Chart, own: Facts, controllers: list[Facts
         return leave(controllers)
     _check_version(result, chart, own)
     after, _secrets = helm.visible(merged(kept, chart.values))
-    changes = changed_values(own["values"], after)
+    changes = changed_values(own["user_values"], after)
     version = own["chart_version"]
     if chart.version.lstrip("v") not in ("", version.lstrip("v")):
         version += f" -> {chart.version}"
@@ -278,7 +278,7 @@ def _installs_definitions(chart: Chart) -> bool:
 
 def kept_values(own: Facts) -> Facts:
     """The values of a release without those that the issuer of cert-manager replaces."""
-    kept: Facts = _without(own["values"], ())
+    kept: Facts = _without(own["user_values"], ())
     return kept
 
 

@@ -75,7 +75,7 @@ def test_release_of_a_controller_is_found_in_its_newest_revision(api):
     found = read(api, namespaces=[SPACE])
     [release] = found["releases"]
     assert (release["name"], release["revision"], release["chart_version"]) == ("tm", 10, "1.0.10")
-    assert (release["values"]["replicaCount"], release["hidden_values"]) == (10, ["apiToken"])
+    assert (release["user_values"]["replicaCount"], release["hidden_values"]) == (10, ["apiToken"])
     [controller] = found["deployments"]
     assert (controller["component"], controller["trust_namespace"]) == ("trust-manager", "shared")
     assert found["namespaces"][SPACE]["releases"] == 2

@@ -23,7 +23,8 @@ def cluster(request, kubernetes, monkeypatch):
     if request.param == "options":
         return given
     for name, value in given.items():
-        monkeypatch.setenv(f"K8S_AUTH_{ {'ca_cert': 'SSL_CA_CERT'}.get(name, name.upper()) }", value)
+        variable = "SSL_CA_CERT" if name == "ca_cert" else name.upper()
+        monkeypatch.setenv(f"K8S_AUTH_{variable}", value)
     return None
 
 

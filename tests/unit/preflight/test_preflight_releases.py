@@ -41,14 +41,14 @@ def test_everything_is_installed_in_an_empty_cluster():
 
 @PARTS
 def test_a_release_of_the_collection_is_upgraded_with_its_own_values(part):
-    result = check(world(part, managed="installed", values={"replicaCount": 2}))
+    result = check(world(part, managed="installed", user_values={"replicaCount": 2}))
     assert decided(result, part) == "upgrade"
     assert result["decisions"][part]["kept_values"] == {}
 
 
 @PARTS
 def test_a_release_of_others_is_left_alone_and_named(part):
-    result = check(world(part, values={"replicaCount": 2}))
+    result = check(world(part, user_values={"replicaCount": 2}))
     assert decided(result, part) == "leave"
     assert codes(result) == []
     note = next(one for one in result["notes"] if one["code"] == "release_left")
@@ -57,12 +57,12 @@ def test_a_release_of_others_is_left_alone_and_named(part):
 
 @PARTS
 def test_a_release_that_is_taken_over_keeps_its_values_and_shows_what_changes(part):
-    found = world(part, values={"replicaCount": 2, "podLabels": {"team": "x"}})
+    found = world(part, user_values={"replicaCount": 2, "podLabels": {"team": "x"}})
     values = {"replicaCount": 3, "crds": {"enabled": True}}
     result = check(found, requested(**{part: {"manage": True, "values": values}}))
     assert decided(result, part) == "upgrade"
     decision = result["decisions"][part]
-    assert (decision["mark"], decision["kept_values"]) == ("taken-over", found["releases"][0]["values"])
+    assert (decision["mark"], decision["kept_values"]) == ("taken-over", found["releases"][0]["user_values"])
     note = next(one for one in result["notes"] if one["code"] == "release_taken_over")
     assert "replicaCount: 2 -> 3" in note["message"]
     assert "crds.enabled: null -> true" in note["message"]
@@ -73,7 +73,7 @@ def test_a_release_that_is_taken_over_keeps_its_values_and_shows_what_changes(pa
 def test_a_takeover_shows_every_value_that_changes(part):
     arguments = [f"--argument-{number}=value" for number in range(10)]
     values = {f"value{number}": number for number in range(30)} | {"extraArgs": arguments}
-    found = world(part, values={"extraArgs": [*arguments[:-1], "--last=other"]})
+    found = world(part, user_values={"extraArgs": [*arguments[:-1], "--last=other"]})
     note = check(found, requested(**{part: {"manage": True, "values": values}}))["notes"][0]
     assert note["code"] == "release_taken_over"
     assert all(f"value{number}: null -> {number}" in note["message"] for number in range(30))
@@ -83,7 +83,7 @@ def test_a_takeover_shows_every_value_that_changes(part):
 @PARTS
 @pytest.mark.parametrize("manage", ["auto", "true"])
 def test_a_release_that_was_taken_over_keeps_its_values_in_later_runs(part, manage):
-    result = check(world(part, managed="taken-over", values={"a": 1}), requested(**{part: {"manage": manage}}))
+    result = check(world(part, managed="taken-over", user_values={"a": 1}), requested(**{part: {"manage": manage}}))
     assert decided(result, part) == "upgrade"
     assert result["decisions"][part]["kept_values"] == {"a": 1}
     assert result["decisions"][part]["mark"] == "taken-over"
@@ -91,7 +91,7 @@ def test_a_release_that_was_taken_over_keeps_its_values_in_later_runs(part, mana
 
 @PARTS
 def test_secrets_in_values_stop_a_takeover(part):
-    hidden = {"values": {"app": {"password": "(hidden)"}}, "hidden_values": ["app.password"]}
+    hidden = {"user_values": {"app": {"password": "(hidden)"}}, "hidden_values": ["app.password"]}
     for found, manage in ((world(part, **hidden), "true"), (world(part, **hidden, managed="taken-over"), "auto")):
         result = check(found, requested(**{part: {"manage": manage}}))
         assert codes(result) == ["release_hidden_values"]
@@ -270,7 +270,10 @@ def test_the_identity_of_linkerds_values_is_given_up_in_a_takeover():
     values = {"identity": {"issuer": {"tls": {"keyPEM": "(hidden)"}, "scheme": "linkerd.io/tls"}},
               "proxy": {"cores": 2}, "identityTrustAnchorsPEM": "x"}  # fmt: skip
     found = empty(
-        releases=[release("linkerd-control-plane", values=values, hidden_values=[secret]), release("linkerd-crds")],
+        releases=[
+            release("linkerd-control-plane", user_values=values, hidden_values=[secret]),
+            release("linkerd-crds"),
+        ],
         deployments=[deployment("linkerd", version="edge-26.6.3")],
     )
     result = check(found, requested(linkerd={"manage": "true"}))

@@ -70,7 +70,7 @@ def test_what_is_no_release_is_one_kind_of_error(text):
 
 def test_missing_parts_of_a_release_are_empty():
     found = helm.facts({"chart": None, "info": None, "config": None, "version": "x"})
-    assert (found["chart"], found["status"], found["revision"], found["values"]) == ("", "unknown", 0, {})
+    assert (found["chart"], found["status"], found["revision"], found["user_values"]) == ("", "unknown", 0, {})
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def release(chart: str, name: str = "", where: str = "", **changes: Any) -> Fact
     return {
         "name": name or chart, "namespace": where, "chart": chart, "chart_version": "0.1.0", "app_version": "v1.0.0",
         "status": "deployed", "revision": 1, "managed": "", "is_earlier": False,
-        "values": {}, "hidden_values": [], "definitions": [],
+        "user_values": {}, "hidden_values": [], "definitions": [],
         **changes,
     }  # fmt: skip
 
