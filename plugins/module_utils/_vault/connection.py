@@ -116,6 +116,10 @@ class Vault:
             )
         except (RequestException, OSError) as exc:
             raise errors.from_transport(self.url, exc) from exc
+        except ValueError as exc:
+            if not str(exc).startswith(errors.REFUSED_HEADER):
+                raise
+            raise errors.from_transport(self.url, exc) from exc
         if not hasattr(response, "status_code"):  # hvac has parsed it
             return 200, response if isinstance(response, dict) else str(response)
         if not response.content:

@@ -25,6 +25,8 @@ NOT_SENT = {
     *("MissingSchema", "InvalidSchema", "InvalidURL", "InvalidHeader"),
 }
 
+REFUSED_HEADER = "Invalid header value"  # as the ValueError of http.client begins
+
 
 class VaultError(PkiError):
     """A failed request to Vault, or a request that Vault could not fulfil.
@@ -157,7 +159,8 @@ def from_transport(url: str, exc: Exception) -> VaultError:
     """The error for an exception of requests: no response arrived."""
     text = str(exc)
     kinds = {kind.__name__ for kind in type(exc).__mro__}
-    if "InvalidHeader" in kinds:  # its message contains the header, which is the token
+    # From requests or, if it is older, from http.client. The message contains the header, which is the token.
+    if "InvalidHeader" in kinds or text.startswith(REFUSED_HEADER):
         return VaultError(
             f"The token or the namespace for Vault at {url} contains a space or a line end. Remove it, for instance "
             "the carriage return of a file from Windows.",
