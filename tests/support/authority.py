@@ -50,6 +50,10 @@ class Credential:
     def pem(self) -> str:
         return self.certificate.public_bytes(Encoding.PEM).decode()
 
+    @property
+    def key_pem(self) -> bytes:
+        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
 
 def make(
     name: str | x509.Name,
@@ -107,8 +111,7 @@ def make(
 
 def signed_by_openssl(folder: Path, name: str, issuer: Credential, digest: str) -> Credential:
     """Create a leaf with a signature algorithm that cryptography does not support."""
-    key_pem = issuer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (folder / "ca.key").write_bytes(key_pem)
+    (folder / "ca.key").write_bytes(issuer.key_pem)
     (folder / "ca.pem").write_text(issuer.pem)
     request = ["openssl", "req", "-new", "-key", folder / "ca.key", "-subj", f"/CN={name}", "-out", folder / "csr"]
     sign = ["openssl", "x509", "-req", f"-{digest}", "-in", folder / "csr", "-CA", folder / "ca.pem", "-CAkey"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 from datetime import UTC, datetime, timedelta
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 
 from support.authority import Credential, key, make
@@ -66,11 +65,7 @@ CASES: dict[str, tuple[Credential, str, set[str]]] = {
 }
 
 
-def private_key(issuer: Credential) -> bytes:
-    return issuer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
 def secret_data(issuer: Credential, anchors: str) -> dict[str, str]:
     """The data of a Secret of the type kubernetes.io/tls that cert-manager would write."""
-    values = {"tls.crt": issuer.pem.encode(), "tls.key": private_key(issuer), "ca.crt": anchors.encode()}
+    values = {"tls.crt": issuer.pem.encode(), "tls.key": issuer.key_pem, "ca.crt": anchors.encode()}
     return {name: base64.b64encode(value).decode() for name, value in values.items()}

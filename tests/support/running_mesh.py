@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from support.authority import DAY, make
 
@@ -33,8 +32,7 @@ def root(folder: Path, name: str) -> str:
     """
     now = datetime.now(UTC)
     made = make(name, own_key=ec.generate_private_key(ec.SECP256R1()), start=now - DAY, end=now + 900 * DAY)
-    key = made.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (folder / f"{name}.key").write_bytes(key)
+    (folder / f"{name}.key").write_bytes(made.key_pem)
     (folder / f"{name}.crt").write_text(made.pem)
     return made.pem
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from kubernetes_server import Kubernetes, built
-from support.issuer_cases import CASES, ODDITIES, ROOT, Credential, issuer_of, key, make, now, private_key
+from support.issuer_cases import CASES, ODDITIES, ROOT, Credential, issuer_of, key, make, now
 from support.ports import free_port
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import chain_verdict
@@ -60,7 +60,7 @@ def starts(controller: Path, kubernetes: Kubernetes, tmp_path: Path) -> Callable
         from support.lab import until
 
         (tmp_path / "tls.crt").write_text(issuer.pem)
-        (tmp_path / "tls.key").write_bytes(private_key(issuer))
+        (tmp_path / "tls.key").write_bytes(issuer.key_pem)
         (tmp_path / "anchors").write_text(anchors, "utf-8")
         options = {
             "addr": f"127.0.0.1:{free_port()}",

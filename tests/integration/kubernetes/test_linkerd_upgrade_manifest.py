@@ -17,7 +17,7 @@ import kubernetes_server
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from support.issuer_cases import ISSUER, ROOT, create, issuer_of, now, private_key, secret_data
+from support.issuer_cases import ISSUER, ROOT, create, issuer_of, now, secret_data
 
 from ansible_collections.servicemesh.pki.plugins.modules import linkerd_upgrade_manifest
 
@@ -43,7 +43,7 @@ def cluster(tmp_path_factory, linkerd):
 def installed(cluster, request):
     """The values that the CLI stores when it installs Linkerd with an issuer, and the issuer of cert-manager."""
     issuer, root = ISSUERS[request.param]
-    tls = {"crtPEM": issuer.pem, "keyPEM": private_key(issuer).decode()}
+    tls = {"crtPEM": issuer.pem, "keyPEM": issuer.key_pem.decode()}
     values = {"identityTrustAnchorsPEM": root.pem, "identity": {"issuer": {"tls": tls}}, "controllerLogLevel": "debug"}
     stored = {"metadata": {"name": OVERRIDES}, "stringData": {OVERRIDES: yaml.safe_dump(values)}}
     cluster.call("POST", SECRETS, stored)

@@ -16,7 +16,7 @@ from typing import ClassVar
 import pytest
 from api_server_standin import HEADS, StandIn
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from support.authority import DAY, NOW, key, make
 from support.ports import free_port
 from support.readings import ISSUER, ROOT, leaf_of
@@ -46,7 +46,7 @@ class Direct:
 def server(tmp_path):
     """Starts openssl s_server with a leaf and its issuer, and further options; returns its port and its leaf."""
     leaf = leaf_of(NAME)
-    key = leaf.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    key = leaf.key_pem
     (tmp_path / "leaf.pem").write_bytes(leaf.pem.encode() + key)
     (tmp_path / "issuer.pem").write_text(ISSUER.pem)
     (tmp_path / "root.pem").write_text(ROOT.pem)
@@ -271,7 +271,7 @@ def tls(tmp_path) -> ssl.SSLContext:
     options = {"own_key": key("p256", 50), "ca": None, "key_cert_sign": False, "end": end}
     server, client = (make(name, root, extensions=((names, False),), **options) for name in ("localhost", "client"))
     for name, one in (("server", server), ("client", client)):
-        pem = one.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        pem = one.key_pem
         (tmp_path / name).write_bytes(one.certificate.public_bytes(Encoding.PEM) + pem)
     (tmp_path / "ca").write_text(root.pem)
     (tmp_path / "other").write_text(ROOT.pem)

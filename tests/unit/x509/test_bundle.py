@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import pytest
 from ansible.errors import AnsibleFilterError
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from support.authority import DAY, NOW, Credential, key, make
 
 from ansible_collections.servicemesh.pki.plugins.filter.x509 import x509_certificates, x509_chain
@@ -22,7 +22,7 @@ from ansible_collections.servicemesh.pki.plugins.test.x509 import issued_by, tru
 
 ROOT = make("root", path_length=1)
 ISSUER = make("issuer", ROOT, own_key=key("p256", 1))
-SECRET = ROOT.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+SECRET = ROOT.key_pem.decode()
 
 
 @pytest.mark.parametrize(

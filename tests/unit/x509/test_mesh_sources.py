@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from support.readings import EARLIER, ISSUER, LATER, NEXT, ROOT, WRITTEN, config_map, encoded, pod, secret
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import sources
 
-KEY = ROOT.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+KEY = ROOT.key_pem.decode()
 
 
 def names(group: dict) -> list[str]:
