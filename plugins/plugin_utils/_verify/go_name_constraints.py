@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der, oids
+from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import der, go_uri, oids
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify import go_parse as parse
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.name_constraints import Domains, Networks
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._verify.search import Limits, Link
@@ -86,11 +86,17 @@ def _is_comparable(name: der.Element) -> bool:
 
 
 def _host(uri: str) -> str | None:
-    """Return the host of a URI, or None if it has none or an IP address."""
-    host = uri.partition("://")[2].partition("/")[0].partition("?")[0].partition("#")[0].rpartition("@")[2].lower()
+    """Return the host of a URI without its port, or None if Go compares none with constraints.
+
+    It compares no address and no host with more than one colon, but one that is empty without its port.
+    """
+    host = (go_uri.host(uri) or "").lower()
     if not host or host.startswith("["):
         return None
-    host = host.rpartition(":")[0] if ":" in host else host
+    if ":" in host:
+        host = host.rpartition(":")[0]
+        if ":" in host or "]" in host:
+            return None
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import corpus
 import oracles
 import pytest
+import verdicts
 from ansible.errors import AnsibleFilterError
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
@@ -229,3 +230,24 @@ SIGNER = make("signer", ONE)
 def test_uris_are_parsed_as_go_parses_them(uri):
     made = make("named", SIGNER, own_key=SIGNER.key, **raw_names((0x86, uri.encode())))
     assert_parsed_as_go_does(made.certificate, made.pem.encode())
+
+
+@given(st.lists(st.sampled_from(URI_PARTS), max_size=9).map("".join), st.booleans())
+@example("//a.example/", False)  # a URI without a scheme
+@example("spiffe://a.example:/x", False)
+@example("spiffe://A.example:8/x", True)
+@example("spiffe://[fe80::1]:8/", True)
+@example("spiffe://1.2.3.4:8/", True)
+@example("spiffe://a:b@a.example/", False)
+@example("spiffe:///a.example", True)
+@example("spiffe://:8/", True)  # a host that is empty without its port
+@example("spiffe://a:1:2/", True)
+@example("spiffe://a]:8/", True)
+def test_uris_are_compared_with_name_constraints_as_go_compares_them(uri, excluded):
+    trees = [x509.UniformResourceIdentifier("a.example")]
+    limits = x509.NameConstraints(None if excluded else trees, trees if excluded else None)
+    root = make("root", extensions=((limits, True),))
+    made = make("named", root, own_key=SIGNER.key, **raw_names((0x86, uri.encode())))
+    texts = (made.pem.encode(), root.pem.encode())
+    accepted = verdicts.Controller.of(*texts).controller
+    assert (verdicts.CONTROLLER not in verdicts.ours(*texts).refused_by) is accepted, uri
