@@ -319,10 +319,18 @@ programs:
   type: dict
   sample: {"helm": "3.22.0", "linkerd": "edge-26.6.3"}
 unreadable:
-  description: What could not be read, and why.
+  description:
+    - What could not be read. C(kind), C(namespace) and C(name) identify it. Without C(name), objects of this kind could
+      not be listed, in C(namespace) or in the cluster. C(what) is their text for messages, C(problem) the reason.
   returned: success
   type: list
   elements: dict
+  sample:
+    - kind: Deployment
+      name: ""
+      namespace: linkerd
+      problem: "the API server answered 403."
+      what: Deployments of linkerd
 code:
   description:
     - V(missing_library) when C(cryptography) cannot be imported.

@@ -186,6 +186,13 @@ def includes(found: Any, desired: Any) -> bool:
     return bool(found == desired or (found is None and desired in ("", False)))
 
 
+def unreadable(problem: str, kind: str, namespace: str | None = None, name: str = "") -> Facts:
+    """What could not be read: an object, or without a name all of a kind, in a namespace or in the cluster."""
+    place = f"{namespace}/{name}" if namespace else name
+    what = f"{kind} {place}" if name else f"{kind}s of {namespace or 'the cluster'}"
+    return {"kind": kind, "namespace": namespace or "", "name": name, "what": what, "problem": problem}
+
+
 def gitops_source(meta: Object) -> str:
     """What applies an object from a Git repository; empty if nothing does, or if that is disabled for the object.
 

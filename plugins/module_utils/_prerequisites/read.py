@@ -69,11 +69,12 @@ class Reader:
             "unreadable": self.problems,
         }
 
-    def attempt(self, what: str, read: Callable[[], T], without: T) -> T:
+    def attempt(self, read: Callable[[], T], without: T, kind: str, namespace: str | None = None, name: str = "") -> T:
+        """Return `without` if the object, or the objects of this kind, cannot be read."""
         try:
             return read()
         except ClusterError as exc:
-            self.problems.append({"what": what, "problem": str(exc)})
+            self.problems.append(facts.unreadable(str(exc), kind, namespace, name))
             return without
 
     def listed(
@@ -81,21 +82,22 @@ class Reader:
     ) -> list[Facts]:
         """All objects of a kind, in pages; none where the kind is unknown."""
         return self.attempt(
-            f"{kind}s of {namespace or 'the cluster'}",
             lambda: self.cluster.list_objects(api_version, kind, namespace, metadata=metadata, **selection),
             [],
+            kind,
+            namespace,
         )
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Facts | None:
         reference = ObjectReference(api_version, kind, name, namespace)
-        return self.attempt(str(reference), lambda: self.cluster.get(reference), None)
+        return self.attempt(lambda: self.cluster.get(reference), None, kind, namespace, name)
 
     def is_in_use(self, definition: Facts) -> bool:
         """Whether there are objects of a kind. What cannot be read counts as in use."""
         plural, dummy, group = definition["name"].partition(".")
         found = self.cluster.client.client.resources.search(name=plural, group=group)
         for resource in (one for one in found if not one.kind.endswith("List")):  # kinds of lists cannot be listed
-            if self.attempt(definition["name"], functools.partial(self._has_any, resource), True):
+            if self.attempt(functools.partial(self._has_any, resource), True, resource.kind):
                 return True
         return False
 
@@ -132,7 +134,7 @@ class Reader:
         try:
             return helm.facts(helm.decode((secret.get("data") or {}).get("release") or ""))
         except helm.ReleaseError as exc:
-            self.problems.append({"what": f"Secret {namespace}/{secret['metadata']['name']}", "problem": str(exc)})
+            self.problems.append(facts.unreadable(str(exc), "Secret", namespace, secret["metadata"]["name"]))
             return None
 
     def admission_policies(self) -> list[str]:
@@ -165,11 +167,11 @@ class Reader:
     def uses(self, component: str, api_version: str, kind: str) -> list[Facts]:
         """Objects of others that need a component. What cannot be read counts as one without a name."""
         found: list[Facts] = self.attempt(
-            f"{kind}s of others",
             lambda: self.cluster.list_objects(
                 api_version, kind, None, metadata=True, limit=SOME, label_selector=NOT_OWN
             ),
             [{"metadata": {}}],
+            kind,
         )
         return [
             {

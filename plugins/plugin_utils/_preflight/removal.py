@@ -18,9 +18,7 @@ from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.release
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import Facts
 
 SHOWN = 5  # users of a component that a message names
-# Without these, a Linkerd is not found. The texts begin what the module cannot read.
-NEEDED = ("Deployments of ", "ValidatingWebhookConfigurations of ")
-DEFINITIONS = "CustomResourceDefinitions of "
+NEEDED = ("Deployment", "ValidatingWebhookConfiguration")  # if these cannot be listed, a Linkerd is not found
 
 
 @dataclass
@@ -138,14 +136,15 @@ def _users(found: Facts, chart: str, predicts: bool) -> list[str]:
 
 def _unread(found: Facts, chart: str = "") -> list[str]:
     """What may hide a Linkerd, or with `chart` an object of others that needs it."""
-    return _unreadable(found, NEEDED) + [
+    return _unreadable(found, *NEEDED) + [
         f"{one['kind']}s of others" for one in found["uses"] if one["component"] == chart and not one["name"]
     ]
 
 
-def _unreadable(found: Facts, kinds: str | tuple[str, ...]) -> list[str]:
-    """What could not be read of these kinds, each with the reason."""
-    return [f"{one['what']} ({one['problem']})" for one in found["unreadable"] if one["what"].startswith(kinds)]
+def _unreadable(found: Facts, *kinds: str) -> list[str]:
+    """What could not be listed of these kinds, each with the reason."""
+    unread = (one for one in found["unreadable"] if one["kind"] in kinds and not one["name"])
+    return [f"{one['what']} ({one['problem']})" for one in unread]
 
 
 def _hidden(unread: list[str]) -> str:
@@ -175,7 +174,7 @@ def _remains(removal: Removal, found: Facts, namespace: str, component: str) -> 
 def _definitions(removal: Removal, found: Facts, namespace: str) -> None:
     """Helm deletes the CRDs of linkerd-crds together with every object of their kinds."""
     own = _find(found, namespace, CRDS)
-    unread = _unreadable(found, DEFINITIONS)
+    unread = _unreadable(found, "CustomResourceDefinition")
     if own and own["managed"] == INSTALLED and unread:
         removal.left.append(f"The release {namespace}/{CRDS} stays, because {_hidden(unread)}")
         return

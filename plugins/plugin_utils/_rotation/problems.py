@@ -165,9 +165,10 @@ def _anchor_source(components: Facts) -> list[Facts]:
 
 def _unread(name: str, components: Facts) -> Iterator[Facts]:
     """Objects that the rotation changes, and whose owner cannot be read."""
-    changed = {ownership.name_of(one) for one in components.get("objects") or []} | {"ConfigMaps of the cluster"}
+    changed = [*(components.get("objects") or []), {"kind": "ConfigMap", "namespace": "", "name": ""}]
+    names = {ownership.name_of(one) for one in changed}
     for one in components.get("unreadable") or []:
-        if one["what"] in changed:
+        if ownership.name_of(one) in names:
             yield problem("components_unreadable", name, f"{one['what']} cannot be read: {one['problem']}")
 
 

@@ -25,6 +25,7 @@ from worlds import (
     source,
 )
 
+from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites.facts import unreadable
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.anchors import Plan
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.releases import merged
 
@@ -396,7 +397,7 @@ def test_with_objects_from_git_a_mesh_that_trusts_both_roots_can_be_moved():
 
 
 def test_with_objects_from_git_a_cluster_that_cannot_be_read_is_a_note():
-    found = empty(unreadable=[{"what": "Secret linkerd/x", "problem": "Forbidden."}])
+    found = empty(unreadable=[unreadable("Forbidden.", "Secret", "linkerd", "x")])
     result = check(found, from_git(plan(ONE, signer=ONE)))
     assert (codes(result), codes(result, "notes")) == ([], ["cluster_not_checked"])
 

@@ -17,6 +17,7 @@ from ansible_collections.servicemesh.pki.plugins.filter.preflight import (
     preflight_message,
     preflight_problem,
 )
+from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites.facts import unreadable
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._preflight.result import CHECKS, NOTES, Result, numbers
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -376,7 +377,7 @@ def test_a_control_plane_of_others_without_a_known_version_is_not_compared_with_
 
 
 def test_what_cannot_be_read_is_a_problem():
-    found = empty(unreadable=[{"what": "Secret linkerd/x", "problem": "403 Forbidden."}])
+    found = empty(unreadable=[unreadable("403 Forbidden.", "Secret", "linkerd", "x")])
     assert [(one["code"], one["object"]) for one in check(found)["problems"]] == [("not_readable", "Secret linkerd/x")]
 
 

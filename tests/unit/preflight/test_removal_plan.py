@@ -12,6 +12,7 @@ from ansible.errors import AnsibleFilterError
 from worlds import certificate, definition, deployment, empty, mesh, namespace, release, routes
 
 from ansible_collections.servicemesh.pki.plugins.filter.preflight import removal_plan
+from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites.facts import unreadable
 
 SERVERS = "servers.policy.linkerd.io"
 ISSUER = certificate("identity-1", "root-1")
@@ -53,7 +54,7 @@ def test_definitions_that_others_use_keep_their_release(crds):
 
 def test_definitions_that_cannot_be_listed_keep_their_release():
     found = world()
-    found["unreadable"] = [{"what": "CustomResourceDefinitions of the cluster", "problem": "403 Forbidden"}]
+    found["unreadable"] = [unreadable("403 Forbidden", "CustomResourceDefinition")]
     result = plan(found)
     assert result["releases"] == ["linkerd-control-plane"]
     (left,) = result["left"]
@@ -208,9 +209,15 @@ def test_check_mode_counts_what_an_earlier_task_would_have_removed():
     assert removal_plan(found, "issuer", predicts=True)["is_in_use"] is True
 
 
-@pytest.mark.parametrize("what", ["Deployments of linkerd", "ValidatingWebhookConfigurations of the cluster"])
-def test_a_linkerd_that_cannot_be_ruled_out_counts_as_running(what):
-    unread = [{"what": what, "problem": "the API server answered 429."}]
+@pytest.mark.parametrize(
+    ("kind", "place", "what"),
+    [
+        ("Deployment", "linkerd", "Deployments of linkerd"),
+        ("ValidatingWebhookConfiguration", None, "ValidatingWebhookConfigurations of the cluster"),
+    ],
+)
+def test_a_linkerd_that_cannot_be_ruled_out_counts_as_running(kind, place, what):
+    unread = [unreadable("the API server answered 429.", kind, place)]
     objects = [thing("Issuer", "vault"), thing("Certificate", "linkerd-identity-issuer")]
     found = platform(unreadable=unread, objects=objects, namespaces={"linkerd": namespace()})
     for place in (CERT_MANAGER, TRUST_MANAGER):
@@ -224,7 +231,7 @@ def test_a_linkerd_that_cannot_be_ruled_out_counts_as_running(what):
     found["deployments"] = [deployment("linkerd", release=OWN_MESH)]
     assert REMEDY.findall(removal_plan(found, "issuer")["left"][0]) == ["Linkerd"]
     found["deployments"] = []
-    found["unreadable"] = [{"what": "Secret a/b", "problem": "it is not a release."}]
+    found["unreadable"] = [unreadable("it is not a release.", "Secret", "a", "b")]
     assert removal_plan(found, "issuer")["is_in_use"] is False
 
 

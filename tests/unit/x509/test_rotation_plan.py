@@ -18,6 +18,7 @@ from support.readings import ISSUER, LATER, NEXT, ROOT, config_map, leaf_of, pod
 from ansible_collections.servicemesh.pki.plugins.filter.mesh import mesh_metrics, mesh_report, mesh_report_html
 from ansible_collections.servicemesh.pki.plugins.filter.rotation import rotation_options, rotation_plan
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd import leaves, sources
+from ansible_collections.servicemesh.pki.plugins.module_utils._prerequisites.facts import unreadable
 from ansible_collections.servicemesh.pki.plugins.module_utils._x509 import certs
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation import plan
 from ansible_collections.servicemesh.pki.plugins.plugin_utils._rotation.problems import CODES, Options
@@ -155,19 +156,21 @@ def test_the_source_of_the_trust_anchors_is_not_that_of_others(namespace, found,
 
 
 @pytest.mark.parametrize(
-    ("what", "codes"),
+    ("unread", "what"),
     [
-        ("Bundle linkerd-identity-trust-roots", ["components_unreadable"]),
-        ("ConfigMaps of the cluster", ["components_unreadable"]),
-        ("ValidatingWebhookConfigurations of the cluster", []),  # the rotation does not need them
+        ({"kind": "Bundle", "name": "linkerd-identity-trust-roots"}, ["Bundle linkerd-identity-trust-roots"]),
+        ({"kind": "ConfigMap"}, ["ConfigMaps of the cluster"]),
+        # The rotation does not need these.
+        ({"kind": "ConfigMap", "namespace": "linkerd", "name": "linkerd-config"}, []),
+        ({"kind": "ValidatingWebhookConfiguration"}, []),
     ],
 )
-def test_an_object_whose_owner_cannot_be_read_is_not_changed(what, codes):
+def test_an_object_whose_owner_cannot_be_read_is_not_changed(unread, what):
     missing = {**BUNDLE, "exists": False, "managed": False}
-    components = {"objects": [missing], "unreadable": [{"what": what, "problem": "forbidden"}]}
+    components = {"objects": [missing], "unreadable": [unreadable("forbidden", **unread)]}
     answer = planned(reading(*BEFORE), more={"components": components})
-    assert [one["code"] for one in answer["problems"]] == codes
-    assert all(what in one["message"] for one in answer["problems"])
+    assert [one["code"] for one in answer["problems"]] == ["components_unreadable"] * len(what)
+    assert all(text in one["message"] for text, one in zip(what, answer["problems"], strict=True))
 
 
 def test_a_cluster_whose_objects_cannot_be_read():
