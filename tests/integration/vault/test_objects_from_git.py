@@ -57,6 +57,26 @@ def test_other_anchors_than_those_of_a_running_mesh_are_refused(play, kubernetes
         assert "anchors_disjoint" not in output and "anchor_missing" not in output, output
 
 
+def test_earlier_checks_of_the_run_do_not_replace_those_of_a_playbook(play, kubernetes, tmp_path):
+    """A role that runs alone checks its own objects, and render.yml what a GitOps controller does not decide."""
+    role = {"hosts": "clusters", "gather_facts": False, "roles": ["servicemesh.pki.preflight"]}
+    alone = {**role, "vars": {"preflight_requested": {}}}
+    checks = {"ansible.builtin.import_playbook": str(ROOT / "playbooks/preflight.yml")}
+    rendered = {**checks, "vars": {"pki_preflight_for": "render"}}
+    path = tmp_path / "imports.yml"
+    with running_mesh(kubernetes, tmp_path, SPACE) as live:
+        path.write_text(json.dumps([alone, checks]))
+        ok, output = play(path, pki_manage="vault")
+        assert not ok and "[anchors_disjoint]" in output, output
+        for second, readings in ((rendered, 1), (checks, 2)):
+            path.write_text(json.dumps([rendered, second]))
+            ok, output = play(path, pki_extra_trust_anchors=[live])
+            assert output.count("Read what the cluster has") == readings, output
+            assert ("[release_left]" in output) is (second is checks), (
+                output
+            )  # the releases do not matter to render.yml
+
+
 def test_cluster_that_cannot_be_read_is_reported_only(play):
     away = {"host": f"https://127.0.0.1:{free_port()}", "api_key": "x", "validate_certs": False}
     ok, output = play("playbooks/preflight.yml", pki_manage="vault", pki_kubernetes=away)
