@@ -18,7 +18,7 @@ description:
   - Does not compare the port of the API server. Does not compare an image that is a channel of k3s (V(latest),
     V(stable), V(+v1.35)) either, because the version of a channel changes.
   - If a TCP port of the host is already in use, the task fails before it changes anything, and names the owner.
-  - Recreates a cluster with nodes that never started, which k3d leaves when it is interrupted.
+  - Recreates a cluster that k3d has not finished, because it was interrupted. Its load balancer never started.
 extends_documentation_fragment:
   - servicemesh.pki._attributes
 attributes:

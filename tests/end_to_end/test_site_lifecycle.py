@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.lab import PREFIX
+from support.lab import CREATION_TIMEOUT, PREFIX
 
 UNRELATED = f"{PREFIX}unrelated"
 
@@ -75,6 +75,24 @@ def test_teardown_removes_created_objects_only(running):
         assert (again.rc, again.changed) == (0, 0)
     finally:
         mesh.run("docker", "network", "rm", UNRELATED)
+
+
+def test_teardown_leaves_a_cluster_of_others_with_the_same_name(empty):
+    mesh = empty
+    mesh.run(
+        "k3d", "cluster", "create", mesh.cluster, "--image", mesh.parts["node_image"], "--no-lb", CREATION_TIMEOUT,
+        "--kubeconfig-update-default=false",
+    )  # fmt: skip
+    try:
+        mesh.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+        mesh.run("k3d", "kubeconfig", "write", mesh.cluster, "--output", str(mesh.kubeconfig))
+        for arguments in (["--check"], ["-e", "pki_confirm=yes"]):
+            run = mesh.play("playbooks/teardown.yml", *arguments)
+            assert (run.rc, run.changed) == (0, 0), run.output[-3000:]
+            assert f"The cluster {mesh.cluster} stays" in run.flat
+        assert mesh.kubectl("get", "nodes", "-o", "name") == f"node/{mesh.server}\n"
+    finally:
+        mesh.run("k3d", "cluster", "delete", mesh.cluster)
 
 
 def test_check_mode_completes_without_cluster_and_vault(empty):

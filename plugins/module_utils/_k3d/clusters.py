@@ -213,8 +213,13 @@ def _split_disables(arguments: Iterable[str]) -> tuple[set[str], set[str]]:
 
 
 def is_incomplete(cluster: dict[str, Any]) -> bool:
-    """Whether a node never started, because k3d was interrupted while it created the cluster."""
-    return any((node.get("State") or {}).get("Status") == "created" for node in cluster["nodes"])
+    """Whether k3d was interrupted while it created the cluster.
+
+    k3d creates and starts the load balancer last. A node that never started beside one that did was added later, to a
+    cluster that may be in use.
+    """
+    nodes = _nodes(cluster, "loadbalancer") or cluster["nodes"]
+    return any((node.get("State") or {}).get("Status") == "created" for node in nodes)
 
 
 def is_running(cluster: dict[str, Any]) -> bool:

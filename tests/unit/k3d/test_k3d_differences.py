@@ -143,10 +143,19 @@ def test_port_of_api_server_is_ignored():
 
 
 def test_cluster_with_node_that_never_started_is_incomplete():
+    never = {"running": False, "status": "created"}
     assert not clusters.is_incomplete(workshop_cluster())
-    assert clusters.is_incomplete(cluster(node("server"), node("loadbalancer", running=False, status="created")))
+    assert clusters.is_incomplete(cluster(node("server"), node("loadbalancer", **never)))
+    assert clusters.is_incomplete(cluster(node("server"), node("agent", **never)))  # no load balancer yet
     assert not clusters.is_incomplete(cluster(node("server", running=False, status="exited")))
     assert not clusters.is_incomplete(cluster({**node("server"), "State": None}))
+
+
+@pytest.mark.parametrize("role", ["server", "agent"])
+def test_node_that_was_added_later_does_not_make_a_cluster_incomplete(role):
+    added = node(role, running=False, status="created")
+    found = cluster(node("server"), added, node("loadbalancer"))
+    assert not clusters.is_incomplete(found) and not clusters.is_running(found)
 
 
 def test_cluster_runs_if_all_its_nodes_run():
