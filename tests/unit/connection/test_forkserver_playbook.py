@@ -177,6 +177,8 @@ def test_lost_server_fails_only_the_running_task(project):
 def test_interrupted_run_leaves_no_process(project):
     (project / "plays/play.yml").write_text("- {hosts: all, gather_facts: false, tasks: [{command: sleep 298.5}]}\n")
     arguments, env = command(project, "servicemesh.pki.forkserver")
+    # A shell starts jobs in the background with SIGINT ignored, and programs inherit that.
+    arguments = ["env", "--default-signal=INT", *arguments]
     run = subprocess.Popen(arguments, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def left() -> str:
