@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ansible_collections.servicemesh.pki.plugins.module_utils._common.labels import is_managed
+from ansible_collections.servicemesh.pki.plugins.module_utils._kubernetes.conditions import ObjectReference
 from ansible_collections.servicemesh.pki.plugins.module_utils._linkerd.sources import BUNDLE_LABEL, CERTIFICATE_NAME
 
 Facts = dict[str, Any]
@@ -188,8 +189,7 @@ def includes(found: Any, desired: Any) -> bool:
 
 def unreadable(problem: str, kind: str, namespace: str | None = None, name: str = "") -> Facts:
     """What could not be read: an object, or without a name all of a kind, in a namespace or in the cluster."""
-    place = f"{namespace}/{name}" if namespace else name
-    what = f"{kind} {place}" if name else f"{kind}s of {namespace or 'the cluster'}"
+    what = str(ObjectReference("", kind, name, namespace)) if name else f"{kind}s of {namespace or 'the cluster'}"
     return {"kind": kind, "namespace": namespace or "", "name": name, "what": what, "problem": problem}
 
 

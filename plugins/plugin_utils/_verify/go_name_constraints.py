@@ -97,11 +97,7 @@ def _host(uri: str) -> str | None:
         host = host.rpartition(":")[0]
         if ":" in host or "]" in host:
             return None
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    return None
+    return None if parse.is_address(host) else host
 
 
 def _folded(mailbox: tuple[str, str]) -> tuple[str, str]:

@@ -251,14 +251,16 @@ def _constraint(base: der.Element) -> bool:
     text = base.value.decode()
     if base.tag == oids.EMAIL and "@" in text:
         return mailbox(text) is not None
-    return domain_is_valid(text, constraint=True) and not (base.tag == oids.URI and _is_address(text))
+    return domain_is_valid(text, constraint=True) and not (base.tag == oids.URI and is_address(text))
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Return whether a text is an IP address."""
     try:
-        return bool(ipaddress.ip_address(text)) or True
+        ipaddress.ip_address(text)
     except ValueError:
         return False
+    return True
 
 
 def _policies(value: bytes) -> Iterator[str]:

@@ -72,9 +72,8 @@ def test_earlier_checks_of_the_run_do_not_replace_those_of_a_playbook(play, kube
             path.write_text(json.dumps([rendered, second]))
             ok, output = play(path, pki_extra_trust_anchors=[live])
             assert output.count("Read what the cluster has") == readings, output
-            assert ("[release_left]" in output) is (second is checks), (
-                output
-            )  # the releases do not matter to render.yml
+            # The releases do not matter to render.yml.
+            assert ("[release_left]" in output) is (second is checks), output
 
 
 def test_cluster_that_cannot_be_read_is_reported_only(play):
