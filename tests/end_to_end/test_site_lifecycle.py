@@ -94,6 +94,27 @@ def test_teardown_leaves_a_cluster_of_others_with_the_same_name(empty):
         mesh.run("k3d", "cluster", "delete", mesh.cluster)
 
 
+def test_mesh_in_an_existing_cluster_is_removed_with_the_vault_on_this_machine(mesh):
+    """Also without that Vault: one that was stopped has lost all its data."""
+    existing = {"pki_with_k3d": False}
+    policy = f"sys/policies/acl/linkerd-identity-issuer-{mesh.cluster}"
+    confirmed = ("playbooks/teardown.yml", "-e", "pki_confirm=yes")
+    assert mesh.vault("GET", policy, None, mesh.root_token())[0] == 200
+    predicted = mesh.play("playbooks/teardown.yml", "--check", variables=existing)
+    assert predicted.rc == 0 and predicted.changed > 0, predicted.output[-4000:]
+    run = mesh.play(*confirmed, "--tags", "linkerd,trust_manager,vault_issuer", variables=existing)
+    assert run.rc == 0, run.output[-4000:]
+    assert mesh.vault("GET", policy, None, mesh.root_token())[0] == 404
+    mesh.run("docker", "stop", mesh.names.vault)
+    run = mesh.play(*confirmed, variables=existing)
+    assert run.rc == 0, run.output[-4000:]
+    assert mesh.run("helm", "list", "--all-namespaces", "--short") == ""
+    assert mesh.names.vault not in mesh.run("docker", "ps", "--all", "--format", "{{.Names}}").split()
+    assert mesh.kubectl("get", "nodes", "-o", "name")
+    again = mesh.play(*confirmed, variables=existing)
+    assert (again.rc, again.changed) == (0, 0), again.output[-4000:]
+
+
 def test_check_mode_completes_without_cluster_and_vault(empty):
     run = empty.play("playbooks/site.yml", "--check", "--diff")
     assert run.rc == 0, run.output[-3000:]

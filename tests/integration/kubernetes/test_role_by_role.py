@@ -19,6 +19,8 @@ from support.running_mesh import controller, root, running_mesh
 ROOT = Path(__file__).resolve().parents[3]
 SPACE = "role-by-role"
 CORE = f"/api/v1/namespaces/{SPACE}"
+OWN = {"app.kubernetes.io/managed-by": "servicemesh.pki"}
+NO_VAULT = f"http://127.0.0.1:{free_port()}"
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{SPACE}/deployments"
 
 
@@ -107,24 +109,56 @@ def test_namespace_checks_the_anchors_that_it_is_given(play, mesh, tmp_path):
     assert not ok and "[anchors_disjoint]" in output, output
 
 
-@pytest.mark.parametrize("state", ["runs", "is gone"])
-def test_issuer_stays_while_linkerd_runs(play, kubernetes, state):
+@pytest.fixture
+def remove_issuer(play, kubernetes):
+    """A function that runs an entry point of the role vault_issuer with state absent. Its Vault does not respond.
+
+    It returns whether the run succeeded, whether the service account of the issuer still exists, and the output.
+    """
+    accounts = f"{CORE}/serviceaccounts"
+    kubernetes.call("POST", accounts, {"metadata": {"name": "vault-issuer", "labels": OWN}})
+
+    def exists() -> bool:
+        return "vault-issuer" in [one["metadata"]["name"] for one in kubernetes.call("GET", accounts)["items"]]
+
+    def run(entry: str) -> tuple[bool, bool, str]:
+        absent = role(
+            "vault_issuer", entry, vault_issuer_state="absent", vault_issuer_kubernetes=play.reach("test"),
+            vault_issuer_namespace=SPACE, vault_issuer_connection={"url": NO_VAULT, "token": "x"},
+            vault_issuer_auth="token",
+        )  # fmt: skip
+        ok, output = play(absent)
+        return ok, exists(), output
+
+    yield run
+    if exists():
+        kubernetes.call("DELETE", f"{accounts}/vault-issuer")
+
+
+@pytest.mark.parametrize("entry", ["main", "issuer"])
+def test_issuer_stays_while_linkerd_runs(remove_issuer, kubernetes, entry):
     """The role would otherwise remove the policy and the auth method, with which cert-manager renews the issuer."""
-    if state == "runs":
-        kubernetes.call("POST", DEPLOYMENTS, controller("linkerd-identity", "identity"))
-    account = f"{CORE}/serviceaccounts"
-    own = {"app.kubernetes.io/managed-by": "servicemesh.pki"}
-    kubernetes.call("POST", account, {"metadata": {"name": "vault-issuer", "labels": own}})
-    absent = role(
-        "vault_issuer", "main", vault_issuer_state="absent", vault_issuer_kubernetes=play.reach("test"),
-        vault_issuer_namespace=SPACE, vault_issuer_connection={"url": f"http://127.0.0.1:{free_port()}"},
-    )  # fmt: skip
-    ok, output = play(absent)
-    names = [one["metadata"]["name"] for one in kubernetes.call("GET", account)["items"]]
-    assert (ok, "vault-issuer" in names) == ((True, True) if state == "runs" else (False, False)), output
-    if state == "runs":
-        kubernetes.call("DELETE", f"{account}/vault-issuer")
-        kubernetes.call("DELETE", f"{DEPLOYMENTS}/linkerd-identity")
+    kubernetes.call("POST", DEPLOYMENTS, controller("linkerd-identity", "identity"))
+    ok, is_left, output = remove_issuer(entry)
+    kubernetes.call("DELETE", f"{DEPLOYMENTS}/linkerd-identity")
+    assert (ok, is_left) == (True, True), output
+
+
+def test_issuer_stays_if_vault_does_not_respond(remove_issuer):
+    ok, is_left, output = remove_issuer("main")
+    assert (ok, is_left) == (False, True) and NO_VAULT in output, output
+
+
+def test_issuer_is_removed_without_vault(remove_issuer, kubernetes):
+    """With the Secret that contains its credential, unless others created it."""
+    secrets = f"{CORE}/secrets"
+    for name, labels in (("vault-token", OWN), ("vault-secret-id", {})):
+        kubernetes.call("POST", secrets, {"metadata": {"name": name, "labels": labels}})
+    ok, is_left, output = remove_issuer("issuer")
+    found = [one["metadata"]["name"] for one in kubernetes.call("GET", secrets)["items"]]
+    kubernetes.call("DELETE", f"{secrets}/vault-secret-id")
+    assert (ok, is_left, found) == (True, False, ["vault-secret-id"]), output
+    assert f"Secret {SPACE}/vault-secret-id stays" in output, output
 
 
 def test_issuer_of_others_that_is_taken_over_keeps_no_auth_method(play, kinds):
@@ -189,7 +223,7 @@ def test_rotation_reads_the_owners_of_all_that_it_writes(play, kubernetes, tmp_p
 @pytest.mark.parametrize("state", ["runs", "is gone"])
 def test_quota_is_removed_with_trust_manager(play, kubernetes, state):
     quotas = f"{CORE}/resourcequotas"
-    own = {"name": "no-secrets", "labels": {"app.kubernetes.io/managed-by": "servicemesh.pki"}}
+    own = {"name": "no-secrets", "labels": OWN}
     kubernetes.call("POST", quotas, {"metadata": own, "spec": {"hard": {"count/secrets": "0"}}})
     if state == "runs":
         kubernetes.call("POST", DEPLOYMENTS, controller("trust-manager", "trust-manager"))
@@ -208,7 +242,7 @@ def test_quota_is_removed_with_trust_manager(play, kubernetes, state):
 @pytest.mark.parametrize("forbids", [True, False])
 def test_quota_is_removed_when_secrets_are_not_forbidden(play, kubernetes, forbids):
     quotas = f"{CORE}/resourcequotas"
-    own = {"name": "no-secrets", "labels": {"app.kubernetes.io/managed-by": "servicemesh.pki"}}
+    own = {"name": "no-secrets", "labels": OWN}
     kubernetes.call("POST", quotas, {"metadata": own, "spec": {"hard": {"count/secrets": "0"}}})
     kubernetes.call("POST", DEPLOYMENTS, controller("trust-manager", "trust-manager"))
     install = role(

@@ -117,3 +117,19 @@ def test_teardown_leaves_what_a_running_linkerd_needs(play, server, roots, kuber
     assert ok, output
     assert POLICY not in server.client.sys.list_policies()["data"]["policies"]
     assert f"{roots}/" not in server.client.sys.list_mounted_secrets_engines()["data"]
+
+
+def test_teardown_removes_nothing_if_others_use_the_access_to_vault(play, server, kubernetes):
+    """The policy may be that of another cluster with the same name."""
+    server.client.sys.create_or_update_policy(POLICY, 'path "theirs/x" {\n  capabilities = ["update"]\n}')
+    kubernetes.namespace(SPACE)
+    secrets = f"/api/v1/namespaces/{SPACE}/secrets"
+    own = {"name": "linkerd-identity-issuer", "labels": {"app.kubernetes.io/managed-by": "servicemesh.pki"}}
+    kubernetes.call("POST", secrets, {"metadata": own})
+    known = {"pki_vault_auth": "token", "pki_confirm": "yes", "vault_issuer_namespace": SPACE}
+    for taken, expected in (([], True), ([f"Vault policy {POLICY}"], False)):
+        ok, output = play("playbooks/teardown.yml", **known, pki_take_over=taken)
+        found = [one["metadata"]["name"] for one in kubernetes.call("GET", secrets)["items"]]
+        assert (ok, own["name"] in found) == (not expected, expected), output
+        assert ("[policy_in_use] production:" in output) is expected, output
+        assert (POLICY in server.client.sys.list_policies()["data"]["policies"]) is expected
