@@ -119,17 +119,47 @@ def test_teardown_leaves_what_a_running_linkerd_needs(play, server, roots, kuber
     assert f"{roots}/" not in server.client.sys.list_mounted_secrets_engines()["data"]
 
 
-def test_teardown_removes_nothing_if_others_use_the_access_to_vault(play, server, kubernetes):
-    """The policy may be that of another cluster with the same name."""
-    server.client.sys.create_or_update_policy(POLICY, 'path "theirs/x" {\n  capabilities = ["update"]\n}')
+@pytest.fixture
+def identity_issuer(kubernetes):
+    """A function that returns whether the Secret linkerd-identity-issuer, which this collection created, exists."""
     kubernetes.namespace(SPACE)
     secrets = f"/api/v1/namespaces/{SPACE}/secrets"
     own = {"name": "linkerd-identity-issuer", "labels": {"app.kubernetes.io/managed-by": "servicemesh.pki"}}
     kubernetes.call("POST", secrets, {"metadata": own})
-    known = {"pki_vault_auth": "token", "pki_confirm": "yes", "vault_issuer_namespace": SPACE}
-    for taken, expected in (([], True), ([f"Vault policy {POLICY}"], False)):
-        ok, output = play("playbooks/teardown.yml", **known, pki_take_over=taken)
-        found = [one["metadata"]["name"] for one in kubernetes.call("GET", secrets)["items"]]
-        assert (ok, own["name"] in found) == (not expected, expected), output
-        assert ("[policy_in_use] production:" in output) is expected, output
-        assert (POLICY in server.client.sys.list_policies()["data"]["policies"]) is expected
+
+    def exists() -> bool:
+        return own["name"] in [one["metadata"]["name"] for one in kubernetes.call("GET", secrets)["items"]]
+
+    yield exists
+    if exists():
+        kubernetes.call("DELETE", f"{secrets}/{own['name']}")
+
+
+TEARDOWN = {"pki_vault_auth": "token", "pki_confirm": "yes", "vault_issuer_namespace": SPACE}
+
+
+@pytest.fixture
+def policy(server):
+    """The policy of another cluster with the same name."""
+    server.client.sys.create_or_update_policy(POLICY, 'path "theirs/x" {\n  capabilities = ["update"]\n}')
+    yield POLICY
+    server.client.sys.delete_policy(POLICY)
+
+
+def test_teardown_removes_nothing_if_others_use_the_policy(play, server, policy, identity_issuer):
+    ok, output = play("playbooks/teardown.yml", **TEARDOWN)
+    assert not ok and "[policy_in_use] production:" in output, output
+    assert identity_issuer() and policy in server.client.sys.list_policies()["data"]["policies"]
+    ok, output = play("playbooks/teardown.yml", **TEARDOWN, pki_take_over=[f"Vault policy {policy}"])
+    assert ok and not identity_issuer(), output
+    assert policy not in server.client.sys.list_policies()["data"]["policies"]
+
+
+def test_teardown_removes_nothing_if_others_use_the_engine(play, server, roots, identity_issuer):
+    destroys = {**TEARDOWN, "vault_pki_destroy_root": True}
+    ok, output = play("playbooks/teardown.yml", **destroys)
+    assert not ok and f"'Vault engine {roots}'" in output, output
+    assert identity_issuer() and len(server.client.list(f"{roots}/issuers")["data"]["keys"]) == 2
+    ok, output = play("playbooks/teardown.yml", **destroys, pki_take_over=[f"Vault engine {roots}"])
+    assert ok and not identity_issuer(), output
+    assert f"{roots}/" not in server.client.sys.list_mounted_secrets_engines()["data"]
