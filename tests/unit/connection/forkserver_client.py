@@ -27,7 +27,10 @@ def soon(condition: Callable[[], Any], seconds: float = 120) -> Any:
 
 
 def ended(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended after is_running()
+        return True
 
 
 class Client:
