@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SPACE = "objects-from-git"
 POLICY = "linkerd-identity-issuer-production"
 PLAY = role_play("vault_issuer", "vault")
+TEARDOWN = {"pki_vault_auth": "token", "pki_confirm": "yes", "vault_issuer_namespace": SPACE}
 
 
 @pytest.fixture
@@ -105,9 +106,8 @@ def test_policy_of_an_existing_issuer_is_not_changed_to_another_root(play, serve
 def test_teardown_leaves_what_a_running_linkerd_needs(play, server, roots, kubernetes, tmp_path):
     """Also with the tags of other roles. After Linkerd has gone, the same run removes the policy and the root."""
     server.client.sys.create_or_update_policy(POLICY, f'path "{roots}/x" {{\n  capabilities = ["update"]\n}}')
-    known = {"pki_vault_auth": "token", "pki_confirm": "yes", "vault_pki_destroy_root": True,
-             "vault_issuer_namespace": SPACE,
-             "pki_take_over": [f"Vault engine {roots}", f"Vault policy {POLICY}"]}  # fmt: skip
+    taken_over = [f"Vault engine {roots}", f"Vault policy {POLICY}"]
+    known = {**TEARDOWN, "vault_pki_destroy_root": True, "pki_take_over": taken_over}
     with running_mesh(kubernetes, tmp_path, SPACE):
         ok, output = play("playbooks/teardown.yml", **known)
         assert ok, output
@@ -133,9 +133,6 @@ def identity_issuer(kubernetes):
     yield exists
     if exists():
         kubernetes.call("DELETE", f"{secrets}/{own['name']}")
-
-
-TEARDOWN = {"pki_vault_auth": "token", "pki_confirm": "yes", "vault_issuer_namespace": SPACE}
 
 
 @pytest.fixture
